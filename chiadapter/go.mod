@@ -1,0 +1,7 @@
+module github.com/cacheaside/cacheaside/chiadapter
+
+go 1.26.0
+
+require github.com/cacheaside/cacheaside/core v0.0.0
+
+replace github.com/cacheaside/cacheaside/core => ../core

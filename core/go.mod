@@ -1,0 +1,4 @@
+module github.com/cacheaside/cacheaside/core
+
+go 1.26.0
+
