@@ -1,0 +1,137 @@
+// Package memory keeps cache entries in this process, bounded in bytes. It is
+// the store of a cache that is given none.
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+)
+
+// entryOverhead is what an entry costs beyond its key and value, in bytes: the
+// node, its place in the hash table, in the expiry wheel and in the eviction
+// queue. Measured, see TestOverhead.
+const entryOverhead = 160
+
+// ErrTooLarge is what [Store.Set] returns, wrapped, for an entry that is larger
+// than the whole store.
+var ErrTooLarge = errors.New("larger than the store")
+
+// Store is a bounded map of bytes with expiry. When it is full it evicts what is
+// read least, by W-TinyLFU; a new entry may be the one that goes. All methods
+// may be called concurrently.
+//
+// Values are neither copied nor written to: the slice that [Store.Set] got is
+// the one that [Store.Get] returns.
+type Store struct {
+	cache    *otter.Cache[string, item]
+	maxBytes uint64
+}
+
+type item struct {
+	value []byte
+	ttl   time.Duration
+}
+
+// Option changes how [New] makes a store.
+type Option func(*options)
+
+type options struct {
+	now func() time.Time
+}
+
+// WithClock sets the clock that expiry is measured by. Nil: the real one, which
+// does not jump when the system's time is set.
+func WithClock(now func() time.Time) Option {
+	return func(o *options) { o.now = now }
+}
+
+// New returns an empty store of at most maxBytes bytes, counting keys, values
+// and an estimate of what an entry costs besides. It may exceed the bound for
+// the moment that an eviction takes. maxBytes must be positive.
+func New(maxBytes int64, opts ...Option) (*Store, error) {
+	if maxBytes <= 0 {
+		return nil, fmt.Errorf("memory: maxBytes is %d: give the size of the store in bytes, such as 64<<20", maxBytes)
+	}
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	s := &Store{maxBytes: uint64(maxBytes)}
+	cfg := &otter.Options[string, item]{
+		MaximumWeight:    s.maxBytes,
+		Weigher:          func(key string, it item) uint32 { return uint32(weight(key, it.value)) },
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, item]) time.Duration { return e.Value.ttl }),
+	}
+	if o.now != nil {
+		cfg.Clock = clock(o.now)
+	}
+	cache, err := otter.New(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("memory: %w", err)
+	}
+	s.cache = cache
+	return s, nil
+}
+
+// weight counts the capacity, which is what the value keeps alive.
+func weight(key string, value []byte) uint64 {
+	return uint64(len(key)) + uint64(cap(value)) + entryOverhead
+}
+
+// Get returns the value under key, and whether there is one that has not
+// expired. It allocates nothing. The error is that of a done context.
+func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, false, err
+	}
+	it, ok := s.cache.GetIfPresent(key)
+	return it.value, ok, nil
+}
+
+// Set keeps value under key for ttl, which must be positive. An entry larger
+// than the store is refused with [ErrTooLarge], and what was under the key is
+// gone.
+func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if ttl <= 0 {
+		return fmt.Errorf("memory: ttl is %v: it must be positive", ttl)
+	}
+	if w := weight(key, value); w > s.maxBytes || w > math.MaxUint32 {
+		// The old value must not outlive the write that was to replace it.
+		s.cache.Invalidate(key)
+		return fmt.Errorf("memory: an entry of %d bytes is %w of %d bytes", w, ErrTooLarge, min(s.maxBytes, math.MaxUint32))
+	}
+	s.cache.Set(key, item{value: value, ttl: ttl})
+	return nil
+}
+
+// Delete removes the key. An absent key is no error.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.cache.Invalidate(key)
+	return nil
+}
+
+// Close stops the store's goroutine and drops its entries. It may be called
+// more than once.
+func (s *Store) Close() error {
+	s.cache.StopAllGoroutines()
+	s.cache.InvalidateAll()
+	return nil
+}
+
+// clock adapts a function to the two methods otter asks for. The ticks only
+// start the removal of what has expired, so the real time does for them.
+type clock func() time.Time
+
+func (c clock) NowNano() int64                        { return c().UnixNano() }
+func (c clock) Tick(d time.Duration) <-chan time.Time { return time.Tick(d) }

@@ -1,0 +1,283 @@
+package memory_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/storetest"
+)
+
+var _ core.Store = (*memory.Store)(nil)
+
+func open(tb testing.TB, maxBytes int64, opts ...memory.Option) *memory.Store {
+	tb.Helper()
+	s, err := memory.New(maxBytes, opts...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+// fakeClock stands still until it is moved.
+type fakeClock struct{ nanos atomic.Int64 }
+
+func newFakeClock() *fakeClock {
+	c := &fakeClock{}
+	c.nanos.Store(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano())
+	return c
+}
+
+func (c *fakeClock) Now() time.Time          { return time.Unix(0, c.nanos.Load()) }
+func (c *fakeClock) Advance(d time.Duration) { c.nanos.Add(int64(d)) }
+
+func TestStore(t *testing.T) {
+	t.Run("FakeClock", func(t *testing.T) {
+		clock := newFakeClock()
+		storetest.Run(t, func(t *testing.T) core.Store {
+			return open(t, 32<<20, memory.WithClock(clock.Now))
+		}, storetest.Clock(clock.Advance))
+	})
+	t.Run("RealClock", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) core.Store { return open(t, 32<<20, memory.WithClock(nil)) })
+	})
+}
+
+func TestNewRefusesBadSize(t *testing.T) {
+	for _, n := range []int64{0, -1, -64 << 20} {
+		s, err := memory.New(n)
+		if err == nil || s != nil {
+			t.Fatalf("New(%d) = %v, %v, want an error", n, s, err)
+		}
+		if !strings.Contains(err.Error(), "maxBytes") || !strings.Contains(err.Error(), "64<<20") {
+			t.Errorf("New(%d): %q does not name the field and the fix", n, err)
+		}
+	}
+}
+
+func TestExpiryIsExact(t *testing.T) {
+	clock := newFakeClock()
+	s := open(t, 1<<20, memory.WithClock(clock.Now))
+	ctx := context.Background()
+	if err := s.Set(ctx, "k", []byte("v"), 1500*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	clock.Advance(1500*time.Millisecond - 1)
+	if _, found, _ := s.Get(ctx, "k"); !found {
+		t.Fatal("gone a nanosecond early")
+	}
+	clock.Advance(1)
+	if _, found, _ := s.Get(ctx, "k"); found {
+		t.Fatal("there at the moment of expiry")
+	}
+}
+
+func TestNoCopy(t *testing.T) {
+	s := open(t, 1<<20)
+	ctx := context.Background()
+	v := []byte("value")
+	if err := s.Set(ctx, "k", v, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	got, _, _ := s.Get(ctx, "k")
+	if &got[0] != &v[0] {
+		t.Error("the value was copied")
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	s := open(t, 10_000)
+	ctx := context.Background()
+	if err := s.Set(ctx, "k", make([]byte, 5_000), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Set(ctx, "k", make([]byte, 10_000), time.Hour)
+	if !errors.Is(err, memory.ErrTooLarge) {
+		t.Fatalf("Set of a value as large as the store: %v, want ErrTooLarge", err)
+	}
+	if _, found, _ := s.Get(ctx, "k"); found {
+		t.Error("the value that was to be replaced is still there")
+	}
+	// What a short slice keeps alive counts.
+	if err := s.Set(ctx, "k", make([]byte, 1, 10_000), time.Hour); !errors.Is(err, memory.ErrTooLarge) {
+		t.Errorf("Set of a short slice of a large array: %v, want ErrTooLarge", err)
+	}
+}
+
+// TestBounded fills the store many times over, with keys and values of all sizes.
+func TestBounded(t *testing.T) {
+	const maxBytes = 8 << 20
+	s := open(t, maxBytes)
+	ctx := context.Background()
+	before := heap()
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 20_000 {
+				key := strings.Repeat("k", i%200) + strconv.Itoa(w) + "-" + strconv.Itoa(i)
+				if err := s.Set(ctx, key, make([]byte, i%3000), time.Hour); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	// Eviction runs behind the writes.
+	var used int64
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		if used = heap() - before; used <= maxBytes*5/4 {
+			break
+		}
+	}
+	if used > maxBytes*5/4 {
+		t.Errorf("the store holds %d bytes, its bound is %d", used, maxBytes)
+	}
+	if used < maxBytes/2 {
+		t.Errorf("the store holds %d bytes of the %d it may", used, maxBytes)
+	}
+	runtime.KeepAlive(s)
+}
+
+// TestOverhead compares the weight given to small entries with what they cost.
+func TestOverhead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures the heap")
+	}
+	const n = 50_000
+	s := open(t, 1<<30)
+	ctx := context.Background()
+	before := heap()
+	for i := range n {
+		if err := s.Set(ctx, fmt.Sprintf("key-%012d", i), make([]byte, 64), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	per := (heap() - before) / n
+	t.Logf("an entry with a key of 16 bytes and a value of 64 costs %d bytes, %d beside them", per, per-80)
+	runtime.KeepAlive(s)
+	if over := per - 80; over < memory.EntryOverhead/2 || over > memory.EntryOverhead*3/2 {
+		t.Errorf("the overhead is %d bytes, counted as %d", over, memory.EntryOverhead)
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+func TestGetAllocatesNothing(t *testing.T) {
+	s := open(t, 1<<20)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	if err := s.Set(ctx, "present", []byte("value"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"present", "absent"} {
+		if n := testing.AllocsPerRun(1000, func() {
+			if _, _, err := s.Get(ctx, key); err != nil {
+				t.Error(err)
+			}
+		}); n != 0 {
+			t.Errorf("Get of a key that is %s allocates %v times", key, n)
+		}
+	}
+}
+
+func TestCloseLeavesNothing(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	for range 3 {
+		s, err := memory.New(1 << 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 2000 {
+			if err := s.Set(context.Background(), strconv.Itoa(i), make([]byte, 1000), time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	s := open(b, 64<<20)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	keys := fill(b, s)
+	b.Run("hit", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if _, found, err := s.Get(ctx, keys[i%len(keys)]); !found || err != nil {
+				b.Fatal(found, err)
+			}
+		}
+	})
+	b.Run("miss", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, found, err := s.Get(ctx, "cacheaside:absent"); found || err != nil {
+				b.Fatal(found, err)
+			}
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for i := 0; pb.Next(); i++ {
+				if _, found, err := s.Get(ctx, keys[i%len(keys)]); !found || err != nil {
+					b.Fatal(found, err)
+				}
+			}
+		})
+	})
+}
+
+func BenchmarkSet(b *testing.B) {
+	s := open(b, 64<<20)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	keys := fill(b, s)
+	value := make([]byte, 1024)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if err := s.Set(ctx, keys[i%len(keys)], value, time.Minute); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func fill(b *testing.B, s *memory.Store) []string {
+	b.Helper()
+	keys := make([]string, 1000)
+	for i := range keys {
+		keys[i] = "cacheaside:1:https://example.test/blogs/" + strconv.Itoa(i)
+		if err := s.Set(context.Background(), keys[i], make([]byte, 1024), time.Hour); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return keys
+}
