@@ -1,0 +1,273 @@
+package dragonfly
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// What [Open] sets in rueidis' options where they are zero.
+const (
+	dialTimeout = 300 * time.Millisecond // for the connection, and again for the handshake
+	keepAlive   = time.Second            // also how often an idle connection is pinged
+	pingTimeout = time.Second            // of a connection that gives no answer at all
+	clientName  = "cacheaside"           // in CLIENT LIST
+)
+
+// Option changes how a store is opened.
+type Option func(*options)
+
+type options struct {
+	logger    *slog.Logger
+	timeout   time.Duration
+	unchecked bool
+}
+
+func newOptions(opts []Option) options {
+	o := options{timeout: DefaultTimeout}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.logger == nil {
+		o.logger = slog.Default()
+	}
+	if o.timeout <= 0 {
+		o.timeout = DefaultTimeout
+	}
+	return o
+}
+
+// WithLogger sets who is told what was found at the start. Nil: slog.Default().
+func WithLogger(logger *slog.Logger) Option {
+	return func(o *options) { o.logger = logger }
+}
+
+// WithTimeout bounds calls whose context has no deadline. Zero: [DefaultTimeout].
+func WithTimeout(d time.Duration) Option {
+	return func(o *options) { o.timeout = d }
+}
+
+// WithoutCheck starts although the server cannot be reached or does not let us
+// in: that is a warning in the log, calls fail, and the first one that finds the
+// server connects. Nothing is read of the server, so neither are warnings given
+// nor is a cluster behind a single address found out. A client of a cluster or of
+// sentinels needs one of them at the start all the same.
+func WithoutCheck() Option {
+	return func(o *options) { o.unchecked = true }
+}
+
+// Connect does the part of [Open] that is not the store: it returns a client for
+// url, with the same checks, options and errors. The caller closes it.
+func Connect(ctx context.Context, url string, opts ...Option) (rueidis.Client, error) {
+	option, err := parseURL(url)
+	if err != nil {
+		return nil, err
+	}
+	return connect(ctx, option, newOptions(opts))
+}
+
+func connect(ctx context.Context, option rueidis.ClientOption, o options) (rueidis.Client, error) {
+	if len(option.InitAddress) == 0 {
+		return nil, errors.New("dragonfly: InitAddress is empty: give at least one host:port")
+	}
+	guessed := complete(&option)
+	started := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, patience(option))
+	defer cancel()
+
+	client, err := dial(ctx, option)
+	if err != nil && client != nil {
+		if o.unchecked {
+			o.logger.WarnContext(ctx, "dragonfly: started without the server", "error", explain(option, started, err))
+			return client, nil
+		}
+		client.Close()
+	}
+	if err != nil {
+		return nil, explain(option, started, err)
+	}
+	if o.unchecked {
+		return client, nil
+	}
+	found, err := inspect(ctx, client)
+	if err != nil {
+		client.Close()
+		return nil, explain(option, started, err)
+	}
+	if found.cluster && guessed {
+		client.Close()
+		option.ForceSingleClient = false
+		if client, err = dial(ctx, option); err != nil {
+			if client != nil {
+				client.Close()
+			}
+			return nil, explain(option, started, fmt.Errorf("the server is part of a cluster, of which no other node answers: %w", err))
+		}
+	}
+	found.log(ctx, o.logger, option)
+	return client, nil
+}
+
+// complete fills in what the user left at zero. It reports whether it was we who
+// chose to talk to a single server.
+func complete(option *rueidis.ClientOption) (guessed bool) {
+	// A retry would cost the time that the handler could have answered in.
+	option.DisableRetry = true
+	// Tracking makes Dragonfly run a connection's commands one by one.
+	option.DisableCache = true
+	option.AlwaysPipelining = !option.DisableAutoPipelining
+	if option.Dialer.Timeout == 0 {
+		option.Dialer.Timeout = dialTimeout
+	}
+	if option.Dialer.KeepAlive == 0 {
+		option.Dialer.KeepAlive = keepAlive
+	}
+	if option.Sentinel.Dialer.Timeout == 0 {
+		option.Sentinel.Dialer.Timeout = dialTimeout
+	}
+	if option.ConnWriteTimeout == 0 {
+		option.ConnWriteTimeout = pingTimeout
+	}
+	if option.ClientName == "" {
+		option.ClientName = clientName
+	}
+	several := len(option.InitAddress) > 1 || option.Sentinel.MasterSet != "" ||
+		option.SendToReplicas != nil || option.ReplicaOnly || option.Standalone.EnableRedirect ||
+		len(option.Standalone.ReplicaAddress) > 0 || option.ClusterOption != (rueidis.ClusterOption{})
+	if !several && !option.ForceSingleClient {
+		option.ForceSingleClient = true
+		return true
+	}
+	return false
+}
+
+// patience is a second for one server with the default timeouts.
+func patience(option rueidis.ClientOption) time.Duration {
+	d := 2*option.Dialer.Timeout + 400*time.Millisecond
+	if !option.ForceSingleClient {
+		d *= 3
+	}
+	return d
+}
+
+// dial makes a client, until ctx is done, which rueidis does not take. An error
+// may come with a client that connects later.
+func dial(ctx context.Context, option rueidis.ClientOption) (rueidis.Client, error) {
+	type result struct {
+		client rueidis.Client
+		err    error
+	}
+	results := make(chan result, 1)
+	go func() {
+		client, err := rueidis.NewClient(option)
+		results <- result{client, err}
+	}()
+	select {
+	case r := <-results:
+		return r.client, r.err
+	case <-ctx.Done():
+		go func() {
+			if r := <-results; r.client != nil {
+				r.client.Close()
+			}
+		}()
+		return nil, ctx.Err()
+	}
+}
+
+func tlsConfig(addrs []string) *tls.Config {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if len(addrs) == 1 {
+		config.ServerName, _, _ = net.SplitHostPort(addrs[0])
+	}
+	return config
+}
+
+// connectError says what failed in words of its own, and keeps the cause for
+// errors.Is and errors.As.
+type connectError struct {
+	text  string
+	cause error
+}
+
+func (e *connectError) Error() string { return e.text }
+func (e *connectError) Unwrap() error { return e.cause }
+
+// explain makes of a failure to connect an error with address, what failed, and
+// what to do.
+func explain(option rueidis.ClientOption, started time.Time, cause error) error {
+	what, fix := diagnose(option, cause)
+	text := fmt.Sprintf("dragonfly: cannot use the server at %s: %s (after %v): %v: %s",
+		strings.Join(option.InitAddress, ", "), what, time.Since(started).Round(time.Millisecond), cause, fix)
+	for _, secret := range []string{option.Password, option.Sentinel.Password} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "[redacted]")
+		}
+	}
+	return &connectError{text: text, cause: cause}
+}
+
+const startOne = "start one with: docker run -p 6379:6379 docker.dragonflydb.io/dragonflydb/dragonfly --cache_mode=true --maxmemory=1gb"
+
+func diagnose(option rueidis.ClientOption, cause error) (what, fix string) {
+	var (
+		answer   *rueidis.RedisError
+		dns      *net.DNSError
+		op       *net.OpError
+		noTLS    tls.RecordHeaderError
+		badCert  *tls.CertificateVerificationError
+		hostname x509.HostnameError
+	)
+	switch {
+	case errors.As(cause, &answer):
+		return diagnoseAnswer(option, answer.Error())
+	case errors.As(cause, &noTLS):
+		return "it does not speak TLS", "use redis:// instead of rediss://"
+	case errors.As(cause, &badCert), errors.As(cause, &hostname):
+		return "its certificate is not trusted", "check the host name, or give OpenOption a TLSConfig with the right RootCAs"
+	case errors.As(cause, &dns):
+		return "its name is not known", "check the host in the address"
+	case errors.Is(cause, syscall.ECONNREFUSED):
+		return "it refuses connections", "check that the server is running and the port is right, or " + startOne
+	case errors.As(cause, &op) && op.Op == "dial":
+		return "no connection", "check the address and the network, or " + startOne
+	case errors.Is(cause, context.Canceled):
+		return "gave up", "the context was cancelled"
+	case errors.Is(cause, context.DeadlineExceeded), errors.Is(cause, os.ErrDeadlineExceeded):
+		return "it gives no answer", "check that the address is that of a Redis-compatible server, that it wants no TLS (else use rediss://), and that it is not overloaded"
+	case errors.Is(cause, io.EOF), errors.Is(cause, syscall.ECONNRESET), errors.Is(cause, syscall.EPIPE):
+		return "it closed the connection", "check that the address is that of a Redis-compatible server, and that it wants no TLS (else use rediss://)"
+	case strings.Contains(cause.Error(), "unknown message type"):
+		return "it is no Redis-compatible server", "check the address"
+	}
+	return "it does not work", "check the address and the options"
+}
+
+func diagnoseAnswer(option rueidis.ClientOption, answer string) (what, fix string) {
+	switch {
+	case strings.HasPrefix(answer, "NOAUTH"):
+		return "it wants a password", "give one: redis://:password@host:port"
+	case strings.HasPrefix(answer, "WRONGPASS"), strings.Contains(answer, "invalid password"), strings.HasPrefix(answer, "ERR AUTH"):
+		return "it does not accept the user or password", "check both; special characters are percent-encoded in a URL"
+	case strings.HasPrefix(answer, "NOPERM"):
+		return "the user may not do what is needed", "allow the user GET, SET, UNLINK, PING, HELLO and CLIENT"
+	case strings.Contains(answer, "DB index"):
+		return fmt.Sprintf("it has no database %d", option.SelectDB), "choose another one after the host"
+	case strings.HasPrefix(answer, "LOADING"):
+		return "it is still loading its data", "try again later"
+	case strings.HasPrefix(answer, "DENIED"):
+		return "it is in protected mode", "set a password or bind it to the right interface"
+	}
+	return "it answers with an error", "check the address and the options"
+}
