@@ -1,0 +1,61 @@
+package httprules
+
+import (
+	"net/textproto"
+	"slices"
+	"strings"
+)
+
+// hopByHop are the fields that belong to one connection (RFC 9110 section
+// 7.6.1) or that RFC 9111 section 3.1 keeps out of a cache.
+var hopByHop = []string{
+	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Authorization",
+	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
+
+// HopByHop reports whether a field is never stored or passed on, whatever
+// Connection says. The name may be in any case.
+func HopByHop(name string) bool {
+	for _, n := range hopByHop {
+		if len(n) == len(name) && strings.EqualFold(n, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// ConnectionFields gives the fields that Connection names, which are as little
+// stored as itself: in canonical form, sorted, each once.
+func ConnectionFields(h Header) []string {
+	var out []string
+	for _, line := range h.Values("Connection") {
+		for line != "" {
+			var name string
+			name, line, _ = strings.Cut(line, ",")
+			// "close" is an option of the connection and no field.
+			if name = trimOWS(name); isToken(name) && !strings.EqualFold(name, "close") {
+				out = append(out, textproto.CanonicalMIMEHeaderKey(name))
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// isToken reports whether s is a token (RFC 9110 section 5.6.2).
+func isToken(s string) bool {
+	for i := range len(s) {
+		if !isTokenByte(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isTokenByte(c byte) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return true
+	}
+	return c < 0x80 && strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+}
