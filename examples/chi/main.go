@@ -1,0 +1,62 @@
+// Command chi serves users and blogs with chi v5, cached.
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+
+	"github.com/cacheaside/cacheaside/chiadapter"
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/examples/internal/blog"
+	"github.com/cacheaside/cacheaside/examples/internal/server"
+)
+
+func main() { blog.Main(run) }
+
+func run(ctx context.Context, opt blog.Options) error {
+	store, err := server.OpenStore(ctx, opt.Dragonfly)
+	if err != nil {
+		return err
+	}
+	cache, err := core.New(core.Config{
+		Store: store,
+		TTL:   opt.TTL,
+		// StatusTTL: map[int]time.Duration{404: 5 * time.Second}, // remember what is not there
+	})
+	if err != nil {
+		return err
+	}
+	db, err := blog.Open(ctx, opt.Latency)
+	if err != nil {
+		return err
+	}
+	defer server.Close(cache, store, db)
+
+	r := chi.NewRouter()
+	r.Use(middleware.Recoverer, middleware.GetHead)
+	r.Group(func(r chi.Router) {
+		r.Use(chiadapter.New(cache))
+		r.Get("/users/{id}", func(w http.ResponseWriter, r *http.Request) {
+			send(w, db.User(r.Context(), chi.URLParam(r, "id")))
+		})
+		r.Get("/blogs/{id}", func(w http.ResponseWriter, r *http.Request) {
+			send(w, db.Blog(r.Context(), chi.URLParam(r, "id")))
+		})
+	})
+	r.Get("/stats", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		send(w, db.Stats(cache.Stats()))
+	})
+	srv := &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
+	return server.Serve(ctx, opt.Addr, srv.Serve, srv.Shutdown)
+}
+
+func send(w http.ResponseWriter, a blog.Answer) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(a.Status)
+	_, _ = w.Write(a.JSON) // the client may have left
+}

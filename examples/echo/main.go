@@ -1,0 +1,57 @@
+// Command echo serves users and blogs with Echo v4, cached.
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/echoadapter"
+	"github.com/cacheaside/cacheaside/examples/internal/blog"
+	"github.com/cacheaside/cacheaside/examples/internal/server"
+)
+
+func main() { blog.Main(run) }
+
+func run(ctx context.Context, opt blog.Options) error {
+	store, err := server.OpenStore(ctx, opt.Dragonfly)
+	if err != nil {
+		return err
+	}
+	cache, err := core.New(core.Config{
+		Store: store,
+		TTL:   opt.TTL,
+		// StatusTTL: map[int]time.Duration{404: 5 * time.Second}, // remember what is not there
+	})
+	if err != nil {
+		return err
+	}
+	db, err := blog.Open(ctx, opt.Latency)
+	if err != nil {
+		return err
+	}
+	defer server.Close(cache, store, db)
+
+	e := echo.New()
+	e.Use(middleware.Recover())
+	get := []string{http.MethodGet, http.MethodHead}
+	cached := echoadapter.New(cache)
+	e.Match(get, "/users/:id", func(c echo.Context) error {
+		return send(c, db.User(c.Request().Context(), c.Param("id")))
+	}, cached)
+	e.Match(get, "/blogs/:id", func(c echo.Context) error {
+		return send(c, db.Blog(c.Request().Context(), c.Param("id")))
+	}, cached)
+	e.Match(get, "/stats", func(c echo.Context) error {
+		c.Response().Header().Set("Cache-Control", "no-store")
+		return send(c, db.Stats(cache.Stats()))
+	})
+	srv := &http.Server{Handler: e, ReadHeaderTimeout: 10 * time.Second}
+	return server.Serve(ctx, opt.Addr, srv.Serve, srv.Shutdown)
+}
+
+func send(c echo.Context, a blog.Answer) error { return c.JSONBlob(a.Status, a.JSON) }

@@ -1,0 +1,55 @@
+// Command fiber serves users and blogs with Fiber v2, cached.
+package main
+
+import (
+	"context"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/recover"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/examples/internal/blog"
+	"github.com/cacheaside/cacheaside/examples/internal/server"
+	"github.com/cacheaside/cacheaside/fiberadapter"
+)
+
+func main() { blog.Main(run) }
+
+func run(ctx context.Context, opt blog.Options) error {
+	store, err := server.OpenStore(ctx, opt.Dragonfly)
+	if err != nil {
+		return err
+	}
+	cache, err := core.New(core.Config{
+		Store: store,
+		TTL:   opt.TTL,
+		// StatusTTL: map[int]time.Duration{404: 5 * time.Second}, // remember what is not there
+	})
+	if err != nil {
+		return err
+	}
+	db, err := blog.Open(ctx, opt.Latency)
+	if err != nil {
+		return err
+	}
+	defer server.Close(cache, store, db)
+
+	app := fiber.New(fiber.Config{DisableStartupMessage: true})
+	app.Use(recover.New())
+	cached := fiberadapter.New(cache)
+	app.Get("/users/:id", cached, func(c *fiber.Ctx) error {
+		return send(c, db.User(c.UserContext(), c.Params("id")))
+	})
+	app.Get("/blogs/:id", cached, func(c *fiber.Ctx) error {
+		return send(c, db.Blog(c.UserContext(), c.Params("id")))
+	})
+	app.Get("/stats", func(c *fiber.Ctx) error {
+		c.Set("Cache-Control", "no-store")
+		return send(c, db.Stats(cache.Stats()))
+	})
+	return server.Serve(ctx, opt.Addr, app.Listener, app.ShutdownWithContext)
+}
+
+func send(c *fiber.Ctx, a blog.Answer) error {
+	return c.Status(a.Status).Type("json").Send(a.JSON)
+}

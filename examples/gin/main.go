@@ -1,0 +1,58 @@
+// Command gin serves users and blogs with Gin, cached.
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/examples/internal/blog"
+	"github.com/cacheaside/cacheaside/examples/internal/server"
+	"github.com/cacheaside/cacheaside/ginadapter"
+)
+
+func main() { blog.Main(run) }
+
+func run(ctx context.Context, opt blog.Options) error {
+	store, err := server.OpenStore(ctx, opt.Dragonfly)
+	if err != nil {
+		return err
+	}
+	cache, err := core.New(core.Config{
+		Store: store,
+		TTL:   opt.TTL,
+		// StatusTTL: map[int]time.Duration{404: 5 * time.Second}, // remember what is not there
+	})
+	if err != nil {
+		return err
+	}
+	db, err := blog.Open(ctx, opt.Latency)
+	if err != nil {
+		return err
+	}
+	defer server.Close(cache, store, db)
+
+	gin.SetMode(gin.ReleaseMode)
+	r := gin.New()
+	r.HandleMethodNotAllowed = true
+	r.Use(gin.Recovery())
+	get := []string{http.MethodGet, http.MethodHead}
+	cached := ginadapter.New(cache)
+	r.Match(get, "/users/:id", cached, func(c *gin.Context) {
+		send(c, db.User(c.Request.Context(), c.Param("id")))
+	})
+	r.Match(get, "/blogs/:id", cached, func(c *gin.Context) {
+		send(c, db.Blog(c.Request.Context(), c.Param("id")))
+	})
+	r.Match(get, "/stats", func(c *gin.Context) {
+		c.Header("Cache-Control", "no-store")
+		send(c, db.Stats(cache.Stats()))
+	})
+	srv := &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
+	return server.Serve(ctx, opt.Addr, srv.Serve, srv.Shutdown)
+}
+
+func send(c *gin.Context, a blog.Answer) { c.Data(a.Status, gin.MIMEJSON, a.JSON) }

@@ -1,0 +1,84 @@
+// Package server is what a program needs around its handlers: flags, the store
+// of the cache, and serving until a signal ends it.
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/dragonfly"
+	"github.com/cacheaside/cacheaside/core/memory"
+)
+
+// grace is how long requests may take to finish once the program shall end.
+const grace = 10 * time.Second
+
+// Main parses the flags and runs the program until SIGINT or SIGTERM ends ctx.
+func Main(flags *Flags, run func(ctx context.Context) error) {
+	flags.parse(os.Args[1:])
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	if err := run(ctx); err != nil {
+		slog.Error(err.Error())
+		os.Exit(1)
+	}
+}
+
+// OpenStore opens the store that the cache is kept in, and says which.
+func OpenStore(ctx context.Context, addr string) (core.Store, error) {
+	if addr == "" {
+		slog.Info("cache: the embedded memory store of this process; -dragonfly host:port shares it")
+		return memory.New(core.DefaultMemoryBytes)
+	}
+	shown := addr
+	if u, err := url.Parse(addr); err == nil {
+		shown = u.Redacted()
+	}
+	slog.Info("cache: on a server", "addr", shown)
+	return dragonfly.Open(ctx, addr)
+}
+
+// Serve listens on addr until ctx ends, and then lets requests finish.
+func Serve(ctx context.Context, addr string, serve func(net.Listener) error, shutdown func(context.Context) error) error {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	slog.Info("listening", "addr", listener.Addr().String())
+	failed := make(chan error, 1)
+	go func() { failed <- serve(listener) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	slog.Info("shutting down")
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := shutdown(ctx); err != nil {
+		return fmt.Errorf("shutting down: %w", err)
+	}
+	return nil
+}
+
+// Close closes the cache and then what it or the handlers have used.
+func Close(cache *core.Cache, others ...io.Closer) {
+	if err := cache.Close(context.Background()); err != nil {
+		slog.Warn("closing the cache", "error", err)
+	}
+	for _, c := range others {
+		if err := c.Close(); err != nil {
+			slog.Warn("closing", "what", fmt.Sprintf("%T", c), "error", err)
+		}
+	}
+}

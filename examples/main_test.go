@@ -1,0 +1,213 @@
+package examples
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// frameworks are the examples that must answer alike; the first is the measure.
+var frameworks = []string{"chi", "gin", "echo", "fiber"}
+
+// bin is where TestMain has put the programs. The tests run them as a user
+// does, so that each main.go can be read from top to bottom.
+var bin string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var err error
+		if bin, err = os.MkdirTemp("", "cacheaside-examples-"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer func() { _ = os.RemoveAll(bin) }()
+		args := []string{"build", "-o", bin + string(filepath.Separator)}
+		if raceEnabled {
+			args = append(args, "-race")
+		}
+		for _, dir := range append([]string{"proxy"}, frameworks...) {
+			args = append(args, "./"+dir)
+		}
+		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "go %s: %v\n%s", strings.Join(args, " "), err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// process is a running example.
+type process struct {
+	t    *testing.T
+	name string
+	host string // unlike that of all other processes, which may share a server
+	base string
+	cmd  *exec.Cmd
+	tmp  string
+	done chan struct{}
+	mu   sync.Mutex
+	log  bytes.Buffer
+}
+
+// start runs an example on a free port until the test ends.
+func start(t *testing.T, name string, args ...string) *process {
+	t.Helper()
+	p := &process{
+		t: t, name: name, tmp: t.TempDir(), done: make(chan struct{}),
+		host: strings.ToLower(name + "-" + rand.Text() + ".test"),
+	}
+	p.cmd = command(p.tmp, name, append([]string{"-addr", "127.0.0.1:0"}, args...)...)
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // it has ended, or the test has failed
+		<-p.done
+		if t.Failed() {
+			t.Logf("%s %v wrote:\n%s", p.name, args, p.output())
+		}
+	})
+	listening := make(chan string, 1)
+	go func() {
+		defer close(p.done)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			p.mu.Lock()
+			p.log.WriteString(lines.Text() + "\n")
+			p.mu.Unlock()
+			if _, addr, ok := strings.Cut(lines.Text(), "listening addr="); ok {
+				listening <- addr
+			}
+		}
+		_ = p.cmd.Wait()
+	}()
+	select {
+	case addr := <-listening:
+		p.base = "http://" + addr
+	case <-p.done:
+		t.Fatalf("%s %v ended: %v", name, args, p.cmd.ProcessState)
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%s %v does not listen", name, args)
+	}
+	return p
+}
+
+// command is an example with nothing of the test's own environment that it
+// would read.
+func command(tmp, name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(bin, name), args...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp,
+		"ADDR=", "DRAGONFLY_ADDR=", "TTL=", "DB_LATENCY=", "FRAMEWORK=", "ORIGIN=")
+	cmd.SysProcAttr = dieWithParent()
+	return cmd
+}
+
+func (p *process) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+// stop asks the program to end and requires that it does so in good order.
+func (p *process) stop() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	select {
+	case <-p.done:
+	case <-time.After(8 * time.Second):
+		p.t.Fatalf("%s does not end after SIGTERM", p.name)
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		p.t.Errorf("%s ended with %v, want exit status 0", p.name, p.cmd.ProcessState)
+	}
+	if left, _ := filepath.Glob(filepath.Join(p.tmp, "*")); len(left) > 0 {
+		p.t.Errorf("%s left behind %v", p.name, left)
+	}
+}
+
+var client = &http.Client{
+	Timeout:       20 * time.Second,
+	Transport:     &http.Transport{DisableCompression: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// answer is a response, read to its end.
+type answer struct {
+	Status int
+	Header http.Header
+	Body   string
+	Err    string // where the body broke off
+}
+
+func (p *process) do(method, target string, header http.Header, body string) answer {
+	p.t.Helper()
+	var r io.Reader
+	if body != "" {
+		r = strings.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(p.t.Context(), method, p.base, r)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	req.URL.Opaque, req.URL.RawQuery, _ = strings.Cut(target, "?") // sent as it is
+	req.Host = p.host
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return answer{Err: "no response"}
+	}
+	defer func() { _ = resp.Body.Close() }()
+	a := answer{Status: resp.StatusCode, Header: resp.Header}
+	b, err := io.ReadAll(resp.Body)
+	a.Body = string(b)
+	if err != nil {
+		a.Err = "broken off"
+	}
+	return a
+}
+
+func (p *process) get(target string) answer {
+	p.t.Helper()
+	return p.do(http.MethodGet, target, nil, "")
+}
+
+// stats is what GET /stats answers.
+type stats struct {
+	OriginReads int            `json:"origin_reads"`
+	Cache       map[string]int `json:"cache"`
+}
+
+func (p *process) stats() stats {
+	p.t.Helper()
+	a := p.get("/stats")
+	var s stats
+	if err := json.Unmarshal([]byte(a.Body), &s); err != nil || a.Status != http.StatusOK {
+		p.t.Fatalf("%s: GET /stats: %d %q: %v", p.name, a.Status, a.Body, err)
+	}
+	if got := a.Header.Get("Cache-Control"); got != "no-store" {
+		p.t.Errorf("%s: GET /stats: Cache-Control %q, want no-store", p.name, got)
+	}
+	if got := a.Header.Get("Cache-Status"); got != "" {
+		p.t.Errorf("%s: GET /stats went through the cache: %s", p.name, got)
+	}
+	return s
+}

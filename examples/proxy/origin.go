@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+)
+
+// newOrigin returns the handler that forwards requests to the origin.
+func newOrigin(origin *url.URL) http.Handler {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DisableCompression = true // content codings are the client's and the origin's affair
+	transport.MaxIdleConnsPerHost = transport.MaxIdleConns
+	proxy := &httputil.ReverseProxy{
+		Transport: transport,
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(origin)
+			r.SetXForwarded()
+			r.Out.Host = r.In.Host                 // without this line the origin gets the Host of its URL
+			r.Out.URL.RawQuery = r.In.URL.RawQuery // as the client sent it, and as the cache's key has it
+		},
+		ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if !errors.Is(err, context.Canceled) { // the client has left
+				slog.Warn("the origin did not answer", "error", err)
+			}
+			w.WriteHeader(http.StatusBadGateway)
+		},
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		proxy.ServeHTTP(&writer{ResponseWriter: w, holds: r.Method == http.MethodGet}, r)
+	})
+}
+
+// writer keeps ReverseProxy from flushing after each write where the origin
+// did not announce the length: what is flushed has left, and the cache cannot
+// store it. Event streams are flushed all the same.
+type writer struct {
+	http.ResponseWriter
+	holds bool
+}
+
+// Unwrap lets ReverseProxy find Hijack, for WebSocket.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *writer) WriteHeader(status int) {
+	h := w.Header()
+	if strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "text/event-stream") {
+		w.holds = false
+	}
+	keepUntyped(h)
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// FlushError is what http.ResponseController calls.
+func (w *writer) FlushError() error {
+	if w.holds {
+		return nil
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// keepUntyped keeps the server from guessing a Content-Type that the origin did
+// not give.
+func keepUntyped(h http.Header) {
+	if _, typed := h["Content-Type"]; !typed {
+		h["Content-Type"] = nil
+	}
+}
+
+// complete makes h fit for Fiber's adaptor, which collects the response and
+// takes the header last. A response that breaks off becomes a 502 instead of a
+// short one, and trailers, which would get among the header, are dropped.
+func complete(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Under this key ReverseProxy expects a server that lets it break off.
+		ctx := context.WithValue(context.Background(), http.ServerContextKey, &http.Server{})
+		b := &buffer{header: http.Header{}}
+		if b.serve(h, r.WithContext(ctx)) {
+			maps.Copy(w.Header(), b.sent)
+			keepUntyped(w.Header())
+			w.WriteHeader(b.status)
+			_, _ = b.body.WriteTo(w)
+			return
+		}
+		keepUntyped(w.Header())
+		w.WriteHeader(http.StatusBadGateway)
+	})
+}
+
+type buffer struct {
+	header, sent http.Header
+	status       int
+	body         bytes.Buffer
+}
+
+func (b *buffer) serve(h http.Handler, r *http.Request) (ok bool) {
+	defer func() {
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
+			panic(v)
+		}
+	}()
+	h.ServeHTTP(b, r)
+	b.WriteHeader(http.StatusOK)
+	return true
+}
+
+func (b *buffer) Header() http.Header { return b.header }
+
+func (b *buffer) WriteHeader(status int) {
+	if b.status == 0 && status >= 200 {
+		b.status, b.sent = status, b.header.Clone()
+		b.sent.Del("Trailer")
+	}
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.WriteHeader(http.StatusOK)
+	return b.body.Write(p)
+}
