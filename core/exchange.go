@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"net/http"
-	"strings"
 
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
@@ -48,6 +47,9 @@ type Request struct {
 	HasBody   bool // a body was announced, whatever its length
 	// Upgrade says that the client asks for another protocol (WebSocket).
 	Upgrade bool
+	// Bypass, if not empty, makes the cache leave the request to the handler;
+	// it is the reason as Cache-Status shows it.
+	Bypass string
 }
 
 // Forward tells [Exchange.Next] how to run the handler.
@@ -103,44 +105,3 @@ const (
 	ReasonHandler     = "handler"      // the handler reported an error beside the response
 	ReasonClientGone  = "client-gone"  // the client left before the handler was done
 )
-
-// Op says how a field is applied to the header of the reply.
-type Op uint8
-
-// The operations of a field.
-const (
-	OpSet Op = iota // replaces what outer middleware has set under the name
-	OpAdd           // one more line
-	OpDel           // removes what outer middleware has set; Value is empty
-)
-
-// Field is one header field line.
-type Field struct {
-	Name  string // in canonical form, as http.CanonicalHeaderKey gives it
-	Value string
-	Op    Op
-}
-
-// Fields is a list of field lines in the order in which they are applied.
-type Fields []Field
-
-// Get returns the first value under name, which may be in any case, or "".
-func (f Fields) Get(name string) string {
-	for i := range f {
-		if f[i].Op != OpDel && strings.EqualFold(f[i].Name, name) {
-			return f[i].Value
-		}
-	}
-	return ""
-}
-
-// Values returns all values under name in their order.
-func (f Fields) Values(name string) []string {
-	var out []string
-	for i := range f {
-		if f[i].Op != OpDel && strings.EqualFold(f[i].Name, name) {
-			out = append(out, f[i].Value)
-		}
-	}
-	return out
-}

@@ -1,0 +1,19 @@
+package chiadapter
+
+import (
+	"net/http"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/nethttp"
+)
+
+// New returns a middleware for chi that answers GET and HEAD requests from
+// cache. Use it on a router (Use), a group or a single route (With). It panics
+// if cache is nil.
+func New(cache *core.Cache, opts ...Option) func(http.Handler) http.Handler {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return nethttp.NewFunc("chiadapter.New", cache, o.prepare)
+}

@@ -1,0 +1,149 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/memory"
+)
+
+// Cache answers requests from a store. Make one per service with [New] and
+// give it to the adapter; handles with another policy come from [Cache.With].
+// All methods may be called concurrently.
+type Cache struct {
+	*shared
+	cfg      Config
+	keys     keyer
+	answers  [2]bool // whether GET and HEAD are answered
+	listed   map[int]bool
+	inMemory bool // the store needs no deadline
+}
+
+// shared is what all handles of a cache have in common.
+type shared struct {
+	store     Store
+	ownStore  bool
+	variants  variantMemo
+	stats     counters
+	log       *slog.Logger
+	lastLog   atomic.Int64
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// New makes a cache. The error names every wrong field of the config.
+func New(cfg Config) (*Cache, error) {
+	cfg, err := cfg.validated()
+	if err != nil {
+		return nil, err
+	}
+	s := &shared{store: cfg.Store, log: cfg.Logger}
+	if s.store == nil {
+		m, err := memory.New(DefaultMemoryBytes, memory.WithClock(cfg.Now))
+		if err != nil {
+			return nil, fmt.Errorf("cacheaside: making the embedded store: %w", err)
+		}
+		s.store, s.ownStore = m, true
+		cfg.Store = m
+	}
+	return newHandle(s, cfg), nil
+}
+
+func newHandle(s *shared, cfg Config) *Cache {
+	c := &Cache{shared: s, cfg: cfg}
+	c.keys = newKeyer(&c.cfg)
+	c.answers = [2]bool{slices.Contains(cfg.Methods, "GET"), slices.Contains(cfg.Methods, "HEAD")}
+	c.listed = make(map[int]bool)
+	for _, code := range cfg.StatusCodes {
+		c.listed[code] = true
+	}
+	for code := range cfg.StatusTTL {
+		c.listed[code] = true
+	}
+	_, c.inMemory = s.store.(*memory.Store)
+	return c
+}
+
+// With returns a handle on the same cache whose policy is that of c as change
+// has altered it, for one route or group:
+//
+//	news := core.Must(cache.With(func(p *core.Config) { p.TTL = 5 * time.Second }))
+//
+// It fails where the new policy is wrong or where a field of the first group
+// of [Config] was changed.
+func (c *Cache) With(change func(*Config)) (*Cache, error) {
+	cfg := c.cfg
+	change(&cfg)
+	if cfg.Store != c.cfg.Store || cfg.Namespace != c.cfg.Namespace || cfg.Logger != c.cfg.Logger ||
+		cfg.LookupTimeout != c.cfg.LookupTimeout || cfg.StoreTimeout != c.cfg.StoreTimeout ||
+		reflect.ValueOf(cfg.Now).Pointer() != reflect.ValueOf(c.cfg.Now).Pointer() {
+		return nil, fmt.Errorf("cacheaside: With: Store, Namespace, Now, Logger and the timeouts belong to the whole cache: set them in New")
+	}
+	cfg, err := cfg.validated()
+	if err != nil {
+		return nil, err
+	}
+	return newHandle(c.shared, cfg), nil
+}
+
+// Must returns v and panics if err is not nil, for set-up code.
+func Must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// Close releases what the cache has made itself. A store that it was given
+// stays open: close that afterwards. Requests that are still served go on
+// without a cache. Later calls return what the first one did.
+func (c *Cache) Close(context.Context) error {
+	c.closeOnce.Do(func() {
+		if c.ownStore {
+			c.closeErr = c.store.Close()
+		}
+	})
+	return c.closeErr
+}
+
+// Stats are counts since the cache was made, over all its handles.
+type Stats struct {
+	Hits        uint64 `json:"hits"`         // answered from the store without the handler
+	Misses      uint64 `json:"misses"`       // the handler was asked, nothing usable was stored
+	Stale       uint64 `json:"stale"`        // the handler was asked, a stale response was stored
+	Revalidated uint64 `json:"revalidated"`  // of these, freshened by a 304 from the handler
+	Bypasses    uint64 `json:"bypasses"`     // requests that were none of the cache's business
+	Stores      uint64 `json:"stores"`       // responses written to the store
+	StoreErrors uint64 `json:"store_errors"` // reads and writes that failed or took too long
+	Corrupt     uint64 `json:"corrupt"`      // values under our keys that were no entries of ours
+}
+
+type counters struct {
+	hits, misses, stale, revalidated, bypasses, stores, storeErrors, corrupt atomic.Uint64
+}
+
+// Stats returns the counts.
+func (c *Cache) Stats() Stats {
+	s := &c.stats
+	return Stats{
+		Hits: s.hits.Load(), Misses: s.misses.Load(), Stale: s.stale.Load(),
+		Revalidated: s.revalidated.Load(), Bypasses: s.bypasses.Load(), Stores: s.stores.Load(),
+		StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
+	}
+}
+
+// trouble counts a failure of the store and logs at most one in ten seconds.
+func (c *Cache) trouble(what string, err error) {
+	n := c.stats.storeErrors.Add(1)
+	now := c.cfg.Now().UnixNano()
+	if last := c.lastLog.Load(); last != 0 && now-last < int64(10*time.Second) || !c.lastLog.CompareAndSwap(c.lastLog.Load(), now) {
+		return
+	}
+	c.log.Warn("cacheaside: the store failed; requests go to the handler", "doing", what, "error", err, "failures", n)
+}

@@ -1,0 +1,308 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
+
+// Defaults of the fields of [Config] that are left at zero.
+const (
+	DefaultNamespace     = "cacheaside"
+	DefaultMemoryBytes   = 64 << 20 // of the embedded store
+	DefaultLookupTimeout = 50 * time.Millisecond
+	DefaultStoreTimeout  = 250 * time.Millisecond
+	DefaultMaxKeyBytes   = 8 << 10
+	DefaultMaxVariants   = 64
+)
+
+// Config is what [New] makes a [Cache] from. The zero value is valid: it keeps
+// in this process what the responses themselves allow, and nothing else.
+// Slices, maps and functions belong to the cache once New has them.
+type Config struct {
+	// The first group is the same for all handles of a cache: [Cache.With]
+	// cannot change it.
+
+	// Store keeps the entries. Nil: a memory store of 64 MiB in this process.
+	Store Store
+	// Namespace begins every key, so that services can share a server: letters,
+	// digits, '.', '_' and '-', 64 bytes at most. Empty: "cacheaside".
+	Namespace string
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+	// Logger takes the cache's own trouble, never anything of a response's
+	// body. Nil: slog.Default().
+	Logger *slog.Logger
+	// LookupTimeout bounds a read from the store; after it the request is a
+	// miss. Zero: 50 ms.
+	LookupTimeout time.Duration
+	// StoreTimeout bounds a write to the store. Zero: 250 ms.
+	StoreTimeout time.Duration
+
+	// The second group is the policy: it may differ per route or group.
+
+	// TTL is the freshness lifetime of a response that says nothing of its
+	// own. Explicit freshness in the response (s-maxage, max-age, Expires)
+	// always wins. Zero: only what the response itself allows is stored.
+	TTL time.Duration
+	// StatusTTL replaces TTL for single status codes and makes them storable:
+	// {404: 5 * time.Second} is negative caching. Zero: with explicit
+	// freshness only.
+	StatusTTL map[int]time.Duration
+	// StatusCodes are the codes that TTL applies to. Nil: 200, 203, 204, 300,
+	// 301 and 308. With explicit freshness 302, 303, 307, 404, 405, 410, 414 and
+	// 501 are stored as well, and any other code only if it is listed here.
+	StatusCodes []int
+	// Methods that are answered from the cache: GET and HEAD, or a part of
+	// them. A HEAD is answered from what a GET has stored and stores nothing.
+	// Nil: both.
+	Methods []string
+	// MaxBytes is the largest body that is held back and stored, in bytes; a
+	// longer one streams through. Zero: no limit.
+	MaxBytes int64
+	// ResponseHeaders selects the fields of the response that are stored.
+	// Content-Type, Content-Encoding and whatever caching needs are always kept.
+	ResponseHeaders Selection
+	// Query selects the query parameters that are part of the key. Parameters
+	// that are left out are still seen by the handler, so leave out only those
+	// that do not change the response. A name may end in '*'.
+	Query Selection
+	// KeyHeaders names request fields that become part of the key, whatever
+	// Vary says.
+	KeyHeaders []string
+	// KeyCookies names cookies that become part of the key.
+	KeyCookies []string
+	// KeyGenerator gives, if set, the part of the key that stands for path and
+	// query. It must differ wherever the response may differ.
+	KeyGenerator func(*Request) string
+	// Partition gives a part of the key that separates users or tenants. It is
+	// added to what the adapter has put into [Request.Partition].
+	Partition func(*Request) string
+	// IgnoreHost and IgnoreScheme leave host or scheme out of the key, for a
+	// service that answers alike under all its names.
+	IgnoreHost, IgnoreScheme bool
+	// MaxKeyBytes is the longest key; a request with a longer one bypasses the
+	// cache. Zero: 8 KiB.
+	MaxKeyBytes int
+	// MaxVariants is how many responses are kept for one URL where they differ
+	// by Vary; the oldest goes first. Zero: 64.
+	MaxVariants int
+	// Skip says, before the handler runs, that a request is none of the
+	// cache's business.
+	Skip func(*Request) bool
+	// IgnoreRequestDirectives ignores Cache-Control and Pragma of requests, so
+	// that clients cannot reach the handler at will. RFC 9111 section 5.2.1
+	// makes them advisory.
+	IgnoreRequestDirectives bool
+	// StoreSetCookie stores responses with Set-Cookie and replays the cookie to
+	// everybody. Hardly ever right.
+	StoreSetCookie bool
+	// StoreAuthorized stores responses to requests with Authorization even
+	// where the response does not allow it (RFC 9111 section 3.5). Only for
+	// fields that do not select the answer, or together with Partition.
+	StoreAuthorized bool
+	// Heuristic gives responses with Last-Modified and no explicit freshness a
+	// tenth of their age as lifetime (RFC 9111 section 4.2.2), one day at most,
+	// where TTL gives none.
+	Heuristic bool
+}
+
+// Selection is a list of names to allow or one to deny; the zero value allows
+// everything. Names of query parameters are case-sensitive, those of header
+// fields are not. See [Only], [Except] and [None].
+type Selection struct {
+	Allow []string // if not nil, only these; empty but not nil: none
+	Deny  []string // all but these
+}
+
+// Only selects the names given.
+func Only(names ...string) Selection { return Selection{Allow: append([]string{}, names...)} }
+
+// Except selects everything but the names given.
+func Except(names ...string) Selection { return Selection{Deny: names} }
+
+// None selects nothing.
+func None() Selection { return Selection{Allow: []string{}} }
+
+// TrackingParameters are query parameters that advertising and mail tools add
+// to links and that handlers do not read: Query: Except(TrackingParameters()...).
+func TrackingParameters() []string {
+	return []string{
+		"utm_*", "gclid", "gclsrc", "dclid", "gbraid", "wbraid", "fbclid", "msclkid",
+		"ttclid", "twclid", "yclid", "igshid", "li_fat_id", "mc_cid", "mc_eid",
+		"_ga", "_gl", "_hsenc", "_hsmi", "vero_id", "wickedid",
+	}
+}
+
+// has reports whether name is selected. Patterns end in '*' at most.
+func (s Selection) has(name string, fold bool) bool {
+	list, want := s.Deny, false
+	if s.Allow != nil {
+		list, want = s.Allow, true
+	}
+	for _, p := range list {
+		if matchName(p, name, fold) {
+			return want
+		}
+	}
+	return !want
+}
+
+func matchName(pattern, name string, fold bool) bool {
+	if p, ok := strings.CutSuffix(pattern, "*"); ok {
+		if len(name) < len(p) {
+			return false
+		}
+		pattern, name = p, name[:len(p)]
+	}
+	if fold {
+		return strings.EqualFold(pattern, name)
+	}
+	return pattern == name
+}
+
+// validated returns the config with its defaults filled in, or one error that
+// names every wrong field.
+func (c Config) validated() (Config, error) {
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("cacheaside: Config.%s: %s", field, fmt.Sprintf(format, args...)))
+	}
+
+	if c.Namespace == "" {
+		c.Namespace = DefaultNamespace
+	}
+	if !validNamespace(c.Namespace) {
+		bad("Namespace", "%q: use 1 to 64 letters, digits, '.', '_' or '-'", c.Namespace)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	for _, d := range []struct {
+		name string
+		v    *time.Duration
+		def  time.Duration
+	}{
+		{"LookupTimeout", &c.LookupTimeout, DefaultLookupTimeout},
+		{"StoreTimeout", &c.StoreTimeout, DefaultStoreTimeout},
+		{"TTL", &c.TTL, 0},
+	} {
+		if *d.v < 0 {
+			bad(d.name, "%v is negative: use 0 for the default or a positive duration", *d.v)
+		}
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	if c.TTL > maxLifetime {
+		bad("TTL", "%v is longer than a year: shorten it", c.TTL)
+	}
+	for _, code := range slices.Sorted(maps.Keys(c.StatusTTL)) {
+		checkStatus(bad, "StatusTTL", code)
+		if ttl := c.StatusTTL[code]; ttl < 0 || ttl > maxLifetime {
+			bad("StatusTTL", "%v for %d: use 0 to a year", ttl, code)
+		}
+	}
+	if c.StatusCodes == nil {
+		c.StatusCodes = []int{
+			http.StatusOK, http.StatusNonAuthoritativeInfo, http.StatusNoContent,
+			http.StatusMultipleChoices, http.StatusMovedPermanently, http.StatusPermanentRedirect,
+		}
+	}
+	for _, code := range c.StatusCodes {
+		checkStatus(bad, "StatusCodes", code)
+	}
+	if c.Methods == nil {
+		c.Methods = []string{http.MethodGet, http.MethodHead}
+	}
+	for _, m := range c.Methods {
+		if m != http.MethodGet && m != http.MethodHead {
+			bad("Methods", "%q: only GET and HEAD can be answered from a cache", m)
+		}
+	}
+	if c.MaxBytes < 0 {
+		bad("MaxBytes", "%d is negative: use 0 for no limit", c.MaxBytes)
+	}
+	checkSelection(bad, "Query", c.Query)
+	checkSelection(bad, "ResponseHeaders", c.ResponseHeaders)
+	c.KeyHeaders = slices.Clone(c.KeyHeaders)
+	for i, n := range c.KeyHeaders {
+		if !httprules.IsToken(n) {
+			bad("KeyHeaders", "%q is no field name", n)
+		}
+		c.KeyHeaders[i] = textproto.CanonicalMIMEHeaderKey(n)
+	}
+	slices.Sort(c.KeyHeaders)
+	c.KeyHeaders = slices.Compact(c.KeyHeaders)
+	c.KeyCookies = slices.Clone(c.KeyCookies)
+	for _, n := range c.KeyCookies {
+		if !httprules.IsToken(n) {
+			bad("KeyCookies", "%q is no cookie name", n)
+		}
+	}
+	slices.Sort(c.KeyCookies)
+	c.KeyCookies = slices.Compact(c.KeyCookies)
+	if c.MaxKeyBytes == 0 {
+		c.MaxKeyBytes = DefaultMaxKeyBytes
+	}
+	if c.MaxKeyBytes < minKeyBytes || c.MaxKeyBytes > 1<<20 {
+		bad("MaxKeyBytes", "%d: use %d to 1048576, or 0 for 8 KiB", c.MaxKeyBytes, minKeyBytes)
+	}
+	if c.MaxVariants == 0 {
+		c.MaxVariants = DefaultMaxVariants
+	}
+	if c.MaxVariants < 0 || c.MaxVariants > 1024 {
+		bad("MaxVariants", "%d: use 1 to 1024, or 0 for 64", c.MaxVariants)
+	}
+	return c, errors.Join(errs...)
+}
+
+const (
+	maxLifetime = 365 * 24 * time.Hour
+	minKeyBytes = 64
+)
+
+func checkStatus(bad func(field, format string, args ...any), field string, code int) {
+	switch {
+	case code < 200 || code > 599:
+		bad(field, "%d is no final status code: use 200 to 599", code)
+	case code == http.StatusPartialContent || code == http.StatusNotModified:
+		bad(field, "%d answers one client's range or condition and cannot be stored: leave it out", code)
+	}
+}
+
+func checkSelection(bad func(field, format string, args ...any), field string, s Selection) {
+	if s.Allow != nil && s.Deny != nil {
+		bad(field, "both Allow and Deny are set: use one of them")
+	}
+	for _, n := range slices.Concat(s.Allow, s.Deny) {
+		switch i := strings.IndexByte(n, '*'); {
+		case n == "":
+			bad(field, "an empty name: remove it")
+		case i >= 0 && i != len(n)-1:
+			bad(field, "%q: '*' may only be the last character", n)
+		}
+	}
+}
+
+func validNamespace(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= 64
+}

@@ -1,0 +1,98 @@
+package core
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestConfigNamesEveryWrongField(t *testing.T) {
+	_, err := New(Config{
+		Namespace: "a b", LookupTimeout: -1, StoreTimeout: -1, TTL: -time.Second,
+		StatusTTL: map[int]time.Duration{404: -1, 206: 1}, StatusCodes: []int{99, 304},
+		Methods: []string{"GET", "POST"}, MaxBytes: -1,
+		Query: Selection{Allow: []string{"a"}, Deny: []string{"b"}}, ResponseHeaders: Except("a*b", ""),
+		KeyHeaders: []string{"no field"}, KeyCookies: []string{"a;b"}, MaxKeyBytes: 1, MaxVariants: -1,
+	})
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{
+		"Config.Namespace", "Config.LookupTimeout", "Config.StoreTimeout", "Config.TTL", "Config.StatusTTL: -1ns for 404",
+		"Config.StatusTTL: 206", "Config.StatusCodes: 99", "Config.StatusCodes: 304", `Config.Methods: "POST"`, "Config.MaxBytes",
+		"Config.Query: both Allow and Deny", `Config.ResponseHeaders: "a*b"`, "Config.ResponseHeaders: an empty name",
+		"Config.KeyHeaders", "Config.KeyCookies", "Config.MaxKeyBytes", "Config.MaxVariants",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not speak of %s:\n%v", want, err)
+		}
+	}
+}
+
+func TestZeroConfigIsValid(t *testing.T) {
+	c, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := c.Close(context.Background()); err != nil {
+		t.Errorf("a second Close: %v", err)
+	}
+}
+
+func TestWith(t *testing.T) {
+	c := Must(New(Config{TTL: time.Minute, StatusTTL: map[int]time.Duration{http.StatusNotFound: time.Second}}))
+	defer c.Close(context.Background())
+	h, err := c.With(func(p *Config) { p.TTL = time.Second })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.cfg.TTL != time.Second || c.cfg.TTL != time.Minute || !h.listed[404] || h.shared != c.shared {
+		t.Errorf("handle %+v of %+v", h.cfg, c.cfg)
+	}
+	if _, err := c.With(func(p *Config) { p.TTL = -1 }); err == nil || !strings.Contains(err.Error(), "TTL") {
+		t.Errorf("a negative TTL: %v", err)
+	}
+	for name, change := range map[string]func(*Config){
+		"Namespace": func(p *Config) { p.Namespace = "other" },
+		"Now":       func(p *Config) { p.Now = func() time.Time { return time.Time{} } },
+		"Store":     func(p *Config) { p.Store = nil },
+		"timeout":   func(p *Config) { p.LookupTimeout = time.Hour },
+	} {
+		if _, err := c.With(change); err == nil || !strings.Contains(err.Error(), "set them in New") {
+			t.Errorf("changing %s: %v", name, err)
+		}
+	}
+}
+
+func TestMustPanics(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	Must(New(Config{TTL: -1}))
+}
+
+func TestSelection(t *testing.T) {
+	for _, c := range []struct {
+		s    Selection
+		name string
+		want bool
+	}{
+		{Selection{}, "a", true}, {None(), "a", false},
+		{Only("a", "b*"), "a", true}, {Only("a", "b*"), "bcd", true}, {Only("a", "b*"), "A", false},
+		{Except("utm_*"), "utm_source", false}, {Except("utm_*"), "utm", true}, {Except("*"), "x", false},
+	} {
+		if got := c.s.has(c.name, false); got != c.want {
+			t.Errorf("%+v has %q: %v", c.s, c.name, got)
+		}
+	}
+	if !Only("X-Request-Id").has("x-request-ID", true) {
+		t.Error("field names are compared with their case")
+	}
+}

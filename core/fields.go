@@ -1,0 +1,82 @@
+package core
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Op says how a field is applied to the header of the reply.
+type Op uint8
+
+// The operations of a field.
+const (
+	OpSet Op = iota // replaces what outer middleware has set under the name
+	OpAdd           // one more line
+	OpDel           // removes what outer middleware has set; Value is empty
+)
+
+// Field is one header field line.
+type Field struct {
+	Name  string // in canonical form, as http.CanonicalHeaderKey gives it
+	Value string
+	Op    Op
+}
+
+// Fields is a list of field lines in the order in which they are applied.
+type Fields []Field
+
+// Get returns the first value under name, which may be in any case, or "".
+func (f Fields) Get(name string) string {
+	for i := range f {
+		if f[i].Op != OpDel && strings.EqualFold(f[i].Name, name) {
+			return f[i].Value
+		}
+	}
+	return ""
+}
+
+// Values returns all values under name in their order.
+func (f Fields) Values(name string) []string {
+	var out []string
+	for i := range f {
+		if f[i].Op != OpDel && strings.EqualFold(f[i].Name, name) {
+			out = append(out, f[i].Value)
+		}
+	}
+	return out
+}
+
+// Added returns what a handler has changed between two states of a header:
+// lines added to those that were there before are added again on a hit, all
+// else replaces. The result is sorted by name.
+func Added(before, after http.Header) Fields {
+	names := make([]string, 0, len(after))
+	for name, values := range after {
+		if old, ok := before[name]; !ok || !slices.Equal(old, values) {
+			names = append(names, name)
+		}
+	}
+	for name := range before {
+		if _, ok := after[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	fields := make(Fields, 0, len(names))
+	for _, name := range names {
+		values, old := after[name], before[name]
+		op := OpSet
+		if n := len(old); n > 0 && len(values) > n && slices.Equal(values[:n], old) {
+			values, op = values[n:], OpAdd
+		}
+		if len(values) == 0 {
+			fields = append(fields, Field{Name: name, Op: OpDel})
+		}
+		for _, v := range values {
+			fields = append(fields, Field{Name: name, Value: v, Op: op})
+			op = OpAdd
+		}
+	}
+	return fields
+}

@@ -1,0 +1,346 @@
+package core
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
+
+// miss answers with what the handler gives.
+func (c *Cache) miss(x Exchange, v *visit) error {
+	c.stats.misses.Add(1)
+	if v.control.OnlyIfCached {
+		return c.gatewayTimeout(x)
+	}
+	return c.forward(x, v, nil)
+}
+
+// revalidate asks the handler whether the stale entry is still good (RFC 9111
+// section 4.3), or for a new response where the entry has no validator.
+func (c *Cache) revalidate(x Exchange, v *visit) error {
+	c.stats.stale.Add(1)
+	if v.control.OnlyIfCached {
+		return c.gatewayTimeout(x)
+	}
+	if v.req.Method != http.MethodGet {
+		return c.forward(x, v, nil)
+	}
+	etag, modified := v.validators()
+	if etag == "" && modified == "" {
+		return c.forward(x, v, nil)
+	}
+	set := http.Header{"If-None-Match": nil, "If-Modified-Since": nil, "Range": nil, "If-Range": nil}
+	if etag != "" {
+		set["If-None-Match"] = []string{etag}
+	}
+	if modified != "" {
+		set["If-Modified-Since"] = []string{modified}
+	}
+	return c.forward(x, v, set)
+}
+
+// forward runs the handler, stores its response where the rules allow it and
+// sends it. With conditional fields set, a 304 freshens the stored entry.
+func (c *Cache) forward(x Exchange, v *visit, conditional http.Header) error {
+	status := httprules.CacheStatus{Fwd: v.fwd}
+	f := Forward{
+		Capture:  v.req.Method == http.MethodGet,
+		MaxBody:  c.cfg.MaxBytes,
+		Set:      conditional,
+		Annotate: annotate(status),
+	}
+	v.began = c.cfg.Now()
+	resp, err := x.Next(f)
+	if err != nil || resp == nil || resp.Sent {
+		return err
+	}
+	if conditional != nil && resp.Status == http.StatusNotModified && resp.Reason == "" {
+		return c.freshened(x, v, resp)
+	}
+	if conditional != nil {
+		status.FwdStatus = resp.Status
+	}
+	if reason := c.storeResponse(x, v, resp, &status); reason != "" {
+		status.Detail = reason
+	}
+	resp.Extra = append(resp.Extra, Field{"Cache-Status", statusValue(status), OpAdd})
+	return x.Reply(resp)
+}
+
+// storeResponse stores resp and says in status what became of it; the result
+// is why it was not stored.
+func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *httprules.CacheStatus) (reason string) {
+	if resp.Reason != "" {
+		return resp.Reason
+	}
+	now := c.cfg.Now()
+	verdict := c.judge(v, resp.Status, resp.Effective, now)
+	if !verdict.Store {
+		return verdict.Reason
+	}
+	names, _ := httprules.VaryNames(resp.Effective)
+	if len(mergeNames(names, v.varied)) > maxVaryNames {
+		return "vary"
+	}
+	content := entry.Content{
+		Meta:   metaOf(verdict, resp.Status, now),
+		Key:    v.key.primary,
+		Header: c.storable(resp, verdict),
+		Body:   resp.Body,
+	}
+	if err := c.write(x.Context(), v, content, names, now); err != nil {
+		return "store-failed"
+	}
+	status.Stored = true
+	if ttl := verdict.Lifetime - verdict.InitialAge; ttl > 0 {
+		status.TTL, status.HasTTL = seconds(ttl), true
+	}
+	return ""
+}
+
+func (c *Cache) judge(v *visit, status int, effective Header, now time.Time) httprules.Verdict {
+	ttl, special := c.cfg.StatusTTL[status]
+	if !special && c.listed[status] {
+		ttl = c.cfg.TTL
+	}
+	reqHeader := v.req.Header
+	if c.cfg.IgnoreRequestDirectives {
+		reqHeader = withoutDirectives{reqHeader}
+	}
+	return httprules.Judge(httprules.Fill{
+		Method: v.req.Method, RequestHeader: reqHeader,
+		Status: status, ResponseHeader: effective,
+		RequestTime: v.began, ResponseTime: now,
+		Rules: httprules.Rules{
+			TTL: ttl, Listed: c.listed[status], Heuristic: c.cfg.Heuristic,
+			SetCookie: c.cfg.StoreSetCookie, Authorization: c.cfg.StoreAuthorized,
+		},
+	})
+}
+
+// withoutDirectives hides a request's directives.
+type withoutDirectives struct{ Header }
+
+func (h withoutDirectives) Values(name string) []string {
+	if name == "Cache-Control" || name == "Pragma" {
+		return nil
+	}
+	return h.Header.Values(name)
+}
+
+func metaOf(v httprules.Verdict, status int, now time.Time) entry.Meta {
+	m := entry.Meta{
+		Kind: entry.KindResponse, Status: uint16(status),
+		Born: now.UnixNano() - int64(v.InitialAge), Date: v.Date.UnixNano(),
+		Lifetime: int64(v.Lifetime), SWR: int64(v.StaleWhileRevalidate.D), SIE: int64(v.StaleIfError.D),
+	}
+	if v.NoCache {
+		m.Flags |= entry.NoCache
+	}
+	if v.MustRevalidate {
+		m.Flags |= entry.MustRevalidate
+	}
+	return m
+}
+
+// storable gives the fields of resp that are kept.
+func (c *Cache) storable(resp *Response, v httprules.Verdict) []entry.Field {
+	out := make([]entry.Field, 0, len(resp.Header)+2)
+	hasDate := false
+fields:
+	for _, f := range resp.Header {
+		switch f.Name {
+		case "Age", "Content-Length": // made anew for every reply
+			continue
+		case "Date":
+			hasDate = true
+		case "Content-Type", "Content-Encoding", "Vary", "Cache-Control", "Expires", "Etag", "Last-Modified", "Location":
+		default:
+			if !c.cfg.ResponseHeaders.has(f.Name, true) {
+				continue
+			}
+		}
+		for _, s := range v.Strip {
+			if s == f.Name {
+				continue fields
+			}
+		}
+		out = append(out, entry.Field{Name: f.Name, Value: f.Value, Op: uint8(f.Op)})
+	}
+	if !hasDate { // RFC 9110 section 6.6.1
+		out = append(out, entry.Field{Name: "Date", Value: v.Date.UTC().Format(http.TimeFormat)})
+	}
+	if bodyAllowed(resp.Status) {
+		out = append(out, entry.Field{Name: "Content-Length", Value: strconv.Itoa(len(resp.Body))})
+	}
+	return out
+}
+
+func bodyAllowed(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+// staleKept is how long an entry with a validator stays beyond its freshness,
+// so that it can be validated instead of fetched anew.
+func staleKept(lifetime time.Duration) time.Duration {
+	return min(max(lifetime, time.Minute), time.Hour)
+}
+
+// write stores an entry under the primary key, or as a variant where the
+// response names request fields. A variant is written before the record that
+// leads to it.
+func (c *Cache) write(ctx context.Context, v *visit, content entry.Content, names []string, now time.Time) error {
+	remaining := time.Duration(content.Born + content.Lifetime - now.UnixNano())
+	keep := max(remaining, 0) + time.Duration(max(content.SWR, content.SIE))
+	for _, f := range content.Header {
+		if f.Name == "Etag" || f.Name == "Last-Modified" {
+			keep = max(keep, max(remaining, 0)+staleKept(time.Duration(content.Lifetime)))
+			break
+		}
+	}
+	keep = max(keep, time.Millisecond)
+	// The handler's answer is complete: that the client leaves now is no
+	// reason to lose it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.StoreTimeout)
+	defer cancel()
+
+	if len(names) == 0 {
+		c.variants.drop(v.key.wire)
+		return c.put(ctx, v.key.wire, content, keep)
+	}
+	// A response belongs to the fields that any earlier one named as well:
+	// that may miss more often but never answers wrongly.
+	names = mergeNames(names, v.varied)
+	content.Vary = selectingFields(names, v.req)
+	v.scratch = selecting(v.scratch[:0], names, v.req)
+	wire := v.key.variant(v.scratch)
+	if err := c.put(ctx, wire, content, keep); err != nil {
+		return err
+	}
+	return c.writeRecord(ctx, v, names, variantRef{wire[len(wire)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano())
+}
+
+func (c *Cache) put(ctx context.Context, wire string, content entry.Content, keep time.Duration) error {
+	b, err := entry.Encode(content)
+	if err == nil {
+		err = c.store.Set(ctx, wire, b, keep)
+	}
+	if err != nil {
+		c.trouble("writing", err)
+		return err
+	}
+	c.stats.stores.Add(1)
+	return nil
+}
+
+// writeRecord enters a variant into the resource's record and removes the
+// variants that are one too many. Two processes doing so at once may lose one
+// another's note of a variant; it then expires by itself.
+func (c *Cache) writeRecord(ctx context.Context, v *visit, names []string, ref variantRef, now int64) error {
+	if !v.hasRec { // the names were remembered, or nothing was there
+		if b, found, err := c.store.Get(ctx, v.key.wire); err == nil && found &&
+			entry.Decode(b, &v.entry) == nil && v.entry.Kind == entry.KindVary && v.entry.Key == v.key.primary {
+			v.record = decodeVaryRecord(&v.entry)
+		}
+	}
+	v.record.names = names
+	dropped := v.record.add(ref, now, c.cfg.MaxVariants)
+	b, ttl, err := v.record.encode(v.key.primary, now)
+	if err == nil {
+		err = c.store.Set(ctx, v.key.wire, b, max(ttl, time.Millisecond))
+	}
+	if err != nil {
+		c.trouble("writing a Vary record", err)
+		return err
+	}
+	c.variants.put(v.key.wire, names, now)
+	for _, d := range dropped {
+		if validDigest(d) {
+			if err := c.store.Delete(ctx, v.key.wire+":"+d); err != nil {
+				c.trouble("deleting a variant", err)
+			}
+		}
+	}
+	return nil
+}
+
+// freshened applies a 304 from the handler to the stored entry, stores it and
+// answers from it (RFC 9111 sections 3.2 and 4.3.4).
+func (c *Cache) freshened(x Exchange, v *visit, notModified *Response) error {
+	c.stats.revalidated.Add(1)
+	now := c.cfg.Now()
+	status := httprules.CacheStatus{Fwd: v.fwd, FwdStatus: http.StatusNotModified}
+
+	var updated Fields
+	replaced := map[string]bool{"Date": true} // that of the 304, or now
+	for _, f := range notModified.Header {
+		if !keptOn304(f.Name) {
+			replaced[f.Name] = true
+			updated = append(updated, f)
+		}
+	}
+	merged := Fields{}
+	var vary []string
+	for f := range v.entry.Header {
+		if !replaced[f.Name] {
+			merged = append(merged, Field{f.Name, f.Value, Op(f.Op)})
+		}
+	}
+	merged = append(merged, updated...)
+	for f := range v.entry.Vary {
+		vary = append(vary, f.Name)
+	}
+	body := v.entry.Body
+	verdict := c.judge(v, int(v.entry.Status), effectiveAfter304(merged, notModified.Effective), now)
+	resp := &Response{Status: int(v.entry.Status), Header: merged, Body: body}
+	content := entry.Content{
+		Meta: metaOf(verdict, resp.Status, now), Key: v.key.primary,
+		Header: c.storable(resp, verdict), Body: body,
+	}
+	if verdict.Store {
+		status.Stored = c.write(x.Context(), v, content, vary, now) == nil
+	} else {
+		status.Detail = verdict.Reason
+	}
+	raw, err := entry.Encode(content)
+	if err == nil {
+		err = entry.Decode(raw, &v.entry)
+	}
+	if err != nil {
+		return err
+	}
+	if ttl := verdict.Lifetime - verdict.InitialAge; ttl > 0 {
+		status.TTL, status.HasTTL = seconds(ttl), true
+	}
+	return c.replyStored(x, v, now, status)
+}
+
+// keptOn304 names the fields that a 304 does not change (RFC 9111 section 3.2).
+func keptOn304(name string) bool {
+	switch name {
+	case "Content-Length", "Content-Encoding", "Content-Type", "Content-Range":
+		return true
+	}
+	return strings.EqualFold(name, "Set-Cookie")
+}
+
+// effectiveAfter304 is what the rules see of a freshened response: the merged
+// fields, then those that outer middleware has set on the 304.
+func effectiveAfter304(merged Fields, outer Header) Header { return layered{merged, outer} }
+
+type layered struct {
+	first  Fields
+	second Header
+}
+
+func (l layered) Values(name string) []string {
+	if v := l.first.Values(name); len(v) > 0 {
+		return v
+	}
+	return l.second.Values(name)
+}

@@ -1,0 +1,212 @@
+package core
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func testKeyer(t testing.TB, change func(*Config)) keyer {
+	t.Helper()
+	var c Config
+	if change != nil {
+		change(&c)
+	}
+	c, err := c.validated()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newKeyer(&c)
+}
+
+func keyOf(t testing.TB, k keyer, req *Request) key {
+	t.Helper()
+	if req.Header == nil {
+		req.Header = http.Header{}
+	}
+	got, _, ok := k.key(nil, req)
+	if !ok {
+		t.Fatalf("no key for %+v", req)
+	}
+	return got
+}
+
+func TestKeyIsReadable(t *testing.T) {
+	req := func() *Request {
+		return &Request{Method: "GET", Scheme: "https", Host: "Example.com", Path: "/blogs/1000", RawQuery: "b=2&a=1&b=1"}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*Config)
+		req    func(*Request)
+		want   string
+	}{
+		{"plain", nil, nil, "cacheaside:1:{GET:https://example.com/blogs/1000?a=1&b=2&b=1}"},
+		{"HEAD has GET's key", nil, func(r *Request) { r.Method = "HEAD" }, "cacheaside:1:{GET:https://example.com/blogs/1000?a=1&b=2&b=1}"},
+		{"no query", nil, func(r *Request) { r.RawQuery = "" }, "cacheaside:1:{GET:https://example.com/blogs/1000}"},
+		{"namespace", func(c *Config) { c.Namespace = "shop" }, nil, "shop:1:{GET:https://example.com/blogs/1000?a=1&b=2&b=1}"},
+		{"without host and scheme", func(c *Config) { c.IgnoreHost, c.IgnoreScheme = true, true }, nil, "cacheaside:1:{GET:///blogs/1000?a=1&b=2&b=1}"},
+		{"padded", func(c *Config) { c.Namespace = "x"; c.IgnoreHost, c.IgnoreScheme = true, true }, func(r *Request) { r.Path, r.RawQuery = "/", "" }, "x:1:{GET:///}...."},
+		{"allowed parameters", func(c *Config) { c.Query = Only("a") }, nil, "cacheaside:1:{GET:https://example.com/blogs/1000?a=1}"},
+		{"no parameters", func(c *Config) { c.Query = None() }, nil, "cacheaside:1:{GET:https://example.com/blogs/1000}"},
+		{"denied parameters", func(c *Config) { c.Query = Except(TrackingParameters()...) },
+			func(r *Request) { r.RawQuery = "utm_source=x&a=1&utm%5Fcampaign=y&gclid=3" }, "cacheaside:1:{GET:https://example.com/blogs/1000?a=1}"},
+		{"a semicolon is never dropped", func(c *Config) { c.Query = Except("utm_*") },
+			func(r *Request) { r.RawQuery = "utm_source=x;callback=evil" }, "cacheaside:1:{GET:https://example.com/blogs/1000?utm_source=x;callback=evil}"},
+		{"header fields", func(c *Config) { c.KeyHeaders = []string{"x-b", "X-A", "x-c"} },
+			func(r *Request) { r.Header = http.Header{"X-A": {"1", "2"}, "X-C": {""}} },
+			"cacheaside:1:{GET:https://example.com/blogs/1000?a=1&b=2&b=1|h:X-A=1,2|h:X-B|h:X-C=}"},
+		{"cookies", func(c *Config) { c.KeyCookies = []string{"lang"} },
+			func(r *Request) { r.Header = http.Header{"Cookie": {"sid=5; lang=de", "lang=en"}} },
+			"cacheaside:1:{GET:https://example.com/blogs/1000?a=1&b=2&b=1|c:lang=de;en}"},
+		{"partition", func(c *Config) { c.Partition = func(*Request) string { return "tenant 7" } },
+			func(r *Request) { r.Partition = "u" }, "cacheaside:1:{GET:https://example.com/blogs/1000?a=1&b=2&b=1|u:u|v:tenant^207}"},
+		{"generator", func(c *Config) { c.KeyGenerator = func(*Request) string { return "front page" } }, nil,
+			"cacheaside:1:{GET:https://example.com|k:front^20page}"},
+		{"rewritten", nil, func(r *Request) { r.Target = "/v1/blogs/1000" },
+			"cacheaside:1:{GET:https://example.com/blogs/1000?a=1&b=2&b=1|t:/v1/blogs/1000}"},
+		{"hostile bytes", nil, func(r *Request) { r.Path, r.RawQuery = "/\x00\r\n{a}|^é%2f", "" },
+			"cacheaside:1:{GET:https://example.com/^00^0D^0A^7Ba^7D^7C^5E^C3^A9%2f}"},
+		{"not a path", nil, func(r *Request) { r.Path, r.RawQuery = "*", "" }, "cacheaside:1:{GET:https://example.com|p:*}"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := req()
+			if c.req != nil {
+				c.req(r)
+			}
+			if got := keyOf(t, testKeyer(t, c.change), r); got.wire != c.want {
+				t.Errorf("\n got %s\nwant %s", got.wire, c.want)
+			}
+		})
+	}
+}
+
+func TestLongKeysAreCutAndStayDistinct(t *testing.T) {
+	k := testKeyer(t, nil)
+	long := strings.Repeat("a", 3000)
+	a := keyOf(t, k, &Request{Scheme: "http", Host: "h", Path: "/" + long, RawQuery: "x=1"})
+	b := keyOf(t, k, &Request{Scheme: "http", Host: "h", Path: "/" + long, RawQuery: "x=2"})
+	if a.wire == b.wire {
+		t.Error("two long requests share a key")
+	}
+	if a.primary == b.primary || len(a.primary) < 3000 {
+		t.Error("the full key is not kept")
+	}
+	if n := len(a.wire); n > 300 {
+		t.Errorf("the key has %d bytes", n)
+	}
+	// What a cut key looks like cannot be had by asking for it.
+	inner := a.wire[strings.Index(a.wire, "/a") : len(a.wire)-1]
+	if c := keyOf(t, k, &Request{Scheme: "http", Host: "h", Path: inner}); c.wire == a.wire {
+		t.Error("a request can name the digest of another")
+	}
+	if _, _, ok := k.key(nil, &Request{Host: "h", Path: "/", RawQuery: strings.Repeat("q", 100<<10), Header: http.Header{}}); ok {
+		t.Error("a query of 100 KiB got a key")
+	}
+}
+
+func TestVariantSharesTheSlot(t *testing.T) {
+	k := keyOf(t, testKeyer(t, nil), &Request{Scheme: "http", Host: "h", Path: "/x{y}z"})
+	v := k.variant([]byte("de"))
+	if !strings.HasPrefix(v, k.wire+":") || !validDigest(v[len(v)-variantLen:]) {
+		t.Errorf("variant %s of %s", v, k.wire)
+	}
+	if strings.Count(v, "{") != 1 || strings.Count(v, "}") != 1 {
+		t.Errorf("not exactly one hash tag in %s", v)
+	}
+	if v == k.variant([]byte("en")) {
+		t.Error("two variants share a key")
+	}
+}
+
+// normal is what two requests must have in common to share a key, written
+// without any of the escaping.
+func normal(r *Request) []string {
+	lower := []byte(r.Host)
+	for i, c := range lower {
+		if 'A' <= c && c <= 'Z' {
+			lower[i] += 'a' - 'A'
+		}
+	}
+	out := []string{r.Scheme, string(lower), r.Path, r.Target, r.Partition}
+	for _, h := range []string{"X-A", "X-B"} {
+		v := r.Header.Values(h)
+		if len(v) == 0 {
+			out = append(out, "absent", "")
+		} else {
+			out = append(out, "present", strings.TrimSpace(v[0]))
+		}
+	}
+	type pair struct{ name, raw string }
+	var pairs []pair
+	for p := range strings.SplitSeq(r.RawQuery, "&") {
+		if p != "" {
+			n, _, _ := strings.Cut(p, "=")
+			pairs = append(pairs, pair{n, p})
+		}
+	}
+	slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
+	for _, p := range pairs {
+		out = append(out, p.raw)
+	}
+	return out
+}
+
+// FuzzKeys: two requests share a key exactly if they are the same request.
+func FuzzKeys(f *testing.F) {
+	f.Add("h", "/a", "b=1", "", "", "x", "h", "/a", "b=1", "", "", "x")
+	f.Add("h", "/a", "b", "", "", "", "h", "/a?b", "", "", "", "")
+	f.Add("h/a", "", "", "", "", "", "h", "/a", "", "", "", "")
+	f.Add("h", "/a", "", "t", "", "", "h", "/a|t:t", "", "", "", "")
+	f.Add("h", "/a", "q|u:x", "", "", "", "h", "/a", "q", "", "x", "")
+	f.Add("h", "/^7B", "", "", "", "", "h", "/{", "", "", "", "")
+	f.Add("H^C", "/", "", "", "", "", "h^c", "/", "", "", "", "")
+	f.Add("h", "/", "b=2&a=1&b=1", "", "", "a", "h", "/", "a=1&b=2&b=1", "", "", "a|h:X-B=")
+	f.Add("h", "/", "", "", "", "a=b", "h", "/", "&&", "", "", "a=b")
+	f.Fuzz(func(t *testing.T, hostA, pathA, queryA, targetA, partA, fieldA, hostB, pathB, queryB, targetB, partB, fieldB string) {
+		k := testKeyer(t, func(c *Config) { c.KeyHeaders = []string{"X-A", "X-B"} })
+		request := func(host, path, query, target, part, field string) *Request {
+			h := http.Header{}
+			if field != "" {
+				h["X-A"] = []string{field}
+			}
+			if strings.HasPrefix(field, "b") {
+				h["X-B"] = []string{field[1:]}
+			}
+			return &Request{Scheme: "http", Host: host, Path: path, RawQuery: query, Target: target, Partition: part, Header: h}
+		}
+		a, b := request(hostA, pathA, queryA, targetA, partA, fieldA), request(hostB, pathB, queryB, targetB, partB, fieldB)
+		ka, _, okA := k.key(nil, a)
+		kb, _, okB := k.key(nil, b)
+		if !okA || !okB {
+			t.Skip()
+		}
+		if same := slices.Equal(normal(a), normal(b)); same != (ka.wire == kb.wire) || same != (ka.primary == kb.primary) {
+			t.Fatalf("same request %v, but keys\n%s\n%s", same, ka.wire, kb.wire)
+		}
+		for _, w := range []string{ka.wire, kb.wire} {
+			if len(w) < minWireKey || strings.Count(w, "{") != 1 || strings.Count(w, "}") != 1 {
+				t.Fatalf("bad key %q", w)
+			}
+			for i := range len(w) {
+				if w[i] <= ' ' || w[i] > '~' {
+					t.Fatalf("byte %#x in key %q", w[i], w)
+				}
+			}
+		}
+	})
+}
+
+func BenchmarkKey(b *testing.B) {
+	k := testKeyer(b, nil)
+	req := &Request{Method: "GET", Scheme: "https", Host: "example.com", Path: "/blogs/1000", RawQuery: "a=1&b=2", Header: http.Header{}}
+	var scratch []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		var ok bool
+		if _, scratch, ok = k.key(scratch, req); !ok {
+			b.Fatal("no key")
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package nethttp
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/cacheaside/cacheaside/core"
+)
+
+// Exchange is the part of a core.Exchange that all frameworks on net/http
+// share. An adapter embeds it, calls Reset, and gives its own Next by way of
+// [Exchange.Run]. It may be pooled.
+type Exchange struct {
+	w       http.ResponseWriter
+	r       *http.Request
+	req     core.Request
+	capture *writer
+	sent    *core.Response // the captured response
+}
+
+// Reset prepares x for a request. Replies go to w.
+func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
+	*x = Exchange{w: w, r: r}
+	q := &x.req
+	q.Method, q.Host, q.RawQuery = r.Method, r.Host, r.URL.RawQuery
+	q.Path = r.URL.EscapedPath()
+	q.Scheme = "http"
+	if r.TLS != nil {
+		q.Scheme = "https"
+	}
+	q.Target = rewritten(r.RequestURI, q.Path, q.RawQuery)
+	q.Header = r.Header
+	q.HasBody = r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
+	q.Upgrade = len(r.Header["Upgrade"]) > 0
+}
+
+// rewritten returns the request-target if it differs from path and query.
+func rewritten(target, path, query string) string {
+	rest, ok := strings.CutPrefix(target, path)
+	if ok && (rest == "" || rest[0] == '?' && rest[1:] == query) && (rest != "" || query == "") || target == "" {
+		return ""
+	}
+	return target
+}
+
+// Context is the request's context.
+func (x *Exchange) Context() context.Context { return x.r.Context() }
+
+// Request describes the request. Its Partition may be set before Serve.
+func (x *Exchange) Request() *core.Request { return &x.req }
+
+// Run does the work of core.Exchange's Next: it calls run with the writer and
+// the request that the handler shall see, and returns what the handler made of
+// them. An error of run is returned as it is.
+func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.ResponseWriter, *http.Request) error) (*core.Response, error) {
+	r := x.r
+	if f.Set != nil {
+		r = r.WithContext(r.Context())
+		r.Header = r.Header.Clone()
+		for name, values := range f.Set {
+			if values == nil {
+				delete(r.Header, name)
+			} else {
+				r.Header[name] = values
+			}
+		}
+	}
+	var w http.ResponseWriter
+	w, x.capture = newWriter(inner, f)
+	if err := run(w, r); err != nil {
+		return nil, err
+	}
+	resp := x.capture.response(r.Context().Err() != nil)
+	x.sent = resp
+	return resp, nil
+}
+
+// Reply sends a response to the writer given to Reset.
+func (x *Exchange) Reply(resp *core.Response) error { return x.ReplyTo(x.w, resp) }
+
+// ReplyTo is Reply to another writer.
+func (x *Exchange) ReplyTo(w http.ResponseWriter, resp *core.Response) error {
+	h := w.Header()
+	backing := make([]string, 0, len(resp.Header)+len(resp.Extra))
+	if resp == x.sent {
+		replaceHeader(h, x.capture.frozen)
+	} else {
+		if x.capture != nil {
+			replaceHeader(h, x.capture.before)
+		}
+		backing = apply(h, resp.Header, backing)
+	}
+	apply(h, resp.Extra, backing)
+	w.WriteHeader(resp.Status)
+	if len(resp.Body) > 0 && x.r.Method != http.MethodHead && bodyAllowed(resp.Status) {
+		_, _ = w.Write(resp.Body) // the client has left: nobody is to be told
+	}
+	return nil
+}
+
+// Ran says whether the handler has been called.
+func (x *Exchange) Ran() bool { return x.capture != nil }

@@ -1,0 +1,59 @@
+// Package nethttp is what the adapters of the frameworks on net/http share: a
+// writer that captures a response, and the request and reply side of a
+// core.Exchange. With [New] it is an adapter of its own, for services that use
+// nothing but the standard library.
+package nethttp
+
+import (
+	"net/http"
+	"sync"
+
+	"github.com/cacheaside/cacheaside/core"
+)
+
+// New returns a middleware that answers from cache. It panics if cache is nil.
+func New(cache *core.Cache) func(http.Handler) http.Handler {
+	return NewFunc("nethttp.New", cache, nil)
+}
+
+// NewFunc is New for adapters: name is theirs, for the text of a panic, and
+// prepare, if not nil, may complete the core's view of a request.
+func NewFunc(name string, cache *core.Cache, prepare func(*http.Request, *core.Request)) func(http.Handler) http.Handler {
+	if cache == nil {
+		panic(name + ": the cache is nil: make one with core.New")
+	}
+	return func(next http.Handler) http.Handler {
+		if next == nil {
+			panic(name + ": the next handler is nil: give the middleware a handler to wrap")
+		}
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			x := exchanges.Get().(*exchange)
+			defer x.release()
+			x.Reset(w, r)
+			x.next = next
+			if prepare != nil {
+				prepare(r, x.Request())
+			}
+			_ = cache.Serve(x) // nothing here returns an error
+		})
+	}
+}
+
+type exchange struct {
+	Exchange
+	next http.Handler
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+func (x *exchange) release() {
+	*x = exchange{}
+	exchanges.Put(x)
+}
+
+func (x *exchange) Next(f core.Forward) (*core.Response, error) {
+	return x.Run(f, x.w, func(w http.ResponseWriter, r *http.Request) error {
+		x.next.ServeHTTP(w, r)
+		return nil
+	})
+}

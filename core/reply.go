@@ -1,0 +1,80 @@
+package core
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+	"unsafe"
+
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
+
+// replyStored answers from the entry found: with the whole of it, with 304
+// where the client has it already, or with the range that it asks for.
+func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprules.CacheStatus) error {
+	r := &v.reply
+	r.Status, r.Body = int(v.entry.Status), v.entry.Body
+	var etag, modified string
+	fields := v.fields[:0]
+	for f := range v.entry.Header {
+		switch f.Name {
+		case "Etag":
+			etag = f.Value
+		case "Last-Modified":
+			modified = f.Value
+		}
+		fields = append(fields, Field{f.Name, f.Value, Op(f.Op)})
+	}
+	v.fields = fields
+	r.Header = fields
+	if r.Status == http.StatusOK {
+		date := time.Unix(0, v.entry.Date)
+		if httprules.NotModified(v.req.Header, etag, modified, date) {
+			// RFC 9110 section 15.4.5: nothing that describes a body.
+			r.Header = without(fields, "Content-Length", "Content-Type", "Content-Encoding", "Content-Language")
+			r.Status, r.Body = http.StatusNotModified, nil
+		} else {
+			selectRange(r, v.req, etag, modified, date)
+		}
+	}
+
+	// Age and Cache-Status in one allocation.
+	status.Name = "cacheaside"
+	b := strconv.AppendInt(make([]byte, 0, 64), seconds(v.age(now)), 10)
+	n := len(b)
+	b = status.Append(b)
+	text := unsafe.String(unsafe.SliceData(b), len(b)) // b is not written to again
+	v.extra = [2]Field{
+		{Name: "Age", Value: text[:n]},
+		{Name: "Cache-Status", Value: text[n:], Op: OpAdd},
+	}
+	r.Extra = v.extra[:]
+	return x.Reply(r)
+}
+
+// validators returns the ETag and Last-Modified of the entry found.
+func (v *visit) validators() (etag, modified string) {
+	for f := range v.entry.Header {
+		switch f.Name {
+		case "Etag":
+			etag = f.Value
+		case "Last-Modified":
+			modified = f.Value
+		}
+	}
+	return etag, modified
+}
+
+// gatewayTimeout answers only-if-cached where nothing usable is stored (RFC
+// 9111 section 5.2.1.7).
+func (c *Cache) gatewayTimeout(x Exchange) error {
+	s := httprules.CacheStatus{Detail: "only-if-cached"} // not forwarded
+	return x.Reply(&Response{
+		Status: http.StatusGatewayTimeout,
+		Header: Fields{{Name: "Content-Length", Value: "0"}},
+		Extra:  Fields{{Name: "Cache-Status", Value: statusValue(s), Op: OpAdd}},
+	})
+}
+
+// seconds rounds down, as RFC 9111 section 1.2.2 counts.
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }

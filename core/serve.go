@@ -1,0 +1,221 @@
+package core
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
+
+// Serve answers one request: from the store where the rules allow it, else by
+// running the handler, whose response it stores where the rules allow that. It
+// is what adapters call. The error is the framework's or the client
+// connection's own; trouble of the store never becomes one.
+func (c *Cache) Serve(x Exchange) error {
+	req := x.Request()
+	if fwd, detail := c.bypass(req); fwd != "" {
+		return c.pass(x, fwd, detail)
+	}
+	v := visits.Get().(*visit)
+	defer v.release()
+	v.req = req
+	var ok bool
+	if v.key, v.scratch, ok = c.keys.key(v.scratch, req); !ok {
+		return c.pass(x, "bypass", "key-too-long")
+	}
+	if !c.cfg.IgnoreRequestDirectives {
+		v.control = httprules.ParseRequestControl(req.Header)
+	}
+
+	found := c.lookup(x.Context(), v)
+	if found != foundEntry {
+		v.fwd = "miss"
+		if found == foundOtherVariants {
+			v.fwd = "vary-miss"
+		}
+		return c.miss(x, v)
+	}
+	now := c.cfg.Now()
+	d := httprules.Decide(v.rules(), v.age(now), v.control)
+	if d.Use != httprules.Validate {
+		c.stats.hits.Add(1)
+		return c.replyStored(x, v, now, httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true})
+	}
+	v.fwd = d.Fwd
+	return c.revalidate(x, v)
+}
+
+// bypass says, as a token for Cache-Status, why the cache has nothing to do
+// with a request; "" where it has.
+func (c *Cache) bypass(req *Request) (fwd, detail string) {
+	switch req.Method {
+	case http.MethodGet:
+		if !c.answers[0] {
+			return "bypass", "method"
+		}
+	case http.MethodHead:
+		if !c.answers[1] {
+			return "bypass", "method"
+		}
+	default:
+		return "method", ""
+	}
+	switch {
+	case req.Bypass != "":
+		return "bypass", req.Bypass
+	case c.cfg.Skip != nil && c.cfg.Skip(req):
+		return "bypass", "skip"
+	case req.HasBody: // the key cannot tell two bodies apart
+		return "bypass", "request-body"
+	case req.Upgrade:
+		return "bypass", "upgrade"
+	case httprules.HasPrecondition(req.Header):
+		return "bypass", "precondition"
+	}
+	return "", ""
+}
+
+// pass runs the handler with its response going straight to the client.
+func (c *Cache) pass(x Exchange, fwd, detail string) error {
+	c.stats.bypasses.Add(1)
+	_, err := x.Next(Forward{Annotate: annotate(httprules.CacheStatus{Fwd: fwd, Detail: detail})})
+	return err
+}
+
+// annotate gives the Cache-Status field for a response that is not replied by
+// the engine.
+func annotate(s httprules.CacheStatus) func(string) Fields {
+	return func(reason string) Fields {
+		if reason != "" {
+			s.Detail = reason
+		}
+		return Fields{{Name: "Cache-Status", Value: statusValue(s), Op: OpAdd}}
+	}
+}
+
+func statusValue(s httprules.CacheStatus) string {
+	s.Name = "cacheaside"
+	return string(s.Append(make([]byte, 0, 64)))
+}
+
+// visit is the state of one request on its way through the engine. It is
+// pooled: nothing that outlives Serve may point into it.
+type visit struct {
+	req     *Request
+	control httprules.RequestControl
+	key     key
+	fwd     string      // why the handler is asked, for Cache-Status
+	entry   entry.Entry // what was found
+	varied  []string    // the resource's Vary names, if known
+	record  varyRecord  // valid if hasRec
+	hasRec  bool        // the primary key held a record
+	scratch []byte      // for keys and values
+	fields  []Field     // the reply's fields
+	extra   [2]Field    // Age and Cache-Status
+	reply   Response    // on its way to the adapter
+	began   time.Time   // when the handler was called
+}
+
+var visits = sync.Pool{New: func() any { return new(visit) }}
+
+func (v *visit) release() {
+	scratch, fields := v.scratch, v.fields
+	clear(fields[:cap(fields)])
+	if cap(scratch) > 16<<10 {
+		scratch = nil
+	}
+	*v = visit{scratch: scratch[:0], fields: fields[:0]}
+	visits.Put(v)
+}
+
+func (v *visit) rules() httprules.Stored {
+	return httprules.Stored{
+		Lifetime:             time.Duration(v.entry.Lifetime),
+		StaleWhileRevalidate: time.Duration(v.entry.SWR),
+		StaleIfError:         time.Duration(v.entry.SIE),
+		NoCache:              v.entry.Flags&entry.NoCache != 0,
+		MustRevalidate:       v.entry.Flags&entry.MustRevalidate != 0,
+	}
+}
+
+// age is current_age by RFC 9111 section 4.2.3.
+func (v *visit) age(now time.Time) time.Duration {
+	return max(0, time.Duration(now.UnixNano()-v.entry.Born))
+}
+
+type finding uint8
+
+const (
+	foundNothing finding = iota
+	foundOtherVariants
+	foundEntry
+)
+
+// lookup reads what is stored for the request. A hit takes one command: also
+// that on a variant, while the names of its Vary are remembered.
+func (c *Cache) lookup(ctx context.Context, v *visit) finding {
+	if !c.inMemory {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.cfg.LookupTimeout)
+		defer cancel()
+	}
+	if names := c.variants.get(v.key.wire, c.cfg.Now().UnixNano()); names != nil {
+		v.varied = names
+		if c.readVariant(ctx, v, names) {
+			return foundEntry
+		}
+	}
+	if !c.read(ctx, v, v.key.wire) {
+		return foundNothing
+	}
+	if v.entry.Kind == entry.KindResponse {
+		c.variants.drop(v.key.wire)
+		v.varied = nil
+		if matches(&v.entry, v.req, v.scratch) {
+			return foundEntry
+		}
+		return foundNothing
+	}
+	v.record, v.hasRec = decodeVaryRecord(&v.entry), true
+	if len(v.record.names) == 0 {
+		return foundNothing
+	}
+	known := v.varied
+	v.varied = v.record.names
+	c.variants.put(v.key.wire, v.varied, c.cfg.Now().UnixNano())
+	if !slices.Equal(known, v.varied) && c.readVariant(ctx, v, v.varied) {
+		return foundEntry
+	}
+	return foundOtherVariants
+}
+
+func (c *Cache) readVariant(ctx context.Context, v *visit, names []string) bool {
+	v.scratch = selecting(v.scratch[:0], names, v.req)
+	return c.read(ctx, v, v.key.variant(v.scratch)) && v.entry.Kind == entry.KindResponse &&
+		matches(&v.entry, v.req, v.scratch)
+}
+
+// read decodes what is under a key. Whatever is not an entry of ours for this
+// request is absent.
+func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
+	b, found, err := c.store.Get(ctx, wire)
+	if err != nil {
+		// A client that has left is no trouble of the store's.
+		if ctx.Err() != context.Canceled {
+			c.trouble("reading", err)
+		}
+		return false
+	}
+	if !found {
+		return false
+	}
+	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.primary {
+		c.stats.corrupt.Add(1)
+		return false
+	}
+	return true
+}

@@ -1,0 +1,171 @@
+package core
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"hash/maphash"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
+
+// A resource whose responses differ by request fields has, under its primary
+// key, a record: the names of these fields and the variants stored, latest
+// first. Each variant is under its own key (RFC 9111 section 4.1).
+
+// maxVaryNames bounds the names of one record.
+const maxVaryNames = 16
+
+// varyRecord is the decoded record.
+type varyRecord struct {
+	names    []string // canonical, sorted
+	variants []variantRef
+}
+
+type variantRef struct {
+	digest  string // the end of the variant's key
+	expires int64  // Unix nanoseconds
+}
+
+func (r varyRecord) encode(primary string, now int64) ([]byte, time.Duration, error) {
+	c := entry.Content{Meta: entry.Meta{Kind: entry.KindVary, Born: now}, Key: primary}
+	for _, n := range r.names {
+		c.Vary = append(c.Vary, entry.Field{Name: n})
+	}
+	last := now
+	for _, v := range r.variants {
+		c.Header = append(c.Header, entry.Field{Name: v.digest, Value: strconv.FormatInt(v.expires, 10)})
+		last = max(last, v.expires)
+	}
+	b, err := entry.Encode(c)
+	return b, time.Duration(last - now), err
+}
+
+func decodeVaryRecord(e *entry.Entry) varyRecord {
+	var r varyRecord
+	for f := range e.Vary {
+		r.names = append(r.names, f.Name)
+	}
+	for f := range e.Header {
+		if at, err := strconv.ParseInt(f.Value, 10, 64); err == nil {
+			r.variants = append(r.variants, variantRef{f.Name, at})
+		}
+	}
+	return r
+}
+
+// add puts a variant first and returns those that are one too many.
+func (r *varyRecord) add(v variantRef, now int64, limit int) (dropped []string) {
+	kept := []variantRef{v}
+	for _, old := range r.variants {
+		switch {
+		case old.digest == v.digest || old.expires <= now:
+		case len(kept) < limit:
+			kept = append(kept, old)
+		default:
+			dropped = append(dropped, old.digest)
+		}
+	}
+	r.variants = kept
+	return dropped
+}
+
+// mergeNames returns the sorted union.
+func mergeNames(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// selecting appends the normalised values by which req chooses a variant, each
+// preceded by its name.
+func selecting(dst []byte, names []string, req *Request) []byte {
+	for _, n := range names {
+		dst = binary.AppendUvarint(dst, uint64(len(n)))
+		dst = append(dst, n...)
+		dst = httprules.AppendSelected(dst, n, req.Header)
+	}
+	return dst
+}
+
+// selectingFields is selecting in the form in which an entry carries it.
+func selectingFields(names []string, req *Request) []entry.Field {
+	out := make([]entry.Field, len(names))
+	for i, n := range names {
+		out[i] = entry.Field{Name: n, Value: string(httprules.AppendSelected(nil, n, req.Header))}
+	}
+	return out
+}
+
+// matches reports whether e was chosen by values that req has as well.
+func matches(e *entry.Entry, req *Request, scratch []byte) bool {
+	for f := range e.Vary {
+		if !bytes.Equal(httprules.AppendSelected(scratch[:0], f.Name, req.Header), []byte(f.Value)) {
+			return false
+		}
+	}
+	return true
+}
+
+func validDigest(s string) bool {
+	_, err := hex.DecodeString(s)
+	return err == nil && len(s) == variantLen
+}
+
+// variantMemo remembers the Vary names of resources seen lately, so that a hit
+// on a variant is one round trip. It holds a fixed number of records, one per
+// slot, and takes no lock.
+type variantMemo struct {
+	slots [memoSlots]atomic.Pointer[memoItem]
+	used  atomic.Bool // spares services without Vary the look
+}
+
+const (
+	memoSlots = 1024
+	// memoAge bounds how long a resource is looked up by names that another
+	// process may have changed since.
+	memoAge = 5 * time.Second
+)
+
+type memoItem struct {
+	key   string
+	names []string
+	at    int64
+}
+
+var memoSeed = maphash.MakeSeed()
+
+func (m *variantMemo) slot(key string) *atomic.Pointer[memoItem] {
+	return &m.slots[maphash.String(memoSeed, key)%memoSlots]
+}
+
+func (m *variantMemo) get(key string, now int64) []string {
+	if !m.used.Load() {
+		return nil
+	}
+	it := m.slot(key).Load()
+	if it == nil || it.key != key || now-it.at > int64(memoAge) || now < it.at {
+		return nil
+	}
+	return it.names
+}
+
+func (m *variantMemo) put(key string, names []string, now int64) {
+	m.used.Store(true)
+	m.slot(key).Store(&memoItem{key, names, now})
+}
+
+func (m *variantMemo) drop(key string) {
+	if !m.used.Load() {
+		return
+	}
+	s := m.slot(key)
+	if it := s.Load(); it != nil && it.key == key {
+		s.CompareAndSwap(it, nil)
+	}
+}

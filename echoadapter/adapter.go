@@ -1,0 +1,88 @@
+package echoadapter
+
+import (
+	"net/http"
+	"sync"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/nethttp"
+)
+
+// New returns a middleware for Echo that answers GET and HEAD requests from
+// cache. Use it on the Echo (Use), a group or a single route. It panics if
+// cache is nil.
+func New(cache *core.Cache, opts ...Option) echo.MiddlewareFunc {
+	if cache == nil {
+		panic("echoadapter.New: the cache is nil: make one with core.New")
+	}
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		if next == nil {
+			panic("echoadapter.New: the next handler is nil: give the middleware a handler to wrap")
+		}
+		return func(c echo.Context) error {
+			x := exchanges.Get().(*exchange)
+			defer x.release()
+			x.Reset(c.Response(), c.Request())
+			x.c, x.next = c, next
+			o.prepare(c, x.Request())
+			return cache.Serve(x)
+		}
+	}
+}
+
+type exchange struct {
+	nethttp.Exchange
+	c    echo.Context
+	next echo.HandlerFunc
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+func (x *exchange) release() {
+	*x = exchange{}
+	exchanges.Put(x)
+}
+
+func (x *exchange) Next(f core.Forward) (*core.Response, error) {
+	c, res := x.c, x.c.Response()
+	inner, request := res.Writer, c.Request()
+	defer func() {
+		res.Writer = inner
+		if f.Set != nil {
+			c.SetRequest(request)
+		}
+	}()
+	var failed error
+	resp, err := x.Run(f, inner, func(w http.ResponseWriter, r *http.Request) error {
+		res.Writer = w
+		if f.Set != nil {
+			c.SetRequest(r)
+		}
+		failed = x.next(c)
+		if failed != nil && f.Capture { // the status is not known before
+			c.Error(failed)
+			failed = nil
+		}
+		return nil
+	})
+	if err == nil && failed != nil { // nothing is captured: the error takes its usual way
+		return resp, failed
+	}
+	return resp, err
+}
+
+func (x *exchange) Reply(resp *core.Response) error {
+	res := x.c.Response()
+	if !res.Committed {
+		return x.Exchange.Reply(resp)
+	}
+	// The handler has committed what was held back, and Before hooks have run.
+	res.Status, res.Size = resp.Status, int64(len(resp.Body))
+	return x.ReplyTo(res.Writer, resp)
+}

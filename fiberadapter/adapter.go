@@ -1,0 +1,113 @@
+package fiberadapter
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/cacheaside/cacheaside/core"
+)
+
+// New returns a middleware for Fiber that answers GET and HEAD requests from
+// cache. Use it on an app (Use), a group or a single route. It panics if cache
+// is nil.
+func New(cache *core.Cache, opts ...Option) fiber.Handler {
+	if cache == nil {
+		panic("fiberadapter.New: the cache is nil: make one with core.New")
+	}
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return func(c *fiber.Ctx) error {
+		x := exchanges.Get().(*exchange)
+		defer x.release()
+		x.reset(c)
+		o.prepare(c, &x.req)
+		return cache.Serve(x)
+	}
+}
+
+type exchange struct {
+	c      *fiber.Ctx
+	req    core.Request
+	header requestHeader
+	before http.Header // the response header when the handler was called
+	sent   *core.Response
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+func (x *exchange) release() {
+	*x = exchange{header: requestHeader{values: x.header.values[:0]}}
+	exchanges.Put(x)
+}
+
+func (x *exchange) Context() context.Context { return x.c.UserContext() }
+func (x *exchange) Request() *core.Request   { return &x.req }
+
+func (x *exchange) Next(f core.Forward) (*core.Response, error) {
+	c := x.c
+	res := c.Response()
+	if f.Capture {
+		x.before = responseHeader(res)
+	}
+	if f.Set != nil {
+		defer setRequest(&c.Request().Header, f.Set)()
+	}
+	err := c.Next()
+	if err != nil && f.Capture { // the status is not known before
+		if err = c.App().ErrorHandler(c, err); err != nil {
+			_ = c.SendStatus(fiber.StatusInternalServerError)
+		}
+		err = nil
+	}
+	resp := &core.Response{Status: res.StatusCode(), Sent: true}
+	switch {
+	case c.Context().Hijacked():
+		resp.Reason = core.ReasonHijack
+	case !f.Capture:
+	case res.IsBodyStream(), isEventStream(res):
+		resp.Reason = core.ReasonStream
+	case len(res.Header.PeekTrailerKeys()) > 0:
+		resp.Reason = core.ReasonTrailers
+	case f.MaxBody > 0 && int64(len(res.Body())) > f.MaxBody:
+		resp.Reason = core.ReasonTooLarge
+	default:
+		resp.Sent, resp.Body = false, res.Body()
+	}
+	if resp.Sent {
+		if f.Annotate != nil {
+			apply(res, f.Annotate(resp.Reason))
+		}
+		return resp, err
+	}
+	if c.UserContext().Err() != nil {
+		resp.Reason = core.ReasonClientGone
+	}
+	after := responseHeader(res)
+	resp.Header, resp.Effective = core.Added(x.before, after), after
+	x.sent = resp
+	return resp, nil
+}
+
+func (x *exchange) Reply(resp *core.Response) error {
+	res := x.c.Response()
+	if resp != x.sent {
+		if x.before != nil { // take back what the handler has set
+			res.Reset()
+			for name, values := range x.before {
+				for _, v := range values {
+					res.Header.Add(name, v)
+				}
+			}
+		}
+		apply(res, resp.Header)
+		res.SetStatusCode(resp.Status)
+		res.SetBodyRaw(resp.Body)
+	}
+	apply(res, resp.Extra)
+	return nil
+}

@@ -1,0 +1,109 @@
+package fiberadapter
+
+import (
+	"bytes"
+	"net/http"
+	"unsafe"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/cacheaside/cacheaside/core"
+)
+
+// reset describes the request of c. Its strings are views of Fiber's memory,
+// which is valid until the middleware returns.
+func (x *exchange) reset(c *fiber.Ctx) {
+	x.c = c
+	x.header.h = &c.Request().Header
+	uri := c.Request().URI()
+	q := &x.req
+	// Not Fiber's accessors for scheme and host: they trust X-Forwarded fields.
+	q.Method, q.Host, q.Path, q.RawQuery = c.Method(), view(uri.Host()), c.Path(), view(uri.QueryString())
+	q.Scheme = "http"
+	if c.Context().IsTLS() {
+		q.Scheme = "https"
+	}
+	q.Target = c.OriginalURL()
+	if n := len(q.Path); len(q.Target) >= n && q.Target[:n] == q.Path {
+		if rest := q.Target[n:]; rest == "" && q.RawQuery == "" || rest != "" && rest[0] == '?' && rest[1:] == q.RawQuery {
+			q.Target = ""
+		}
+	}
+	q.Header = &x.header
+	length := x.header.h.Peek("Content-Length")
+	q.HasBody = len(length) > 0 && string(length) != "0" || len(x.header.h.Peek("Transfer-Encoding")) > 0
+	q.Upgrade = len(x.header.h.Peek("Upgrade")) > 0
+}
+
+// requestHeader is a core.Header over Fiber's request.
+type requestHeader struct {
+	h      *fasthttp.RequestHeader
+	values []string
+}
+
+func (r *requestHeader) Values(name string) []string {
+	r.values = r.values[:0]
+	for _, v := range r.h.PeekAll(name) {
+		r.values = append(r.values, view(v))
+	}
+	return r.values
+}
+
+// responseHeader copies the header of res. A Content-Type that fasthttp makes
+// up for an empty body is not part of it.
+func responseHeader(res *fasthttp.Response) http.Header {
+	h := make(http.Header)
+	res.Header.VisitAll(func(k, v []byte) {
+		name := http.CanonicalHeaderKey(string(k))
+		h[name] = append(h[name], string(v))
+	})
+	if !res.IsBodyStream() && len(res.Body()) == 0 && h.Get("Content-Type") == string(fiber.MIMETextPlainCharsetUTF8) {
+		delete(h, "Content-Type")
+	}
+	return h
+}
+
+// setRequest sets the fields and returns a function that takes it back.
+func setRequest(h *fasthttp.RequestHeader, set http.Header) (undo func()) {
+	old := make(http.Header, len(set))
+	replace := func(with http.Header) {
+		for name, values := range with {
+			h.Del(name)
+			for _, v := range values {
+				h.Add(name, v)
+			}
+		}
+	}
+	for name := range set {
+		old[name] = nil
+		for _, v := range h.PeekAll(name) {
+			old[name] = append(old[name], string(v))
+		}
+	}
+	replace(set)
+	return func() { replace(old) }
+}
+
+func apply(res *fasthttp.Response, fields core.Fields) {
+	for i := range fields {
+		switch f := &fields[i]; f.Op {
+		case core.OpDel:
+			res.Header.Del(f.Name)
+		case core.OpAdd:
+			res.Header.Add(f.Name, f.Value)
+		default:
+			res.Header.Set(f.Name, f.Value)
+		}
+	}
+}
+
+func isEventStream(res *fasthttp.Response) bool {
+	const stream = "text/event-stream"
+	t := res.Header.ContentType()
+	return len(t) >= len(stream) && bytes.EqualFold(t[:len(stream)], []byte(stream))
+}
+
+// view is a string over b, for as long as Fiber keeps b.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -1,0 +1,38 @@
+package fiberadapter
+
+import (
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/cacheaside/cacheaside/core"
+)
+
+// Option changes how [New] sees a request. What is the same for all frameworks
+// is set in core.Config.
+type Option func(*options)
+
+type options struct {
+	skip      func(*fiber.Ctx) bool
+	partition func(*fiber.Ctx) string
+}
+
+// WithSkip leaves requests to the handler for which skip returns true. It is
+// asked before the handler runs.
+func WithSkip(skip func(*fiber.Ctx) bool) Option {
+	return func(o *options) { o.skip = skip }
+}
+
+// WithPartition keeps separate entries for each value that partition returns:
+// a tenant, or the user that an authentication middleware in front has put
+// into the locals.
+func WithPartition(partition func(*fiber.Ctx) string) Option {
+	return func(o *options) { o.partition = partition }
+}
+
+func (o *options) prepare(c *fiber.Ctx, req *core.Request) {
+	if o.skip != nil && o.skip(c) {
+		req.Bypass = "skip"
+	}
+	if o.partition != nil {
+		req.Partition = o.partition(c)
+	}
+}

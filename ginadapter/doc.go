@@ -1,0 +1,11 @@
+// Package ginadapter puts cacheaside in front of the handlers of a Gin service:
+//
+//	cache, err := core.New(core.Config{Store: store, TTL: 30 * time.Second})
+//	...
+//	r := gin.New()
+//	r.Use(ginadapter.New(cache))
+//
+// Middleware registered before it runs on every request, hit or miss;
+// middleware registered after it only when the handler does: a hit aborts the
+// chain. A response is not stored when its handler has added to c.Errors.
+package ginadapter

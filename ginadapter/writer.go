@@ -1,0 +1,94 @@
+package ginadapter
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+)
+
+const unwritten = -1
+
+// writer gives w what gin.ResponseWriter has beyond http.ResponseWriter: a
+// status that may change until something is written, and its counters.
+type writer struct {
+	gin.ResponseWriter // for CloseNotify and Pusher
+	w                  http.ResponseWriter
+	status, size       int
+}
+
+func (g *writer) Header() http.Header         { return g.w.Header() }
+func (g *writer) Status() int                 { return g.status }
+func (g *writer) Size() int                   { return g.size }
+func (g *writer) Written() bool               { return g.size != unwritten }
+func (g *writer) Unwrap() http.ResponseWriter { return g.w }
+
+func (g *writer) WriteHeader(status int) {
+	switch {
+	case informational(status) || g.Written():
+		g.w.WriteHeader(status) // a second status spoils the capture
+	case status > 0:
+		g.status = status
+	}
+}
+
+func (g *writer) WriteHeaderNow() {
+	if !g.Written() {
+		g.size = 0
+		g.w.WriteHeader(g.status)
+	}
+}
+
+func (g *writer) Write(b []byte) (int, error) {
+	g.WriteHeaderNow()
+	n, err := g.w.Write(b)
+	g.size += n
+	return n, err
+}
+
+func (g *writer) WriteString(s string) (int, error) {
+	g.WriteHeaderNow()
+	n, err := io.WriteString(g.w, s)
+	g.size += n
+	return n, err
+}
+
+func (g *writer) Flush() {
+	g.WriteHeaderNow()
+	g.w.(http.Flusher).Flush() // nethttp's writer always has it
+}
+
+func (g *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(g.w).Hijack()
+	if err == nil && !g.Written() {
+		g.size = 0
+	}
+	return conn, rw, err
+}
+
+// finish hands on a status that was set without anything being written.
+func (g *writer) finish() {
+	if !g.Written() {
+		g.w.WriteHeader(g.status)
+	}
+}
+
+// informing sends 1xx responses past Gin's writer, which would take them for
+// the final status.
+type informing struct{ gin.ResponseWriter }
+
+func (g informing) WriteHeader(status int) {
+	if u, ok := g.ResponseWriter.(interface{ Unwrap() http.ResponseWriter }); ok && informational(status) {
+		u.Unwrap().WriteHeader(status)
+		return
+	}
+	g.ResponseWriter.WriteHeader(status)
+}
+
+func (g informing) Unwrap() http.ResponseWriter { return g.ResponseWriter }
+
+func informational(status int) bool {
+	return status >= 100 && status < 200 && status != http.StatusSwitchingProtocols
+}
