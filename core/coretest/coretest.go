@@ -1,0 +1,382 @@
+// Package coretest is the conformance suite that every adapter runs, in the
+// manner of testing/slogtest. It starts real servers on the loopback
+// interface, with a cache in front of handlers that the adapter's test turns
+// into its framework's own, and asks them over real connections.
+//
+//	func TestConformance(t *testing.T) {
+//		coretest.Run(t, coretest.Framework{
+//			Name:  "chiadapter",
+//			New:   func(c *core.Cache) { chiadapter.New(c) },
+//			Serve: serve, // builds a coretest.App with the framework
+//		})
+//	}
+//
+// What a framework cannot do is declared in [Framework.Cannot] and shows as a
+// skipped case with its reason; a declaration that does not hold fails.
+package coretest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/dragonfly"
+	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/storetest"
+)
+
+// Framework is what an adapter's test tells of itself.
+type Framework struct {
+	// Name is the package that has the adapter's New.
+	Name string
+	// New calls the adapter's New.
+	New func(*core.Cache)
+	// Serve builds the app with the framework's own means and serves it on ln
+	// until tb ends.
+	Serve func(tb testing.TB, app App, ln net.Listener)
+	// Cannot says why the framework, not the adapter, fails a case. The case
+	// runs all the same where that is safe, and must fail.
+	Cannot map[string]string
+}
+
+// App is a service to be built.
+type App struct {
+	Outer  []Middleware // in front of the cache, in this order
+	Global *core.Cache  // in front of all routes; nil: none
+	Inner  []Middleware // behind Global
+	Group  *core.Cache  // in front of the routes under /group/; nil: none
+	Routes []Route
+}
+
+// Route is one handler of an [App].
+type Route struct {
+	// Methods it is registered for; nil: GET and HEAD.
+	Methods []string
+	// Path is literal, but for a final "*" that stands for the rest. A path
+	// that begins with /group/ belongs to the group.
+	Path string
+	// Cache is in front of this route alone; nil: none.
+	Cache *core.Cache
+	Handler
+}
+
+// AllMethods gives the methods to register a route for.
+func (r Route) AllMethods() []string {
+	if r.Methods == nil {
+		return []string{http.MethodGet, http.MethodHead}
+	}
+	return r.Methods
+}
+
+// InGroup cuts the group's prefix off the route's path.
+func (r Route) InGroup() (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(r.Path, "/group/")
+	return "/" + rest, ok
+}
+
+// Handler answers a request. Frameworks whose handlers return no error must
+// have written the answer when Handler returns one: see [Ctx.Error].
+type Handler func(Ctx) error
+
+// Middleware runs around a handler.
+type Middleware func(c Ctx, next func() error) error
+
+// Ctx is a request and its response, done with the framework's own means.
+// [HTTP] does it with those of net/http.
+type Ctx interface {
+	Context() context.Context
+	Method() string
+	// Path is all that a handler can know of the path: as it is and as
+	// parameter of a route that ends in "*".
+	Path() string
+	Query(name string) string
+	Header(name string) string
+	Body() ([]byte, error)
+
+	SetHeader(name, value string)
+	AddHeader(name, value string)
+	DelHeader(name string)
+
+	// Send sends a whole answer; an empty contentType leaves the field to the
+	// framework.
+	Send(status int, contentType string, body []byte) error
+	JSON(status int, v any) error
+	NoContent(status int) error
+	Redirect(status int, location string) error
+	// Error is the framework's way to fail: an error for its error handler, or
+	// an answer.
+	Error(status int, text string) error
+
+	// Status and Write send an answer piece by piece.
+	Status(code int)
+	Write(p []byte) (int, error)
+	// Stream sends an answer while f writes it.
+	Stream(status int, contentType string, f func(Stream) error) error
+	// EarlyHints sends a 103 with the fields set so far.
+	EarlyHints() error
+	// Trailer sends a 200 with a trailer field after the body, named in advance
+	// or not.
+	Trailer(body []byte, name, value string, announced bool) error
+	// Hijack gives the connection to f, without any response sent.
+	Hijack(f func(net.Conn)) error
+
+	// Written tells a middleware, after next, the answer's status and the bytes
+	// of its body.
+	Written() (status, size int)
+}
+
+// Stream is where a streaming handler writes.
+type Stream interface {
+	io.Writer
+	Flush() error
+}
+
+type testCase struct {
+	name string
+	run  func(*C)
+	// once: the case brings its own store, or leaves the store out of play
+	once bool
+	// breaks: where a framework cannot do it, trying ends the process or hangs
+	breaks bool
+}
+
+func allCases() []testCase {
+	return slices.Concat(answerCases, headerCases, flowCases, ruleCases, keyCases, storeCases)
+}
+
+// Run runs the suite with the embedded store, and once more with a real
+// server.
+func Run(t *testing.T, fw Framework) {
+	all := allCases()
+	known := make(map[string]bool)
+	for _, tc := range all {
+		if known[tc.name] {
+			t.Fatalf("two cases have the name %q", tc.name)
+		}
+		known[tc.name] = true
+	}
+	for name := range fw.Cannot {
+		if !known[name] {
+			t.Errorf("Cannot names %q, which is no case", name)
+		}
+	}
+	t.Run("memory", func(t *testing.T) {
+		for _, tc := range all {
+			t.Run(tc.name, func(t *testing.T) { runCase(t, &fw, tc, nil) })
+		}
+	})
+	t.Run("server", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		addr := storetest.Server(t)
+		if !strings.Contains(addr, "://") {
+			addr = "redis://" + addr
+		}
+		store, err := dragonfly.Open(ctx, addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = store.Close() })
+		for _, tc := range all {
+			if !tc.once {
+				t.Run(tc.name, func(t *testing.T) { runCase(t, &fw, tc, store) })
+			}
+		}
+	})
+}
+
+func runCase(t *testing.T, fw *Framework, tc testCase, server core.Store) {
+	c := &C{TB: t, fw: fw, server: server, Clock: NewClock(), namespace: "t-" + randomName()}
+	reason, cannot := fw.Cannot[tc.name]
+	if !cannot {
+		tc.run(c)
+		return
+	}
+	if !tc.breaks {
+		c.soft = true
+		done := make(chan struct{})
+		go func() { // because failing ends the goroutine
+			defer close(done)
+			tc.run(c)
+		}()
+		<-done
+		if !c.Failed() {
+			t.Errorf("declared as impossible (%s), but it works: remove it from Cannot", reason)
+			return
+		}
+	}
+	t.Skipf("%s cannot: %s", fw.Name, reason)
+}
+
+// C is one run of a case. Where the case is declared as impossible, failures
+// are only noted.
+type C struct {
+	testing.TB
+	fw        *Framework
+	server    core.Store // nil: the embedded store is under test
+	namespace string
+	Clock     *Clock
+
+	soft   bool
+	mu     sync.Mutex
+	failed bool
+}
+
+func (c *C) note() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failed = true
+	return c.soft
+}
+
+// Failed reports whether the case has failed.
+func (c *C) Failed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failed
+}
+
+// Fail marks the case as failed.
+func (c *C) Fail() {
+	if !c.note() {
+		c.TB.Fail()
+	}
+}
+
+// FailNow ends the case as failed.
+func (c *C) FailNow() {
+	if c.note() {
+		runtime.Goexit()
+	}
+	c.TB.FailNow()
+}
+
+// Errorf notes a failure.
+func (c *C) Errorf(format string, args ...any) {
+	if !c.note() {
+		c.TB.Helper()
+		c.TB.Errorf(format, args...)
+	}
+}
+
+// Error notes a failure.
+func (c *C) Error(args ...any) {
+	if !c.note() {
+		c.TB.Helper()
+		c.TB.Error(args...)
+	}
+}
+
+// Fatalf notes a failure and ends the case.
+func (c *C) Fatalf(format string, args ...any) {
+	if c.note() {
+		runtime.Goexit()
+	}
+	c.TB.Helper()
+	c.TB.Fatalf(format, args...)
+}
+
+// Fatal notes a failure and ends the case.
+func (c *C) Fatal(args ...any) { c.Helper(); c.Fatalf("%s", fmt.Sprint(args...)) }
+
+// Cache makes a cache with a TTL of a minute, the suite's clock and the store
+// under test, changed by the functions.
+func (c *C) Cache(change ...func(*core.Config)) *core.Cache {
+	c.Helper()
+	cfg := core.Config{
+		Store:     c.server,
+		Namespace: c.namespace,
+		TTL:       time.Minute,
+		Now:       c.Clock.Now,
+		Logger:    slog.New(slog.DiscardHandler),
+		// generous: the machine that runs the tests may be busy
+		LookupTimeout: 5 * time.Second,
+		StoreTimeout:  5 * time.Second,
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	cache, err := core.New(cfg)
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(func() {
+		if err := cache.Close(context.Background()); err != nil {
+			c.Errorf("Close: %v", err)
+		}
+	})
+	return cache
+}
+
+// Store is a store of the kind under test, for cases that put something in
+// between.
+func (c *C) Store() core.Store {
+	c.Helper()
+	if c.server != nil {
+		return c.server
+	}
+	m, err := memory.New(16<<20, memory.WithClock(c.Clock.Now))
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(func() { _ = m.Close() })
+	return m
+}
+
+// With is cache.With, which must not fail.
+func (c *C) With(cache *core.Cache, change func(*core.Config)) *core.Cache {
+	c.Helper()
+	h, err := cache.With(change)
+	if err != nil {
+		c.Fatal(err)
+	}
+	return h
+}
+
+// context ends when the case hangs.
+func (c *C) context() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), giveUp)
+	c.Cleanup(cancel)
+	return ctx
+}
+
+// Clock is a clock that stands still until it is moved.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// NewClock starts a clock at the present second: the servers' Date is real.
+func NewClock() *Clock { return &Clock{now: time.Now().Truncate(time.Second)} }
+
+// Now is for core.Config.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Advance moves the clock.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+func randomName() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}

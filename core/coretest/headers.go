@@ -1,0 +1,249 @@
+package coretest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core"
+)
+
+// What is stored of the header, and whose fields a hit carries.
+var headerCases = []testCase{
+	{name: "values and their order", run: testMultiValue},
+	{name: "many fields", run: testManyFields},
+	{name: "ResponseHeaders", run: testResponseHeaders},
+	{name: "outer field is not replayed", run: testOuterField},
+	{name: "outer field is appended to", run: testOuterAppend},
+	{name: "outer field overridden", run: testOuterOverride},
+	{name: "outer field deleted", run: testOuterDelete},
+	{name: "outer Set-Cookie", run: testOuterCookie},
+	{name: "outer Cache-Control", run: testOuterControl},
+	{name: "outer Vary", run: testOuterVary},
+	{name: "inner field is stored", run: testInnerField},
+	{name: "gzip", run: testGzip},
+}
+
+func testMultiValue(c *C) {
+	s := c.Site(one(c.Cache(), with("a", "X-M", "2", "X-M", "1", "X-M", "2", "X-N", "b, c", "Link", "</1>", "Link", "</2>")))
+	for i := range 3 {
+		r := s.Get("/x").Has("X-M", "2", "1", "2").Has("X-N", "b, c").Has("Link", "</1>", "</2>")
+		if i > 0 {
+			r.Hit()
+		}
+	}
+	s.Handled("/x", 1)
+}
+
+func testManyFields(c *C) {
+	long := strings.Repeat("v", 4000)
+	s := c.Site(one(c.Cache(), func(x Ctx) error {
+		for i := range 50 {
+			x.SetHeader(fmt.Sprintf("X-F%d", i), strconv.Itoa(i))
+		}
+		x.SetHeader("X-Long", long)
+		x.SetHeader("X-Empty", "")
+		return x.Send(200, plain, []byte("a"))
+	}))
+	first := s.Get("/x").Stored()
+	s.Get("/x").Hit().Same(first).Has("X-Long", long).Has("X-Empty", "").Has("X-F49", "49")
+}
+
+func testResponseHeaders(c *C) {
+	h := with("a", "X-Keep", "1", "X-Drop", "2", "Cache-Control", "max-age=60", "ETag", `"e"`)
+	cache := c.Cache()
+	s := c.Site(App{Routes: []Route{
+		{Path: "/except", Handler: h, Cache: c.With(cache, func(p *core.Config) { p.ResponseHeaders = core.Except("x-drop") })},
+		{Path: "/only", Handler: h, Cache: c.With(cache, func(p *core.Config) { p.ResponseHeaders = core.Only("X-Keep") })},
+		{Path: "/none", Handler: h, Cache: c.With(cache, func(p *core.Config) { p.ResponseHeaders = core.None() })},
+	}})
+	for path, keep := range map[string][]string{"/except": {"1"}, "/only": {"1"}, "/none": nil} {
+		s.Get(path).Stored().Has("X-Keep", "1").Has("X-Drop", "2")
+		s.Get(path).Hit().Is(200, "a").Has("X-Keep", keep...).Has("X-Drop").Has("Content-Type", plain).Has("Etag", `"e"`)
+	}
+}
+
+// counted is an outer middleware that sets a field to a new value for each
+// request, and the value.
+func counted(name string) (Middleware, func() string) {
+	var n atomic.Int64
+	value := func() string { return fmt.Sprintf("o%d", n.Load()) }
+	return func(x Ctx, next func() error) error {
+		n.Add(1)
+		x.SetHeader(name, value())
+		return next()
+	}, value
+}
+
+func testOuterField(c *C) {
+	mw, value := counted("X-Request-Id")
+	app := one(c.Cache(), with("a", "X-H", "1"))
+	app.Outer = []Middleware{mw}
+	app.Routes = append(app.Routes, Route{Path: "/304", Handler: with("v", "ETag", `"1"`)})
+	s := c.Site(app)
+	s.Get("/x").Miss().Stored().Has("X-Request-Id", "o1")
+	for range 3 {
+		s.Get("/x").Hit().Has("X-Request-Id", value()).Has("X-H", "1")
+	}
+	s.Head("/x").Hit().Has("X-Request-Id", value())
+	s.Get("/304").Stored()
+	s.Get("/304", `If-None-Match: "1"`).Is(304, "").Has("X-Request-Id", value())
+	if value() != "o7" {
+		c.Errorf("the outer middleware ran %s times", value())
+	}
+}
+
+func testOuterAppend(c *C) {
+	mw, value := counted("X-Multi")
+	app := one(c.Cache(), with("a", "X-Multi", "h1", "X-Multi", "h2"))
+	app.Outer = []Middleware{mw}
+	s := c.Site(app)
+	s.Get("/x").Miss().Stored().Has("X-Multi", "o1", "h1", "h2")
+	for range 3 {
+		s.Get("/x").Hit().Has("X-Multi", value(), "h1", "h2")
+	}
+}
+
+func testOuterOverride(c *C) {
+	mw, _ := counted("X-Over")
+	app := one(c.Cache(), func(x Ctx) error {
+		x.SetHeader("X-Over", "handler")
+		return x.Send(200, plain, []byte("a"))
+	})
+	app.Outer = []Middleware{mw}
+	s := c.Site(app)
+	s.Get("/x").Miss().Stored().Has("X-Over", "handler")
+	s.Get("/x").Hit().Has("X-Over", "handler")
+	s.Get("/x").Hit().Has("X-Over", "handler")
+}
+
+func testOuterDelete(c *C) {
+	mw, _ := counted("X-Gone")
+	app := one(c.Cache(), func(x Ctx) error {
+		x.DelHeader("X-Gone")
+		return x.Send(200, plain, []byte("a"))
+	})
+	app.Outer = []Middleware{mw}
+	s := c.Site(app)
+	s.Get("/x").Miss().Stored().Has("X-Gone")
+	s.Get("/x").Hit().Has("X-Gone")
+	s.Get("/x").Hit().Has("X-Gone")
+}
+
+// testOuterCookie: nobody may get somebody else's session, whoever set it.
+func testOuterCookie(c *C) {
+	var n atomic.Int64
+	app := one(c.Cache(), text("a"))
+	app.Outer = []Middleware{func(x Ctx, next func() error) error {
+		x.AddHeader("Set-Cookie", fmt.Sprintf("id=%d", n.Add(1)))
+		return next()
+	}}
+	s := c.Site(app)
+	for i := range 3 {
+		s.Get("/x").Miss().NotStored().Is(200, "a").Has("Set-Cookie", fmt.Sprintf("id=%d", i+1))
+	}
+	s.Handled("/x", 3)
+}
+
+func testOuterControl(c *C) {
+	app := one(c.Cache(), text("a"))
+	app.Outer = []Middleware{func(x Ctx, next func() error) error {
+		x.SetHeader("Cache-Control", "private")
+		return next()
+	}}
+	s := c.Site(app)
+	for range 2 {
+		s.Get("/x").Miss().NotStored().Is(200, "a").Has("Cache-Control", "private")
+	}
+}
+
+// testOuterVary is what a CORS middleware in front of the cache does.
+func testOuterVary(c *C) {
+	app := one(c.Cache(), func(x Ctx) error {
+		x.AddHeader("Vary", "Accept")
+		return x.Send(200, plain, []byte(x.Header("Accept")))
+	})
+	app.Outer = []Middleware{func(x Ctx, next func() error) error {
+		x.AddHeader("Vary", "Origin")
+		x.SetHeader("Access-Control-Allow-Origin", x.Header("Origin"))
+		return next()
+	}}
+	s := c.Site(app)
+	for round := range 3 {
+		for _, origin := range []string{"https://a.test", "https://b.test"} {
+			for _, accept := range []string{"text/plain", "text/html"} {
+				r := s.Get("/x", "Origin: "+origin, "Accept: "+accept).Is(200, accept).
+					Has("Access-Control-Allow-Origin", origin).Has("Vary", "Origin", "Accept")
+				if round > 0 {
+					r.Hit()
+				}
+			}
+		}
+	}
+}
+
+func testInnerField(c *C) {
+	mw, _ := counted("X-Inner")
+	app := one(c.Cache(), text("a"))
+	app.Inner = []Middleware{mw}
+	s := c.Site(app)
+	s.Get("/x").Miss().Stored().Has("X-Inner", "o1")
+	s.Get("/x").Hit().Has("X-Inner", "o1")
+	c.Clock.Advance(61 * time.Second)
+	s.Get("/x").NotHit().Stored().Has("X-Inner", "o2")
+	s.Get("/x").Hit().Has("X-Inner", "o2")
+}
+
+// testGzip: a body that the handler has compressed never reaches a client that
+// did not ask for it.
+func testGzip(c *C) {
+	body := strings.Repeat("compress me ", 100)
+	s := c.Site(one(c.Cache(), func(x Ctx) error {
+		x.AddHeader("Vary", "Accept-Encoding")
+		accept := strings.ReplaceAll(x.Header("Accept-Encoding"), " ", "")
+		if !strings.Contains(accept, "gzip") || strings.Contains(accept, "gzip;q=0") && !strings.Contains(accept, "gzip;q=0.") {
+			return x.Send(200, plain, []byte(body))
+		}
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		if _, err := io.WriteString(z, body); err != nil {
+			return err
+		}
+		if err := z.Close(); err != nil {
+			return err
+		}
+		x.SetHeader("Content-Encoding", "gzip")
+		return x.Send(200, plain, b.Bytes())
+	}))
+	for round := range 3 {
+		for accept, zipped := range map[string]bool{
+			"": false, "gzip": true, "gzip, deflate, br": true, "identity": false, "gzip;q=0": false, "br;q=1.0, gzip;q=0.8": true, "deflate": false,
+		} {
+			var fields []string
+			if accept != "" {
+				fields = []string{"Accept-Encoding: " + accept}
+			}
+			r := s.Get("/x", fields...)
+			if round > 0 {
+				r.Hit()
+			}
+			if !zipped {
+				r.Is(200, body).Has("Content-Encoding")
+				continue
+			}
+			r.Has("Content-Encoding", "gzip")
+			z, err := gzip.NewReader(strings.NewReader(r.Body))
+			if err != nil {
+				c.Fatalf("%s: %v", r.What, err)
+			}
+			if got, err := io.ReadAll(z); err != nil || string(got) != body {
+				c.Errorf("%s: unpacks to %s, %v", r.What, brief(string(got)), err)
+			}
+		}
+	}
+}

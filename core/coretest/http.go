@@ -1,0 +1,213 @@
+package coretest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// ServeHTTP serves h on ln until tb ends, for frameworks on net/http.
+func ServeHTTP(tb testing.TB, h http.Handler, ln net.Listener) {
+	tb.Helper()
+	var p http.Protocols
+	p.SetHTTP1(true)
+	p.SetUnencryptedHTTP2(true)
+	srv := &http.Server{
+		Handler:           h,
+		ErrorLog:          log.New(io.Discard, "", 0), // cases panic
+		ReadHeaderTimeout: giveUp,
+		Protocols:         &p,
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = srv.Serve(ln)
+	}()
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if srv.Shutdown(ctx) != nil {
+			_ = srv.Close()
+		}
+		<-done
+	})
+}
+
+// HTTP is a [Ctx] by means of net/http. Adapters of frameworks on net/http
+// embed it and replace what the framework does in its own way.
+type HTTP struct {
+	W http.ResponseWriter
+	R *http.Request
+}
+
+// Handler turns h into a handler of net/http.
+func (h Handler) HTTP() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _ = h(HTTP{w, r}) })
+}
+
+// HTTP turns m into a middleware of net/http, whose writer has nothing but
+// Unwrap: what is behind must not count on more.
+func (m Middleware) HTTP(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &counting{HTTP: HTTP{W: w, R: r}}
+		_ = m(c, func() error {
+			next.ServeHTTP(&countingWriter{w, c}, r)
+			return nil
+		})
+	})
+}
+
+type counting struct {
+	HTTP
+	status, size int
+}
+
+func (c *counting) Written() (int, int) { return c.status, c.size }
+
+type countingWriter struct {
+	http.ResponseWriter
+	c *counting
+}
+
+func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *countingWriter) WriteHeader(status int) {
+	if w.c.status == 0 && status >= 200 {
+		w.c.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	if w.c.status == 0 {
+		w.c.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.c.size += n
+	return n, err
+}
+
+// Context implements [Ctx].
+func (c HTTP) Context() context.Context { return c.R.Context() }
+
+// Method implements [Ctx].
+func (c HTTP) Method() string { return c.R.Method }
+
+// Path implements [Ctx].
+func (c HTTP) Path() string { return c.R.URL.Path + " " + c.R.URL.EscapedPath() }
+
+// Query implements [Ctx].
+func (c HTTP) Query(name string) string { return c.R.URL.Query().Get(name) }
+
+// Header implements [Ctx].
+func (c HTTP) Header(name string) string { return c.R.Header.Get(name) }
+
+// Body implements [Ctx].
+func (c HTTP) Body() ([]byte, error) { return io.ReadAll(c.R.Body) }
+
+// SetHeader implements [Ctx].
+func (c HTTP) SetHeader(name, value string) { c.W.Header().Set(name, value) }
+
+// AddHeader implements [Ctx].
+func (c HTTP) AddHeader(name, value string) { c.W.Header().Add(name, value) }
+
+// DelHeader implements [Ctx].
+func (c HTTP) DelHeader(name string) { c.W.Header().Del(name) }
+
+// Send implements [Ctx].
+func (c HTTP) Send(status int, contentType string, body []byte) error {
+	if contentType != "" {
+		c.W.Header().Set("Content-Type", contentType)
+	}
+	c.W.WriteHeader(status)
+	_, err := c.W.Write(body)
+	return err
+}
+
+// JSON implements [Ctx].
+func (c HTTP) JSON(status int, v any) error {
+	c.W.Header().Set("Content-Type", "application/json")
+	c.W.WriteHeader(status)
+	return json.NewEncoder(c.W).Encode(v)
+}
+
+// NoContent implements [Ctx].
+func (c HTTP) NoContent(status int) error {
+	c.W.WriteHeader(status)
+	return nil
+}
+
+// Redirect implements [Ctx].
+func (c HTTP) Redirect(status int, location string) error {
+	http.Redirect(c.W, c.R, location, status)
+	return nil
+}
+
+// Error implements [Ctx].
+func (c HTTP) Error(status int, text string) error {
+	http.Error(c.W, text, status)
+	return nil
+}
+
+// Status implements [Ctx].
+func (c HTTP) Status(code int) { c.W.WriteHeader(code) }
+
+// Write implements [Ctx].
+func (c HTTP) Write(p []byte) (int, error) { return c.W.Write(p) }
+
+// Stream implements [Ctx].
+func (c HTTP) Stream(status int, contentType string, f func(Stream) error) error {
+	c.W.Header().Set("Content-Type", contentType)
+	c.W.WriteHeader(status)
+	return f(c)
+}
+
+// Flush implements [Stream].
+func (c HTTP) Flush() error { return http.NewResponseController(c.W).Flush() }
+
+// EarlyHints implements [Ctx].
+func (c HTTP) EarlyHints() error {
+	c.W.WriteHeader(http.StatusEarlyHints)
+	return nil
+}
+
+// Trailer implements [Ctx].
+func (c HTTP) Trailer(body []byte, name, value string, announced bool) error {
+	if announced {
+		c.W.Header().Set("Trailer", name)
+	} else {
+		name = http.TrailerPrefix + name
+	}
+	c.W.WriteHeader(http.StatusOK)
+	_, err := c.W.Write(body)
+	c.W.Header().Set(name, value)
+	return err
+}
+
+// Hijack implements [Ctx].
+func (c HTTP) Hijack(f func(net.Conn)) error {
+	conn, rw, err := http.NewResponseController(c.W).Hijack()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	f(bufferedConn{conn, rw.Reader})
+	return nil
+}
+
+// Written implements [Ctx].
+func (c HTTP) Written() (int, int) { return 0, 0 }
+
+// bufferedConn reads what the server had read already.
+type bufferedConn struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (c bufferedConn) Read(p []byte) (int, error) { return c.r.Read(p) }

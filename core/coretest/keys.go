@@ -1,0 +1,272 @@
+package coretest
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core"
+)
+
+// Which requests share an entry.
+var keyCases = []testCase{
+	{name: "query", run: testQuery},
+	{name: "query selection", run: testQuerySelection},
+	{name: "KeyHeaders and KeyCookies", run: testKeyFields},
+	{name: "KeyGenerator", run: testKeyGenerator},
+	{name: "Partition", run: testPartition},
+	{name: "host", run: testHost},
+	{name: "scheme", run: testScheme},
+	{name: "forwarded fields", run: testForwarded},
+	{name: "oversized key", run: testOversized},
+	{name: "long key", run: testLongKey},
+	{name: "hostile paths", run: testHostile},
+	{name: "two instances", run: testInstances},
+	{name: "namespaces", run: testNamespaces},
+}
+
+// params is a handler that answers with what it reads of the query.
+func params(x Ctx) error {
+	return x.Send(200, plain, fmt.Appendf(nil, "a=%q b=%q c=%q", x.Query("a"), x.Query("b"), x.Query("c")))
+}
+
+func testQuery(c *C) {
+	s := c.Site(one(c.Cache(), params))
+	s.Get("/x?a=1&b=2&c=3").Miss().Stored().Is(200, `a="1" b="2" c="3"`)
+	for _, q := range []string{"a=1&c=3&b=2", "b=2&a=1&c=3", "c=3&b=2&a=1"} {
+		s.Get("/x?"+q).Hit().Is(200, `a="1" b="2" c="3"`)
+	}
+	for _, q := range []string{
+		"", "?a=1", "?a=2&b=1", "?a=1&b=2", "?a=1%26b=2", "?a=1&a=2", "?a=2&a=1", "?A=1", "?a=1%2526b%3D2", "?b=1", "?a=&b=1", "?ab=1", "?a=%C3%A4", "?a=ae",
+	} {
+		s.Get("/x" + q).Miss().Stored()
+		s.Get("/x" + q).Hit()
+	}
+}
+
+func testQuerySelection(c *C) {
+	cache := c.Cache()
+	route := func(path string, sel core.Selection) Route {
+		return Route{Path: path, Handler: params, Cache: c.With(cache, func(p *core.Config) { p.Query = sel })}
+	}
+	s := c.Site(App{Routes: []Route{
+		route("/only", core.Only("a")), route("/except", core.Except("b", "utm_*")),
+		route("/none", core.None()), route("/tracking", core.Except(core.TrackingParameters()...)),
+	}})
+	for _, pair := range []struct {
+		first, second string
+		same          bool
+	}{
+		{"/only?a=1&b=1", "/only?b=2&a=1", true},
+		{"/only?a=4", "/only?a=5", false},
+		{"/only?a=3", "/only?%61=3&b=1", false}, // spelled differently: never wrong to ask again
+		{"/except?a=1&b=1", "/except?a=1&b=2&utm_source=x", true},
+		{"/except?a=2&c=1", "/except?a=2&c=2", false},
+		{"/none?a=1", "/none?b=2", true},
+		{"/tracking?a=1", "/tracking?a=1&utm_source=x&fbclid=y&gclid=z", true},
+		{"/tracking?a=2", "/tracking?a=3&utm_source=x", false},
+	} {
+		first := s.Get(pair.first).Stored()
+		if second := s.Get(pair.second); pair.same {
+			second.Hit().Same(first)
+		} else {
+			second.NotHit()
+		}
+	}
+}
+
+func testKeyFields(c *C) {
+	s := c.Site(one(c.Cache(func(cfg *core.Config) {
+		cfg.KeyHeaders = []string{"x-tenant", "X-Beta"}
+		cfg.KeyCookies = []string{"lang"}
+	}), func(x Ctx) error {
+		return x.Send(200, plain, []byte(x.Header("X-Tenant")+"|"+x.Header("X-Beta")+"|"+x.Header("Cookie")))
+	}))
+	for _, fields := range [][]string{
+		nil, {"X-Tenant: a"}, {"X-Tenant: b"}, {"X-Beta: a"}, {"X-Tenant: a", "X-Beta: a"}, {"X-Tenant: "},
+		{"Cookie: lang=de"}, {"Cookie: lang=en"}, {"X-Tenant: a", "Cookie: lang=de"}, {"X-Tenant: a|h:X-Beta=a"},
+	} {
+		first := s.Get("/x", fields...).Miss().Stored()
+		s.Get("/x", fields...).Hit().Same(first)
+		s.Get("/x", append([]string{"X-Other: 1"}, fields...)...).Hit().Same(first)
+	}
+	s.Get("/x", "Cookie: session=1; lang=de").Hit().Is(200, "||lang=de")
+	s.Get("/x", "Cookie: langs=de").Hit().Is(200, "||") // another cookie: like none
+}
+
+func testKeyGenerator(c *C) {
+	s := c.Site(App{Global: c.Cache(func(cfg *core.Config) {
+		cfg.KeyGenerator = func(r *core.Request) string { return strings.TrimSuffix(r.Path, ".html") }
+	}), Routes: []Route{{Path: "/p/*", Handler: text("p")}}})
+	s.Get("/p/a").Miss().Stored()
+	s.Get("/p/a.html?b=1").Hit()
+	s.Get("/p/b").Miss()
+}
+
+func testPartition(c *C) {
+	s := c.Site(one(c.Cache(func(cfg *core.Config) {
+		cfg.Partition = func(r *core.Request) string { return strings.Join(r.Header.Values("X-Tenant"), ",") }
+	}), func(x Ctx) error { return x.Send(200, plain, []byte(x.Header("X-Tenant"))) }))
+	for round := range 2 {
+		for _, tenant := range []string{"a", "b", "|v:a", "é"} {
+			r := s.Get("/x", "X-Tenant: "+tenant).Is(200, tenant)
+			if round > 0 {
+				r.Hit()
+			}
+		}
+	}
+	s.Handled("/x", 4)
+}
+
+func testHost(c *C) {
+	cache := c.Cache()
+	s := c.Site(App{Routes: []Route{
+		{Path: "/x", Handler: text("a"), Cache: cache},
+		{Path: "/any", Handler: text("a"), Cache: c.With(cache, func(p *core.Config) { p.IgnoreHost = true })},
+	}})
+	s.Get("/x", "Host: a.test").Miss().Stored()
+	s.Get("/x", "Host: b.test").Miss().Stored()
+	s.Get("/x", "Host: a.test:8080").Miss().Stored()
+	s.Get("/x", "Host: A.Test").Hit()
+	s.Get("/x", "Host: b.test").Hit()
+	s.Handled("/x", 3)
+	s.Get("/any", "Host: a.test").Miss().Stored()
+	s.Get("/any", "Host: b.test").Hit()
+}
+
+func testScheme(c *C) {
+	store := c.Store()
+	app := func(ignore bool) App {
+		return one(c.Cache(func(cfg *core.Config) { cfg.Store, cfg.IgnoreScheme = store, ignore }), text("a"))
+	}
+	s, secure := c.Site(app(false)), c.TLSSite(app(false))
+	s.Get("/x").Miss().Stored()
+	secure.Get("/x").Miss().Stored()
+	secure.Get("/x").Hit()
+	s.Get("/x").Hit()
+	s, secure = c.Site(app(true)), c.TLSSite(app(true))
+	s.Get("/x").Miss().Stored()
+	secure.Get("/x").Hit()
+}
+
+// testForwarded: what a client claims of host and scheme selects no entry.
+func testForwarded(c *C) {
+	s := c.Site(one(c.Cache(), text("a")))
+	s.Get("/x", "X-Forwarded-Host: evil.test", "X-Forwarded-Proto: https", "X-Forwarded-Ssl: on", "X-Url-Scheme: https").Miss().Stored()
+	s.Get("/x").Hit()
+	s.Get("/x", "X-Forwarded-Host: other.test", "Forwarded: host=third.test;proto=https").Hit()
+	s.Get("/x", "Host: evil.test").Miss()
+	s.Handled("/x", 2)
+}
+
+func testOversized(c *C) {
+	s := c.Site(one(c.Cache(), text("a")))
+	long := strings.Repeat("0123456789", 10_240)
+	for i := range 2 {
+		s.Get("/x?q="+long).Fwd("bypass").NotStored().Is(200, "a")
+		s.Handled("/x", i+1)
+	}
+	small := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.MaxKeyBytes = 100 }), text("a")))
+	for range 2 {
+		small.Get("/x?q="+long[:100]).Fwd("bypass").Is(200, "a")
+	}
+	small.Get("/x?q=1").Miss().Stored()
+	small.Get("/x?q=1").Hit()
+}
+
+// testLongKey: keys that are cut for the store differ by what was cut off.
+func testLongKey(c *C) {
+	s := c.Site(one(c.Cache(), func(x Ctx) error {
+		q := x.Query("a")
+		return x.Send(200, plain, []byte(q[len(q)-1:]))
+	}))
+	long := strings.Repeat("0123456789", 300)
+	for round := range 2 {
+		for _, end := range []string{"a", "b"} {
+			r := s.Get("/x?a="+long+end).Is(200, end)
+			if round > 0 {
+				r.Hit()
+			}
+		}
+	}
+}
+
+// testHostile: no two paths share an entry unless the framework itself cannot
+// tell them apart.
+func testHostile(c *C) {
+	app := App{Global: c.Cache(func(cfg *core.Config) {
+		cfg.StatusTTL = map[int]time.Duration{404: time.Minute, 400: time.Minute}
+	}), Routes: []Route{{Path: "/h/*", Handler: func(x Ctx) error {
+		return x.Send(200, plain, fmt.Appendf(nil, "%q a=%q b=%q", x.Path(), x.Query("a"), x.Query("b")))
+	}}}}
+	bare, s := c.Plain(app), c.Site(app)
+	targets := []string{
+		"/h/a", "/h/a%00", "/h/a%00b", "/h/a%0a", "/h/a%0Ab", "/h/a%0d%0ab", "/h/a%0d%0aX-Y:%20z", "/h//a", "//h/a", "/h/a/", "/h/a//",
+		"/h/./a", "/h/../a", "/h/../h/a", "/h/b/../a", "/h/%2e%2e/a", "/h/b/..%2fa", "/h/a%2fb", "/h/a%2Fb", "/h/a/b", "/h/a%252fb",
+		"/h/%61", "/h/ä", "/h/%C3%A4", "/h/%c3%a4", "/h/a%CC%88", "/h/%FF", "/h/a%3Fa=1", "/h/a?a=1", "/h/a%3Fa%3D1", "/h/a%23b", "/h/a;b", "/h/a%3Bb",
+		"/h/a%20b", "/h/a+b", "/h/a%2Bb", "/h/a\\b", "/h/a%5Cb", "/h/a|b", "/h/a%7Cb", "/h/a{b}", "/h/a^b", "/h/a%5Eb", "/h/a^7Cb", "/h/a~b", "/h/%", "/h/%zz", "/h/a:b",
+		"/h/a?", "/h/a??", "/h/a?a=1;b=2", "/h/a?a=%00", "/h/a?a=1%0ab=2", "/h/a?a=1%26b=2", "/h/a?a=1&b=2", "/h/a?a", "/h/a?a=", "/h/a?=1", "/h/a?%61=1", "/h/a?a=+", "/h/a?a=%2B",
+		"/h/a?a=1&a=2", "/h/a?a=2&a=1", "/h/a?a=%", "/h/a?a=ä", "/h/a|p:b", "/h/a|u:x", "/h/", "/h", "/H/a", "/", "*",
+	}
+	send := func(s *Site, target string) *Response {
+		return s.Raw("GET " + target + " HTTP/1.1\r\nHost: " + DefaultHost + "\r\nConnection: close\r\n\r\n")
+	}
+	want := make(map[string]*Response)
+	for _, t := range targets {
+		want[t] = send(bare, t)
+	}
+	for range 3 {
+		for _, t := range targets {
+			got := send(s, t)
+			switch {
+			case got == nil && want[t] == nil:
+			case got == nil || want[t] == nil:
+				c.Errorf("%s: the answer is %v, without the cache %v", t, got, want[t])
+			default:
+				got.Same(want[t])
+			}
+		}
+	}
+	send(s, "/h/a%00b").Hit()
+	send(s, "/h/a").Hit()
+}
+
+// testInstances: two processes of a service share what one of them has stored.
+func testInstances(c *C) {
+	store := c.Store()
+	app := func() App {
+		cache := c.Cache(func(cfg *core.Config) { cfg.Store = store })
+		return App{Global: cache, Routes: []Route{
+			{Path: "/x", Handler: with("a", "X-M", "1", "X-M", "2")},
+			{Path: "/v", Handler: func(x Ctx) error {
+				x.SetHeader("Vary", "X-V")
+				return x.Send(200, plain, []byte(x.Header("X-V")))
+			}},
+		}}
+	}
+	a, b := c.Site(app()), c.Site(app())
+	first := a.Get("/x").Miss().Stored()
+	b.Get("/x").Hit().Same(first)
+	b.Head("/x").Hit()
+	b.Handled("/x", 0)
+	b.Get("/v", "X-V: 1").Miss().Stored().Is(200, "1")
+	a.Get("/v", "X-V: 2").Miss().Stored().Is(200, "2")
+	a.Get("/v", "X-V: 1").Hit().Is(200, "1")
+	b.Get("/v", "X-V: 2").Hit().Is(200, "2")
+	b.Get("/v", "X-V: 1").Hit().Is(200, "1")
+	restarted := c.Site(app())
+	restarted.Get("/x").Hit().Same(first)
+	restarted.Get("/v", "X-V: 2").Hit().Is(200, "2")
+}
+
+func testNamespaces(c *C) {
+	store := c.Store()
+	site := func(ns, body string) *Site {
+		return c.Site(one(c.Cache(func(cfg *core.Config) { cfg.Store, cfg.Namespace = store, c.namespace+ns }), text(body)))
+	}
+	a, b := site(".a", "a"), site(".b", "b")
+	a.Get("/x").Stored().Is(200, "a")
+	b.Get("/x").Miss().Stored().Is(200, "b")
+	a.Get("/x").Hit().Is(200, "a")
+	b.Get("/x").Hit().Is(200, "b")
+}
