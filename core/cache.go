@@ -30,6 +30,7 @@ type shared struct {
 	store     Store
 	ownStore  bool
 	variants  variantMemo
+	lookups   lookups
 	stats     counters
 	log       *slog.Logger
 	lastLog   atomic.Int64

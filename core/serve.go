@@ -31,6 +31,7 @@ func (c *Cache) Serve(x Exchange) error {
 		v.control = httprules.ParseRequestControl(req.Header)
 	}
 
+	v.now = c.cfg.Now()
 	found := c.lookup(x.Context(), v)
 	if found != foundEntry {
 		v.fwd = "miss"
@@ -39,11 +40,10 @@ func (c *Cache) Serve(x Exchange) error {
 		}
 		return c.miss(x, v)
 	}
-	now := c.cfg.Now()
-	d := httprules.Decide(v.rules(), v.age(now), v.control)
+	d := httprules.Decide(v.rules(), v.age(v.now), v.control)
 	if d.Use != httprules.Validate {
 		c.stats.hits.Add(1)
-		return c.replyStored(x, v, now, httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true})
+		return c.replyStored(x, v, v.now, httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true})
 	}
 	v.fwd = d.Fwd
 	return c.revalidate(x, v)
@@ -107,6 +107,7 @@ func statusValue(s httprules.CacheStatus) string {
 type visit struct {
 	req     *Request
 	control httprules.RequestControl
+	now     time.Time // when the request came
 	key     key
 	fwd     string      // why the handler is asked, for Cache-Status
 	entry   entry.Entry // what was found
@@ -159,11 +160,11 @@ const (
 // that on a variant, while the names of its Vary are remembered.
 func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 	if !c.inMemory {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.cfg.LookupTimeout)
-		defer cancel()
+		l := c.lookups.begin(ctx, c.cfg.LookupTimeout)
+		defer c.lookups.end(l)
+		ctx = l
 	}
-	if names := c.variants.get(v.key.wire, c.cfg.Now().UnixNano()); names != nil {
+	if names := c.variants.get(v.key.wire, v.now.UnixNano()); names != nil {
 		v.varied = names
 		if c.readVariant(ctx, v, names) {
 			return foundEntry
@@ -186,7 +187,7 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 	}
 	known := v.varied
 	v.varied = v.record.names
-	c.variants.put(v.key.wire, v.varied, c.cfg.Now().UnixNano())
+	c.variants.put(v.key.wire, v.varied, v.now.UnixNano())
 	if !slices.Equal(known, v.varied) && c.readVariant(ctx, v, v.varied) {
 		return foundEntry
 	}
@@ -204,10 +205,7 @@ func (c *Cache) readVariant(ctx context.Context, v *visit, names []string) bool 
 func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 	b, found, err := c.store.Get(ctx, wire)
 	if err != nil {
-		// A client that has left is no trouble of the store's.
-		if ctx.Err() != context.Canceled {
-			c.trouble("reading", err)
-		}
+		c.trouble("reading", err)
 		return false
 	}
 	if !found {

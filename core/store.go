@@ -9,6 +9,8 @@ import (
 // goroutines of a process and may be shared by many processes.
 // The package core/storetest tests an implementation.
 //
+// A context is good for the call that it is given to, and not beyond.
+//
 // Values are immutable on both sides: a store may keep the slice that Set got
 // and may return the same slice from several Gets; nobody writes to either.
 type Store interface {

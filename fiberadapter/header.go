@@ -94,7 +94,7 @@ func apply(res *fasthttp.Response, fields core.Fields) {
 		case core.OpAdd:
 			res.Header.Add(f.Name, f.Value)
 		default:
-			res.Header.Set(f.Name, f.Value)
+			res.Header.SetCanonical(raw(f.Name), raw(f.Value)) // copies both
 		}
 	}
 }
@@ -104,6 +104,9 @@ func isEventStream(res *fasthttp.Response) bool {
 	t := res.Header.ContentType()
 	return len(t) >= len(stream) && bytes.EqualFold(t[:len(stream)], []byte(stream))
 }
+
+// raw are the bytes of s, to be read only.
+func raw(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // view is a string over b, for as long as Fiber keeps b.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
