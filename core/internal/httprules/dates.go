@@ -43,12 +43,12 @@ func ParseDateAt(s string, now time.Time) (time.Time, bool) {
 	s = trimOWS(s)
 	switch {
 	case len(s) == len("Sun, 06 Nov 1994 08:49:37 GMT") && s[3] == ',':
-		if _, ok := weekday(s[:3], 3); !ok || s[4] != ' ' || s[7] != ' ' || s[11] != ' ' || s[16] != ' ' {
+		if !weekday(s[:3], 3) || s[4] != ' ' || s[7] != ' ' || s[11] != ' ' || s[16] != ' ' {
 			return time.Time{}, false
 		}
 		return makeDate(s[12:16], s[8:11], s[5:7], s[17:25], s[25:])
 	case len(s) == len("Sun Nov  6 08:49:37 1994") && s[3] == ' ':
-		if _, ok := weekday(s[:3], 3); !ok || s[7] != ' ' || s[10] != ' ' || s[19] != ' ' {
+		if !weekday(s[:3], 3) || s[7] != ' ' || s[10] != ' ' || s[19] != ' ' {
 			return time.Time{}, false
 		}
 		day := s[8:10]
@@ -58,7 +58,7 @@ func ParseDateAt(s string, now time.Time) (time.Time, bool) {
 		return makeDate(s[20:24], s[4:7], day, s[11:19], " GMT")
 	}
 	name, rest, ok := strings.Cut(s, ",")
-	if _, known := weekday(name, 0); !ok || !known || len(rest) != len(" 06-Nov-94 08:49:37 GMT") ||
+	if !ok || !weekday(name, 0) || len(rest) != len(" 06-Nov-94 08:49:37 GMT") ||
 		rest[0] != ' ' || rest[3] != '-' || rest[7] != '-' || rest[10] != ' ' {
 		return time.Time{}, false
 	}
@@ -114,26 +114,63 @@ func digits(s string) (int, bool) {
 	return n, s != ""
 }
 
-// weekday finds a day by its name, or by the first n letters of it. Whether
-// the date fell on that day is not asked: the rest says it all.
-func weekday(s string, n int) (time.Weekday, bool) {
-	for d := time.Sunday; d <= time.Saturday; d++ {
-		name := d.String()
-		if n > 0 {
-			name = name[:n]
-		}
-		if len(name) == len(s) && strings.EqualFold(name, s) {
-			return d, true
-		}
+// weekday reports whether s is the name of a day, or its first n letters where
+// n is not 0. Whether the date fell on that day is not asked: the rest says all.
+func weekday(s string, n int) bool {
+	var day time.Weekday
+	var buf [3]byte
+	switch string(lower3(&buf, s)) {
+	case "sun":
+		day = time.Sunday
+	case "mon":
+		day = time.Monday
+	case "tue":
+		day = time.Tuesday
+	case "wed":
+		day = time.Wednesday
+	case "thu":
+		day = time.Thursday
+	case "fri":
+		day = time.Friday
+	case "sat":
+		day = time.Saturday
+	default:
+		return false
 	}
-	return 0, false
+	return len(s) == n || n == 0 && len(s) == len(day.String()) && strings.EqualFold(s, day.String())
 }
 
+// monthOf gives 0 for what is no month.
 func monthOf(s string) time.Month {
-	for m := time.January; m <= time.December; m++ {
-		if strings.EqualFold(m.String()[:3], s) {
-			return m
-		}
+	if len(s) != 3 {
+		return 0
+	}
+	var buf [3]byte
+	switch string(lower3(&buf, s)) {
+	case "jan":
+		return time.January
+	case "feb":
+		return time.February
+	case "mar":
+		return time.March
+	case "apr":
+		return time.April
+	case "may":
+		return time.May
+	case "jun":
+		return time.June
+	case "jul":
+		return time.July
+	case "aug":
+		return time.August
+	case "sep":
+		return time.September
+	case "oct":
+		return time.October
+	case "nov":
+		return time.November
+	case "dec":
+		return time.December
 	}
 	return 0
 }
@@ -150,6 +187,15 @@ func daysIn(m time.Month, year int) int {
 	default:
 		return 31
 	}
+}
+
+// lower3 gives the first three letters in lower case.
+func lower3(buf *[3]byte, s string) []byte {
+	b := buf[:copy(buf[:], s)]
+	for i, c := range b {
+		b[i] = lowerByte(c)
+	}
+	return b
 }
 
 // trimOWS removes optional whitespace (RFC 9110 section 5.6.3) on both sides.

@@ -192,21 +192,25 @@ func appendCodings(dst []byte, lines []string) []byte {
 	var buf [maxPreferences]preference
 	list, ok := parsePreferences(&buf, lines)
 	if !ok {
-		return appendList(dst, lines)
+		return appendUnread(dst, lines)
 	}
 	anyElse, noneElse := false, false
 	for i, p := range list {
-		switch {
-		case p.name == "*":
-			anyElse, noneElse = anyElse || p.weight > 0, noneElse || p.weight == 0
-		case strings.EqualFold(p.name, "x-gzip"), strings.EqualFold(p.name, "x-compress"): // RFC 9110 section 8.4.1
-			list[i].name = p.name[len("x-"):]
+		switch p.name[0] {
+		case '*':
+			if p.name == "*" {
+				anyElse, noneElse = anyElse || p.weight > 0, noneElse || p.weight == 0
+			}
+		case 'x', 'X': // RFC 9110 section 8.4.1
+			if strings.EqualFold(p.name, "x-gzip") || strings.EqualFold(p.name, "x-compress") {
+				list[i].name = p.name[len("x-"):]
+			}
 		}
 	}
-	slices.SortFunc(list, func(a, b preference) int { return compareFold(a.name, b.name) })
+	sortPreferences(list, func(a, b *preference) bool { return compareFold(a.name, b.name) < 0 })
 	for i := 1; i < len(list); i++ {
 		if a, b := list[i-1], list[i]; compareFold(a.name, b.name) == 0 && (a.weight == 0) != (b.weight == 0) {
-			return appendList(dst, lines) // it contradicts itself
+			return appendUnread(dst, lines) // it contradicts itself
 		}
 	}
 	start := len(dst)
@@ -238,13 +242,13 @@ func appendLanguages(dst []byte, lines []string) []byte {
 	var buf [maxPreferences]preference
 	list, ok := parsePreferences(&buf, lines)
 	if !ok {
-		return appendList(dst, lines)
+		return appendUnread(dst, lines)
 	}
-	slices.SortFunc(list, func(a, b preference) int {
+	sortPreferences(list, func(a, b *preference) bool {
 		if a.weight != b.weight {
-			return b.weight - a.weight
+			return a.weight > b.weight
 		}
-		return compareFold(a.name, b.name)
+		return compareFold(a.name, b.name) < 0
 	})
 	for i, p := range list {
 		if i > 0 {
@@ -259,6 +263,12 @@ func appendLanguages(dst []byte, lines []string) []byte {
 	return dst
 }
 
+// appendUnread takes a list as it came. The mark in front keeps it apart from
+// lists that could be read.
+func appendUnread(dst []byte, lines []string) []byte {
+	return appendList(append(dst, '?'), lines)
+}
+
 func appendPreference(dst []byte, p preference) []byte {
 	for i := range len(p.name) {
 		dst = append(dst, lowerByte(p.name[i]))
@@ -267,6 +277,16 @@ func appendPreference(dst []byte, p preference) []byte {
 		dst = append(dst, ";q=0"...)
 	}
 	return dst
+}
+
+// sortPreferences sorts by insertion: these lists are short, and this happens
+// on every hit.
+func sortPreferences(list []preference, less func(a, b *preference) bool) {
+	for i := 1; i < len(list); i++ {
+		for j := i; j > 0 && less(&list[j], &list[j-1]); j-- {
+			list[j], list[j-1] = list[j-1], list[j]
+		}
+	}
 }
 
 func compareFold(a, b string) int {
