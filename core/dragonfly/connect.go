@@ -23,6 +23,10 @@ const (
 	keepAlive   = time.Second            // also how often an idle connection is pinged
 	pingTimeout = time.Second            // of a connection that gives no answer at all
 	clientName  = "cacheaside"           // in CLIENT LIST
+
+	// flushDelay lets commands of several goroutines share a write. A lone
+	// goroutine is not delayed. With 64 it halves the time per GET.
+	flushDelay = 20 * time.Microsecond
 )
 
 // Option changes how a store is opened.
@@ -92,7 +96,7 @@ func connect(ctx context.Context, option rueidis.ClientOption, o options) (rueid
 			o.logger.WarnContext(ctx, "dragonfly: started without the server", "error", explain(option, started, err))
 			return client, nil
 		}
-		client.Close()
+		go client.Close()
 	}
 	if err != nil {
 		return nil, explain(option, started, err)
@@ -102,7 +106,7 @@ func connect(ctx context.Context, option rueidis.ClientOption, o options) (rueid
 	}
 	found, err := inspect(ctx, client)
 	if err != nil {
-		client.Close()
+		go client.Close() // waits a second for a server that is silent
 		return nil, explain(option, started, err)
 	}
 	if found.cluster && guessed {
@@ -139,9 +143,13 @@ func complete(option *rueidis.ClientOption) (guessed bool) {
 	if option.ConnWriteTimeout == 0 {
 		option.ConnWriteTimeout = pingTimeout
 	}
+	if option.MaxFlushDelay == 0 {
+		option.MaxFlushDelay = flushDelay
+	}
 	if option.ClientName == "" {
 		option.ClientName = clientName
 	}
+	option.DialCtxFn = promptly(option.DialCtxFn, option.DialFn)
 	several := len(option.InitAddress) > 1 || option.Sentinel.MasterSet != "" ||
 		option.SendToReplicas != nil || option.ReplicaOnly || option.Standalone.EnableRedirect ||
 		len(option.Standalone.ReplicaAddress) > 0 || option.ClusterOption != (rueidis.ClusterOption{})
@@ -150,6 +158,47 @@ func complete(option *rueidis.ClientOption) (guessed bool) {
 		return true
 	}
 	return false
+}
+
+// promptly wraps the dialing. A call connects where there is no connection, with
+// its own context. If that ends before the server has said a word, rueidis spends
+// a second on closing the connection, unless it is closed already.
+func promptly(dialCtx func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error),
+	dial func(string, *net.Dialer, *tls.Config) (net.Conn, error),
+) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
+	return func(ctx context.Context, addr string, dialer *net.Dialer, config *tls.Config) (conn net.Conn, err error) {
+		switch {
+		case dialCtx != nil:
+			conn, err = dialCtx(ctx, addr, dialer, config)
+		case dial != nil:
+			conn, err = dial(addr, dialer, config)
+		case config != nil:
+			conn, err = (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, "tcp", addr)
+		default:
+			conn, err = dialer.DialContext(ctx, "tcp", addr)
+		}
+		if err != nil {
+			return nil, err
+		}
+		made := conn
+		return &newConn{Conn: made, stop: context.AfterFunc(ctx, func() { _ = made.Close() })}, nil
+	}
+}
+
+// newConn is tied to a context until the first byte is read from it.
+type newConn struct {
+	net.Conn
+	stop  func() bool
+	heard bool
+}
+
+func (c *newConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.heard {
+		c.heard = true
+		c.stop()
+	}
+	return n, err
 }
 
 // patience is a second for one server with the default timeouts.
@@ -245,13 +294,20 @@ func diagnose(option rueidis.ClientOption, cause error) (what, fix string) {
 	case errors.Is(cause, context.Canceled):
 		return "gave up", "the context was cancelled"
 	case errors.Is(cause, context.DeadlineExceeded), errors.Is(cause, os.ErrDeadlineExceeded):
-		return "it gives no answer", "check that the address is that of a Redis-compatible server, that it wants no TLS (else use rediss://), and that it is not overloaded"
+		return "it gives no answer", "check that the address is that of a Redis-compatible server, " + otherTLS(option) + ", and that it is not overloaded"
 	case errors.Is(cause, io.EOF), errors.Is(cause, syscall.ECONNRESET), errors.Is(cause, syscall.EPIPE):
-		return "it closed the connection", "check that the address is that of a Redis-compatible server, and that it wants no TLS (else use rediss://)"
+		return "it closed the connection", "check that the address is that of a Redis-compatible server, and " + otherTLS(option)
 	case strings.Contains(cause.Error(), "unknown message type"):
-		return "it is no Redis-compatible server", "check the address"
+		return "it is no Redis-compatible server", "check the address, and " + otherTLS(option)
 	}
 	return "it does not work", "check the address and the options"
+}
+
+func otherTLS(option rueidis.ClientOption) string {
+	if option.TLSConfig != nil {
+		return "that it speaks TLS (else use redis://)"
+	}
+	return "that it wants no TLS (else use rediss://)"
 }
 
 func diagnoseAnswer(option rueidis.ClientOption, answer string) (what, fix string) {

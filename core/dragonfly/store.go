@@ -26,10 +26,6 @@ const maxTTL = 8 * 365 * 24 * time.Hour
 // for the value. Nothing was stored; a later write may succeed.
 var ErrRefused = errors.New("the server refused the write for lack of memory")
 
-// errNoAnswer is given instead of queueing yet another command behind many that
-// had no answer.
-var errNoAnswer = errors.New("the server has stopped answering")
-
 // Store keeps values on a server. All methods may be called concurrently.
 //
 // A call ends with its context at the latest, or after [DefaultTimeout] if that
@@ -40,7 +36,7 @@ type Store struct {
 	client  rueidis.Client
 	owned   bool
 	timeout time.Duration
-	unheard unheard
+	gate    gate
 }
 
 // Open connects to the server at url, looks at what it is, and logs that in one
@@ -96,25 +92,17 @@ func (s *Store) Client() rueidis.Client { return s.client }
 // Get returns the value under key in one command, and whether there is one. A
 // key that holds something else than a string counts as absent: Set replaces it.
 func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
-	ctx, cancel := s.bound(ctx)
-	if cancel != nil {
-		defer cancel()
-	}
-	if s.unheard.tooMany() {
-		return nil, false, fmt.Errorf("dragonfly: GET: %w", errNoAnswer)
-	}
-	message, err := s.client.Do(ctx, s.client.B().Get().Key(key).Build()).ToMessage()
-	if err != nil {
+	result, err := s.do(ctx, s.client.B().Get().Key(key).Build())
+	if err == nil {
+		var value []byte
+		if value, err = result.AsBytes(); err == nil {
+			return value, true, nil
+		}
 		if rueidis.IsRedisNil(err) || isWrongType(err) {
 			return nil, false, nil
 		}
-		return nil, false, s.failed("GET", err)
 	}
-	value, err := message.AsBytes()
-	if err != nil {
-		return nil, false, fmt.Errorf("dragonfly: GET: %w", err)
-	}
-	return value, true, nil
+	return nil, false, fmt.Errorf("dragonfly: GET: %w", err)
 }
 
 // Set keeps value under key for ttl, in whole milliseconds, at least one. A
@@ -124,38 +112,53 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	if ttl <= 0 {
 		return fmt.Errorf("dragonfly: ttl is %v: it must be positive", ttl)
 	}
-	ctx, cancel := s.bound(ctx)
-	if cancel != nil {
-		defer cancel()
-	}
-	if s.unheard.tooMany() {
-		return fmt.Errorf("dragonfly: SET: %w", errNoAnswer)
-	}
 	ms := max(1, min(ttl, maxTTL).Milliseconds())
-	cmd := s.client.B().Set().Key(key).Value(rueidis.BinaryString(value)).PxMilliseconds(ms).Build()
-	if err := s.client.Do(ctx, cmd).Error(); err != nil {
-		if isOutOfMemory(err) {
-			return fmt.Errorf("dragonfly: SET: %w: %w", ErrRefused, err)
-		}
-		return s.failed("SET", err)
+	result, err := s.do(ctx, s.client.B().Set().Key(key).Value(rueidis.BinaryString(value)).PxMilliseconds(ms).Build())
+	if err == nil {
+		err = result.Error()
 	}
-	return nil
+	switch {
+	case err == nil:
+		return nil
+	case isOutOfMemory(err):
+		return fmt.Errorf("dragonfly: SET: %w: %w", ErrRefused, err)
+	}
+	return fmt.Errorf("dragonfly: SET: %w", err)
 }
 
 // Delete removes the key; the server frees its memory in the background. An
 // absent key is no error.
 func (s *Store) Delete(ctx context.Context, key string) error {
-	ctx, cancel := s.bound(ctx)
-	if cancel != nil {
-		defer cancel()
+	result, err := s.do(ctx, s.client.B().Unlink().Key(key).Build())
+	if err == nil {
+		err = result.Error()
 	}
-	if s.unheard.tooMany() {
-		return fmt.Errorf("dragonfly: UNLINK: %w", errNoAnswer)
-	}
-	if err := s.client.Do(ctx, s.client.B().Unlink().Key(key).Build()).Error(); err != nil {
-		return s.failed("UNLINK", err)
+	if err != nil {
+		return fmt.Errorf("dragonfly: UNLINK: %w", err)
 	}
 	return nil
+}
+
+// do sends one command. The error is that of the transport: the server's own is
+// in the result.
+func (s *Store) do(ctx context.Context, cmd rueidis.Completed) (rueidis.RedisResult, error) {
+	// Nearly every call has a deadline, and is spared what another one costs.
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+	}
+	ticket, err := s.gate.enter(ctx)
+	if err != nil {
+		return rueidis.RedisResult{}, err
+	}
+	result := s.client.Do(ctx, cmd)
+	err = result.NonRedisError()
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err() // rather than what became of the connection for it
+	}
+	s.gate.leave(ticket, err)
+	return result, err
 }
 
 // Close closes the client if the store made it. Calls under way may fail.
@@ -164,22 +167,6 @@ func (s *Store) Close() error {
 		s.client.Close()
 	}
 	return nil
-}
-
-// bound gives ctx a deadline if it has none. Cancel is nil if it had one, so
-// that the usual call allocates nothing here.
-func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return ctx, nil
-	}
-	return context.WithTimeout(ctx, s.timeout)
-}
-
-func (s *Store) failed(command string, err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		s.unheard.add()
-	}
-	return fmt.Errorf("dragonfly: %s: %w", command, err)
 }
 
 func isWrongType(err error) bool {

@@ -2,8 +2,15 @@ package dragonfly_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/rueidis"
 
 	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
@@ -31,6 +38,275 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) core.Store { return open(t, addr) })
 }
 
+func TestExpiryOnTheWire(t *testing.T) {
+	s := open(t, storetest.Server(t))
+	ctx := context.Background()
+	c := s.Client()
+	for _, ttl := range []time.Duration{1500 * time.Millisecond, 90*time.Second + 250*time.Millisecond, 250 * time.Millisecond, time.Hour, 1<<63 - 1} {
+		key := storetest.Prefix() + ttl.String()
+		start := time.Now()
+		if err := s.Set(ctx, key, []byte("v"), ttl); err != nil {
+			t.Fatal(err)
+		}
+		ms, err := c.Do(ctx, c.B().Pttl().Key(key).Build()).AsInt64()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := min(ttl, 8*365*24*time.Hour)
+		if got := time.Duration(ms) * time.Millisecond; got > want || got < want-time.Since(start)-50*time.Millisecond {
+			t.Errorf("a ttl of %v is %v on the server", ttl, got)
+		}
+	}
+}
+
+// calls reads how often the server ran each command.
+func calls(t *testing.T, c rueidis.Client) map[string]int {
+	t.Helper()
+	text, err := c.Do(context.Background(), c.B().Info().Section("commandstats").Build()).ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stats := map[string]int{}
+	for line := range strings.Lines(text) {
+		var n int
+		if name, rest, ok := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":"); ok {
+			if _, err := fmt.Sscanf(rest, "calls=%d", &n); err == nil {
+				stats[strings.ToLower(name)] = n
+			}
+		}
+	}
+	return stats
+}
+
+func TestOneCommandPerCall(t *testing.T) {
+	s := open(t, storetest.StartServer(t).Addr)
+	ctx := context.Background()
+	// All connections are made before the counting.
+	for range 50 {
+		if _, _, err := s.Get(ctx, "some:key:of:ours"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, call := range map[string]func() error{
+		"set":    func() error { return s.Set(ctx, "some:key:of:ours", []byte("v"), time.Hour) },
+		"get":    func() error { _, _, err := s.Get(ctx, "some:key:of:ours"); return err },
+		"unlink": func() error { return s.Delete(ctx, "some:key:of:ours") },
+	} {
+		before := calls(t, s.Client())
+		for range 100 {
+			if err := call(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for command, n := range calls(t, s.Client()) {
+			n -= before[command]
+			switch command {
+			case name:
+				if n != 100 {
+					t.Errorf("100 calls made %d %s", n, command)
+				}
+			case "info", "ping":
+			default:
+				if n != 0 {
+					t.Errorf("100 calls of %s made %d %s besides", name, n, command)
+				}
+			}
+		}
+	}
+}
+
+func TestForeignTypeIsAbsent(t *testing.T) {
+	s := open(t, storetest.Server(t))
+	ctx, c, key := context.Background(), s.Client(), storetest.Prefix()+"key"
+	if err := c.Do(ctx, c.B().Hset().Key(key).FieldValue().FieldValue("f", "v").Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	if _, found, err := s.Get(ctx, key); found || err != nil {
+		t.Errorf("Get of a hash: %v, %v", found, err)
+	}
+	if err := s.Set(ctx, key, []byte("v"), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if got, found, err := s.Get(ctx, key); string(got) != "v" || !found || err != nil {
+		t.Errorf("Get after Set: %q, %v, %v", got, found, err)
+	}
+}
+
+func TestRefusedForMemory(t *testing.T) {
+	p := storetest.StartServer(t)
+	if p.Kind == "dragonfly" {
+		t.Skip("Dragonfly evicts, or needs 256 MiB to be filled")
+	}
+	p = storetest.StartServer(t, "--maxmemory", "4mb", "--maxmemory-policy", "noeviction")
+	s := open(t, p.Addr)
+	ctx := context.Background()
+	var err error
+	for i := range 20 {
+		if err = s.Set(ctx, fmt.Sprintf("some:key:of:ours:%d", i), make([]byte, 1<<20), time.Hour); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, dragonfly.ErrRefused) {
+		t.Fatalf("writes to a full server: %v, want ErrRefused", err)
+	}
+	if _, found, err := s.Get(ctx, "some:key:of:ours:0"); !found || err != nil {
+		t.Errorf("Get from a full server: %v, %v", found, err)
+	}
+}
+
+func TestServerComesAndGoes(t *testing.T) {
+	p := storetest.StartServer(t)
+	s := open(t, p.Addr)
+	storeWorks(t, s)
+	for range 2 {
+		p.Kill()
+		for range 3 {
+			for name, call := range map[string]func(context.Context) error{
+				"Get":    func(ctx context.Context) error { _, _, err := s.Get(ctx, "some:key:of:ours"); return err },
+				"Set":    func(ctx context.Context) error { return s.Set(ctx, "some:key:of:ours", nil, time.Hour) },
+				"Delete": func(ctx context.Context) error { return s.Delete(ctx, "some:key:of:ours") },
+			} {
+				start := time.Now()
+				if err := call(context.Background()); err == nil {
+					t.Errorf("%s without a server gave no error", name)
+				}
+				if took := time.Since(start); took > 500*time.Millisecond {
+					t.Errorf("%s without a server took %v", name, took)
+				}
+			}
+		}
+		p.Start()
+		eventually(t, s)
+		storeWorks(t, s)
+	}
+}
+
+// eventually waits until the store answers.
+func eventually(t *testing.T, s *dragonfly.Store) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		_, _, err := s.Get(ctx, "some:key:of:ours")
+		cancel()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the server is back, but Get gives %v", err)
+		}
+	}
+}
+
+// TestSilentServer floods a server that stops answering: every call must still
+// end with its context, although their commands pile up, and all must be well
+// when the server goes on, or when its connections have been given up.
+func TestSilentServer(t *testing.T) {
+	p := storetest.StartServer(t)
+	s := open(t, p.Addr)
+	storeWorks(t, s)
+	for _, silence := range []time.Duration{300 * time.Millisecond, 3 * time.Second} {
+		p.Pause()
+		const deadline = 50 * time.Millisecond
+		var longest atomic.Int64
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 256 {
+			wg.Go(func() {
+				for time.Since(start) < silence {
+					ctx, cancel := context.WithTimeout(context.Background(), deadline)
+					began := time.Now()
+					_, _, err := s.Get(ctx, "some:key:of:ours")
+					took := int64(time.Since(began))
+					cancel()
+					if err == nil {
+						t.Error("Get from a silent server gave no error")
+					}
+					for l := longest.Load(); took > l && !longest.CompareAndSwap(l, took); l = longest.Load() {
+					}
+					if took < int64(time.Millisecond) {
+						time.Sleep(time.Millisecond)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		// The machine may be busy; a call that waits for the connection to be
+		// given up takes two seconds and more.
+		if l := time.Duration(longest.Load()); l > deadline+500*time.Millisecond {
+			t.Errorf("a call with a deadline of %v took %v", deadline, l)
+		}
+		p.Resume()
+		eventually(t, s)
+		// And with as many at once as before.
+		for range 256 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				defer cancel()
+				if _, _, err := s.Get(ctx, "some:key:of:ours"); err != nil {
+					t.Errorf("after %v of silence: %v", silence, err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+func TestNoDeadlineIsBounded(t *testing.T) {
+	p := storetest.StartServer(t)
+	s := open(t, p.Addr, dragonfly.WithTimeout(80*time.Millisecond))
+	storeWorks(t, s)
+	p.Pause()
+	defer p.Resume()
+	start := time.Now()
+	_, _, err := s.Get(context.Background(), "some:key:of:ours")
+	if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > time.Second {
+		t.Errorf("%v after %v", err, took)
+	}
+}
+
+// TestManyAtOnce has more callers than the queue has places.
+func TestManyAtOnce(t *testing.T) {
+	s := open(t, storetest.Server(t))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	key := storetest.Prefix() + "key"
+	if err := s.Set(ctx, key, []byte("value"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 3000 {
+		wg.Go(func() {
+			for range 5 {
+				if got, found, err := s.Get(ctx, key); string(got) != "value" || !found || err != nil {
+					t.Errorf("Get: %q, %v, %v", got, found, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestGetAllocatesTheValueOnly(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector drops pooled commands at random")
+	}
+	s := open(t, storetest.Server(t))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	key := storetest.Prefix() + "key"
+	if err := s.Set(ctx, key, make([]byte, 1024), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	n := testing.AllocsPerRun(500, func() {
+		if _, found, err := s.Get(ctx, key); !found || err != nil {
+			t.Error(found, err)
+		}
+	})
+	if n > 1.5 {
+		t.Errorf("Get allocates %v times", n)
+	}
+}
+
 func BenchmarkGet(b *testing.B) {
 	s := open(b, storetest.Server(b))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
@@ -39,24 +315,35 @@ func BenchmarkGet(b *testing.B) {
 	if err := s.Set(ctx, key, make([]byte, 1024), time.Hour); err != nil {
 		b.Fatal(err)
 	}
-	get := func(b *testing.B) {
-		if _, found, err := s.Get(ctx, key); !found || err != nil {
-			b.Error(found, err)
+	for _, goroutines := range []int{1, 64} {
+		b.Run(fmt.Sprint(goroutines), func(b *testing.B) {
+			b.ReportAllocs()
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			var wg sync.WaitGroup
+			for range goroutines {
+				wg.Go(func() {
+					for left.Add(-1) >= 0 {
+						if _, found, err := s.Get(ctx, key); !found || err != nil {
+							b.Error(found, err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+func BenchmarkSet(b *testing.B) {
+	s := open(b, storetest.Server(b))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	key, value := storetest.Prefix()+"key", make([]byte, 1024)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.Set(ctx, key, value, time.Hour); err != nil {
+			b.Fatal(err)
 		}
 	}
-	b.Run("1", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			get(b)
-		}
-	})
-	b.Run("64", func(b *testing.B) {
-		b.ReportAllocs()
-		b.SetParallelism(32) // of two processors
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				get(b)
-			}
-		})
-	})
 }

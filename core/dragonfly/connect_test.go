@@ -1,0 +1,370 @@
+package dragonfly_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"go.uber.org/goleak"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/dragonfly"
+	"github.com/cacheaside/cacheaside/core/storetest"
+)
+
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	goleak.VerifyTestMain(m)
+}
+
+// logTo returns an option and what is logged with it.
+func logTo() (dragonfly.Option, *bytes.Buffer) {
+	var b bytes.Buffer
+	return dragonfly.WithLogger(slog.New(slog.NewTextHandler(&b, nil))), &b
+}
+
+func TestOpenLogsWhatItFound(t *testing.T) {
+	p := storetest.StartServer(t)
+	option, log := logTo()
+	open(t, "redis://"+p.Addr, option)
+	if line := log.String(); strings.Count(line, "\n") != 1 || !strings.Contains(line, "level=INFO") ||
+		!strings.Contains(line, "address="+p.Addr) || !strings.Contains(line, "version=") || !strings.Contains(line, "maxmemory=536870912") {
+		t.Errorf("logged %q", line)
+	}
+}
+
+func TestOpenWarnsWhenNothingEvicts(t *testing.T) {
+	flags := []string{"--maxmemory-policy", "noeviction"}
+	p := storetest.StartServer(t)
+	if p.Kind == "dragonfly" {
+		flags = []string{"--cache_mode=false"}
+	}
+	p = storetest.StartServer(t, flags...)
+	option, log := logTo()
+	open(t, p.Addr, option)
+	if line := log.String(); strings.Count(line, "\n") != 1 || !strings.Contains(line, "level=WARN") || !strings.Contains(line, "writes are refused") {
+		t.Errorf("logged %q", line)
+	}
+}
+
+// refused opens url, and requires an error within about a second that names the
+// address, says want and shows no password.
+func refused(t *testing.T, url, addr, want string, opts ...dragonfly.Option) error {
+	t.Helper()
+	start := time.Now()
+	s, err := dragonfly.Open(context.Background(), url, opts...)
+	took := time.Since(start)
+	if err == nil {
+		_ = s.Close()
+		t.Fatalf("Open(%q) gave no error, want %q", url, want)
+	}
+	if took > 1500*time.Millisecond {
+		t.Errorf("the error took %v", took)
+	}
+	if !strings.Contains(err.Error(), addr) || !strings.Contains(err.Error(), want) {
+		t.Errorf("Open(%q): %q does not name %s and say %q", url, err, addr, want)
+	}
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("%q shows the password", err)
+	}
+	return err
+}
+
+func TestOpenWithPassword(t *testing.T) {
+	const password = "hunter2/@#?%"
+	p := storetest.StartServer(t, "--requirepass", password)
+	s := open(t, "redis://:hunter2%2F%40%23%3F%25@"+p.Addr)
+	if err := s.Set(context.Background(), "some:key:of:ours", []byte("v"), time.Minute); err != nil {
+		t.Error(err)
+	}
+	open(t, "redis://default:hunter2%2F%40%23%3F%25@"+p.Addr+"/1")
+	refused(t, "redis://:hunter2wrong@"+p.Addr, p.Addr, "does not accept the user or password")
+	refused(t, "redis://hunter2:hunter2@"+p.Addr, p.Addr, "does not accept the user or password")
+	err := refused(t, "redis://"+p.Addr, p.Addr, "wants a password")
+	var answer *rueidis.RedisError
+	if !errors.As(err, &answer) {
+		t.Errorf("%v does not wrap the server's answer", err)
+	}
+}
+
+func TestOpenUnreachable(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	err = refused(t, "redis://:hunter2@"+addr, addr, "docker run")
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("%v does not wrap the cause", err)
+	}
+	refused(t, "cacheaside.invalid:6379", "cacheaside.invalid:6379", "name is not known")
+}
+
+func TestOpenNoSuchDatabase(t *testing.T) {
+	p := storetest.StartServer(t)
+	refused(t, "redis://"+p.Addr+"/9999", p.Addr, "no database 9999")
+}
+
+// listen serves connections with handle until the test ends.
+func listen(t *testing.T, handle func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, l, handle)
+	return l.Addr().String()
+}
+
+func serve(t *testing.T, l net.Listener, handle func(net.Conn)) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			gone := make(chan struct{})
+			go func() { defer close(gone); handle(c); _ = c.Close() }()
+			go func() {
+				select {
+				case <-done:
+				case <-gone:
+				}
+				_ = c.Close()
+			}()
+		}
+	}()
+	t.Cleanup(func() { close(done); _ = l.Close(); <-ended })
+}
+
+func silent(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
+
+func TestOpenSilentServer(t *testing.T) {
+	addr := listen(t, silent)
+	refused(t, addr, addr, "no answer")
+
+	// It answers the handshake and nothing after it.
+	addr = listen(t, func(c net.Conn) {
+		b := make([]byte, 4096)
+		_, _ = c.Read(b)
+		_, _ = c.Write([]byte("%1\r\n$5\r\nproto\r\n:3\r\n+OK\r\n+OK\r\n"))
+		silent(c)
+	})
+	refused(t, addr, addr, "no answer")
+}
+
+func TestOpenEndsWithItsContext(t *testing.T) {
+	addr := listen(t, silent)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err := dragonfly.Open(ctx, addr)
+	if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > 200*time.Millisecond {
+		t.Errorf("%v after %v", err, took)
+	}
+}
+
+func TestOpenNoRedis(t *testing.T) {
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	addr := web.Listener.Addr().String()
+	refused(t, addr, addr, "no Redis-compatible server")
+
+	closes := listen(t, func(net.Conn) {})
+	refused(t, closes, closes, "closed the connection")
+}
+
+func TestOpenTLS(t *testing.T) {
+	p := storetest.StartServer(t)
+	refused(t, "rediss://:hunter2@"+p.Addr, p.Addr, "use redis://")
+
+	web := httptest.NewUnstartedServer(nil)
+	web.StartTLS()
+	config := web.TLS.Clone()
+	roots := web.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	web.Close()
+	config.NextProtos = nil
+	l, err := tls.Listen("tcp", "127.0.0.1:0", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, l, func(c net.Conn) {
+		server, err := net.Dial("tcp", p.Addr)
+		if err != nil {
+			return
+		}
+		go func() { _, _ = io.Copy(server, c); _ = server.Close() }()
+		_, _ = io.Copy(c, server)
+	})
+	addr := l.Addr().String()
+	refused(t, addr, addr, "use rediss://")
+	patient := net.Dialer{Timeout: 10 * time.Second} // handshakes take their time on a busy machine
+	_, err = dragonfly.OpenOption(context.Background(), rueidis.ClientOption{
+		InitAddress: []string{addr}, Dialer: patient, TLSConfig: &tls.Config{ServerName: "example.com", MinVersion: tls.VersionTLS12},
+	})
+	if err == nil || !strings.Contains(err.Error(), "certificate is not trusted") {
+		t.Errorf("Open with a certificate of nobody's: %v", err)
+	}
+
+	s, err := dragonfly.OpenOption(context.Background(), rueidis.ClientOption{
+		InitAddress: []string{addr}, Dialer: patient,
+		TLSConfig: &tls.Config{RootCAs: roots, ServerName: "example.com", MinVersion: tls.VersionTLS12},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	storeWorks(t, s)
+}
+
+func storeWorks(t *testing.T, s *dragonfly.Store) {
+	t.Helper()
+	ctx, key := context.Background(), storetest.Prefix()+"key"
+	if err := s.Set(ctx, key, []byte("value"), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if got, found, err := s.Get(ctx, key); string(got) != "value" || !found || err != nil {
+		t.Fatalf("Get: %q, %v, %v", got, found, err)
+	}
+}
+
+func TestOpenOptionRefusesNoAddress(t *testing.T) {
+	if _, err := dragonfly.OpenOption(context.Background(), rueidis.ClientOption{}); err == nil || !strings.Contains(err.Error(), "InitAddress") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestFromClient(t *testing.T) {
+	if s, err := dragonfly.FromClient(nil); err == nil || s != nil {
+		t.Errorf("FromClient(nil) = %v, %v", s, err)
+	}
+	client, err := dragonfly.Connect(context.Background(), storetest.Server(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	s, err := dragonfly.FromClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Client() != client {
+		t.Error("Client is another one")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Do(context.Background(), client.B().Ping().Build()).Error(); err != nil {
+		t.Errorf("Close closed a client that is not the store's: %v", err)
+	}
+}
+
+func TestWithoutCheck(t *testing.T) {
+	p := storetest.StartServer(t)
+	p.Kill()
+	option, log := logTo()
+	s := open(t, p.Addr, dragonfly.WithoutCheck(), option)
+	if line := log.String(); !strings.Contains(line, "level=WARN") || !strings.Contains(line, p.Addr) {
+		t.Errorf("logged %q", line)
+	}
+	if _, _, err := s.Get(context.Background(), "some:key:of:ours"); err == nil {
+		t.Error("Get without a server gave no error")
+	}
+	p.Start()
+	storeWorks(t, s)
+}
+
+func TestCluster(t *testing.T) {
+	if p := storetest.StartServer(t); p.Kind == "dragonfly" {
+		t.Skip("needs a cluster of Redis or Valkey")
+	}
+	bus, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, busPort, _ := net.SplitHostPort(bus.Addr().String())
+	_ = bus.Close()
+	p := storetest.StartServer(t, "--cluster-enabled", "yes", "--cluster-port", busPort)
+	setup, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{p.Addr}, ForceSingleClient: true, DisableCache: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer setup.Close()
+	ctx := context.Background()
+	if err := setup.Do(ctx, setup.B().Arbitrary("CLUSTER", "ADDSLOTSRANGE", "0", "16383").Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		info, err := setup.Do(ctx, setup.B().Arbitrary("CLUSTER", "INFO").Build()).ToString()
+		if err == nil && strings.Contains(info, "cluster_state:ok") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the cluster does not come up: %s %v", info, err)
+		}
+	}
+	storetest.Run(t, func(t *testing.T) core.Store {
+		s, err := dragonfly.OpenOption(ctx, rueidis.ClientOption{InitAddress: []string{p.Addr}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		if mode := s.Client().Mode(); mode != rueidis.ClientModeCluster {
+			t.Fatalf("the client is %q, want that of a cluster", mode)
+		}
+		return s
+	})
+}
+
+func TestSentinel(t *testing.T) {
+	p := storetest.StartServer(t)
+	path, err := exec.LookPath(p.Kind)
+	if err != nil || p.Kind == "dragonfly" {
+		t.Skip("needs the sentinel of Redis or Valkey")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_, port, _ := net.SplitHostPort(addr)
+	_ = l.Close()
+	conf := filepath.Join(t.TempDir(), "sentinel.conf")
+	text := "port " + port + "\nbind 127.0.0.1\nsentinel monitor cache 127.0.0.1 " + strconv.Itoa(p.Port()) + " 1\n"
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, conf, "--sentinel")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		s, err := dragonfly.Open(context.Background(), "redis://"+addr+"?master_set=cache")
+		if err == nil {
+			defer func() { _ = s.Close() }()
+			storeWorks(t, s)
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+}

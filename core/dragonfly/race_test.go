@@ -1,0 +1,5 @@
+//go:build race
+
+package dragonfly_test
+
+const raceEnabled = true
