@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -84,7 +85,7 @@ func (c *Cache) With(change func(*Config)) (*Cache, error) {
 	if cfg.Store != c.cfg.Store || cfg.Namespace != c.cfg.Namespace || cfg.Logger != c.cfg.Logger ||
 		cfg.LookupTimeout != c.cfg.LookupTimeout || cfg.StoreTimeout != c.cfg.StoreTimeout ||
 		reflect.ValueOf(cfg.Now).Pointer() != reflect.ValueOf(c.cfg.Now).Pointer() {
-		return nil, fmt.Errorf("cacheaside: With: Store, Namespace, Now, Logger and the timeouts belong to the whole cache: set them in New")
+		return nil, errors.New("cacheaside: With: Store, Namespace, Now, Logger and the timeouts belong to the whole cache: set them in New")
 	}
 	cfg, err := cfg.validated()
 	if err != nil {

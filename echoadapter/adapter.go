@@ -66,6 +66,9 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		}
 		failed = x.next(c)
 		if failed != nil && f.Capture { // the status is not known before
+			if res.Committed { // cut short: the error handler can do nothing
+				nethttp.GiveUp(w, core.ReasonHandler)
+			}
 			c.Error(failed)
 			failed = nil
 		}

@@ -52,7 +52,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	c := x.c
 	res := c.Response()
 	if f.Capture {
-		x.before = responseHeader(res)
+		x.before = responseHeader(c)
 	}
 	if f.Set != nil {
 		defer setRequest(&c.Request().Header, f.Set)()
@@ -87,7 +87,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	if c.UserContext().Err() != nil {
 		resp.Reason = core.ReasonClientGone
 	}
-	after := responseHeader(res)
+	after := responseHeader(c)
 	resp.Header, resp.Effective = core.Added(x.before, after), after
 	x.sent = resp
 	return resp, nil
@@ -106,7 +106,7 @@ func (x *exchange) Reply(resp *core.Response) error {
 		}
 		apply(res, resp.Header)
 		res.SetStatusCode(resp.Status)
-		res.SetBodyRaw(resp.Body)
+		res.SetBody(resp.Body) // a copy: middleware in front may write into it
 	}
 	apply(res, resp.Extra)
 	return nil

@@ -13,8 +13,5 @@
 // middleware in front does not see it. Body streams (SendStream, SendFile,
 // SetBodyStreamWriter) reach the client as they are and are not stored.
 //
-// On a hit the body that Fiber sends is the stored value itself: middleware in
-// front may replace it but must not write into it.
-//
 // [NewStorage] is for Fiber's own middlewares that ask for a fiber.Storage.
 package fiberadapter

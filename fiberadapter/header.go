@@ -51,16 +51,21 @@ func (r *requestHeader) Values(name string) []string {
 	return r.values
 }
 
-// responseHeader copies the header of res. A Content-Type that fasthttp makes
-// up for an empty body is not part of it.
-func responseHeader(res *fasthttp.Response) http.Header {
+// responseHeader copies the header of the response. The Content-Type that
+// fasthttp makes up, but does not send with an empty body, is not part of it.
+func responseHeader(c *fiber.Ctx) http.Header {
 	h := make(http.Header)
+	res := c.Response()
 	res.Header.VisitAll(func(k, v []byte) {
 		name := http.CanonicalHeaderKey(string(k))
 		h[name] = append(h[name], string(v))
 	})
-	if !res.IsBodyStream() && len(res.Body()) == 0 && h.Get("Content-Type") == string(fiber.MIMETextPlainCharsetUTF8) {
-		delete(h, "Content-Type")
+	if !res.IsBodyStream() && len(res.Body()) == 0 {
+		res.Header.SetNoDefaultContentType(true)
+		if len(res.Header.ContentType()) == 0 {
+			delete(h, "Content-Type")
+		}
+		res.Header.SetNoDefaultContentType(c.App().Config().DisableDefaultContentType)
 	}
 	return h
 }

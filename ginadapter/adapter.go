@@ -55,17 +55,16 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 			c.Request = request
 		}
 	}()
-	resp, err := x.Run(f, informing{outer}, func(w http.ResponseWriter, r *http.Request) error {
+	return x.Run(f, informing{outer}, func(w http.ResponseWriter, r *http.Request) error {
 		gw := &writer{ResponseWriter: outer, w: w, status: outer.Status(), size: unwritten}
 		c.Writer, c.Request = gw, r
 		c.Next()
+		if len(c.Errors) > errs { // middleware in front may have an answer to them
+			nethttp.GiveUp(w, core.ReasonHandler)
+		}
 		gw.finish()
 		return nil
 	})
-	if err == nil && resp.Reason == "" && len(c.Errors) > errs {
-		resp.Reason = core.ReasonHandler
-	}
-	return resp, err
 }
 
 func (x *exchange) Reply(resp *core.Response) error {

@@ -156,6 +156,22 @@ func canHijack(w http.ResponseWriter) bool {
 	}
 }
 
+// GiveUp ends the holding back of a writer that [Exchange.Run] has made, for a
+// reason that only the framework can see. What the handler has sent so far goes
+// to the client; if it has sent nothing, what follows still may.
+func GiveUp(w http.ResponseWriter, reason string) {
+	if h, ok := w.(hijackWriter); ok {
+		w = h.writer
+	}
+	switch w, ok := w.(*writer); {
+	case !ok || w.passing:
+	case w.status == 0:
+		w.passing, w.reason = true, reason
+	default:
+		w.pass(reason)
+	}
+}
+
 // pass sends what was held back and lets everything later through.
 func (w *writer) pass(reason string) {
 	w.passing, w.reason = true, reason
