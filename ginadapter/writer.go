@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
 const unwritten = -1
@@ -68,15 +70,20 @@ func (g *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// finish hands on a status that was set without anything being written.
+// finish hands on a status that was set without anything being written. What
+// is not held back stays unwritten: middleware in front may have more to say.
 func (g *writer) finish() {
-	if !g.Written() {
+	switch {
+	case g.Written():
+	case nethttp.Holding(g.w):
 		g.w.WriteHeader(g.status)
+	default:
+		g.ResponseWriter.WriteHeader(g.status)
 	}
 }
 
-// informing sends 1xx responses past Gin's writer, which would take them for
-// the final status.
+// informing is Gin's writer as one of net/http: a status is written at once,
+// and 1xx responses go past Gin, which would take them for the final one.
 type informing struct{ gin.ResponseWriter }
 
 func (g informing) WriteHeader(status int) {
@@ -85,6 +92,7 @@ func (g informing) WriteHeader(status int) {
 		return
 	}
 	g.ResponseWriter.WriteHeader(status)
+	g.ResponseWriter.WriteHeaderNow()
 }
 
 func (g informing) Unwrap() http.ResponseWriter { return g.ResponseWriter }

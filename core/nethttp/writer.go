@@ -160,16 +160,29 @@ func canHijack(w http.ResponseWriter) bool {
 // reason that only the framework can see. What the handler has sent so far goes
 // to the client; if it has sent nothing, what follows still may.
 func GiveUp(w http.ResponseWriter, reason string) {
-	if h, ok := w.(hijackWriter); ok {
-		w = h.writer
-	}
-	switch w, ok := w.(*writer); {
-	case !ok || w.passing:
+	switch w := own(w); {
+	case w == nil || w.passing:
 	case w.status == 0:
 		w.passing, w.reason = true, reason
 	default:
 		w.pass(reason)
 	}
+}
+
+// Holding reports whether w, made by [Exchange.Run], holds a response back.
+func Holding(w http.ResponseWriter) bool {
+	o := own(w)
+	return o != nil && !o.passing
+}
+
+func own(w http.ResponseWriter) *writer {
+	switch w := w.(type) {
+	case *writer:
+		return w
+	case hijackWriter:
+		return w.writer
+	}
+	return nil
 }
 
 // pass sends what was held back and lets everything later through.
