@@ -1,9 +1,9 @@
 package chiadapter_test
 
 import (
+	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -87,23 +87,59 @@ type ctx struct {
 func (c ctx) Path() string        { return c.HTTP.Path() + " " + chi.URLParam(c.R, "*") }
 func (c ctx) Written() (int, int) { return c.ww.Status(), c.ww.BytesWritten() }
 
-func newCache(tb testing.TB, cfg core.Config) *core.Cache {
-	tb.Helper()
-	cache, err := core.New(cfg)
-	if err != nil {
-		tb.Fatal(err)
+func TestOptions(t *testing.T) {
+	r := chi.NewRouter()
+	r.Use(chiadapter.New(coretest.NewCache(t),
+		chiadapter.WithSkip(func(r *http.Request) bool { return r.Header.Get("X-Skip") != "" }),
+		chiadapter.WithPartition(func(r *http.Request) string { return r.Header.Get("X-User") })))
+	r.Get("/x", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "for "+r.Header.Get("X-User")) })
+	for _, user := range []string{"a", "b"} {
+		coretest.Want(t, coretest.Get(r, "/x", "X-User: "+user), 200, "for "+user, false)
+		coretest.Want(t, coretest.Get(r, "/x", "X-User: "+user), 200, "for "+user, true)
+		coretest.Want(t, coretest.Get(r, "/x", "X-User: "+user, "X-Skip: 1"), 200, "for "+user, false)
 	}
-	tb.Cleanup(func() { _ = cache.Close(tb.Context()) })
-	return cache
 }
 
-func get(h http.Handler, target string, fields ...string) *http.Response {
-	r := httptest.NewRequest(http.MethodGet, target, nil)
-	for _, f := range fields {
-		name, value, _ := strings.Cut(f, ": ")
-		r.Header.Set(name, value)
+func TestNilHandler(t *testing.T) {
+	text := coretest.Panics(t, func() { chiadapter.New(coretest.NewCache(t))(nil) })
+	if !strings.Contains(text, "chiadapter.New") {
+		t.Errorf("the panic says %q", text)
 	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return w.Result()
+}
+
+// TestMounts: one handler under two prefixes is two resources.
+func TestMounts(t *testing.T) {
+	cache := coretest.NewCache(t)
+	r := chi.NewRouter()
+	for _, name := range []string{"a", "b"} {
+		sub := chi.NewRouter()
+		sub.Use(chiadapter.New(cache))
+		sub.Get("/x", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, name) })
+		r.Mount("/mount-"+name, sub)
+		r.Handle("/strip-"+name+"/*", http.StripPrefix("/strip-"+name, sub))
+	}
+	for _, hit := range []bool{false, true} {
+		for _, path := range []string{"/mount-a", "/mount-b", "/strip-a", "/strip-b"} {
+			coretest.Want(t, coretest.Get(r, path+"/x"), 200, path[len(path)-1:], hit)
+		}
+	}
+}
+
+// TestCompress: chi's own compression on either side of the cache.
+func TestCompress(t *testing.T) {
+	body := strings.Repeat("compress me ", 200)
+	for _, before := range []bool{true, false} {
+		r := chi.NewRouter()
+		zip, cache := middleware.Compress(5), chiadapter.New(coretest.NewCache(t))
+		if before {
+			r.Use(zip, cache)
+		} else {
+			r.Use(cache, zip)
+		}
+		r.Get("/x", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain")
+			_, _ = io.WriteString(w, body)
+		})
+		coretest.CheckCompression(t, body, before, func(fields ...string) *http.Response { return coretest.Get(r, "/x", fields...) })
+	}
 }

@@ -1,14 +1,18 @@
 package echoadapter_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
 	"go.uber.org/goleak"
 
 	"github.com/cacheaside/cacheaside/core"
@@ -99,23 +103,141 @@ func (c ctx) EarlyHints() error {
 	return nil
 }
 
-func newCache(tb testing.TB, cfg core.Config) *core.Cache {
-	tb.Helper()
-	cache, err := core.New(cfg)
-	if err != nil {
-		tb.Fatal(err)
+func TestOptions(t *testing.T) {
+	e := newEcho()
+	e.Use(echoadapter.New(coretest.NewCache(t),
+		echoadapter.WithSkip(func(c echo.Context) bool { return c.Request().Header.Get("X-Skip") != "" }),
+		echoadapter.WithPartition(func(c echo.Context) string { return c.Request().Header.Get("X-User") })))
+	e.GET("/x", func(c echo.Context) error { return c.String(200, "for "+c.Request().Header.Get("X-User")) })
+	for _, user := range []string{"a", "b"} {
+		coretest.Want(t, coretest.Get(e, "/x", "X-User: "+user), 200, "for "+user, false)
+		coretest.Want(t, coretest.Get(e, "/x", "X-User: "+user), 200, "for "+user, true)
+		coretest.Want(t, coretest.Get(e, "/x", "X-User: "+user, "X-Skip: 1"), 200, "for "+user, false)
 	}
-	tb.Cleanup(func() { _ = cache.Close(tb.Context()) })
-	return cache
 }
 
-func get(h http.Handler, target string, fields ...string) *http.Response {
-	r := httptest.NewRequest(http.MethodGet, target, nil)
-	for _, f := range fields {
-		name, value, _ := strings.Cut(f, ": ")
-		r.Header.Set(name, value)
+func TestNilHandler(t *testing.T) {
+	text := coretest.Panics(t, func() { echoadapter.New(coretest.NewCache(t))(nil) })
+	if !strings.Contains(text, "echoadapter.New") {
+		t.Errorf("the panic says %q", text)
 	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return w.Result()
+}
+
+// TestHooks: hooks of middleware in front run once for each response, and what
+// they set goes to one client only.
+func TestHooks(t *testing.T) {
+	var before, after int
+	e := newEcho()
+	e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			c.Response().Before(func() {
+				before++
+				c.Response().Header().Set("X-Hook", strconv.Itoa(before))
+			})
+			c.Response().After(func() { after++ })
+			return next(c)
+		}
+	})
+	e.Use(echoadapter.New(coretest.NewCache(t)))
+	e.GET("/x", func(c echo.Context) error { return c.String(200, "a") })
+	for i := range 3 {
+		res := coretest.Get(e, "/x")
+		if got := res.Header.Get("X-Hook"); got != strconv.Itoa(i+1) {
+			t.Errorf("response %d has X-Hook %q", i+1, got)
+		}
+		coretest.Want(t, res, 200, "a", i > 0)
+	}
+	if before != 3 || after != 3 {
+		t.Errorf("for 3 responses the hooks ran %d and %d times", before, after)
+	}
+}
+
+// TestErrorHandler: the service's own error handler answers, once, and a
+// middleware behind the cache still gets the error.
+func TestErrorHandler(t *testing.T) {
+	failed, handled, seen := errors.New("failed"), 0, 0
+	e := newEcho()
+	e.HTTPErrorHandler = func(err error, c echo.Context) {
+		handled++
+		if !c.Response().Committed {
+			_ = c.String(503, "own: "+err.Error())
+		}
+	}
+	e.Use(echoadapter.New(coretest.NewCache(t)))
+	e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			err := next(c)
+			if errors.Is(err, failed) {
+				seen++
+			}
+			return err
+		}
+	})
+	e.GET("/x", func(echo.Context) error { return failed })
+	e.GET("/late", func(c echo.Context) error {
+		_ = c.String(200, "part")
+		return failed
+	})
+	for i := range 2 {
+		coretest.Want(t, coretest.Get(e, "/x"), 503, "own: failed", false)
+		if handled != i+1 || seen != i+1 {
+			t.Errorf("after %d requests the error was handled %d times and seen %d times", i+1, handled, seen)
+		}
+	}
+	for range 2 {
+		coretest.Want(t, coretest.Get(e, "/late"), 200, "part", false)
+	}
+}
+
+// TestGzip: Echo's own compression on either side of the cache.
+func TestGzip(t *testing.T) {
+	body := strings.Repeat("compress me ", 200)
+	for _, before := range []bool{true, false} {
+		e := newEcho()
+		zip, cache := middleware.Gzip(), echoadapter.New(coretest.NewCache(t))
+		if before {
+			e.Use(zip, cache)
+		} else {
+			e.Use(cache, zip)
+		}
+		e.GET("/x", func(c echo.Context) error { return c.String(200, body) })
+		coretest.CheckCompression(t, body, true, func(fields ...string) *http.Response { return coretest.Get(e, "/x", fields...) })
+	}
+}
+
+// TestRecover: Echo's recovery on either side of the cache.
+func TestRecover(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		e := newEcho()
+		recovery, cache := middleware.Recover(), echoadapter.New(coretest.NewCache(t))
+		if before {
+			e.Use(recovery, cache)
+		} else {
+			e.Use(cache, recovery)
+		}
+		e.GET("/x", func(echo.Context) error { panic("early") })
+		for range 2 {
+			res := coretest.Get(e, "/x")
+			if res.StatusCode != 500 || coretest.IsHit(res) {
+				t.Errorf("%d %q (recovery in front: %t)", res.StatusCode, res.Header.Get("Cache-Status"), before)
+			}
+			_ = res.Body.Close()
+		}
+	}
+}
+
+func TestFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "page.html")
+	if err := os.WriteFile(name, []byte("<p>0123456789</p>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := newEcho()
+	e.Use(echoadapter.New(coretest.NewCache(t)))
+	e.GET("/x", func(c echo.Context) error { return c.File(name) })
+	e.GET("/reader", func(c echo.Context) error { return c.Stream(200, "text/plain", strings.NewReader("read")) })
+	coretest.Want(t, coretest.Get(e, "/x", "Range: bytes=3-6"), 206, "0123", false)
+	coretest.Want(t, coretest.Get(e, "/x"), 200, "<p>0123456789</p>", false)
+	coretest.Want(t, coretest.Get(e, "/x"), 200, "<p>0123456789</p>", true)
+	coretest.Want(t, coretest.Get(e, "/reader"), 200, "read", false)
+	coretest.Want(t, coretest.Get(e, "/reader"), 200, "read", true)
 }

@@ -8,11 +8,20 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/compress"
+	"github.com/gofiber/fiber/v2/middleware/cors"
+	"github.com/gofiber/fiber/v2/middleware/etag"
+	"github.com/gofiber/fiber/v2/middleware/helmet"
+	fiberrecover "github.com/gofiber/fiber/v2/middleware/recover"
 	"go.uber.org/goleak"
 
 	"github.com/cacheaside/cacheaside/core"
@@ -21,9 +30,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// fasthttp's clock for the Date field runs until the process ends.
-		goleak.IgnoreTopFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+	const fasthttp = "github.com/valyala/fasthttp"
+	goleak.VerifyTestMain(m, // but for what fasthttp never ends, or only seconds later
+		goleak.IgnoreAnyFunction(fasthttp+".updateServerDate.func1"),
+		goleak.IgnoreAnyFunction(fasthttp+".(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction(fasthttp+".(*inMemoryCacheManager).handleCleanCache"),
+		goleak.IgnoreAnyFunction(fasthttp+"/stackless.funcWorker"))
 }
 
 func TestConformance(t *testing.T) {
@@ -164,26 +176,152 @@ func (c *ctx) Hijack(f func(net.Conn)) error {
 	return nil
 }
 
-func newCache(tb testing.TB, cfg core.Config) *core.Cache {
-	tb.Helper()
-	cache, err := core.New(cfg)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = cache.Close(tb.Context()) })
-	return cache
-}
-
 func get(tb testing.TB, app *fiber.App, target string, fields ...string) *http.Response {
 	tb.Helper()
 	r := httptest.NewRequest(http.MethodGet, target, nil)
-	for _, f := range fields {
-		name, value, _ := strings.Cut(f, ": ")
-		r.Header.Set(name, value)
-	}
+	coretest.SetFields(r.Header, fields)
 	res, err := app.Test(r, -1)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return res
+}
+
+func TestOptions(t *testing.T) {
+	app := newApp()
+	app.Use(fiberadapter.New(coretest.NewCache(t),
+		fiberadapter.WithSkip(func(c *fiber.Ctx) bool { return c.Get("X-Skip") != "" }),
+		fiberadapter.WithPartition(func(c *fiber.Ctx) string { return c.Get("X-User") })))
+	app.Get("/x", func(c *fiber.Ctx) error { return c.SendString("for " + c.Get("X-User")) })
+	for _, user := range []string{"a", "b"} {
+		coretest.Want(t, get(t, app, "/x", "X-User: "+user), 200, "for "+user, false)
+		coretest.Want(t, get(t, app, "/x", "X-User: "+user), 200, "for "+user, true)
+		coretest.Want(t, get(t, app, "/x", "X-User: "+user, "X-Skip: 1"), 200, "for "+user, false)
+	}
+}
+
+// TestCookie: Fiber keeps cookies apart from the other fields.
+func TestCookie(t *testing.T) {
+	app := newApp()
+	app.Use(fiberadapter.New(coretest.NewCache(t)))
+	n := 0
+	app.Get("/x", func(c *fiber.Ctx) error {
+		n++
+		c.Cookie(&fiber.Cookie{Name: "id", Value: strconv.Itoa(n)})
+		return c.SendString(strconv.Itoa(n))
+	})
+	for i := range 2 {
+		res := get(t, app, "/x")
+		want := strconv.Itoa(i + 1)
+		if got := res.Header.Get("Set-Cookie"); !strings.HasPrefix(got, "id="+want) {
+			t.Errorf("Set-Cookie: %q", got)
+		}
+		coretest.Want(t, res, 200, want, false)
+	}
+}
+
+// TestBodyChangedInFront: what a middleware in front makes of a hit's body
+// stays with that response.
+func TestBodyChangedInFront(t *testing.T) {
+	app := newApp()
+	app.Use(func(c *fiber.Ctx) error {
+		err := c.Next()
+		c.Response().AppendBodyString("+")
+		return err
+	})
+	app.Use(fiberadapter.New(coretest.NewCache(t)))
+	app.Get("/x", func(c *fiber.Ctx) error { return c.SendString("body") })
+	for i := range 4 {
+		coretest.Want(t, get(t, app, "/x"), 200, "body+", i > 0)
+	}
+}
+
+// TestFiberMiddleware: Fiber's own middlewares on either side of the cache.
+func TestFiberMiddleware(t *testing.T) {
+	body := strings.Repeat("compress me ", 200)
+	for name, mw := range map[string]func() fiber.Handler{
+		"compress": func() fiber.Handler { return compress.New() },
+		"etag":     func() fiber.Handler { return etag.New() },
+		"recover":  func() fiber.Handler { return fiberrecover.New() },
+		"helmet":   func() fiber.Handler { return helmet.New() },
+		"cors":     func() fiber.Handler { return cors.New() },
+	} {
+		for _, before := range []bool{true, false} {
+			app := newApp()
+			cache := fiberadapter.New(coretest.NewCache(t))
+			if before {
+				app.Use(mw(), cache)
+			} else {
+				app.Use(cache, mw())
+			}
+			app.Get("/x", func(c *fiber.Ctx) error { return c.SendString(body) })
+			app.Get("/panic", func(c *fiber.Ctx) error {
+				if c.Get("X-Fine") == "" {
+					panic("handler")
+				}
+				return c.SendString("fine")
+			})
+			ask := func(fields ...string) *http.Response { return get(t, app, "/x", fields...) }
+			switch name {
+			case "compress":
+				coretest.CheckCompression(t, body, before, ask)
+			case "etag":
+				first := ask()
+				tag := first.Header.Get("Etag")
+				if tag == "" {
+					t.Fatal("no ETag")
+				}
+				coretest.Want(t, first, 200, body, false)
+				res := ask("If-None-Match: " + tag)
+				coretest.Want(t, res, 304, "", true)
+				coretest.Want(t, ask(), 200, body, true)
+			case "recover":
+				coretest.Want(t, get(t, app, "/panic"), 500, `{"error":"handler"}`, false)
+				coretest.Want(t, get(t, app, "/panic", "X-Fine: 1"), 200, "fine", false)
+				coretest.Want(t, get(t, app, "/panic"), 200, "fine", true)
+			default:
+				first, second := ask("Origin: https://a.test"), ask("Origin: https://a.test")
+				for k, v := range first.Header {
+					if k != "Age" && k != "Cache-Status" && k != "Date" && !slices.Equal(v, second.Header[k]) {
+						t.Errorf("%s in front: %t: %s is %q, then %q", name, before, k, v, second.Header[k])
+					}
+				}
+				coretest.Want(t, first, 200, body, false)
+				coretest.Want(t, second, 200, body, true)
+			}
+		}
+	}
+}
+
+func TestFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "page.html")
+	if err := os.WriteFile(name, []byte("<p>0123456789</p>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	app := newApp()
+	app.Use(fiberadapter.New(coretest.NewCache(t)))
+	app.Get("/file", func(c *fiber.Ctx) error { return c.SendFile(name) })
+	app.Get("/stream", func(c *fiber.Ctx) error { return c.SendStream(strings.NewReader("streamed")) })
+	for range 2 {
+		coretest.Want(t, get(t, app, "/file", "Range: bytes=3-6"), 206, "0123", false)
+		coretest.Want(t, get(t, app, "/stream"), 200, "streamed", false)
+	}
+	coretest.Want(t, get(t, app, "/file"), 200, "<p>0123456789</p>", false)
+	// Large files are streams and small ones may be: only never a part for the whole.
+	res := get(t, app, "/file")
+	coretest.Want(t, res, 200, "<p>0123456789</p>", coretest.IsHit(res))
+}
+
+// TestMount: a mounted app's handlers behind the cache of the app that it is
+// mounted in.
+func TestMount(t *testing.T) {
+	app, sub := newApp(), newApp()
+	sub.Get("/x", func(c *fiber.Ctx) error { return c.SendString("sub") })
+	app.Use(fiberadapter.New(coretest.NewCache(t)))
+	app.Get("/x", func(c *fiber.Ctx) error { return c.SendString("top") })
+	app.Mount("/sub", sub)
+	for _, hit := range []bool{false, true} {
+		coretest.Want(t, get(t, app, "/x"), 200, "top", hit)
+		coretest.Want(t, get(t, app, "/sub/x"), 200, "sub", hit)
+	}
 }

@@ -3,11 +3,15 @@ package ginadapter_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"go.uber.org/goleak"
@@ -143,23 +147,161 @@ func (c ctx) EarlyHints() error {
 	return nil
 }
 
-func newCache(tb testing.TB, cfg core.Config) *core.Cache {
-	tb.Helper()
-	cache, err := core.New(cfg)
-	if err != nil {
-		tb.Fatal(err)
+func TestOptions(t *testing.T) {
+	e := gin.New()
+	e.Use(ginadapter.New(coretest.NewCache(t),
+		ginadapter.WithSkip(func(c *gin.Context) bool { return c.GetHeader("X-Skip") != "" }),
+		ginadapter.WithPartition(func(c *gin.Context) string { return c.GetHeader("X-User") })))
+	e.GET("/x", func(c *gin.Context) { c.String(200, "for "+c.GetHeader("X-User")) })
+	for _, user := range []string{"a", "b"} {
+		coretest.Want(t, coretest.Get(e, "/x", "X-User: "+user), 200, "for "+user, false)
+		coretest.Want(t, coretest.Get(e, "/x", "X-User: "+user), 200, "for "+user, true)
+		coretest.Want(t, coretest.Get(e, "/x", "X-User: "+user, "X-Skip: 1"), 200, "for "+user, false)
 	}
-	tb.Cleanup(func() { _ = cache.Close(tb.Context()) })
-	return cache
 }
 
-func get(h http.Handler, target string, fields ...string) *http.Response {
-	r := httptest.NewRequest(http.MethodGet, target, nil)
-	for _, f := range fields {
-		name, value, _ := strings.Cut(f, ": ")
-		r.Header.Set(name, value)
+// TestErrors: what a handler has left to an error handler in front of the
+// cache is answered there, and what it reported is not stored.
+func TestErrors(t *testing.T) {
+	e := gin.New()
+	e.Use(func(c *gin.Context) {
+		c.Next()
+		if len(c.Errors) > 0 && !c.Writer.Written() {
+			c.String(500, "handled: "+c.Errors.Last().Error())
+		}
+	})
+	e.Use(ginadapter.New(coretest.NewCache(t)))
+	failed := errors.New("failed")
+	e.GET("/left", func(c *gin.Context) { _ = c.Error(failed) })
+	e.GET("/status", func(c *gin.Context) { _ = c.AbortWithError(502, failed) })
+	e.GET("/partly", func(c *gin.Context) {
+		_ = c.Error(failed)
+		c.String(200, "partly")
+	})
+	for range 2 {
+		coretest.Want(t, coretest.Get(e, "/left"), 500, "handled: failed", false)
+		coretest.Want(t, coretest.Get(e, "/status"), 502, "", false)
+		coretest.Want(t, coretest.Get(e, "/partly"), 200, "partly", false)
 	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return w.Result()
+}
+
+// TestAbort: a middleware behind the cache that turns a request away.
+func TestAbort(t *testing.T) {
+	e := gin.New()
+	e.Use(ginadapter.New(coretest.NewCache(t)), func(c *gin.Context) {
+		if c.GetHeader("X-Key") == "" {
+			c.AbortWithStatusJSON(401, "no")
+		}
+	})
+	e.GET("/x", func(c *gin.Context) { c.String(200, "in") })
+	coretest.Want(t, coretest.Get(e, "/x"), 401, `"no"`, false)
+	coretest.Want(t, coretest.Get(e, "/x"), 401, `"no"`, false)
+	coretest.Want(t, coretest.Get(e, "/x", "X-Key: 1"), 200, "in", false)
+	coretest.Want(t, coretest.Get(e, "/x", "X-Key: 1"), 200, "in", true)
+}
+
+func TestNoRoute(t *testing.T) {
+	e := gin.New()
+	e.HandleMethodNotAllowed = true
+	e.Use(ginadapter.New(coretest.NewCache(t, func(cfg *core.Config) {
+		cfg.StatusTTL = map[int]time.Duration{404: time.Minute, 405: time.Minute}
+	})))
+	e.NoRoute(func(c *gin.Context) { c.String(404, "nothing at "+c.Request.URL.Path) })
+	e.POST("/post", func(c *gin.Context) { c.String(200, "posted") })
+	for range 2 {
+		coretest.Want(t, coretest.Get(e, "/none"), 404, "nothing at /none", false)
+		coretest.Want(t, coretest.Get(e, "/post"), 405, "405 method not allowed", false)
+	}
+}
+
+// TestRecovery: Gin's recovery on either side of the cache.
+func TestRecovery(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		e := gin.New()
+		recovery, cache := gin.RecoveryWithWriter(io.Discard), ginadapter.New(coretest.NewCache(t))
+		if before {
+			e.Use(recovery, cache)
+		} else {
+			e.Use(cache, recovery)
+		}
+		e.GET("/x", func(c *gin.Context) {
+			c.String(200, "part")
+			panic("late")
+		})
+		e.GET("/fine", func(c *gin.Context) { c.String(200, "fine") })
+		for range 2 {
+			res := coretest.Get(e, "/x")
+			if coretest.IsHit(res) {
+				t.Errorf("a response that ended in a panic was stored (recovery in front: %t)", before)
+			}
+			_ = res.Body.Close()
+		}
+		coretest.Want(t, coretest.Get(e, "/fine"), 200, "fine", false)
+		coretest.Want(t, coretest.Get(e, "/fine"), 200, "fine", true)
+	}
+}
+
+// TestStream uses Gin's own streaming, which needs CloseNotify.
+func TestStream(t *testing.T) {
+	e := gin.New()
+	e.Use(ginadapter.New(coretest.NewCache(t)))
+	e.GET("/x", func(c *gin.Context) {
+		n := 0
+		c.Stream(func(io.Writer) bool {
+			n++
+			c.SSEvent("tick", n)
+			return n < 3
+		})
+	})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	coretest.ServeHTTP(t, e, ln)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for range 2 {
+		res, err := client.Get("http://" + ln.Addr().String() + "/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		coretest.Want(t, res, 200, "event:tick\ndata:1\n\nevent:tick\ndata:2\n\nevent:tick\ndata:3\n\n", false)
+	}
+}
+
+// TestWriter: what a handler sees of Gin's writer is as without the cache.
+func TestWriter(t *testing.T) {
+	look := func(c *gin.Context) {
+		before := fmt.Sprint(c.Writer.Status(), c.Writer.Size(), c.Writer.Written())
+		c.Header("X-Before", before)
+		c.Status(201)
+		c.Header("X-Status", fmt.Sprint(c.Writer.Status(), c.Writer.Written()))
+		_, _ = c.Writer.WriteString("four")
+		_, _ = fmt.Fprint(c.Writer, " ", c.Writer.Status(), c.Writer.Size(), c.Writer.Written())
+	}
+	bare, e := gin.New(), gin.New()
+	bare.GET("/x", look)
+	e.GET("/x", ginadapter.New(coretest.NewCache(t)), look)
+	want, got := coretest.Get(bare, "/x"), coretest.Get(e, "/x")
+	for _, name := range []string{"X-Before", "X-Status"} {
+		if g, w := got.Header.Get(name), want.Header.Get(name); g != w || w == "" {
+			t.Errorf("%s is %q, want %q", name, g, w)
+		}
+	}
+	body, err := io.ReadAll(want.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	coretest.Want(t, got, 201, string(body), false)
+}
+
+func TestFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "page.html")
+	if err := os.WriteFile(name, []byte("<p>0123456789</p>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := gin.New()
+	e.GET("/x", ginadapter.New(coretest.NewCache(t)), func(c *gin.Context) { c.File(name) })
+	coretest.Want(t, coretest.Get(e, "/x", "Range: bytes=3-6"), 206, "0123", false)
+	coretest.Want(t, coretest.Get(e, "/x"), 200, "<p>0123456789</p>", false)
+	coretest.Want(t, coretest.Get(e, "/x"), 200, "<p>0123456789</p>", true)
 }

@@ -5,9 +5,11 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core"
@@ -244,6 +246,42 @@ func testGzip(c *C) {
 			if got, err := io.ReadAll(z); err != nil || string(got) != body {
 				c.Errorf("%s: unpacks to %s, %v", r.What, brief(string(got)), err)
 			}
+		}
+	}
+}
+
+// CheckCompression asks for a resource that a framework's own middleware
+// compresses, in front of the cache or behind it: every client must get what
+// it can read, and compressed where it can, unless the middleware does not
+// announce Vary on what it leaves as it is.
+func CheckCompression(tb testing.TB, body string, always bool, get func(fields ...string) *http.Response) {
+	tb.Helper()
+	for round := range 3 {
+		for _, accept := range []string{"gzip", "", "identity", "gzip"} {
+			var fields []string
+			if accept != "" {
+				fields = []string{"Accept-Encoding: " + accept}
+			}
+			res := get(fields...)
+			if round > 0 && !IsHit(res) {
+				tb.Errorf("Accept-Encoding %q: no hit: %q", accept, res.Header.Get("Cache-Status"))
+			}
+			var r io.Reader = res.Body
+			switch encoding := res.Header.Get("Content-Encoding"); {
+			case encoding == "" && (accept != "gzip" || !always):
+			case encoding == "gzip" && accept == "gzip":
+				z, err := gzip.NewReader(r)
+				if err != nil {
+					tb.Fatal(err)
+				}
+				r = z
+			default:
+				tb.Errorf("Accept-Encoding %q: Content-Encoding %q", accept, encoding)
+			}
+			if b, err := io.ReadAll(r); err != nil || string(b) != body {
+				tb.Errorf("Accept-Encoding %q: %s, %v", accept, brief(string(b)), err)
+			}
+			_ = res.Body.Close()
 		}
 	}
 }

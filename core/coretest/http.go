@@ -4,12 +4,17 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core"
 )
 
 // ServeHTTP serves h on ln until tb ends, for frameworks on net/http.
@@ -37,6 +42,74 @@ func ServeHTTP(tb testing.TB, h http.Handler, ln net.Listener) {
 		}
 		<-done
 	})
+}
+
+// Get asks h without a connection, for tests of one framework's own ways.
+// Fields are "Name: value".
+func Get(h http.Handler, target string, fields ...string) *http.Response {
+	r := httptest.NewRequest(http.MethodGet, target, nil)
+	SetFields(r.Header, fields)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+// SetFields adds fields of the form "Name: value" to h.
+func SetFields(h http.Header, fields []string) {
+	for _, f := range fields {
+		name, value, _ := strings.Cut(f, ": ")
+		h.Add(name, value)
+	}
+}
+
+// IsHit reports whether the cache says that it has answered.
+func IsHit(res *http.Response) bool {
+	params, err := parseCacheStatus(res.Header.Get("Cache-Status"))
+	return err == nil && params["hit"] != ""
+}
+
+// Want checks a response and closes it.
+func Want(tb testing.TB, res *http.Response, status int, body string, hit bool) {
+	tb.Helper()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		tb.Error(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != status || string(b) != body || IsHit(res) != hit {
+		tb.Errorf("got %d %q with Cache-Status %q, want %d %q, from the cache: %t",
+			res.StatusCode, b, res.Header.Get("Cache-Status"), status, body, hit)
+	}
+}
+
+// NewCache makes a cache in memory with a TTL of a minute, changed by the
+// functions.
+func NewCache(tb testing.TB, change ...func(*core.Config)) *core.Cache {
+	tb.Helper()
+	cfg := core.Config{TTL: time.Minute}
+	for _, f := range change {
+		f(&cfg)
+	}
+	cache, err := core.New(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = cache.Close(context.Background()) })
+	return cache
+}
+
+// Panics runs f and gives the text that it panics with.
+func Panics(tb testing.TB, f func()) (text string) {
+	tb.Helper()
+	defer func() {
+		v := recover()
+		if v == nil {
+			tb.Error("no panic")
+		}
+		text = fmt.Sprint(v)
+	}()
+	f()
+	return ""
 }
 
 // HTTP is a [Ctx] by means of net/http. Adapters of frameworks on net/http
