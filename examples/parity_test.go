@@ -124,7 +124,7 @@ func run(t *testing.T, processes []*process, script []step) {
 				first = got
 				continue
 			}
-			if a, b := comparable(got, s), comparable(first, s); !reflect.DeepEqual(a, b) {
+			if a, b := sameParts(got, s), sameParts(first, s); !reflect.DeepEqual(a, b) {
 				t.Errorf("%v: two answers\n%s: %+v\n%s: %+v", s, p.name, a, processes[0].name, b)
 			}
 		}
@@ -133,9 +133,9 @@ func run(t *testing.T, processes []*process, script []step) {
 
 var seconds = regexp.MustCompile(`ttl=\d+`)
 
-// comparable leaves out what may differ: the Date, the seconds that have
+// sameParts leaves out what may differ: the Date, the seconds that have
 // passed, and what is a framework's own.
-func comparable(a answer, s step) answer {
+func sameParts(a answer, s step) answer {
 	h := maps.Clone(a.Header)
 	delete(h, "Date")
 	if _, ok := h["Age"]; ok {

@@ -5,7 +5,7 @@ import (
 	"context"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/middleware/recover"
+	fiberrecover "github.com/gofiber/fiber/v2/middleware/recover"
 
 	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/examples/internal/blog"
@@ -35,7 +35,7 @@ func run(ctx context.Context, opt blog.Options) error {
 	defer server.Close(cache, store, db)
 
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
-	app.Use(recover.New())
+	app.Use(fiberrecover.New())
 	cached := fiberadapter.New(cache)
 	app.Get("/users/:id", cached, func(c *fiber.Ctx) error {
 		return send(c, db.User(c.UserContext(), c.Params("id")))

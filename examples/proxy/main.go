@@ -10,7 +10,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -71,7 +70,7 @@ func originURL(s string) (*url.URL, error) {
 	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "":
 		return nil, errors.New("not an absolute URL such as http://localhost:9000")
 	case u.User != nil, u.RawQuery != "", strings.Contains(s, "#"):
-		return nil, fmt.Errorf("a user, query or fragment has no meaning here")
+		return nil, errors.New("a user, query or fragment has no meaning here")
 	}
 	return u, nil
 }

@@ -102,7 +102,9 @@ type buffer struct {
 
 func (b *buffer) serve(h http.Handler, r *http.Request) (ok bool) {
 	defer func() {
-		if v := recover(); v != nil && v != http.ErrAbortHandler {
+		switch v := recover(); v {
+		case nil, http.ErrAbortHandler:
+		default:
 			panic(v)
 		}
 	}()

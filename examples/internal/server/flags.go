@@ -53,9 +53,9 @@ func Add[T any](f *Flags, p *T, name, env string, def T, usage string, parse fun
 			f.errs[name] = fmt.Errorf("invalid value in the environment variable %s, for flag -%s: %w", env, name, err)
 		}
 	}
-	usage += fmt.Sprintf("; environment %s", env)
+	usage += "; environment " + env
 	if d := fmt.Sprint(def); d != "" {
-		usage += fmt.Sprintf(", default %s", d)
+		usage += ", default " + d
 	}
 	f.set.Func(name, usage, func(s string) error {
 		delete(f.errs, name)
@@ -73,7 +73,7 @@ func (f *Flags) parse(args []string) {
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.errs)) {
-		fmt.Fprintln(f.set.Output(), f.errs[name])
+		_, _ = fmt.Fprintln(f.set.Output(), f.errs[name])
 	}
 	f.set.Usage()
 	os.Exit(2)

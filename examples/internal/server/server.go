@@ -26,9 +26,10 @@ const grace = 10 * time.Second
 func Main(flags *Flags, run func(ctx context.Context) error) {
 	flags.parse(os.Args[1:])
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	if err := run(ctx); err != nil {
+	err := run(ctx)
+	stop()
+	if err != nil {
 		slog.Error(err.Error())
 		os.Exit(1)
 	}
@@ -50,7 +51,8 @@ func OpenStore(ctx context.Context, addr string) (core.Store, error) {
 
 // Serve listens on addr until ctx ends, and then lets requests finish.
 func Serve(ctx context.Context, addr string, serve func(net.Listener) error, shutdown func(context.Context) error) error {
-	listener, err := net.Listen("tcp", addr)
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}
