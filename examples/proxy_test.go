@@ -316,3 +316,27 @@ func TestProxyEvents(t *testing.T) {
 		_ = resp.Body.Close()
 	}
 }
+
+// TestProxiesAtOnce looks for answers that get mixed up.
+func TestProxiesAtOnce(t *testing.T) {
+	_, url := startOrigin(t)
+	for _, p := range startProxies(t, "-origin", url) {
+		var wg sync.WaitGroup
+		for i := range 16 {
+			wg.Go(func() {
+				for j := range 25 {
+					lang := fmt.Sprint("x-", (i+j)%8)
+					if a := p.do("GET", "/language", field("Accept-Language", lang), ""); !strings.HasPrefix(a.Body, lang+" ") {
+						t.Errorf("%s: asked for %s, got %d %q %s", p.name, lang, a.Status, a.Body, a.Err)
+					}
+					path := fmt.Sprint("/", i, "/", j)
+					if a := p.do("POST", path, nil, lang); a.Body != fmt.Sprintf("POST %s 127.0.0.1 true %q", path, lang) {
+						t.Errorf("%s: POST %s got %d %q %s", p.name, path, a.Status, a.Body, a.Err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		p.stop()
+	}
+}
