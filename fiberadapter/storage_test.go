@@ -400,7 +400,7 @@ func TestStorageUnderFiberCache(t *testing.T) {
 		for _, app := range []*fiber.App{first, second} {
 			gotStatus, gotHeader, gotBody := ask(t, app, "GET", path)
 			if gotHeader["X-Cache"] != "hit" || runs != 1 || gotStatus != status || gotBody != body ||
-				gotHeader["X-Run"] != header["X-Run"] || gotHeader["Content-Type"] != header["Content-Type"] {
+				gotHeader["X-Run"] != header["X-Run"] || body != "" && gotHeader["Content-Type"] != header["Content-Type"] {
 				t.Errorf("%d %s: %d %v %q after %d runs, want what came first: %d %v %q", i, path, gotStatus, gotHeader, gotBody, runs, status, header, body)
 			}
 		}
