@@ -44,6 +44,7 @@ func TestRFC9110_13_1_2_IfNoneMatch(t *testing.T) {
 		{"lower-case weak", []string{`w/"a"`}, `w/"a"`, true},
 		{"lower-case weak is no weak tag", []string{`w/"a"`}, `"a"`, false},
 		{"backslash for slash", []string{`W\"a"`}, `W\"a"`, true},
+		{"mark of weakness alone", []string{"W/"}, `"a"`, false},
 		{"without slash", []string{`W"a"`}, `W"a"`, true},
 		{"unbalanced", []string{`"a, "b`}, `"b`, false},
 		{"unbalanced at the end", []string{`"b", "a`}, `"a`, true},

@@ -99,6 +99,20 @@ func TestRFC9110_5_6_7_HTTPDate(t *testing.T) {
 	}
 }
 
+// Every character of a date counts.
+func TestRFC9110_5_6_7_EveryCharacter(t *testing.T) {
+	for _, date := range []string{"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"} {
+		for i := range date {
+			for _, c := range []string{"x", "\x00", ";", ""} {
+				changed := date[:i] + c + date[i+1:]
+				if got, ok := ParseDate(changed); ok {
+					t.Errorf("ParseDate(%q) = %v", changed, got)
+				}
+			}
+		}
+	}
+}
+
 func TestRFC9110_5_6_7_TwoDigitYear(t *testing.T) {
 	for _, tt := range []struct {
 		now  int

@@ -58,6 +58,7 @@ func TestRFC9111_4_Decide(t *testing.T) {
 		{"5861 max-stale exceeded", grace, 65 * second, "max-stale=1", Decision{Use: Validate, Fwd: "stale", TTL: -5 * second, MaySIE: true}},
 		{"5861 min-fresh in the request", grace, 61 * second, "min-fresh=1", Decision{Use: Validate, Fwd: "stale", TTL: -second, MaySIE: true}},
 		{"5861 4 asked for by the request", minute, 65 * second, "stale-if-error=5", Decision{Use: Validate, Fwd: "stale", TTL: -5 * second, MaySIE: true}},
+		{"5861 4 asked for, but shorter", minute, 66 * second, "stale-if-error=5", Decision{Use: Validate, Fwd: "stale", TTL: -6 * second}},
 		{"5861 4 longer in the response", grace, 75 * second, "stale-if-error=5", Decision{Use: Validate, Fwd: "stale", TTL: -15 * second, MaySIE: true}},
 		{"5861 4 fresh, but reloaded", grace, 0, "max-age=0", Decision{Use: Validate, Fwd: "request", TTL: 60 * second, MaySIE: true}},
 	} {

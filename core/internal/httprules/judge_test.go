@@ -129,6 +129,19 @@ func TestRFC9110_15_1_StatusCodes(t *testing.T) {
 	}
 }
 
+func TestRFC9111_5_2_2_3_MustUnderstand(t *testing.T) {
+	understood := []int{
+		200, 201, 202, 203, 204, 205, 300, 301, 302, 303, 307, 308,
+		400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 413, 414, 415, 417,
+		421, 422, 426, 428, 429, 431, 451, 500, 501, 502, 503, 504, 505, 511,
+	}
+	unknown := []int{206, 207, 226, 299, 304, 309, 399, 412, 416, 418, 420, 427, 430, 432, 450, 452, 499, 506, 510, 512, 599}
+	for _, code := range append(slices.Clone(understood), unknown...) {
+		f := fresh().with("Cache-Control", "no-store, must-understand").rules(Rules{AnyStatus: true}).status(code)
+		equal(t, strconv.Itoa(code), Judge(f).Store, slices.Contains(understood, code))
+	}
+}
+
 func TestRFC9111_4_2_1_FreshnessLifetime(t *testing.T) {
 	type source uint8
 	const (
@@ -235,6 +248,10 @@ func TestRFC9110_6_6_1_Date(t *testing.T) {
 	equal(t, "given", Judge(fresh("Date", httpDate(-5*second))).Date, noon.Add(-5*second))
 	equal(t, "missing", Judge(fresh().took(second)).Date, noon.Add(second))
 	equal(t, "invalid", Judge(fresh("Date", "x")).Date, noon)
+	equal(t, "long ago", Judge(fresh("Date", "Sat, 01 Jan 1678 00:00:00 GMT")).Date.Year(), 1678)
+	equal(t, "too long ago", Judge(fresh("Date", "Fri, 31 Dec 1677 23:59:59 GMT")).Date, noon)
+	equal(t, "far ahead", Judge(fresh("Date", "Tue, 31 Dec 2261 23:59:59 GMT")).Date.Year(), 2261)
+	equal(t, "too far ahead", Judge(fresh("Date", "Wed, 01 Jan 2262 00:00:00 GMT")).Date, noon)
 	equal(t, "beyond Unix nanoseconds", Judge(fresh("Date", "Fri, 31 Dec 9999 23:59:59 GMT")).Date, noon)
 }
 
