@@ -31,7 +31,9 @@ import (
 
 func TestMain(m *testing.M) {
 	const fasthttp = "github.com/valyala/fasthttp"
-	goleak.VerifyTestMain(m, // but for what fasthttp never ends, or only seconds later
+	goleak.VerifyTestMain(m, // but for what fasthttp and fiber never end, or only seconds later
+		goleak.IgnoreAnyFunction("github.com/gofiber/fiber/v2/middleware/cache.New.func2"),
+		goleak.IgnoreAnyFunction("github.com/gofiber/fiber/v2/middleware/limiter.FixedWindow.New.StartTimeStampUpdater.func2.1"),
 		goleak.IgnoreAnyFunction(fasthttp+".updateServerDate.func1"),
 		goleak.IgnoreAnyFunction(fasthttp+".(*workerPool).Start.func2"),
 		goleak.IgnoreAnyFunction(fasthttp+".(*inMemoryCacheManager).handleCleanCache"),
