@@ -33,7 +33,9 @@ func TestMain(m *testing.M) {
 	const fasthttp = "github.com/valyala/fasthttp"
 	goleak.VerifyTestMain(m, // but for what fasthttp and fiber never end, or only seconds later
 		goleak.IgnoreAnyFunction("github.com/gofiber/fiber/v2/middleware/cache.New.func2"),
+		// The same goroutine, inlined or not.
 		goleak.IgnoreAnyFunction("github.com/gofiber/fiber/v2/middleware/limiter.FixedWindow.New.StartTimeStampUpdater.func2.1"),
+		goleak.IgnoreAnyFunction("github.com/gofiber/fiber/v2/utils.StartTimeStampUpdater.func1.1"),
 		goleak.IgnoreAnyFunction(fasthttp+".updateServerDate.func1"),
 		goleak.IgnoreAnyFunction(fasthttp+".(*workerPool).Start.func2"),
 		goleak.IgnoreAnyFunction(fasthttp+".(*inMemoryCacheManager).handleCleanCache"),

@@ -189,7 +189,7 @@ func promptly(dialCtx func(context.Context, string, *net.Dialer, *tls.Config) (n
 type newConn struct {
 	net.Conn
 	stop  func() bool
-	heard bool
+	heard bool // only used by Read, which is called by one goroutine at a time
 }
 
 func (c *newConn) Read(p []byte) (int, error) {
@@ -199,6 +199,12 @@ func (c *newConn) Read(p []byte) (int, error) {
 		c.stop()
 	}
 	return n, err
+}
+
+// Close also lets go of the context, which may be reused after the call.
+func (c *newConn) Close() error {
+	c.stop()
+	return c.Conn.Close()
 }
 
 // patience is a second for one server with the default timeouts.
