@@ -116,18 +116,20 @@ func (c *Cache) Close(context.Context) error {
 
 // Stats are counts since the cache was made, over all its handles.
 type Stats struct {
-	Hits        uint64 `json:"hits"`         // answered from the store without the handler
-	Misses      uint64 `json:"misses"`       // the handler was asked, nothing usable was stored
-	Stale       uint64 `json:"stale"`        // the handler was asked, a stale response was stored
-	Revalidated uint64 `json:"revalidated"`  // of these, freshened by a 304 from the handler
-	Bypasses    uint64 `json:"bypasses"`     // requests that were none of the cache's business
-	Stores      uint64 `json:"stores"`       // responses written to the store
-	StoreErrors uint64 `json:"store_errors"` // reads and writes that failed or took too long
-	Corrupt     uint64 `json:"corrupt"`      // values under our keys that were no entries of ours
+	Hits         uint64 `json:"hits"`           // answered from the store without the handler
+	Misses       uint64 `json:"misses"`         // the handler was asked, nothing usable was stored
+	Stale        uint64 `json:"stale"`          // the handler was asked, a stale response was stored
+	Revalidated  uint64 `json:"revalidated"`    // of these, freshened by a 304 from the handler
+	StaleIfError uint64 `json:"stale_if_error"` // of these, answered from the store because the handler failed
+	Bypasses     uint64 `json:"bypasses"`       // requests that were none of the cache's business
+	Invalidated  uint64 `json:"invalidated"`    // URIs removed because an unsafe request succeeded
+	Stores       uint64 `json:"stores"`         // responses written to the store
+	StoreErrors  uint64 `json:"store_errors"`   // reads and writes that failed or took too long
+	Corrupt      uint64 `json:"corrupt"`        // values under our keys that were no entries of ours
 }
 
 type counters struct {
-	hits, misses, stale, revalidated, bypasses, stores, storeErrors, corrupt atomic.Uint64
+	hits, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storeErrors, corrupt atomic.Uint64
 }
 
 // Stats returns the counts.
@@ -135,7 +137,7 @@ func (c *Cache) Stats() Stats {
 	s := &c.stats
 	return Stats{
 		Hits: s.hits.Load(), Misses: s.misses.Load(), Stale: s.stale.Load(),
-		Revalidated: s.revalidated.Load(), Bypasses: s.bypasses.Load(), Stores: s.stores.Load(),
+		Revalidated: s.revalidated.Load(), StaleIfError: s.staleIfError.Load(), Invalidated: s.invalidated.Load(), Bypasses: s.bypasses.Load(), Stores: s.stores.Load(),
 		StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
 	}
 }

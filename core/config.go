@@ -95,6 +95,10 @@ type Config struct {
 	// MaxVariants is how many responses are kept for one URL where they differ
 	// by Vary; the oldest goes first. Zero: 64.
 	MaxVariants int
+	// TargetedFields are the fields that speak to this cache in place of
+	// Cache-Control and Expires, most specific first (RFC 9213). Surrogate-Control
+	// may be one of them. Nil: CDN-Cache-Control.
+	TargetedFields []string
 	// Skip says, before the handler runs, that a request is none of the
 	// cache's business.
 	Skip func(*Request) bool
@@ -109,6 +113,18 @@ type Config struct {
 	// where the response does not allow it (RFC 9111 section 3.5). Only for
 	// fields that do not select the answer, or together with Partition.
 	StoreAuthorized bool
+	// AllStatusCodes stores responses of any final status code that state their
+	// own freshness, as RFC 9111 section 3 allows.
+	AllStatusCodes bool
+	// StaleIfError is how long beyond its freshness a stored response answers
+	// where the handler gives 500, 502, 503 or 504, unless the response forbids
+	// it (must-revalidate and the like) or says how long itself (RFC 5861
+	// section 4). Zero: only where the response says so.
+	StaleIfError time.Duration
+	// GenerateETag gives stored 200 responses of up to 1 MiB that have neither
+	// ETag nor Last-Modified an ETag made from the body, so that clients can
+	// validate.
+	GenerateETag bool
 	// Heuristic gives responses with Last-Modified and no explicit freshness a
 	// tenth of their age as lifetime (RFC 9111 section 4.2.2), one day at most,
 	// where TTL gives none.
@@ -169,6 +185,17 @@ func matchName(pattern, name string, fold bool) bool {
 	return pattern == name
 }
 
+// RFC9111 is a policy that stores all that RFC 9111 lets a shared cache store,
+// and nothing else: any status code, responses with Set-Cookie (section 7.3),
+// heuristic freshness; no lifetime where the response gives none. It is for a
+// cache in front of an origin that knows HTTP caching; set Store on it.
+func RFC9111() Config {
+	return Config{
+		AllStatusCodes: true, StoreSetCookie: true, Heuristic: true,
+		StaleIfError: 24 * time.Hour, // section 4.2.4: disconnected
+	}
+}
+
 // validated returns the config with its defaults filled in, or one error that
 // names every wrong field.
 func (c Config) validated() (Config, error) {
@@ -197,6 +224,7 @@ func (c Config) validated() (Config, error) {
 		{"LookupTimeout", &c.LookupTimeout, DefaultLookupTimeout},
 		{"StoreTimeout", &c.StoreTimeout, DefaultStoreTimeout},
 		{"TTL", &c.TTL, 0},
+		{"StaleIfError", &c.StaleIfError, 0},
 	} {
 		if *d.v < 0 {
 			bad(d.name, "%v is negative: use 0 for the default or a positive duration", *d.v)
@@ -253,6 +281,14 @@ func (c Config) validated() (Config, error) {
 	}
 	slices.Sort(c.KeyCookies)
 	c.KeyCookies = slices.Compact(c.KeyCookies)
+	if c.TargetedFields == nil {
+		c.TargetedFields = []string{"CDN-Cache-Control"}
+	}
+	for _, n := range c.TargetedFields {
+		if !httprules.IsToken(n) {
+			bad("TargetedFields", "%q is no field name", n)
+		}
+	}
 	if c.MaxKeyBytes == 0 {
 		c.MaxKeyBytes = DefaultMaxKeyBytes
 	}

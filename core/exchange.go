@@ -64,9 +64,11 @@ type Forward struct {
 	// requests); a field without values is removed.
 	Set http.Header
 	// Annotate is called once when the response goes to the client without
-	// Reply, just before its header is sent; it gives the fields to add.
-	// Reason is empty, or says why a capture was given up.
-	Annotate func(reason string) Fields
+	// Reply, just before its header is sent; it gives the fields to add. The
+	// status is 0 where it is not known, because the framework has yet to turn
+	// an error into a response. Reason is empty, or says why a capture was given
+	// up.
+	Annotate func(status int, h Header, reason string) Fields
 }
 
 // Response is a response to be stored or sent.

@@ -2,6 +2,8 @@ package core
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"strconv"
 	"strings"
@@ -62,8 +64,13 @@ func (c *Cache) forward(x Exchange, v *visit, conditional http.Header) error {
 	if conditional != nil && resp.Status == http.StatusNotModified && resp.Reason == "" {
 		return c.freshened(x, v, resp)
 	}
-	if conditional != nil {
+	if v.fwd == "stale" {
 		status.FwdStatus = resp.Status
+		if serverError(resp.Status) && v.maySIE {
+			c.stats.staleIfError.Add(1)
+			status.Detail = "stale-if-error"
+			return c.replyStored(x, v, c.cfg.Now(), status)
+		}
 	}
 	if reason := c.storeResponse(x, v, resp, &status); reason != "" {
 		status.Detail = reason
@@ -84,11 +91,19 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		return verdict.Reason
 	}
 	names, _ := httprules.VaryNames(resp.Effective)
+	if len(resp.Effective.Values("Content-Encoding")) > 0 {
+		// A coding that not every client asked for, even if the handler forgot
+		// to say so.
+		names = mergeNames(names, []string{"Accept-Encoding"})
+	}
 	if len(mergeNames(names, v.varied)) > maxVaryNames {
 		return "vary"
 	}
+	if c.cfg.GenerateETag {
+		generateETag(resp)
+	}
 	content := entry.Content{
-		Meta:   metaOf(verdict, resp.Status, now),
+		Meta:   c.meta(verdict, resp.Status, now),
 		Key:    v.key.primary,
 		Header: c.storable(resp, verdict),
 		Body:   resp.Body,
@@ -119,6 +134,7 @@ func (c *Cache) judge(v *visit, status int, effective Header, now time.Time) htt
 		Rules: httprules.Rules{
 			TTL: ttl, Listed: c.listed[status], Heuristic: c.cfg.Heuristic,
 			SetCookie: c.cfg.StoreSetCookie, Authorization: c.cfg.StoreAuthorized,
+			AnyStatus: c.cfg.AllStatusCodes, Targets: c.cfg.TargetedFields,
 		},
 	})
 }
@@ -133,11 +149,14 @@ func (h withoutDirectives) Values(name string) []string {
 	return h.Header.Values(name)
 }
 
-func metaOf(v httprules.Verdict, status int, now time.Time) entry.Meta {
+func (c *Cache) meta(v httprules.Verdict, status int, now time.Time) entry.Meta {
 	m := entry.Meta{
 		Kind: entry.KindResponse, Status: uint16(status),
 		Born: now.UnixNano() - int64(v.InitialAge), Date: v.Date.UnixNano(),
 		Lifetime: int64(v.Lifetime), SWR: int64(v.StaleWhileRevalidate.D), SIE: int64(v.StaleIfError.D),
+	}
+	if !v.StaleIfError.OK {
+		m.SIE = int64(c.cfg.StaleIfError)
 	}
 	if v.NoCache {
 		m.Flags |= entry.NoCache
@@ -179,6 +198,32 @@ fields:
 		out = append(out, entry.Field{Name: "Content-Length", Value: strconv.Itoa(len(resp.Body))})
 	}
 	return out
+}
+
+// maxGeneratedETag bounds the bodies that are hashed.
+const maxGeneratedETag = 1 << 20
+
+// generateETag gives a response without a validator one; it goes to the client
+// of the miss as well.
+func generateETag(resp *Response) {
+	h := resp.Effective
+	if resp.Status != http.StatusOK || len(resp.Body) > maxGeneratedETag ||
+		len(h.Values("Etag")) > 0 || len(h.Values("Last-Modified")) > 0 {
+		return
+	}
+	sum := sha256.Sum256(resp.Body)
+	f := Field{Name: "Etag", Value: `"` + hex.EncodeToString(sum[:16]) + `"`}
+	resp.Header = append(resp.Header, f)
+	resp.Extra = append(resp.Extra, f)
+}
+
+// serverError are the codes that RFC 5861 section 4 calls an error.
+func serverError(status int) bool {
+	switch status {
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
 }
 
 func bodyAllowed(status int) bool {
@@ -299,7 +344,7 @@ func (c *Cache) freshened(x Exchange, v *visit, notModified *Response) error {
 	verdict := c.judge(v, int(v.entry.Status), effectiveAfter304(merged, notModified.Effective), now)
 	resp := &Response{Status: int(v.entry.Status), Header: merged, Body: body}
 	content := entry.Content{
-		Meta: metaOf(verdict, resp.Status, now), Key: v.key.primary,
+		Meta: c.meta(verdict, resp.Status, now), Key: v.key.primary,
 		Header: c.storable(resp, verdict), Body: body,
 	}
 	if verdict.Store {

@@ -45,7 +45,7 @@ func (c *Cache) Serve(x Exchange) error {
 		c.stats.hits.Add(1)
 		return c.replyStored(x, v, v.now, httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true})
 	}
-	v.fwd = d.Fwd
+	v.fwd, v.maySIE = d.Fwd, d.MaySIE
 	return c.revalidate(x, v)
 }
 
@@ -82,14 +82,18 @@ func (c *Cache) bypass(req *Request) (fwd, detail string) {
 // pass runs the handler with its response going straight to the client.
 func (c *Cache) pass(x Exchange, fwd, detail string) error {
 	c.stats.bypasses.Add(1)
-	_, err := x.Next(Forward{Annotate: annotate(httprules.CacheStatus{Fwd: fwd, Detail: detail})})
+	note := annotate(httprules.CacheStatus{Fwd: fwd, Detail: detail})
+	if fwd == "method" && !safe(x.Request().Method) {
+		note = c.invalidating(x, note)
+	}
+	_, err := x.Next(Forward{Annotate: note})
 	return err
 }
 
 // annotate gives the Cache-Status field for a response that is not replied by
 // the engine.
-func annotate(s httprules.CacheStatus) func(string) Fields {
-	return func(reason string) Fields {
+func annotate(s httprules.CacheStatus) func(int, Header, string) Fields {
+	return func(_ int, _ Header, reason string) Fields {
 		if reason != "" {
 			s.Detail = reason
 		}
@@ -110,6 +114,7 @@ type visit struct {
 	now     time.Time // when the request came
 	key     key
 	fwd     string      // why the handler is asked, for Cache-Status
+	maySIE  bool        // stale-if-error applies to what was found
 	entry   entry.Entry // what was found
 	varied  []string    // the resource's Vary names, if known
 	record  varyRecord  // valid if hasRec

@@ -80,7 +80,11 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	}
 	if resp.Sent {
 		if f.Annotate != nil {
-			apply(res, f.Annotate(resp.Reason))
+			status := resp.Status
+			if err != nil { // the app's error handler will set it
+				status = 0
+			}
+			apply(res, f.Annotate(status, responseHeader(c), resp.Reason))
 		}
 		return resp, err
 	}

@@ -204,7 +204,8 @@ func (w *writer) pass(reason string) {
 
 func (w *writer) annotate() {
 	if w.forward.Annotate != nil {
-		apply(w.inner.Header(), w.forward.Annotate(w.reason), nil)
+		h := w.inner.Header()
+		apply(h, w.forward.Annotate(w.status, h, w.reason), nil)
 	}
 }
 
