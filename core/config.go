@@ -102,6 +102,9 @@ type Config struct {
 	// Skip says, before the handler runs, that a request is none of the
 	// cache's business.
 	Skip func(*Request) bool
+	// ShowKey says whether Cache-Status tells a request the key of its entry, for
+	// debugging. Nil: never.
+	ShowKey func(*Request) bool
 	// IgnoreRequestDirectives ignores Cache-Control and Pragma of requests, so
 	// that clients cannot reach the handler at will. RFC 9111 section 5.2.1
 	// makes them advisory.

@@ -26,6 +26,7 @@ func (c *Cache) miss(x Exchange, v *visit) error {
 // section 4.3), or for a new response where the entry has no validator.
 func (c *Cache) revalidate(x Exchange, v *visit) error {
 	c.stats.stale.Add(1)
+	v.stale = true
 	if v.control.OnlyIfCached {
 		return c.gatewayTimeout(x)
 	}
@@ -49,9 +50,9 @@ func (c *Cache) revalidate(x Exchange, v *visit) error {
 // forward runs the handler, stores its response where the rules allow it and
 // sends it. With conditional fields set, a 304 freshens the stored entry.
 func (c *Cache) forward(x Exchange, v *visit, conditional http.Header) error {
-	status := httprules.CacheStatus{Fwd: v.fwd}
+	status := httprules.CacheStatus{Fwd: v.fwd, Key: c.shownKey(v)}
 	f := Forward{
-		Capture:  v.req.Method == http.MethodGet,
+		Capture:  true,
 		MaxBody:  c.cfg.MaxBytes,
 		Set:      conditional,
 		Annotate: annotate(status),
@@ -72,7 +73,11 @@ func (c *Cache) forward(x Exchange, v *visit, conditional http.Header) error {
 			return c.replyStored(x, v, c.cfg.Now(), status)
 		}
 	}
-	if reason := c.storeResponse(x, v, resp, &status); reason != "" {
+	if v.req.Method == http.MethodHead {
+		if v.stale {
+			c.headAnswered(x, v, resp)
+		}
+	} else if reason := c.storeResponse(x, v, resp, &status); reason != "" {
 		status.Detail = reason
 	}
 	resp.Extra = append(resp.Extra, Field{"Cache-Status", statusValue(status), OpAdd})
@@ -128,7 +133,7 @@ func (c *Cache) judge(v *visit, status int, effective Header, now time.Time) htt
 		reqHeader = withoutDirectives{reqHeader}
 	}
 	return httprules.Judge(httprules.Fill{
-		Method: v.req.Method, RequestHeader: reqHeader,
+		Method: http.MethodGet, RequestHeader: reqHeader,
 		Status: status, ResponseHeader: effective,
 		RequestTime: v.began, ResponseTime: now,
 		Rules: httprules.Rules{
@@ -314,59 +319,83 @@ func (c *Cache) writeRecord(ctx context.Context, v *visit, names []string, ref v
 	return nil
 }
 
-// freshened applies a 304 from the handler to the stored entry, stores it and
-// answers from it (RFC 9111 sections 3.2 and 4.3.4).
+// freshened applies a 304 from the handler to the stored entry and answers from
+// it (RFC 9111 section 4.3.4).
 func (c *Cache) freshened(x Exchange, v *visit, notModified *Response) error {
 	c.stats.revalidated.Add(1)
 	now := c.cfg.Now()
-	status := httprules.CacheStatus{Fwd: v.fwd, FwdStatus: http.StatusNotModified}
-
-	var updated Fields
-	replaced := map[string]bool{"Date": true} // that of the 304, or now
-	for _, f := range notModified.Header {
-		if !keptOn304(f.Name) {
-			replaced[f.Name] = true
-			updated = append(updated, f)
-		}
-	}
-	merged := Fields{}
-	var vary []string
-	for f := range v.entry.Header {
-		if !replaced[f.Name] {
-			merged = append(merged, Field{f.Name, f.Value, Op(f.Op)})
-		}
-	}
-	merged = append(merged, updated...)
-	for f := range v.entry.Vary {
-		vary = append(vary, f.Name)
-	}
-	body := v.entry.Body
-	verdict := c.judge(v, int(v.entry.Status), effectiveAfter304(merged, notModified.Effective), now)
-	resp := &Response{Status: int(v.entry.Status), Header: merged, Body: body}
-	content := entry.Content{
-		Meta: c.meta(verdict, resp.Status, now), Key: v.key.primary,
-		Header: c.storable(resp, verdict), Body: body,
-	}
-	if verdict.Store {
-		status.Stored = c.write(x.Context(), v, content, vary, now) == nil
-	} else {
-		status.Detail = verdict.Reason
-	}
-	raw, err := entry.Encode(content)
-	if err == nil {
-		err = entry.Decode(raw, &v.entry)
-	}
+	status := httprules.CacheStatus{Fwd: v.fwd, FwdStatus: http.StatusNotModified, Key: c.shownKey(v)}
+	verdict, stored, err := c.update(x, v, notModified, now)
 	if err != nil {
 		return err
 	}
+	status.Stored, status.Detail = stored, verdict.Reason
 	if ttl := verdict.Lifetime - verdict.InitialAge; ttl > 0 {
 		status.TTL, status.HasTTL = seconds(ttl), true
 	}
 	return c.replyStored(x, v, now, status)
 }
 
-// keptOn304 names the fields that a 304 does not change (RFC 9111 section 3.2).
-func keptOn304(name string) bool {
+// headAnswered uses the handler's answer to a HEAD for the stored answer to a
+// GET: one that agrees with it makes it fresh, any other makes it invalid (RFC
+// 9111 section 4.3.5).
+func (c *Cache) headAnswered(x Exchange, v *visit, resp *Response) {
+	if resp.Reason != "" || v.entry.Status != http.StatusOK || resp.Status != http.StatusOK || v.control.NoStore {
+		return
+	}
+	etag, modified := v.validators()
+	agrees := func(name, stored string) bool {
+		now := resp.Effective.Values(name)
+		return len(now) == 0 || now[0] == stored
+	}
+	if agrees("Etag", etag) && agrees("Last-Modified", modified) && agrees("Content-Length", strconv.Itoa(len(v.entry.Body))) {
+		_, _, _ = c.update(x, v, resp, c.cfg.Now()) // what fails is counted there
+		return
+	}
+	c.invalidate(x.Context(), v.req)
+}
+
+// update applies the header of newer, a 304 or the answer to a HEAD, to the
+// entry found (RFC 9111 section 3.2) and stores it again where it still may be.
+func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (verdict httprules.Verdict, stored bool, err error) {
+	var updated Fields
+	replaced := map[string]bool{"Date": true} // that of newer, or now
+	for _, f := range newer.Header {
+		if !keptOnUpdate(f.Name) {
+			replaced[f.Name] = true
+			updated = append(updated, f)
+		}
+	}
+	merged := Fields{}
+	for f := range v.entry.Header {
+		if !replaced[f.Name] {
+			merged = append(merged, Field{f.Name, f.Value, Op(f.Op)})
+		}
+	}
+	merged = append(merged, updated...)
+	var vary []string
+	for f := range v.entry.Vary {
+		vary = append(vary, f.Name)
+	}
+	resp := &Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
+	verdict = c.judge(v, resp.Status, layered{merged, newer.Effective}, now)
+	content := entry.Content{
+		Meta: c.meta(verdict, resp.Status, now), Key: v.key.primary,
+		Header: c.storable(resp, verdict), Body: resp.Body,
+	}
+	if verdict.Store {
+		stored = c.write(x.Context(), v, content, vary, now) == nil
+	}
+	raw, err := entry.Encode(content)
+	if err == nil {
+		err = entry.Decode(raw, &v.entry)
+	}
+	return verdict, stored, err
+}
+
+// keptOnUpdate names the fields that are not updated, because they belong to the
+// stored body (RFC 9111 section 3.2), or to one client.
+func keptOnUpdate(name string) bool {
 	switch name {
 	case "Content-Length", "Content-Encoding", "Content-Type", "Content-Range":
 		return true
@@ -374,10 +403,8 @@ func keptOn304(name string) bool {
 	return strings.EqualFold(name, "Set-Cookie")
 }
 
-// effectiveAfter304 is what the rules see of a freshened response: the merged
-// fields, then those that outer middleware has set on the 304.
-func effectiveAfter304(merged Fields, outer Header) Header { return layered{merged, outer} }
-
+// layered is what the rules see of an updated response: the merged fields, then
+// those that outer middleware has set on the newer one.
 type layered struct {
 	first  Fields
 	second Header

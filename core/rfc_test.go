@@ -193,3 +193,50 @@ func TestRFC9111Policy(t *testing.T) {
 		wantStatus(t, s.get(path), want)
 	}
 }
+
+func TestHeadUpdatesTheStoredGet(t *testing.T) {
+	etag, length := `"1"`, "4"
+	s := newService(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", etag)
+		w.Header().Set("Content-Length", length)
+		w.Header().Set("X-Method", r.Method)
+		w.Header().Set("Cache-Control", "max-age=10")
+		if r.Method == http.MethodGet {
+			fmt.Fprint(w, "body")
+		}
+	})
+	stale := func() {
+		s.get("/", "Cache-Control", "no-cache")
+		s.clock.Advance(11 * time.Second)
+	}
+	stale()
+	if r := s.do(http.MethodHead, "/"); r.Header.Get("Content-Length") != "4" || body(r) != "" {
+		t.Errorf("HEAD: %v", r.Header)
+	}
+	r := s.get("/")
+	wantStatus(t, r, "hit; ttl=10")
+	if r.Header.Get("X-Method") != "HEAD" || body(r) != "body" {
+		t.Errorf("not updated: %v", r.Header)
+	}
+	stale()
+	etag = `"2"`
+	s.do(http.MethodHead, "/")
+	wantStatus(t, s.get("/"), "fwd=miss")
+	stale()
+	length = "5"
+	s.do(http.MethodHead, "/")
+	length = "4"
+	wantStatus(t, s.get("/"), "fwd=miss")
+}
+
+func TestShowKey(t *testing.T) {
+	s := newService(t, func(http.ResponseWriter, *http.Request) {}, func(p *core.Config) {
+		p.ShowKey = func(r *core.Request) bool { return len(r.Header.Values("X-Debug")) > 0 }
+	})
+	const want = `key="cacheaside:1:{GET:http://example.com/}"`
+	wantStatus(t, s.get("/", "X-Debug", "1"), want)
+	wantStatus(t, s.get("/", "X-Debug", "1"), want)
+	if r := s.get("/"); strings.Contains(r.Header.Get("Cache-Status"), "key") {
+		t.Error("the key is shown to everybody")
+	}
+}

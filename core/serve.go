@@ -43,7 +43,7 @@ func (c *Cache) Serve(x Exchange) error {
 	d := httprules.Decide(v.rules(), v.age(v.now), v.control)
 	if d.Use != httprules.Validate {
 		c.stats.hits.Add(1)
-		return c.replyStored(x, v, v.now, httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true})
+		return c.replyStored(x, v, v.now, httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v)})
 	}
 	v.fwd, v.maySIE = d.Fwd, d.MaySIE
 	return c.revalidate(x, v)
@@ -101,6 +101,14 @@ func annotate(s httprules.CacheStatus) func(int, Header, string) Fields {
 	}
 }
 
+// shownKey is the key for Cache-Status, where the policy shows it.
+func (c *Cache) shownKey(v *visit) string {
+	if c.cfg.ShowKey == nil || !c.cfg.ShowKey(v.req) {
+		return ""
+	}
+	return v.key.wire
+}
+
 func statusValue(s httprules.CacheStatus) string {
 	s.Name = "cacheaside"
 	return string(s.Append(make([]byte, 0, 64)))
@@ -114,6 +122,7 @@ type visit struct {
 	now     time.Time // when the request came
 	key     key
 	fwd     string      // why the handler is asked, for Cache-Status
+	stale   bool        // an entry was found that may not be used as it is
 	maySIE  bool        // stale-if-error applies to what was found
 	entry   entry.Entry // what was found
 	varied  []string    // the resource's Vary names, if known

@@ -67,7 +67,7 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 		}
 	}
 	var w http.ResponseWriter
-	w, x.capture = newWriter(inner, f)
+	w, x.capture = newWriter(inner, f, r.Method)
 	if err := run(w, r); err != nil {
 		return nil, err
 	}

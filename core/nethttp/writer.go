@@ -22,6 +22,7 @@ type writer struct {
 	forward  core.Forward
 	passing  bool // false: holding back
 	hijacked bool
+	head     bool        // the request is a HEAD: no body is sent, whatever is written
 	reason   string      // why the response must not be stored
 	before   http.Header // what outer middleware had set; nil when nothing is captured
 	frozen   http.Header // the header as it was when the handler sent it
@@ -31,8 +32,8 @@ type writer struct {
 
 // newWriter returns the writer that the handler gets, and its state. Hijack is
 // there only where the inner writer has it, because handlers ask for it.
-func newWriter(inner http.ResponseWriter, f core.Forward) (http.ResponseWriter, *writer) {
-	w := &writer{inner: inner, forward: f, passing: !f.Capture}
+func newWriter(inner http.ResponseWriter, f core.Forward, method string) (http.ResponseWriter, *writer) {
+	w := &writer{inner: inner, forward: f, passing: !f.Capture, head: method == http.MethodHead}
 	if f.Capture {
 		w.before = inner.Header().Clone()
 	}
@@ -77,7 +78,7 @@ func (w *writer) WriteHeader(status int) {
 		w.pass(core.ReasonTrailers)
 	case isEventStream(h):
 		w.pass(core.ReasonStream)
-	case declared && w.tooLarge(length):
+	case declared && w.tooLarge(length) && !w.head:
 		w.pass(core.ReasonTooLarge)
 	}
 }
@@ -246,7 +247,7 @@ func (w *writer) response(clientGone bool) *core.Response {
 	case w.reason != "":
 	case clientGone:
 		w.reason = core.ReasonClientGone
-	case declared && length != int64(len(w.body)) && bodyAllowed(w.status):
+	case declared && length != int64(len(w.body)) && bodyAllowed(w.status) && !w.head:
 		w.reason = core.ReasonIncomplete
 	}
 	if w.reason == "" {
@@ -261,7 +262,7 @@ func (w *writer) response(clientGone bool) *core.Response {
 // complete adds what net/http would add on the way out, so that a HEAD and a
 // hit show it too.
 func (w *writer) complete() {
-	if !bodyAllowed(w.status) {
+	if !bodyAllowed(w.status) || w.head && len(w.body) == 0 {
 		return
 	}
 	if _, set := w.frozen["Content-Length"]; !set {
