@@ -119,7 +119,7 @@ type HTTP struct {
 	R *http.Request
 }
 
-// Handler turns h into a handler of net/http.
+// HTTP turns h into a handler of net/http.
 func (h Handler) HTTP() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _ = h(HTTP{w, r}) })
 }

@@ -425,7 +425,7 @@ func (r *Response) Has(name string, values ...string) *Response {
 func (r *Response) Same(want *Response) *Response {
 	r.c.Helper()
 	r.Is(want.Status, want.Body)
-	got, exp := comparable(r.Header), comparable(want.Header)
+	got, exp := withoutMoving(r.Header), withoutMoving(want.Header)
 	a, b := r.Header.Get("Content-Length"), want.Header.Get("Content-Length")
 	if a != "" && b != "" && a != b { // a streamed answer has none
 		r.c.Errorf("%s: Content-Length is %s, want %s", r.What, a, b)
@@ -443,7 +443,7 @@ func (r *Response) Same(want *Response) *Response {
 	return r
 }
 
-func comparable(h http.Header) http.Header {
+func withoutMoving(h http.Header) http.Header {
 	h = h.Clone()
 	for _, name := range []string{"Date", "Age", "Cache-Status", "Content-Length"} {
 		h.Del(name)

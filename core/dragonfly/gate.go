@@ -80,7 +80,7 @@ func (g *gate) wait(ctx context.Context) (ticket, error) {
 // leave ends a call. Answers come in the order of the commands, so one answer,
 // or the end of the connection, means that all lost before the call are over.
 func (g *gate) leave(t ticket, err error) {
-	if err == context.DeadlineExceeded || err == context.Canceled {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		g.lost.Add(1)
 	} else {
 		for over := g.over.Load(); over < int64(t) && !g.over.CompareAndSwap(over, int64(t)); {

@@ -73,7 +73,7 @@ func cutTag(s string) (tag, rest string) {
 			end = open + 1 + n + 1
 		}
 	}
-	end += indexByteOrLen(s[end:], ',')
+	end += commaOrLen(s[end:])
 	return trimOWS(s[:end]), s[end:]
 }
 

@@ -72,15 +72,15 @@ func ParseResponseControl(h Header, targets []string) ResponseControl {
 
 // parseResponseLines reads lines in the syntax of Cache-Control; the result is
 // false where there is no directive.
-func parseResponseLines(lines []string) (c ResponseControl, any bool) {
+func parseResponseLines(lines []string) (c ResponseControl, found bool) {
 	for _, line := range lines {
 		d := directives{rest: line}
 		for d.next() {
-			any = true
+			found = true
 			c.apply(&d)
 		}
 	}
-	return c, any
+	return c, found
 }
 
 func (c *ResponseControl) apply(d *directives) {
@@ -340,7 +340,7 @@ func (d *directives) argument(s string) {
 		if end := closingQuote(s); end > 0 {
 			d.arg, d.quoted = s[1:end], true
 			s = s[end+1:]
-			end = indexByteOrLen(s, ',')
+			end = commaOrLen(s)
 			if junk := trimOWS(s[:end]); junk != "" {
 				d.bad = true
 				d.doubt = strings.IndexByte(junk, '"') >= 0
@@ -349,7 +349,7 @@ func (d *directives) argument(s string) {
 			return
 		}
 	}
-	end := indexByteOrLen(s, ',')
+	end := commaOrLen(s)
 	d.arg, d.rest = trimOWS(s[:end]), s[end:]
 	d.doubt = d.doubt || strings.IndexByte(d.arg, '"') >= 0
 }
@@ -386,7 +386,7 @@ func (d *directives) lower(buf *[nameLen]byte) []byte {
 	if len(d.name) > len(buf) {
 		return nil
 	}
-	b := append(buf[:0], d.name...)
+	b := buf[:copy(buf[:], d.name)]
 	for i, c := range b {
 		b[i] = lowerByte(c)
 	}
@@ -400,8 +400,8 @@ func lowerByte(c byte) byte {
 	return c
 }
 
-func indexByteOrLen(s string, c byte) int {
-	if i := strings.IndexByte(s, c); i >= 0 {
+func commaOrLen(s string) int {
+	if i := strings.IndexByte(s, ','); i >= 0 {
 		return i
 	}
 	return len(s)

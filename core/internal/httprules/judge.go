@@ -129,7 +129,7 @@ func ageValue(h Header) (time.Duration, bool) {
 		return 0, false
 	}
 	first := lines[0]
-	return ParseDelta(trimOWS(first[:indexByteOrLen(first, ',')]))
+	return ParseDelta(trimOWS(first[:commaOrLen(first)]))
 }
 
 // freshness sets Lifetime and where it comes from (RFC 9111 section 4.2.1).
@@ -196,7 +196,7 @@ func (v *Verdict) refuse(f *Fill, c *ResponseControl) string {
 	case !f.Rules.SetCookie && len(f.ResponseHeader.Values("Set-Cookie")) > 0 && !slices.Contains(v.Strip, "Set-Cookie"):
 		return reasonSetCookie
 	}
-	if _, any := VaryNames(f.ResponseHeader); any {
+	if _, unmatchable := VaryNames(f.ResponseHeader); unmatchable {
 		return reasonVaryAny
 	}
 	if !v.Explicit && v.Lifetime == 0 {

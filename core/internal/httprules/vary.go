@@ -11,9 +11,9 @@ import (
 const maxVaryNames = 16
 
 // VaryNames gives the names in Vary, over all lines: in canonical form, sorted,
-// each once. Any is true where no request can be known to match (RFC 9111
+// each once. Unmatchable is true where no request can be known to match (RFC 9111
 // section 4.1): "*", something that is no field name, or more than 16 names.
-func VaryNames(h Header) (names []string, any bool) {
+func VaryNames(h Header) (names []string, unmatchable bool) {
 	for _, line := range h.Values("Vary") {
 		for line != "" {
 			var name string
