@@ -24,8 +24,9 @@ const (
 	pingTimeout = time.Second            // of a connection that gives no answer at all
 	clientName  = "cacheaside"           // in CLIENT LIST
 
-	// flushDelay lets commands of several goroutines share a write. A lone
-	// goroutine is not delayed. With 64 it halves the time per GET.
+	// flushDelay lets commands of several goroutines share a write. Measured per
+	// GET: 64 goroutines a third less time and CPU, 8 a tenth more time, one no
+	// difference. OpenOption with a negative MaxFlushDelay does without.
 	flushDelay = 20 * time.Microsecond
 )
 
@@ -112,11 +113,17 @@ func connect(ctx context.Context, option rueidis.ClientOption, o options) (rueid
 	if found.cluster && guessed {
 		client.Close()
 		option.ForceSingleClient = false
-		if client, err = dial(ctx, option); err != nil {
-			if client != nil {
-				client.Close()
+		if client, err = dial(ctx, option); err == nil {
+			// The nodes are known by the addresses that they give themselves.
+			if _, err = client.Do(ctx, client.B().Get().Key("cacheaside:start").Build()).ToMessage(); rueidis.IsRedisNil(err) {
+				err = nil
 			}
-			return nil, explain(option, started, fmt.Errorf("the server is part of a cluster, of which no other node answers: %w", err))
+		}
+		if err != nil {
+			if client != nil {
+				go client.Close()
+			}
+			return nil, explain(option, started, fmt.Errorf("the server is part of a cluster, whose nodes cannot be used: %w", err))
 		}
 	}
 	found.log(ctx, o.logger, option)
