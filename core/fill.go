@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
@@ -20,31 +19,6 @@ func (c *Cache) miss(x Exchange, v *visit) error {
 		return c.gatewayTimeout(x)
 	}
 	return c.forward(x, v, nil)
-}
-
-// revalidate asks the handler whether the stale entry is still good (RFC 9111
-// section 4.3), or for a new response where the entry has no validator.
-func (c *Cache) revalidate(x Exchange, v *visit) error {
-	c.stats.stale.Add(1)
-	v.stale = true
-	if v.control.OnlyIfCached {
-		return c.gatewayTimeout(x)
-	}
-	if v.req.Method != http.MethodGet {
-		return c.forward(x, v, nil)
-	}
-	etag, modified := v.validators()
-	if etag == "" && modified == "" {
-		return c.forward(x, v, nil)
-	}
-	set := http.Header{"If-None-Match": nil, "If-Modified-Since": nil, "Range": nil, "If-Range": nil}
-	if etag != "" {
-		set["If-None-Match"] = []string{etag}
-	}
-	if modified != "" {
-		set["If-Modified-Since"] = []string{modified}
-	}
-	return c.forward(x, v, set)
 }
 
 // forward runs the handler, stores its response where the rules allow it and
@@ -317,102 +291,4 @@ func (c *Cache) writeRecord(ctx context.Context, v *visit, names []string, ref v
 		}
 	}
 	return nil
-}
-
-// freshened applies a 304 from the handler to the stored entry and answers from
-// it (RFC 9111 section 4.3.4).
-func (c *Cache) freshened(x Exchange, v *visit, notModified *Response) error {
-	c.stats.revalidated.Add(1)
-	now := c.cfg.Now()
-	status := httprules.CacheStatus{Fwd: v.fwd, FwdStatus: http.StatusNotModified, Key: c.shownKey(v)}
-	verdict, stored, err := c.update(x, v, notModified, now)
-	if err != nil {
-		return err
-	}
-	status.Stored, status.Detail = stored, verdict.Reason
-	if ttl := verdict.Lifetime - verdict.InitialAge; ttl > 0 {
-		status.TTL, status.HasTTL = seconds(ttl), true
-	}
-	return c.replyStored(x, v, now, status)
-}
-
-// headAnswered uses the handler's answer to a HEAD for the stored answer to a
-// GET: one that agrees with it makes it fresh, any other makes it invalid (RFC
-// 9111 section 4.3.5).
-func (c *Cache) headAnswered(x Exchange, v *visit, resp *Response) {
-	if resp.Reason != "" || v.entry.Status != http.StatusOK || resp.Status != http.StatusOK || v.control.NoStore {
-		return
-	}
-	etag, modified := v.validators()
-	agrees := func(name, stored string) bool {
-		now := resp.Effective.Values(name)
-		return len(now) == 0 || now[0] == stored
-	}
-	if agrees("Etag", etag) && agrees("Last-Modified", modified) && agrees("Content-Length", strconv.Itoa(len(v.entry.Body))) {
-		_, _, _ = c.update(x, v, resp, c.cfg.Now()) // what fails is counted there
-		return
-	}
-	c.invalidate(x.Context(), v.req)
-}
-
-// update applies the header of newer, a 304 or the answer to a HEAD, to the
-// entry found (RFC 9111 section 3.2) and stores it again where it still may be.
-func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (verdict httprules.Verdict, stored bool, err error) {
-	var updated Fields
-	replaced := map[string]bool{"Date": true} // that of newer, or now
-	for _, f := range newer.Header {
-		if !keptOnUpdate(f.Name) {
-			replaced[f.Name] = true
-			updated = append(updated, f)
-		}
-	}
-	merged := Fields{}
-	for f := range v.entry.Header {
-		if !replaced[f.Name] {
-			merged = append(merged, Field{f.Name, f.Value, Op(f.Op)})
-		}
-	}
-	merged = append(merged, updated...)
-	var vary []string
-	for f := range v.entry.Vary {
-		vary = append(vary, f.Name)
-	}
-	resp := &Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
-	verdict = c.judge(v, resp.Status, layered{merged, newer.Effective}, now)
-	content := entry.Content{
-		Meta: c.meta(verdict, resp.Status, now), Key: v.key.primary,
-		Header: c.storable(resp, verdict), Body: resp.Body,
-	}
-	if verdict.Store {
-		stored = c.write(x.Context(), v, content, vary, now) == nil
-	}
-	raw, err := entry.Encode(content)
-	if err == nil {
-		err = entry.Decode(raw, &v.entry)
-	}
-	return verdict, stored, err
-}
-
-// keptOnUpdate names the fields that are not updated, because they belong to the
-// stored body (RFC 9111 section 3.2), or to one client.
-func keptOnUpdate(name string) bool {
-	switch name {
-	case "Content-Length", "Content-Encoding", "Content-Type", "Content-Range":
-		return true
-	}
-	return strings.EqualFold(name, "Set-Cookie")
-}
-
-// layered is what the rules see of an updated response: the merged fields, then
-// those that outer middleware has set on the newer one.
-type layered struct {
-	first  Fields
-	second Header
-}
-
-func (l layered) Values(name string) []string {
-	if v := l.first.Values(name); len(v) > 0 {
-		return v
-	}
-	return l.second.Values(name)
 }

@@ -52,19 +52,6 @@ func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprule
 	return x.Reply(r)
 }
 
-// validators returns the ETag and Last-Modified of the entry found.
-func (v *visit) validators() (etag, modified string) {
-	for f := range v.entry.Header {
-		switch f.Name {
-		case "Etag":
-			etag = f.Value
-		case "Last-Modified":
-			modified = f.Value
-		}
-	}
-	return etag, modified
-}
-
 // gatewayTimeout answers only-if-cached where nothing usable is stored (RFC
 // 9111 section 5.2.1.7).
 func (c *Cache) gatewayTimeout(x Exchange) error {
