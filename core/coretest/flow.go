@@ -26,6 +26,7 @@ var flowCases = []testCase{
 	{name: "ErrAbortHandler", run: testAbortHandler, breaks: true},
 	{name: "Goexit", run: testGoexit, breaks: true},
 	{name: "event stream", run: func(c *C) { testStream(c, "text/event-stream") }},
+	{name: "event stream at once", run: testStreamAtOnce},
 	{name: "flush", run: func(c *C) { testStream(c, plain) }},
 	{name: "client leaves", run: testClientLeaves},
 	{name: "hijack", run: testHijack},
@@ -184,7 +185,7 @@ func testGone(c *C, leave func()) {
 
 // testStream: what is flushed reaches the client at once.
 func testStream(c *C, contentType string) {
-	proceed := make(chan struct{})
+	proceed := make(chan struct{}, 2) // never blocks, should the handler have given up
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		x.SetHeader("X-H", "1")
 		return x.Stream(200, contentType, func(w Stream) error {
@@ -226,6 +227,17 @@ func testStream(c *C, contentType string) {
 		}
 		_ = res.Body.Close()
 		r.Is(200, "data: 2\n\n").Fwd("miss").NotStored().Detail(core.ReasonStream).Has("X-H", "1").Has("Content-Type", contentType)
+		s.Handled("/x", i+1)
+	}
+}
+
+// testStreamAtOnce: events are for one client also where nothing was flushed.
+func testStreamAtOnce(c *C) {
+	s := c.Site(one(c.Cache(), func(x Ctx) error {
+		return x.Send(200, "Text/Event-Stream; charset=utf-8", []byte("data: 1\n\n"))
+	}))
+	for i := range 2 {
+		s.Get("/x").Miss().NotStored().Detail(core.ReasonStream).Is(200, "data: 1\n\n")
 		s.Handled("/x", i+1)
 	}
 }

@@ -20,10 +20,13 @@ var ruleCases = []testCase{
 	{name: "response directives", run: testResponseDirectives},
 	{name: "no-cache in the response", run: testResponseNoCache},
 	{name: "request directives", run: testRequestDirectives},
+	{name: "only-if-cached", run: testOnlyIfCached},
 	{name: "IgnoreRequestDirectives", run: testIgnoreDirectives},
 	{name: "Set-Cookie", run: testSetCookie},
 	{name: "Authorization", run: testAuthorization},
 	{name: "unsafe methods", run: testUnsafe},
+	{name: "invalidation by unsafe methods", run: testInvalidation},
+	{name: "StaleIfError", run: testStaleIfError},
 	{name: "Methods", run: testMethods},
 	{name: "GET with a body", run: testGetBody},
 	{name: "preconditions", run: testPreconditions},
@@ -185,6 +188,17 @@ func testRequestDirectives(c *C) {
 	s.Get("/x", "Cache-Control: min-fresh=40").NotHit().Is(200, "8")
 }
 
+func testOnlyIfCached(c *C) {
+	s := c.Site(one(c.Cache(), text("a")))
+	for range 2 {
+		s.Get("/x", "Cache-Control: only-if-cached").Is(504, "")
+	}
+	s.Handled("/x", 0)
+	s.Get("/x").Miss().Stored().Is(200, "a")
+	s.Get("/x", "Cache-Control: only-if-cached").Hit().Is(200, "a")
+	s.Handled("/x", 1)
+}
+
 func testIgnoreDirectives(c *C) {
 	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.IgnoreRequestDirectives = true }), text("a")))
 	s.Get("/x", "Cache-Control: no-store").Miss().Stored()
@@ -272,6 +286,115 @@ func testUnsafe(c *C) {
 		c.Errorf("a POST was answered with %d %q", r.Status, r.Body)
 	}
 	s.Get("/x").Is(200, "got")
+}
+
+// testInvalidation: what a request has changed is not answered from the store
+// any more, and what it has failed to change still is (RFC 9111 section 4.4).
+func testInvalidation(c *C) {
+	unsafe := []string{"POST", "PUT", "PATCH", "DELETE"}
+	var gen atomic.Int64
+	app := App{Global: c.Cache()}
+	for _, path := range []string{"/a", "/b", "/v"} {
+		app.Routes = append(app.Routes, Route{Path: path, Handler: func(x Ctx) error {
+			if path == "/v" {
+				x.SetHeader("Vary", "X-V")
+			}
+			return x.Send(200, plain, fmt.Appendf(nil, "%s%d", x.Header("X-V"), gen.Load()))
+		}})
+	}
+	change := func(x Ctx) error {
+		switch x.Header("X-How") {
+		case "nothing":
+			return nil
+		case "error":
+			return x.Error(409, "no")
+		case "location":
+			x.SetHeader("Location", "/b")
+			return x.Send(201, plain, nil)
+		case "content-location":
+			x.SetHeader("Content-Location", "http://"+DefaultHost+"/b")
+			return x.NoContent(204)
+		case "elsewhere":
+			x.SetHeader("Location", "http://other.test/b")
+			return x.Send(201, plain, nil)
+		}
+		return x.NoContent(204)
+	}
+	app.Routes = append(app.Routes, Route{Methods: unsafe, Path: "/a", Handler: change}, Route{Methods: unsafe, Path: "/v", Handler: change})
+	s := c.Site(app)
+	fill := func() {
+		for _, path := range []string{"/a", "/b"} {
+			s.Get(path)
+			s.Get(path).Hit()
+		}
+		for _, v := range []string{"x", "y"} {
+			s.Get("/v", "X-V: "+v)
+			s.Get("/v", "X-V: "+v).Hit()
+		}
+	}
+	for _, m := range unsafe {
+		fill()
+		s.Do(m, "/a", "data", "X-How: error").Fwd("method")
+		s.Get("/a").Hit()
+		var now string
+		for _, how := range []string{"", "nothing"} {
+			s.Do(m, "/a", "data", "X-How: "+how).Fwd("method")
+			now = strconv.FormatInt(gen.Add(1), 10)
+			s.Get("/a").NotHit().Is(200, now)
+			s.Get("/a").Hit()
+		}
+		s.Get("/b").Hit()
+		s.Do(m, "/v", "data")
+		s.Get("/v", "X-V: x").NotHit().Is(200, "x"+now)
+		s.Get("/v", "X-V: y").NotHit().Is(200, "y"+now)
+	}
+	for how, gone := range map[string]bool{"location": true, "content-location": true, "elsewhere": false} {
+		fill()
+		s.Do("POST", "/a", "data", "X-How: "+how)
+		if r := s.Get("/b"); gone {
+			r.NotHit()
+		} else {
+			r.Hit()
+		}
+		s.Get("/a").NotHit()
+	}
+}
+
+// testStaleIfError: where the handler fails, an old answer is better than none.
+func testStaleIfError(c *C) {
+	var failing atomic.Bool
+	app := one(c.Cache(func(cfg *core.Config) { cfg.StaleIfError = time.Hour }), func(x Ctx) error {
+		if failing.Load() {
+			x.SetHeader("X-Failed", "1")
+			return x.Error(503, "later")
+		}
+		return x.Send(200, plain, []byte("good"))
+	})
+	mw, value := counted("X-Request-Id")
+	var status, size int
+	app.Outer = []Middleware{mw, func(x Ctx, next func() error) error {
+		err := next()
+		status, size = x.Written()
+		return err
+	}}
+	s := c.Site(app)
+	first := s.Get("/x").Miss().Stored()
+	c.Clock.Advance(70 * time.Second)
+	failing.Store(true)
+	for i := range 2 {
+		s.Get("/x").Is(200, "good").Has("X-Failed").Has("X-Request-Id", value()).Has("Content-Type", first.Header.Get("Content-Type")).Has("Age", "70")
+		s.Handled("/x", 2+i)
+		if status != 200 || size != len("good") {
+			c.Errorf("outer middleware sees %d with %d bytes", status, size)
+		}
+	}
+	c.Clock.Advance(2 * time.Hour)
+	if r := s.Get("/x"); r.Status != 503 {
+		c.Errorf("%s: status %d after the time for stale answers", r.What, r.Status)
+	}
+	failing.Store(false)
+	s.Get("/x").NotHit().Is(200, "good")
+	s.Get("/x").Hit()
 }
 
 func testMethods(c *C) {
@@ -390,24 +513,50 @@ func testOwn304(c *C) {
 }
 
 // testValidation: a stale entry is validated, and neither the condition nor
-// the 304 is ever seen by a client that did not ask for it.
+// the 304 is ever seen by a client that did not ask for it, nor by middleware
+// in front.
 func testValidation(c *C) {
 	var version atomic.Int64
-	s := c.Site(one(c.Cache(), conditional(
-		func() string { return fmt.Sprintf(`"%d"`, version.Load()) },
-		func() string { return fmt.Sprintf("body %d", version.Load()) })))
-	s.Get("/x").Miss().Stored().Is(200, "body 0")
+	tag := func() string { return fmt.Sprintf(`"%d"`, version.Load()) }
+	answer := conditional(tag, func() string { return fmt.Sprintf("body %d", version.Load()) })
+	app := one(c.Cache(), func(x Ctx) error {
+		x.AddHeader("X-Multi", "h")
+		x.SetHeader("X-Over", tag())
+		return answer(x)
+	})
+	multi, o := counted("X-Multi")
+	var status, size int
+	app.Outer = []Middleware{multi, func(x Ctx, next func() error) error {
+		x.SetHeader("X-Over", "outer")
+		err := next()
+		status, size = x.Written()
+		return err
+	}}
+	s := c.Site(app)
+	get := func(body, tag string) *Response {
+		c.Helper()
+		r := s.Get("/x").Is(200, body).Has("Etag", tag).Has("X-Multi", o(), "h").Has("X-Over", tag).Has("Content-Type", plain)
+		if status != 200 || size != len(body) {
+			c.Errorf("outer middleware sees %d with %d bytes", status, size)
+		}
+		return r
+	}
+	get("body 0", `"0"`).Miss().Stored()
 	for i := range 3 {
 		c.Clock.Advance(70 * time.Second)
-		s.Get("/x").NotHit().Is(200, "body 0").Has("Etag", `"0"`)
+		get("body 0", `"0"`).NotHit()
 		s.Handled("/x", 2+i)
-		s.Get("/x").Hit().Is(200, "body 0")
+		get("body 0", `"0"`).Hit()
 	}
+	c.Clock.Advance(70 * time.Second)
+	s.Get("/x", `If-None-Match: "0"`).Is(304, "") // the client's own condition is answered all the same
+	s.Get("/x", `If-None-Match: "7"`).Is(200, "body 0")
+	s.Handled("/x", 5)
 	version.Store(1)
 	c.Clock.Advance(70 * time.Second)
-	s.Get("/x").NotHit().Is(200, "body 1").Has("Etag", `"1"`)
-	s.Get("/x").Hit().Is(200, "body 1").Has("Etag", `"1"`)
-	s.Handled("/x", 5)
+	get("body 1", `"1"`).NotHit()
+	get("body 1", `"1"`).Hit()
+	s.Handled("/x", 6)
 }
 
 func testRange(c *C) {
@@ -436,8 +585,12 @@ func testRange(c *C) {
 		check(s.Get(path, "Range: bytes=2-4"))
 		s.Get(path).Is(200, body).Has("Content-Range")
 		s.Get(path).Hit().Is(200, body)
-		check(s.Get(path, "Range: bytes=2-4"))
-		check(s.Get(path, "Range: bytes=2-4"))
+		s.Get(path, "Range: bytes=2-4").Hit().Is(206, "234").Has("Content-Range", "bytes 2-4/10").Has("Content-Length", "3")
+		s.Get(path, "Range: bytes=-3").Hit().Is(206, "789").Has("Content-Range", "bytes 7-9/10")
+		s.Get(path, "Range: bytes=20-").Hit().Is(416, "").Has("Content-Range", "bytes */10")
+		s.Get(path, "Range: lines=1-2").Hit().Is(200, body)
+		s.Get(path, "Range: bytes=2-4", `If-Range: "other"`).Hit().Is(200, body)
+		s.Head(path, "Range: bytes=2-4").Hit().Is(200, "").Has("Content-Length", "10")
 		s.Get(path).Hit().Is(200, body).Has("Content-Range")
 	}
 }
