@@ -1,6 +1,7 @@
 package echoadapter
 
 import (
+	"errors"
 	"net/http"
 	"sync"
 
@@ -65,12 +66,16 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 			c.SetRequest(r)
 		}
 		failed = x.next(c)
-		if failed != nil && f.Capture { // the status is not known before
+		switch {
+		case failed == nil:
+		case f.Capture: // the status is not known before
 			if res.Committed { // cut short: the error handler can do nothing
 				nethttp.GiveUp(w, core.ReasonHandler)
 			}
 			c.Error(failed)
 			failed = nil
+		default:
+			nethttp.Pending(w, errorStatus(failed))
 		}
 		return nil
 	})
@@ -78,6 +83,15 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		return resp, failed
 	}
 	return resp, err
+}
+
+// errorStatus is what Echo's own error handler makes of err.
+func errorStatus(err error) int {
+	var he *echo.HTTPError
+	if errors.As(err, &he) {
+		return he.Code
+	}
+	return http.StatusInternalServerError
 }
 
 func (x *exchange) Reply(resp *core.Response) error {

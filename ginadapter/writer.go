@@ -78,6 +78,7 @@ func (g *writer) finish() {
 	case nethttp.Holding(g.w):
 		g.w.WriteHeader(g.status)
 	default:
+		nethttp.Pending(g.w, g.status)
 		g.ResponseWriter.WriteHeader(g.status)
 	}
 }

@@ -176,6 +176,15 @@ func Holding(w http.ResponseWriter) bool {
 	return o != nil && !o.passing
 }
 
+// Pending tells w, which holds nothing back, the status of a response that the
+// framework itself sends after the middleware.
+func Pending(w http.ResponseWriter, status int) {
+	if w := own(w); w != nil && w.passing && w.status == 0 {
+		w.status = status
+		w.annotate()
+	}
+}
+
 func own(w http.ResponseWriter) *writer {
 	switch w := w.(type) {
 	case *writer:
@@ -216,8 +225,8 @@ func (w *writer) tooLarge(n int64) bool { return w.forward.MaxBody > 0 && n > w.
 func (w *writer) response(clientGone bool) *core.Response {
 	if w.passing {
 		if w.status == 0 && !w.hijacked { // the server will send an empty 200
-			w.annotate()
 			w.status = http.StatusOK
+			w.annotate()
 		}
 		return &core.Response{Status: w.status, Effective: w.inner.Header(), Sent: true, Reason: w.reason}
 	}
