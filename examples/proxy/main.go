@@ -3,18 +3,21 @@
 //	go run ./examples/proxy -origin http://localhost:9000
 //
 // The origin gets the client's Host, and the connection's data in X-Forwarded
-// fields. What it does not allow to be reused explicitly is not reused, unless
-// -ttl says otherwise.
+// fields. It is taken to know HTTP caching: whatever RFC 9111 lets a shared cache
+// store is stored, as long as the RFC says. With -ttl it is taken not to know:
+// what says nothing of reuse is reused for that long, and what sets cookies is
+// not.
 package main
 
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/examples/internal/proxy"
 	"github.com/cacheaside/cacheaside/examples/internal/server"
 )
 
@@ -42,23 +45,25 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	cache, err := core.New(core.Config{Store: store, TTL: o.TTL, MaxBytes: maxBytes})
+	config := core.RFC9111()
+	if o.TTL > 0 { // what the RFC knows nothing of, and so is cautious
+		config = core.Config{TTL: o.TTL}
+	}
+	config.Store, config.MaxBytes = store, maxBytes
+	cache, err := core.New(config)
 	if err != nil {
 		return err
 	}
 	defer server.Close(cache, store)
-
-	origin := newOrigin(o.origin)
-	if o.framework == "fiber" {
-		app := newFiber(cache, origin)
-		return server.Serve(ctx, o.Addr, app.Listener, app.ShutdownWithContext)
+	s, err := proxy.New(o.framework, cache, o.origin)
+	if err != nil {
+		return err
 	}
-	srv := &http.Server{Handler: handlers[o.framework](cache, origin), ReadHeaderTimeout: readHeaderTimeout}
-	return server.Serve(ctx, o.Addr, srv.Serve, srv.Shutdown)
+	return server.Serve(ctx, o.Addr, s.Serve, s.Shutdown)
 }
 
 func framework(s string) (string, error) {
-	if s != "fiber" && handlers[s] == nil {
+	if !slices.Contains(proxy.Frameworks(), s) {
 		return "", errors.New("not one of fiber, gin, echo and chi")
 	}
 	return s, nil

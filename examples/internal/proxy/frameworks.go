@@ -1,8 +1,13 @@
-package main
+// Package proxy is a caching reverse proxy in each of the frameworks.
+package proxy
 
 import (
+	"context"
+	"errors"
 	"math"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -28,10 +33,38 @@ var extraMethods = []string{
 	"REBIND", "REPORT", "SEARCH", "SUBSCRIBE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
 }
 
-// handlers are the proxies in the frameworks on net/http.
-var handlers = map[string]func(*core.Cache, http.Handler) http.Handler{
-	"gin": newGin, "echo": newEcho, "chi": newChi,
+// Server is a proxy that is ready to serve; *http.Server is one.
+type Server interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
 }
+
+// Frameworks are the names that New takes; the first is the plainest.
+func Frameworks() []string { return []string{"chi", "gin", "echo", "fiber"} }
+
+// New returns a proxy in the framework named that answers from cache or else
+// forwards to origin.
+func New(framework string, cache *core.Cache, origin *url.URL) (Server, error) {
+	h := newOrigin(origin)
+	switch framework {
+	case "chi":
+		h = newChi(cache, h)
+	case "gin":
+		h = newGin(cache, h)
+	case "echo":
+		h = newEcho(cache, h)
+	case "fiber":
+		return fiberServer{newFiber(cache, h)}, nil
+	default:
+		return nil, errors.New("not one of fiber, gin, echo and chi")
+	}
+	return &http.Server{Handler: h, ReadHeaderTimeout: readHeaderTimeout}, nil
+}
+
+type fiberServer struct{ *fiber.App }
+
+func (s fiberServer) Serve(l net.Listener) error         { return s.Listener(l) }
+func (s fiberServer) Shutdown(ctx context.Context) error { return s.ShutdownWithContext(ctx) }
 
 func newChi(cache *core.Cache, origin http.Handler) http.Handler {
 	r := chi.NewRouter()

@@ -1,4 +1,4 @@
-package main
+package proxy
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ func newOrigin(origin *url.URL) http.Handler {
 		},
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		proxy.ServeHTTP(&writer{ResponseWriter: w, holds: r.Method == http.MethodGet}, r)
+		proxy.ServeHTTP(&writer{ResponseWriter: w, holds: r.Method == http.MethodGet || r.Method == http.MethodHead}, r)
 	})
 }
 

@@ -1,0 +1,496 @@
+// Package rfc9111 holds scripts, made from the text of the RFCs, of what a shared
+// cache does with an origin's responses, and plays them against the proxies in
+// all four frameworks over real connections.
+//
+//	go test ./examples/rfc9111 -v
+package rfc9111
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/examples/internal/proxy"
+)
+
+// script is one rule, and requests one after the other that show it.
+type script struct {
+	section, name string
+	steps         []step
+}
+
+func (s script) String() string { return s.section + ": " + s.name }
+
+func TestScripts(t *testing.T) {
+	slog.SetLogLoggerLevel(slog.LevelError)
+	defer slog.SetDefault(slog.Default())
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // origins that break off are meant to
+
+	names := proxy.Frameworks()
+	worlds := make([]*world, len(names))
+	for i, name := range names {
+		worlds[i] = newWorld(t, name)
+	}
+	seen := map[string]bool{}
+	passed := map[string][]int{}
+	total := map[string]int{}
+	var sections []string
+	for n, s := range scripts() {
+		if seen[s.String()] {
+			t.Errorf("two scripts are named %s", s)
+		}
+		seen[s.String()] = true
+		if total[s.section] == 0 {
+			sections = append(sections, s.section)
+			passed[s.section] = make([]int, len(worlds))
+		}
+		total[s.section]++
+		t.Run(s.String(), func(t *testing.T) {
+			var first []answer
+			anyFailed := false
+			for i, w := range worlds {
+				answers, problems := w.play(t, s, n)
+				excepted := exceptions[w.name][s.String()]
+				if i == 0 {
+					first = answers
+				} else if excepted == "" {
+					problems = append(problems, differences(first, answers)...)
+				}
+				if len(problems) == 0 {
+					passed[s.section][i]++
+				}
+				anyFailed = anyFailed || len(problems) > 0
+				switch text := strings.Join(problems, "\n"); {
+				case excepted != "" && text == "":
+					t.Errorf("%s passes: it is no exception (%s)", w.name, excepted)
+				case excepted != "":
+					t.Logf("%s, an exception (%s):\n%s", w.name, excepted, text)
+				case text != "" && known[s.String()] != "":
+					t.Logf("%s, known (%s):\n%s", w.name, known[s.String()], text)
+				case text != "":
+					t.Errorf("%s:\n%s", w.name, text)
+				}
+			}
+			if known[s.String()] != "" && !anyFailed {
+				t.Errorf("passes everywhere: it is no known failure (%s)", known[s.String()])
+			}
+		})
+	}
+	for _, listed := range slices.Concat(slices.Collect(maps.Keys(known)), exceptionNames()) {
+		if !seen[listed] {
+			t.Errorf("no script is named %s", listed)
+		}
+	}
+	t.Log("\n" + table(sections, names, total, passed))
+}
+
+func exceptionNames() (out []string) {
+	for _, list := range exceptions {
+		out = slices.AppendSeq(out, maps.Keys(list))
+	}
+	return out
+}
+
+func table(sections, names []string, total map[string]int, passed map[string][]int) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "section\tscripts\t%s\t\n", strings.Join(names, "\t"))
+	sums, all := make([]int, len(names)), 0
+	row := func(name string, total int, passed []int) {
+		fmt.Fprintf(w, "%s\t%d\t", name, total)
+		for _, n := range passed {
+			fmt.Fprintf(w, "%d\t", n)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, s := range sections {
+		row(s, total[s], passed[s])
+		all += total[s]
+		for i, n := range passed[s] {
+			sums[i] += n
+		}
+	}
+	row("all", all, sums)
+	_ = w.Flush()
+	return b.String()
+}
+
+// world is a proxy in one framework with an origin and a clock of its own.
+type world struct {
+	name   string
+	base   string
+	client *http.Client
+
+	mu    sync.Mutex
+	now   time.Time // of the cache and the origin
+	start time.Time // when the script began
+	at    int       // the step that is being played, from 1
+	step  *step
+	asked int // how often the origin was
+	saw   http.Header
+}
+
+func (w *world) Now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+func (w *world) advance(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(d)
+}
+
+func newWorld(t *testing.T, framework string) *world {
+	w := &world{name: framework, now: time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)}
+	origin := httptest.NewServer(w)
+	t.Cleanup(origin.Close)
+	target, err := url.Parse(origin.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := memory.New(64<<20, memory.WithClock(w.Now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := core.RFC9111()
+	config.Store, config.Now = store, w.Now
+	cache, err := core.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := proxy.New(framework, cache, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	transport := &http.Transport{DisableCompression: true}
+	w.base = "http://" + l.Addr().String()
+	w.client = &http.Client{
+		Transport:     transport,
+		Timeout:       20 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Errorf("%s: %v", framework, err)
+		}
+		<-served
+		if err := cache.Close(context.Background()); err != nil {
+			t.Errorf("%s: %v", framework, err)
+		}
+		if err := store.Close(); err != nil {
+			t.Errorf("%s: %v", framework, err)
+		}
+	})
+	return w
+}
+
+// ServeHTTP is the origin: it gives what the step says.
+func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	w.mu.Lock()
+	s, n := w.step, w.at
+	w.saw = r.Header.Clone()
+	w.asked++
+	w.mu.Unlock()
+	w.advance(s.delay)
+	h := rw.Header()
+	h.Set("Date", w.Now().Format(http.TimeFormat))
+	h["Content-Type"] = nil
+	if s.early != "" {
+		h.Set("Link", s.early)
+		rw.WriteHeader(http.StatusEarlyHints)
+		h.Del("Link")
+	}
+	for name, values := range w.fields(s.fields) {
+		h[name] = values
+		if values[0] == "(none)" {
+			h[name] = nil
+		}
+	}
+	if s.does == closes {
+		panic(http.ErrAbortHandler)
+	}
+	h.Set("Made-By", strconv.Itoa(n))
+	status := s.originStatus()
+	if s.does == validates {
+		if r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Modified-Since") != "" {
+			status = http.StatusNotModified
+		}
+	}
+	body := s.originBody(n)
+	if s.does == breaksOff {
+		h.Set("Content-Length", strconv.Itoa(len(body)+10))
+	}
+	rw.WriteHeader(status)
+	if status != http.StatusNoContent && status != http.StatusNotModified && r.Method != http.MethodHead {
+		_, _ = io.WriteString(rw, body)
+	}
+	if s.does == breaksOff {
+		_ = http.NewResponseController(rw).Flush()
+		panic(http.ErrAbortHandler)
+	}
+}
+
+var times = regexp.MustCompile(`\{(rfc850 |asctime )?(now|start)([+-]\d+)?\}`)
+
+// fields parses lines "Name: value". {now+60} in them stands for a date;
+// {start-60} for one that is counted from the beginning of the script.
+func (w *world) fields(lines []string) http.Header {
+	h := http.Header{}
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ":")
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		h[name] = append(h[name], w.value(value))
+	}
+	return h
+}
+
+func (w *world) value(s string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return times.ReplaceAllStringFunc(strings.TrimPrefix(s, " "), func(s string) string {
+		m := times.FindStringSubmatch(s)
+		at := w.now
+		if m[2] == "start" {
+			at = w.start
+		}
+		seconds, _ := strconv.Atoi(m[3])
+		at = at.Add(time.Duration(seconds) * time.Second)
+		switch m[1] {
+		case "rfc850 ":
+			return at.Format("Monday, 02-Jan-06 15:04:05 GMT")
+		case "asctime ":
+			return at.Format(time.ANSIC)
+		}
+		return at.Format(http.TimeFormat)
+	})
+}
+
+// answer is what the client got.
+type answer struct {
+	status  int
+	header  http.Header
+	body    string
+	interim []string // "103 Link"
+	broken  bool
+	asked   int
+}
+
+// play runs the script and says what was wrong.
+func (w *world) play(t *testing.T, s script, n int) (answers []answer, problems []string) {
+	w.advance(time.Hour)
+	w.mu.Lock()
+	w.start = w.now
+	w.mu.Unlock()
+	for i := range s.steps {
+		st := &s.steps[i]
+		w.advance(st.wait)
+		w.mu.Lock()
+		w.step, w.at, w.asked, w.saw = st, i+1, 0, nil
+		w.mu.Unlock()
+		a := w.send(t, st, fmt.Sprintf("/%d%s", n, st.path))
+		answers = append(answers, a)
+		for _, p := range w.check(s.steps, i, a) {
+			problems = append(problems, fmt.Sprintf("  step %d: %s", i+1, p))
+		}
+		if len(problems) > 0 {
+			problems = append(problems, fmt.Sprintf("  got %d %v %q, the origin %v", a.status, a.header, a.body, w.saw))
+			break
+		}
+	}
+	return answers, problems
+}
+
+func (w *world) send(t *testing.T, s *step, path string) answer {
+	var a answer
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
+			a.interim = append(a.interim, fmt.Sprint(code, " ", header.Get("Link")))
+			return nil
+		},
+	})
+	var body io.Reader
+	if s.sends != "" {
+		body = strings.NewReader(s.sends)
+	}
+	req, err := http.NewRequestWithContext(ctx, s.method, w.base+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "cache.test"
+	req.Header = w.fields(s.request)
+	req.Header.Set("User-Agent", "scripts")
+	resp, err := w.client.Do(req)
+	if err != nil {
+		a.broken = true
+	} else {
+		defer func() { _ = resp.Body.Close() }()
+		b, err := io.ReadAll(resp.Body)
+		a.status, a.header, a.body, a.broken = resp.StatusCode, resp.Header, string(b), err != nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a.asked = w.asked
+	return a
+}
+
+// check compares an answer with what its step expects.
+func (w *world) check(steps []step, i int, a answer) (problems []string) {
+	s := &steps[i]
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	if s.expects == brokenOff {
+		if !a.broken {
+			bad("the answer is complete")
+		}
+		return problems
+	}
+	if a.broken {
+		bad("the answer broke off")
+		return problems
+	}
+	made := &steps[i] // the step that the answer's content comes from
+	madeBy := i + 1
+	cacheStatus := a.header.Get("Cache-Status")
+	switch asked := a.asked > 0; s.expects {
+	case fromOrigin:
+		if !asked {
+			bad("the origin was not asked")
+		}
+		if strings.Contains(cacheStatus, "; hit") {
+			bad("Cache-Status %q", cacheStatus)
+		}
+	case fromCache, onlyIfCached:
+		if asked {
+			bad("the origin was asked")
+		}
+		if s.expects == fromCache && !strings.Contains(cacheStatus, "cacheaside; hit") {
+			bad("Cache-Status %q is no hit", cacheStatus)
+		}
+	case validated:
+		w.mu.Lock()
+		conditional := w.saw.Get("If-None-Match")+w.saw.Get("If-Modified-Since") != ""
+		w.mu.Unlock()
+		if !asked || !conditional {
+			bad("the origin was not asked conditionally")
+		}
+		if !strings.Contains(cacheStatus, "fwd-status=304") {
+			bad("Cache-Status %q is no validation", cacheStatus)
+		}
+	case staleOnError:
+		if !asked {
+			bad("the origin was not asked")
+		}
+	}
+	if s.expects == fromCache || s.expects == validated || s.expects == staleOnError {
+		madeBy = max(1, s.from)
+		made = &steps[madeBy-1]
+		if _, ok := a.header["Age"]; !ok {
+			bad("no Age")
+		}
+	}
+	status := made.originStatus()
+	if s.wantStatus != 0 {
+		status = s.wantStatus
+	} else if s.expects == onlyIfCached {
+		status = http.StatusGatewayTimeout
+	}
+	if a.status != status {
+		bad("status %d, want %d", a.status, status)
+	}
+	switch {
+	case s.wantBody != nil:
+		if a.body != *s.wantBody {
+			bad("body %q, want %q", a.body, *s.wantBody)
+		}
+	case s.method == http.MethodHead, status == http.StatusNoContent, status == http.StatusNotModified, s.expects == onlyIfCached:
+		if a.body != "" {
+			bad("body %q, want none", a.body)
+		}
+	case s.anyBody:
+	case a.body != made.originBody(madeBy):
+		bad("body %q, want %q", a.body, made.originBody(madeBy))
+	}
+	if s.interim != "" && !slices.Contains(a.interim, s.interim) {
+		bad("interim responses %q, want %q", a.interim, s.interim)
+	}
+	problems = append(problems, w.compare("answer", a.header, s.has)...)
+	w.mu.Lock()
+	saw := w.saw
+	w.mu.Unlock()
+	return append(problems, w.compare("origin", saw, s.saw)...)
+}
+
+// compare checks a header against lines: "Name: value", "Name: ~part",
+// "Name" for any value, and "!Name" for none.
+func (w *world) compare(who string, h http.Header, lines []string) (problems []string) {
+	for _, line := range lines {
+		name, want, valued := strings.Cut(line, ":")
+		want = w.value(want)
+		got, present := h[textproto.CanonicalMIMEHeaderKey(strings.TrimPrefix(name, "!"))]
+		all := strings.Join(got, " | ")
+		ok := present
+		switch part, isPart := strings.CutPrefix(want, "~"); {
+		case strings.HasPrefix(name, "!"):
+			ok = !present
+		case isPart:
+			ok = strings.Contains(all, part)
+		case valued:
+			ok = present && all == want
+		}
+		if !ok {
+			problems = append(problems, fmt.Sprintf("%s: %s %q, want %q", who, strings.TrimPrefix(name, "!"), got, line))
+		}
+	}
+	return problems
+}
+
+var boundary = regexp.MustCompile(`[0-9a-f]{60}`)
+
+// differences compares what two frameworks answered.
+func differences(first, other []answer) (problems []string) {
+	for i := range min(len(first), len(other)) {
+		a, b := alike(first[i]), alike(other[i])
+		if !reflect.DeepEqual(a, b) {
+			problems = append(problems, fmt.Sprintf("  step %d: the answers differ\n    %+v\n    %+v", i+1, a, b))
+		}
+	}
+	return problems
+}
+
+// alike leaves out what is made anew for each answer.
+func alike(a answer) answer {
+	a.header = maps.Clone(a.header)
+	delete(a.header, "Date") // Fiber's server sets it itself
+	if v := a.header.Get("Content-Type"); strings.HasPrefix(v, "multipart/byteranges") {
+		a.header.Set("Content-Type", boundary.ReplaceAllString(v, "*"))
+		a.body = boundary.ReplaceAllString(a.body, "*")
+	}
+	return a
+}
