@@ -38,9 +38,9 @@ func TestRFC9110_12_5_5_Vary(t *testing.T) {
 		{"too many", []string{many(17)}, nil, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, any := VaryNames(http.Header{"Vary": tt.lines})
-			if !slices.Equal(got, tt.want) || any != tt.any {
-				t.Errorf("got %q, %v; want %q, %v", got, any, tt.want, tt.any)
+			got, unmatchable := VaryNames(http.Header{"Vary": tt.lines})
+			if !slices.Equal(got, tt.want) || unmatchable != tt.any {
+				t.Errorf("got %q, %v; want %q, %v", got, unmatchable, tt.want, tt.any)
 			}
 		})
 	}
@@ -183,16 +183,16 @@ func FuzzVary(f *testing.F) {
 				equal(t, a+" became "+got+": "+coding, accepts(norm, coding), accepts(list, coding))
 			}
 		}
-		names, any := VaryNames(http.Header{"Vary": {a, b}})
-		if any && names != nil || len(names) > maxVaryNames || !slices.IsSorted(names) || len(slices.Compact(slices.Clone(names))) != len(names) {
-			t.Fatalf("names %q, any %v", names, any)
+		names, unmatchable := VaryNames(http.Header{"Vary": {a, b}})
+		if unmatchable && names != nil || len(names) > maxVaryNames || !slices.IsSorted(names) || len(slices.Compact(slices.Clone(names))) != len(names) {
+			t.Fatalf("names %q, unmatchable %v", names, unmatchable)
 		}
 		for _, n := range names {
 			if n != http.CanonicalHeaderKey(n) || !isToken(n) {
 				t.Fatalf("name %q", n)
 			}
 		}
-		if _, any := VaryNames(http.Header{"Vary": {a, b, c + ",*"}}); !any {
+		if _, unmatchable := VaryNames(http.Header{"Vary": {a, b, c + ",*"}}); !unmatchable {
 			t.Fatalf("* lost after %q %q %q", a, b, c)
 		}
 	})
