@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
@@ -69,6 +70,19 @@ type Forward struct {
 	// an error into a response. Reason is empty, or says why a capture was given
 	// up.
 	Annotate func(status int, h Header, reason string) Fields
+}
+
+// IsEventStream reports whether a Content-Type is that of server-sent events,
+// which are never held back.
+func IsEventStream(contentType string) bool {
+	const stream = "text/event-stream"
+	return len(contentType) >= len(stream) && strings.EqualFold(contentType[:len(stream)], stream)
+}
+
+// BodyAllowed reports whether a response with this final status code has a body
+// (RFC 9110 section 6.4.1).
+func BodyAllowed(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
 // Response is a response to be stored or sent.

@@ -173,7 +173,7 @@ fields:
 	if !hasDate { // RFC 9110 section 6.6.1
 		out = append(out, entry.Field{Name: "Date", Value: v.Date.UTC().Format(http.TimeFormat)})
 	}
-	if bodyAllowed(resp.Status) {
+	if BodyAllowed(resp.Status) {
 		out = append(out, entry.Field{Name: "Content-Length", Value: strconv.Itoa(len(resp.Body))})
 	}
 	return out
@@ -203,10 +203,6 @@ func serverError(status int) bool {
 		return true
 	}
 	return false
-}
-
-func bodyAllowed(status int) bool {
-	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
 // staleKept is how long an entry with a validator stays beyond its freshness,

@@ -69,7 +69,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	case c.Context().Hijacked():
 		resp.Reason = core.ReasonHijack
 	case !f.Capture:
-	case res.IsBodyStream(), isEventStream(res):
+	case res.IsBodyStream(), core.IsEventStream(view(res.Header.ContentType())):
 		resp.Reason = core.ReasonStream
 	case len(res.Header.PeekTrailerKeys()) > 0:
 		resp.Reason = core.ReasonTrailers

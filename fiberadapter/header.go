@@ -1,7 +1,6 @@
 package fiberadapter
 
 import (
-	"bytes"
 	"net/http"
 	"unsafe"
 
@@ -102,12 +101,6 @@ func apply(res *fasthttp.Response, fields core.Fields) {
 			res.Header.SetCanonical(raw(f.Name), raw(f.Value)) // copies both
 		}
 	}
-}
-
-func isEventStream(res *fasthttp.Response) bool {
-	const stream = "text/event-stream"
-	t := res.Header.ContentType()
-	return len(t) >= len(stream) && bytes.EqualFold(t[:len(stream)], []byte(stream))
 }
 
 // raw are the bytes of s, to be read only.

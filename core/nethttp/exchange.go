@@ -93,7 +93,7 @@ func (x *Exchange) ReplyTo(w http.ResponseWriter, resp *core.Response) error {
 	}
 	apply(h, resp.Extra, backing)
 	w.WriteHeader(resp.Status)
-	if len(resp.Body) > 0 && x.r.Method != http.MethodHead && bodyAllowed(resp.Status) {
+	if len(resp.Body) > 0 && x.r.Method != http.MethodHead && core.BodyAllowed(resp.Status) {
 		_, _ = w.Write(resp.Body) // the client has left: nobody is to be told
 	}
 	return nil

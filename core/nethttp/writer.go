@@ -2,7 +2,6 @@ package nethttp
 
 import (
 	"bufio"
-	"bytes"
 	"io"
 	"maps"
 	"net"
@@ -76,7 +75,7 @@ func (w *writer) WriteHeader(status int) {
 		w.pass(core.ReasonHijack)
 	case len(h["Trailer"]) > 0:
 		w.pass(core.ReasonTrailers)
-	case isEventStream(h):
+	case core.IsEventStream(h.Get("Content-Type")):
 		w.pass(core.ReasonStream)
 	case declared && w.tooLarge(length) && !w.head:
 		w.pass(core.ReasonTooLarge)
@@ -101,7 +100,7 @@ func write[T []byte | string](w *writer, data T, inner func(*writer, T) (int, er
 	if w.passing {
 		return inner(w, data)
 	}
-	if !bodyAllowed(w.status) {
+	if !core.BodyAllowed(w.status) {
 		return 0, http.ErrBodyNotAllowed
 	}
 	w.body = append(w.body, data...)
@@ -256,7 +255,7 @@ func (w *writer) response(clientGone bool) *core.Response {
 	case w.reason != "":
 	case clientGone:
 		w.reason = core.ReasonClientGone
-	case declared && length != int64(len(w.body)) && bodyAllowed(w.status) && !w.head:
+	case declared && length != int64(len(w.body)) && core.BodyAllowed(w.status) && !w.head:
 		w.reason = core.ReasonIncomplete
 	}
 	if w.reason == "" {
@@ -271,7 +270,7 @@ func (w *writer) response(clientGone bool) *core.Response {
 // complete adds what net/http would add on the way out, so that a HEAD and a
 // hit show it too.
 func (w *writer) complete() {
-	if !bodyAllowed(w.status) || w.head && len(w.body) == 0 {
+	if !core.BodyAllowed(w.status) || w.head && len(w.body) == 0 {
 		return
 	}
 	if _, set := w.frozen["Content-Length"]; !set {
@@ -320,14 +319,4 @@ func declaredLength(h http.Header) (int64, bool) {
 	v := h.Get("Content-Length")
 	n, err := strconv.ParseInt(v, 10, 64)
 	return n, v != "" && err == nil
-}
-
-func isEventStream(h http.Header) bool {
-	const stream = "text/event-stream"
-	t := h.Get("Content-Type")
-	return len(t) >= len(stream) && bytes.EqualFold([]byte(t[:len(stream)]), []byte(stream))
-}
-
-func bodyAllowed(status int) bool {
-	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
