@@ -166,9 +166,10 @@ func testOversized(c *C) {
 		s.Get("/x?q="+long).Fwd("bypass").NotStored().Is(200, "a")
 		s.Handled("/x", i+1)
 	}
-	small := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.MaxKeyBytes = 100 }), text("a")))
+	small := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.MaxKeyBytes, cfg.KeyHeaders = 100, []string{"X-Key"} }), text("a")))
 	for range 2 {
 		small.Get("/x?q="+long[:100]).Fwd("bypass").Is(200, "a")
+		small.Get("/x", "X-Key: "+long[:100]).Fwd("bypass").Is(200, "a")
 	}
 	small.Get("/x?q=1").Miss().Stored()
 	small.Get("/x?q=1").Hit()

@@ -306,6 +306,8 @@ func testInvalidation(c *C) {
 		switch x.Header("X-How") {
 		case "nothing":
 			return nil
+		case "refused":
+			return x.NoContent(403)
 		case "error":
 			return x.Error(409, "no")
 		case "location":
@@ -334,8 +336,10 @@ func testInvalidation(c *C) {
 	}
 	for _, m := range unsafe {
 		fill()
-		s.Do(m, "/a", "data", "X-How: error").Fwd("method")
-		s.Get("/a").Hit()
+		for _, how := range []string{"error", "refused"} {
+			s.Do(m, "/a", "data", "X-How: "+how).Fwd("method")
+			s.Get("/a").Hit()
+		}
 		var now string
 		for _, how := range []string{"", "nothing"} {
 			s.Do(m, "/a", "data", "X-How: "+how).Fwd("method")
