@@ -22,8 +22,10 @@ func run(ctx context.Context, opt blog.Options) error {
 		return err
 	}
 	cache, err := core.New(core.Config{
-		Store: store,
-		TTL:   opt.TTL,
+		Store:         store,
+		TTL:           opt.TTL,
+		LookupTimeout: opt.StoreTimeout,
+		StoreTimeout:  opt.StoreTimeout,
 		// StatusTTL: map[int]time.Duration{404: 5 * time.Second}, // remember what is not there
 	})
 	if err != nil {

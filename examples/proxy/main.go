@@ -50,6 +50,7 @@ func run(ctx context.Context, o options) error {
 		config = core.Config{TTL: o.TTL}
 	}
 	config.Store, config.MaxBytes = store, maxBytes
+	config.LookupTimeout, config.StoreTimeout = o.StoreTimeout, o.StoreTimeout
 	cache, err := core.New(config)
 	if err != nil {
 		return err

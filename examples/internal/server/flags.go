@@ -18,6 +18,9 @@ type Options struct {
 	Addr      string        // where to listen
 	Dragonfly string        // where the cache is kept; empty: in this process
 	TTL       time.Duration // of responses that say nothing of their own
+	// StoreTimeout bounds each read and write of the store; 0: as the cache
+	// itself does.
+	StoreTimeout time.Duration
 }
 
 // Flags are command line flags that take their defaults from the environment.
@@ -34,6 +37,8 @@ func (o *Options) Flags(ttl time.Duration) *Flags {
 		"Dragonfly or Redis server, host:port, redis:// or rediss:// (empty: keep the cache in this process)", serverAddress)
 	Add(f, &o.TTL, "ttl", "TTL", ttl,
 		"how long a response is reused that does not say it itself (0: not at all)", Duration)
+	Add(f, &o.StoreTimeout, "store-timeout", "STORE_TIMEOUT", 0,
+		"how long a request waits for the store (0: 50ms for a read, 250ms for a write)", Duration)
 	return f
 }
 
