@@ -145,7 +145,8 @@ type world struct {
 	start time.Time // when the script began
 	at    int       // the step that is being played, from 1
 	step  *step
-	asked int // how often the origin was
+	path  string // of the script
+	asked int    // how often the origin was
 	saw   http.Header
 }
 
@@ -261,7 +262,8 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 var times = regexp.MustCompile(`\{(rfc850 |asctime )?(now|start)([+-]\d+)?\}`)
 
 // fields parses lines "Name: value". {now+60} in them stands for a date;
-// {start-60} for one that is counted from the beginning of the script.
+// {start-60} for one that is counted from the beginning of the script, and {path}
+// for the path of the script's resource.
 func (w *world) fields(lines []string) http.Header {
 	h := http.Header{}
 	for _, line := range lines {
@@ -275,7 +277,8 @@ func (w *world) fields(lines []string) http.Header {
 func (w *world) value(s string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return times.ReplaceAllStringFunc(strings.TrimPrefix(s, " "), func(s string) string {
+	s = strings.ReplaceAll(strings.TrimPrefix(s, " "), "{path}", w.path)
+	return times.ReplaceAllStringFunc(s, func(s string) string {
 		m := times.FindStringSubmatch(s)
 		at := w.now
 		if m[2] == "start" {
@@ -307,7 +310,7 @@ type answer struct {
 func (w *world) play(t *testing.T, s script, n int) (answers []answer, problems []string) {
 	w.advance(time.Hour)
 	w.mu.Lock()
-	w.start = w.now
+	w.start, w.path = w.now, fmt.Sprint("/", n)
 	w.mu.Unlock()
 	for i := range s.steps {
 		st := &s.steps[i]
@@ -315,7 +318,7 @@ func (w *world) play(t *testing.T, s script, n int) (answers []answer, problems 
 		w.mu.Lock()
 		w.step, w.at, w.asked, w.saw = st, i+1, 0, nil
 		w.mu.Unlock()
-		a := w.send(t, st, fmt.Sprintf("/%d%s", n, st.path))
+		a := w.send(t, st, fmt.Sprint("/", n, st.path))
 		answers = append(answers, a)
 		for _, p := range w.check(s.steps, i, a) {
 			problems = append(problems, fmt.Sprintf("  step %d: %s", i+1, p))
@@ -344,8 +347,10 @@ func (w *world) send(t *testing.T, s *step, path string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Host = "cache.test"
 	req.Header = w.fields(s.request)
+	if req.Host = req.Header.Get("Host"); req.Host == "" {
+		req.Host = "cache.test"
+	}
 	req.Header.Set("User-Agent", "scripts")
 	resp, err := w.client.Do(req)
 	if err != nil {

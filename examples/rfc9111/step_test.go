@@ -50,6 +50,7 @@ const (
 	staleOnError // from the cache, after an error
 	onlyIfCached // 504 of the cache itself
 	brokenOff
+	either // from the cache or the origin: the RFC allows both
 )
 
 var (
@@ -124,6 +125,9 @@ func (s step) of(e expectation, from []int) step {
 	}
 	return s
 }
+
+// either leaves it open where the answer comes from.
+func (s step) either() step { s.expects = either; return s }
 
 // as expects another status than the origin's.
 func (s step) as(status int) step { s.wantStatus = status; return s }
