@@ -80,9 +80,9 @@ func newHandle(s *shared, cfg Config) *Cache {
 // It fails where the new policy is wrong or where a field of the first group
 // of [Config] was changed.
 func (c *Cache) With(change func(*Config)) (*Cache, error) {
-	cfg := c.cfg
+	cfg := c.cfg.clone()
 	change(&cfg)
-	if cfg.Store != c.cfg.Store || cfg.Namespace != c.cfg.Namespace || cfg.Logger != c.cfg.Logger ||
+	if !sameStore(cfg.Store, c.cfg.Store) || cfg.Namespace != c.cfg.Namespace || cfg.Logger != c.cfg.Logger ||
 		cfg.LookupTimeout != c.cfg.LookupTimeout || cfg.StoreTimeout != c.cfg.StoreTimeout ||
 		reflect.ValueOf(cfg.Now).Pointer() != reflect.ValueOf(c.cfg.Now).Pointer() {
 		return nil, errors.New("cacheaside: With: Store, Namespace, Now, Logger and the timeouts belong to the whole cache: set them in New")
@@ -92,6 +92,14 @@ func (c *Cache) With(change func(*Config)) (*Cache, error) {
 		return nil, err
 	}
 	return newHandle(c.shared, cfg), nil
+}
+
+// sameStore compares without a panic where a store's type cannot be compared.
+func sameStore(a, b Store) bool {
+	if reflect.TypeOf(a) != reflect.TypeOf(b) {
+		return false
+	}
+	return !reflect.TypeOf(a).Comparable() || a == b
 }
 
 // Must returns v and panics if err is not nil, for set-up code.

@@ -134,6 +134,19 @@ type Config struct {
 	Heuristic bool
 }
 
+// clone copies what a change of the one would change in the other.
+func (c Config) clone() Config {
+	c.StatusTTL = maps.Clone(c.StatusTTL)
+	for _, s := range []*[]string{
+		&c.Methods, &c.KeyHeaders, &c.KeyCookies, &c.TargetedFields,
+		&c.Query.Allow, &c.Query.Deny, &c.ResponseHeaders.Allow, &c.ResponseHeaders.Deny,
+	} {
+		*s = slices.Clone(*s)
+	}
+	c.StatusCodes = slices.Clone(c.StatusCodes)
+	return c
+}
+
 // Selection is a list of names to allow or one to deny; the zero value allows
 // everything. Names of query parameters are case-sensitive, those of header
 // fields are not. See [Only], [Except] and [None].

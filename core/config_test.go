@@ -54,6 +54,12 @@ func TestWith(t *testing.T) {
 	if h.cfg.TTL != time.Second || c.cfg.TTL != time.Minute || !h.listed[404] || h.shared != c.shared {
 		t.Errorf("handle %+v of %+v", h.cfg, c.cfg)
 	}
+	if _, err := c.With(func(p *Config) { p.StatusTTL[http.StatusGone] = time.Second; p.Methods[0] = http.MethodHead }); err != nil {
+		t.Error(err)
+	}
+	if len(c.cfg.StatusTTL) != 1 || c.cfg.Methods[0] != http.MethodGet {
+		t.Error("a handle's policy has changed its parent's")
+	}
 	if _, err := c.With(func(p *Config) { p.TTL = -1 }); err == nil || !strings.Contains(err.Error(), "TTL") {
 		t.Errorf("a negative TTL: %v", err)
 	}
@@ -66,6 +72,19 @@ func TestWith(t *testing.T) {
 		if _, err := c.With(change); err == nil || !strings.Contains(err.Error(), "set them in New") {
 			t.Errorf("changing %s: %v", name, err)
 		}
+	}
+}
+
+// sliceStore is of a type that == does not take.
+type sliceStore struct {
+	Store
+	_ []int
+}
+
+func TestWithAnyTypeOfStore(t *testing.T) {
+	c := Must(New(Config{Store: sliceStore{}}))
+	if _, err := c.With(func(p *Config) { p.TTL = time.Second }); err != nil {
+		t.Error(err)
 	}
 }
 
