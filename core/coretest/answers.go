@@ -27,8 +27,8 @@ var answerCases = []testCase{
 	{name: "large body", run: testLargeBody},
 	{name: "binary body", run: testBinaryBody},
 	{name: "MaxBytes", run: testMaxBytes},
-	{name: "declared length too long", run: func(c *C) { testWrongLength(c, "10") }},
-	{name: "declared length too short", run: func(c *C) { testWrongLength(c, "2") }},
+	{name: "declared length too long", run: func(c *run) { testWrongLength(c, "10") }},
+	{name: "declared length too short", run: func(c *run) { testWrongLength(c, "2") }},
 	{name: "two statuses", run: testTwoStatuses},
 	{name: "HEAD from GET", run: testHeadFromGet},
 	{name: "HEAD first", run: testHeadFirst},
@@ -62,7 +62,7 @@ func one(cache *core.Cache, h Handler) App {
 	return App{Global: cache, Routes: []Route{{Path: "/x", Handler: h}}}
 }
 
-func testHit(c *C) {
+func testHit(c *run) {
 	n := 0
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		n++
@@ -90,7 +90,7 @@ func testHit(c *C) {
 	}
 }
 
-func testPlacements(c *C) {
+func testPlacements(c *run) {
 	for name, app := range map[string]App{
 		"global": {Global: c.Cache(), Routes: []Route{{Path: "/a/b", Handler: text("a")}}},
 		"group":  {Group: c.Cache(), Routes: []Route{{Path: "/group/b", Handler: text("a")}}},
@@ -175,7 +175,7 @@ func streamThree(w Stream) error {
 
 // testTransparent compares every kind of answer, as a miss, as a hit and in
 // methods that the cache leaves alone, with what the app gives without it.
-func testTransparent(c *C) {
+func testTransparent(c *run) {
 	methods := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 	var app App
 	for _, name := range slices.Sorted(maps.Keys(scripts)) {
@@ -211,14 +211,14 @@ func testTransparent(c *C) {
 	}
 }
 
-func testEmptyBody(c *C) {
+func testEmptyBody(c *run) {
 	s := c.Site(one(c.Cache(), text("")))
 	s.Get("/x").Miss().Stored().Is(200, "")
 	s.Get("/x").Hit().Is(200, "").Has("Content-Length", "0").Has("Content-Type", plain)
 	s.Handled("/x", 1)
 }
 
-func testNoContent(c *C) {
+func testNoContent(c *run) {
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		x.SetHeader("X-A", "1")
 		return x.NoContent(http.StatusNoContent)
@@ -228,7 +228,7 @@ func testNoContent(c *C) {
 	s.Handled("/x", 1)
 }
 
-func testRedirect(c *C) {
+func testRedirect(c *run) {
 	s := c.Site(one(c.Cache(), func(x Ctx) error { return x.Redirect(http.StatusMovedPermanently, "/elsewhere?a=b") }))
 	first := s.Get("/x").Miss().Stored().Has("Location", "/elsewhere?a=b")
 	if first.Status != 301 {
@@ -238,7 +238,7 @@ func testRedirect(c *C) {
 	s.Handled("/x", 1)
 }
 
-func testNegative(c *C) {
+func testNegative(c *run) {
 	app := one(c.Cache(func(cfg *core.Config) { cfg.StatusTTL = map[int]time.Duration{404: 5 * time.Second} }),
 		func(x Ctx) error { return x.Send(404, plain, []byte("none")) })
 	app.Routes = append(app.Routes,
@@ -260,7 +260,7 @@ func testNegative(c *C) {
 	s.Handled("/x", 2)
 }
 
-func testStatuses(c *C) {
+func testStatuses(c *run) {
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		if cc := x.Query("cc"); cc != "" {
 			x.SetHeader("Cache-Control", cc)
@@ -301,7 +301,7 @@ func testStatuses(c *C) {
 	}
 }
 
-func testUnknownPath(c *C) {
+func testUnknownPath(c *run) {
 	app := one(c.Cache(func(cfg *core.Config) { cfg.StatusTTL = map[int]time.Duration{404: time.Minute} }), text("a"))
 	bare, s := c.Plain(app), c.Site(app)
 	for _, target := range []string{"/none", "/none?a=1", "/x/", "/X", "/"} {
@@ -313,7 +313,7 @@ func testUnknownPath(c *C) {
 	s.Get("/x").Is(200, "a")
 }
 
-func testLargeBody(c *C) {
+func testLargeBody(c *run) {
 	body := strings.Repeat("0123456789abcdef", 1<<16)
 	s := c.Site(one(c.Cache(), text(body)))
 	s.Get("/x").Miss().Stored().Is(200, body)
@@ -323,7 +323,7 @@ func testLargeBody(c *C) {
 	s.Handled("/x", 1)
 }
 
-func testBinaryBody(c *C) {
+func testBinaryBody(c *run) {
 	all := make([]byte, 1024)
 	for i := range all {
 		all[i] = byte(i)
@@ -333,7 +333,7 @@ func testBinaryBody(c *C) {
 	s.Get("/x").Hit().Is(200, string(all))
 }
 
-func testMaxBytes(c *C) {
+func testMaxBytes(c *run) {
 	const limit = 1000
 	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.MaxBytes = limit }), func(x Ctx) error {
 		n, err := strconv.Atoi(x.Query("n"))
@@ -373,7 +373,7 @@ func testMaxBytes(c *C) {
 
 // A response that is not what its Content-Length says is broken: repeating
 // that to everybody is worse than asking again.
-func testWrongLength(c *C, declared string) {
+func testWrongLength(c *run, declared string) {
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		if x.Header("X-Right") == "" {
 			x.SetHeader("Content-Length", declared)
@@ -389,7 +389,7 @@ func testWrongLength(c *C, declared string) {
 	s.Get("/x").Hit().Is(200, "hello")
 }
 
-func testTwoStatuses(c *C) {
+func testTwoStatuses(c *run) {
 	app := one(c.Cache(func(cfg *core.Config) { cfg.StatusTTL = map[int]time.Duration{500: time.Minute} }), func(x Ctx) error {
 		x.Status(200)
 		if _, err := x.Write([]byte("a")); err != nil {
@@ -406,7 +406,7 @@ func testTwoStatuses(c *C) {
 	}
 }
 
-func testHeadFromGet(c *C) {
+func testHeadFromGet(c *run) {
 	s := c.Site(one(c.Cache(), with("hello", "X-A", "1")))
 	s.Get("/x").Miss().Stored()
 	for range 2 {
@@ -414,7 +414,7 @@ func testHeadFromGet(c *C) {
 		s.Get("/x").Hit().Is(200, "hello") // on the same connection: nothing of a body was left there
 	}
 	s.Handled("/x", 1)
-	r := s.Raw("HEAD /x HTTP/1.1\r\nHost: " + DefaultHost + "\r\nConnection: close\r\n\r\n")
+	r := s.Raw("HEAD /x HTTP/1.1\r\nHost: " + defaultHost + "\r\nConnection: close\r\n\r\n")
 	if r == nil {
 		c.Fatal("no answer to a HEAD")
 	}
@@ -424,7 +424,7 @@ func testHeadFromGet(c *C) {
 	s.Handled("/x", 2)
 }
 
-func testHeadFirst(c *C) {
+func testHeadFirst(c *run) {
 	s := c.Site(one(c.Cache(), text("hello")))
 	for i := range 2 {
 		s.Head("/x").Miss().NotStored().Is(200, "")
@@ -437,7 +437,7 @@ func testHeadFirst(c *C) {
 }
 
 // testAbort: on a hit nothing behind the cache runs, and all in front of it.
-func testAbort(c *C) {
+func testAbort(c *run) {
 	var log []string
 	note := func(name string) Middleware {
 		return func(_ Ctx, next func() error) error {
@@ -467,7 +467,7 @@ func testAbort(c *C) {
 	}
 }
 
-func testOuterSees(c *C) {
+func testOuterSees(c *run) {
 	var status, size int
 	var failed error
 	app := one(c.Cache(), text("hello"))
@@ -493,7 +493,7 @@ func testOuterSees(c *C) {
 	s.Get("/x").Hit()
 }
 
-func testPerRoute(c *C) {
+func testPerRoute(c *run) {
 	cache := c.Cache()
 	short := c.With(cache, func(p *core.Config) { p.TTL = 10 * time.Second })
 	explicitOnly := c.With(cache, func(p *core.Config) { p.TTL = 0 })
@@ -523,7 +523,7 @@ func testPerRoute(c *C) {
 }
 
 // testNested: a cache for everything and one for the route is easily written.
-func testNested(c *C) {
+func testNested(c *run) {
 	cache := c.Cache()
 	s := c.Site(App{Global: cache, Routes: []Route{
 		{Path: "/x", Cache: c.With(cache, func(p *core.Config) { p.TTL = 5 * time.Second }), Handler: with("a", "X-M", "1", "X-M", "2")},
@@ -542,7 +542,7 @@ func testNested(c *C) {
 	s.Get("/free").Hit()
 }
 
-func testNil(c *C) {
+func testNil(c *run) {
 	defer func() {
 		v := recover()
 		msg, _ := v.(string)
@@ -556,7 +556,7 @@ func testNil(c *C) {
 	c.fw.New(nil)
 }
 
-func testClosed(c *C) {
+func testClosed(c *run) {
 	cache := c.Cache()
 	s := c.Site(one(cache, text("a")))
 	s.Get("/x").Miss().Stored()

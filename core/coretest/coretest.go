@@ -145,7 +145,7 @@ type Stream interface {
 
 type testCase struct {
 	name string
-	run  func(*C)
+	run  func(*run)
 	// once: the case brings its own store, or leaves the store out of play
 	once bool
 	// breaks: where a framework cannot do it, trying ends the process or hangs
@@ -184,7 +184,7 @@ func Run(t *testing.T, fw Framework) {
 		if !strings.Contains(addr, "://") {
 			addr = "redis://" + addr
 		}
-		store, err := dragonfly.Open(ctx, addr)
+		store, err := dragonfly.Open(ctx, addr, dragonfly.WithLogger(slog.New(slog.DiscardHandler)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +198,7 @@ func Run(t *testing.T, fw Framework) {
 }
 
 func runCase(t *testing.T, fw *Framework, tc testCase, server core.Store) {
-	c := &C{TB: t, fw: fw, server: server, Clock: NewClock(), namespace: "t-" + randomName()}
+	c := &run{TB: t, fw: fw, server: server, Clock: newClock(), namespace: "t-" + randomName()}
 	reason, cannot := fw.Cannot[tc.name]
 	if !cannot {
 		tc.run(c)
@@ -220,21 +220,21 @@ func runCase(t *testing.T, fw *Framework, tc testCase, server core.Store) {
 	t.Skipf("%s cannot: %s", fw.Name, reason)
 }
 
-// C is one run of a case. Where the case is declared as impossible, failures
+// run is one run of a case. Where the case is declared as impossible, failures
 // are only noted.
-type C struct {
+type run struct {
 	testing.TB
 	fw        *Framework
 	server    core.Store // nil: the embedded store is under test
 	namespace string
-	Clock     *Clock
+	Clock     *clock
 
 	soft   bool
 	mu     sync.Mutex
 	failed bool
 }
 
-func (c *C) note() bool {
+func (c *run) note() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.failed = true
@@ -242,21 +242,21 @@ func (c *C) note() bool {
 }
 
 // Failed reports whether the case has failed.
-func (c *C) Failed() bool {
+func (c *run) Failed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.failed
 }
 
 // Fail marks the case as failed.
-func (c *C) Fail() {
+func (c *run) Fail() {
 	if !c.note() {
 		c.TB.Fail()
 	}
 }
 
 // FailNow ends the case as failed.
-func (c *C) FailNow() {
+func (c *run) FailNow() {
 	if c.note() {
 		runtime.Goexit()
 	}
@@ -264,7 +264,7 @@ func (c *C) FailNow() {
 }
 
 // Errorf notes a failure.
-func (c *C) Errorf(format string, args ...any) {
+func (c *run) Errorf(format string, args ...any) {
 	if !c.note() {
 		c.TB.Helper()
 		c.TB.Errorf(format, args...)
@@ -272,7 +272,7 @@ func (c *C) Errorf(format string, args ...any) {
 }
 
 // Error notes a failure.
-func (c *C) Error(args ...any) {
+func (c *run) Error(args ...any) {
 	if !c.note() {
 		c.TB.Helper()
 		c.TB.Error(args...)
@@ -280,7 +280,7 @@ func (c *C) Error(args ...any) {
 }
 
 // Fatalf notes a failure and ends the case.
-func (c *C) Fatalf(format string, args ...any) {
+func (c *run) Fatalf(format string, args ...any) {
 	if c.note() {
 		runtime.Goexit()
 	}
@@ -289,11 +289,11 @@ func (c *C) Fatalf(format string, args ...any) {
 }
 
 // Fatal notes a failure and ends the case.
-func (c *C) Fatal(args ...any) { c.Helper(); c.Fatalf("%s", fmt.Sprint(args...)) }
+func (c *run) Fatal(args ...any) { c.Helper(); c.Fatalf("%s", fmt.Sprint(args...)) }
 
 // Cache makes a cache with a TTL of a minute, the suite's clock and the store
 // under test, changed by the functions.
-func (c *C) Cache(change ...func(*core.Config)) *core.Cache {
+func (c *run) Cache(change ...func(*core.Config)) *core.Cache {
 	c.Helper()
 	cfg := core.Config{
 		Store:     c.server,
@@ -322,7 +322,7 @@ func (c *C) Cache(change ...func(*core.Config)) *core.Cache {
 
 // Store is a store of the kind under test, for cases that put something in
 // between.
-func (c *C) Store() core.Store {
+func (c *run) Store() core.Store {
 	c.Helper()
 	if c.server != nil {
 		return c.server
@@ -336,7 +336,7 @@ func (c *C) Store() core.Store {
 }
 
 // With is cache.With, which must not fail.
-func (c *C) With(cache *core.Cache, change func(*core.Config)) *core.Cache {
+func (c *run) With(cache *core.Cache, change func(*core.Config)) *core.Cache {
 	c.Helper()
 	h, err := cache.With(change)
 	if err != nil {
@@ -346,30 +346,30 @@ func (c *C) With(cache *core.Cache, change func(*core.Config)) *core.Cache {
 }
 
 // context ends when the case hangs.
-func (c *C) context() context.Context {
+func (c *run) context() context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), giveUp)
 	c.Cleanup(cancel)
 	return ctx
 }
 
-// Clock is a clock that stands still until it is moved.
-type Clock struct {
+// clock is a clock that stands still until it is moved.
+type clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// NewClock starts a clock at the present second: the servers' Date is real.
-func NewClock() *Clock { return &Clock{now: time.Now().Truncate(time.Second)} }
+// newClock starts a clock at the present second: the servers' Date is real.
+func newClock() *clock { return &clock{now: time.Now().Truncate(time.Second)} }
 
 // Now is for core.Config.
-func (c *Clock) Now() time.Time {
+func (c *clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
 // Advance moves the clock.
-func (c *Clock) Advance(d time.Duration) {
+func (c *clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)

@@ -25,15 +25,15 @@ var flowCases = []testCase{
 	{name: "recovery behind the cache", run: testInnerRecovery},
 	{name: "ErrAbortHandler", run: testAbortHandler, breaks: true},
 	{name: "Goexit", run: testGoexit, breaks: true},
-	{name: "event stream", run: func(c *C) { testStream(c, "text/event-stream") }},
+	{name: "event stream", run: func(c *run) { testStream(c, "text/event-stream") }},
 	{name: "event stream at once", run: testStreamAtOnce},
-	{name: "flush", run: func(c *C) { testStream(c, plain) }},
+	{name: "flush", run: func(c *run) { testStream(c, plain) }},
 	{name: "client leaves", run: testClientLeaves},
 	{name: "hijack", run: testHijack},
 	{name: "WebSocket", run: testWebSocket},
 	{name: "103", run: testEarlyHints},
-	{name: "trailers", run: func(c *C) { testTrailers(c, true) }},
-	{name: "trailers not announced", run: func(c *C) { testTrailers(c, false) }},
+	{name: "trailers", run: func(c *run) { testTrailers(c, true) }},
+	{name: "trailers not announced", run: func(c *run) { testTrailers(c, false) }},
 	{name: "HTTP/2", run: testHTTP2},
 	{name: "concurrent", run: testConcurrent},
 	{name: "concurrent on one URL", run: testHot},
@@ -43,7 +43,7 @@ var flowCases = []testCase{
 	{name: "concurrent mixture", run: testMixture},
 }
 
-func testError(c *C) {
+func testError(c *run) {
 	app := one(c.Cache(), func(x Ctx) error {
 		x.SetHeader("X-H", "1")
 		return x.Error(503, "later")
@@ -82,7 +82,7 @@ func recovering(seen *atomic.Value) Middleware {
 	}
 }
 
-func testPanic(c *C) {
+func testPanic(c *run) {
 	type own struct{ n int }
 	var seen atomic.Value
 	var value atomic.Value
@@ -112,7 +112,7 @@ func testPanic(c *C) {
 }
 
 // testPanicLate: what was written before the panic is no response.
-func testPanicLate(c *C) {
+func testPanicLate(c *run) {
 	var seen atomic.Value
 	app := one(c.Cache(), func(x Ctx) error {
 		if x.Header("X-Fine") != "" {
@@ -138,7 +138,7 @@ func testPanicLate(c *C) {
 	s.Get("/x").Hit().Is(200, "whole")
 }
 
-func testInnerRecovery(c *C) {
+func testInnerRecovery(c *run) {
 	var seen atomic.Value
 	app := one(c.Cache(), func(x Ctx) error {
 		if x.Header("X-Fine") != "" {
@@ -155,12 +155,12 @@ func testInnerRecovery(c *C) {
 	s.Get("/x").Hit().Is(200, "fine")
 }
 
-func testAbortHandler(c *C) { testGone(c, func() { panic(http.ErrAbortHandler) }) }
+func testAbortHandler(c *run) { testGone(c, func() { panic(http.ErrAbortHandler) }) }
 
-func testGoexit(c *C) { testGone(c, runtime.Goexit) }
+func testGoexit(c *run) { testGone(c, runtime.Goexit) }
 
 // testGone: the handler ends the connection, which the client must notice.
-func testGone(c *C, leave func()) {
+func testGone(c *run, leave func()) {
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		if x.Header("X-Fine") != "" {
 			return x.Send(200, plain, []byte("fine"))
@@ -174,7 +174,7 @@ func testGone(c *C, leave func()) {
 		return nil
 	}))
 	for range 2 {
-		if r := s.Raw("GET /x HTTP/1.1\r\nHost: " + DefaultHost + "\r\n\r\n"); r != nil {
+		if r := s.Raw("GET /x HTTP/1.1\r\nHost: " + defaultHost + "\r\n\r\n"); r != nil {
 			c.Errorf("the client got %d %q for an answer that was given up", r.Status, r.Body)
 		}
 	}
@@ -184,7 +184,7 @@ func testGone(c *C, leave func()) {
 }
 
 // testStream: what is flushed reaches the client at once.
-func testStream(c *C, contentType string) {
+func testStream(c *run, contentType string) {
 	proceed := make(chan struct{}, 2) // never blocks, should the handler have given up
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		x.SetHeader("X-H", "1")
@@ -210,7 +210,7 @@ func testStream(c *C, contentType string) {
 		if err != nil {
 			c.Fatal(err)
 		}
-		req.Host = DefaultHost
+		req.Host = defaultHost
 		res, err := s.Client.Do(req)
 		if err != nil {
 			c.Fatal(err)
@@ -221,7 +221,7 @@ func testStream(c *C, contentType string) {
 			c.Errorf("the first event is %q, %v", first, err)
 		}
 		proceed <- struct{}{}
-		r := &Response{c: c, site: s, What: "the rest of the stream"}
+		r := &response{c: c, site: s, What: "the rest of the stream"}
 		if err := r.read(res); err != nil {
 			c.Fatal(err)
 		}
@@ -232,7 +232,7 @@ func testStream(c *C, contentType string) {
 }
 
 // testStreamAtOnce: events are for one client also where nothing was flushed.
-func testStreamAtOnce(c *C) {
+func testStreamAtOnce(c *run) {
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		return x.Send(200, "Text/Event-Stream; charset=utf-8", []byte("data: 1\n\n"))
 	}))
@@ -244,7 +244,7 @@ func testStreamAtOnce(c *C) {
 
 // testClientLeaves: a handler that stops because its client has left has
 // nothing to say to others.
-func testClientLeaves(c *C) {
+func testClientLeaves(c *run) {
 	began, ended := make(chan struct{}, 1), make(chan bool, 1)
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		if x.Header("X-Stay") != "" {
@@ -266,12 +266,12 @@ func testClientLeaves(c *C) {
 		_, err := s.Try(ctx, "GET", "/x", "")
 		result <- err
 	}()
-	Await(c, "the handler", began)
+	await(c, "the handler", began)
 	cancel()
-	if err := Await(c, "the client", result); err == nil {
+	if err := await(c, "the client", result); err == nil {
 		c.Errorf("the client that left got an answer")
 	}
-	if !Await(c, "the handler's end", ended) {
+	if !await(c, "the handler's end", ended) {
 		c.Errorf("the handler was not told that its client has left")
 	}
 	s.Get("/x", "X-Stay: 1").Is(200, "whole")
@@ -279,14 +279,14 @@ func testClientLeaves(c *C) {
 	s.Get("/x", "X-Stay: 1").Hit().Is(200, "whole")
 }
 
-func testHijack(c *C) {
+func testHijack(c *run) {
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		return x.Hijack(func(conn net.Conn) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
 		})
 	}))
 	for i := range 2 {
-		r := s.Raw("GET /x HTTP/1.1\r\nHost: " + DefaultHost + "\r\n\r\n")
+		r := s.Raw("GET /x HTTP/1.1\r\nHost: " + defaultHost + "\r\n\r\n")
 		if r == nil {
 			c.Fatal("no answer of a hijacked connection")
 		}
@@ -298,7 +298,7 @@ func testHijack(c *C) {
 	}
 }
 
-func testWebSocket(c *C) {
+func testWebSocket(c *run) {
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		if x.Header("Upgrade") == "" {
 			return x.Send(200, plain, []byte("no socket"))
@@ -315,7 +315,7 @@ func testWebSocket(c *C) {
 	}))
 	for range 2 {
 		conn := s.Dial()
-		_, err := io.WriteString(conn, "GET /x HTTP/1.1\r\nHost: "+DefaultHost+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		_, err := io.WriteString(conn, "GET /x HTTP/1.1\r\nHost: "+defaultHost+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 		if err != nil {
 			c.Fatal(err)
@@ -337,13 +337,13 @@ func testWebSocket(c *C) {
 	}
 	s.Get("/x").Hit() // and an upgrade still goes to the handler
 	n := s.Calls("/x")
-	if r := s.Raw("GET /x HTTP/1.1\r\nHost: " + DefaultHost + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"); r != nil && r.Body == "no socket" {
+	if r := s.Raw("GET /x HTTP/1.1\r\nHost: " + defaultHost + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"); r != nil && r.Body == "no socket" {
 		c.Errorf("an upgrade was answered from the cache")
 	}
 	s.Handled("/x", n+1)
 }
 
-func testEarlyHints(c *C) {
+func testEarlyHints(c *run) {
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		x.SetHeader("Link", "</a.css>; rel=preload")
 		if err := x.EarlyHints(); err != nil {
@@ -361,7 +361,7 @@ func testEarlyHints(c *C) {
 	s.Do("POST", "/x", "") // and where nothing is held back
 }
 
-func testTrailers(c *C, announced bool) {
+func testTrailers(c *run, announced bool) {
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		x.SetHeader("Content-Type", plain)
 		return x.Trailer([]byte("body"), "X-Sum", "42", announced)
@@ -379,7 +379,7 @@ func testTrailers(c *C, announced bool) {
 	}
 }
 
-func testHTTP2(c *C) {
+func testHTTP2(c *run) {
 	app := one(c.Cache(), with("a", "X-M", "1", "X-M", "2"))
 	app.Routes = append(app.Routes, Route{Path: "/stream", Handler: scripts["stream"]})
 	s := c.Site(app)
@@ -402,7 +402,7 @@ func testHTTP2(c *C) {
 	s.Handled("/x", 1)
 }
 
-func testConcurrent(c *C) {
+func testConcurrent(c *run) {
 	const urls, workers, rounds = 20, 16, 25
 	s := c.Site(App{Global: c.Cache(), Routes: []Route{{Path: "/u/*", Handler: func(x Ctx) error {
 		q := x.Query("n")
@@ -413,7 +413,7 @@ func testConcurrent(c *C) {
 		x.SetHeader("X-N", q)
 		return x.Send(200, plain, []byte(strings.Repeat(q+".", 1+n*50)))
 	}}}})
-	AtOnce(workers, func(i int) {
+	atOnce(workers, func(i int) {
 		rnd := rand.New(rand.NewPCG(1, uint64(i)))
 		for range rounds {
 			n := rnd.IntN(urls)
@@ -435,9 +435,9 @@ func testConcurrent(c *C) {
 	}
 }
 
-func testHot(c *C) {
+func testHot(c *run) {
 	s := c.Site(one(c.Cache(), text("hot")))
-	AtOnce(32, func(int) {
+	atOnce(32, func(int) {
 		for range 10 {
 			r, err := s.Try(context.Background(), "GET", "/x", "")
 			if err != nil {
@@ -472,7 +472,7 @@ func waitFor(gate <-chan struct{}) {
 	}
 }
 
-func testConcurrentCookies(c *C) {
+func testConcurrentCookies(c *run) {
 	const n = 8
 	gate := make(chan struct{})
 	var id atomic.Int64
@@ -486,7 +486,7 @@ func testConcurrentCookies(c *C) {
 	testEachItsOwn(c, c.Site(app), n)
 }
 
-func testConcurrentPrivate(c *C) {
+func testConcurrentPrivate(c *run) {
 	const n = 8
 	gate := make(chan struct{})
 	var id atomic.Int64
@@ -499,9 +499,9 @@ func testConcurrentPrivate(c *C) {
 	testEachItsOwn(c, c.Site(app), n)
 }
 
-func testEachItsOwn(c *C, s *Site, n int) {
+func testEachItsOwn(c *run, s *site, n int) {
 	bodies := make([]string, n)
-	AtOnce(n, func(i int) {
+	atOnce(n, func(i int) {
 		r, err := s.Try(context.Background(), "GET", "/x", "")
 		if err != nil {
 			c.Errorf("%v", err)
@@ -526,7 +526,7 @@ func testEachItsOwn(c *C, s *Site, n int) {
 }
 
 // testConcurrentPanic: the first handler's panic strands nobody.
-func testConcurrentPanic(c *C) {
+func testConcurrentPanic(c *run) {
 	const n = 8
 	gate := make(chan struct{})
 	var seen atomic.Value
@@ -541,7 +541,7 @@ func testConcurrentPanic(c *C) {
 	})
 	app.Outer = []Middleware{recovering(&seen), gathering(n, gate)}
 	s := c.Site(app)
-	AtOnce(n, func(int) {
+	atOnce(n, func(int) {
 		r, err := s.Try(context.Background(), "GET", "/x", "")
 		switch {
 		case err != nil:
@@ -562,7 +562,7 @@ func testConcurrentPanic(c *C) {
 
 // testMixture sends all kinds of requests at once: what frameworks and the
 // cache pool must not travel from one to another.
-func testMixture(c *C) {
+func testMixture(c *run) {
 	const workers, rounds = 12, 40
 	var seen atomic.Value
 	mw, _ := counted("X-Request-Id")
@@ -593,7 +593,7 @@ func testMixture(c *C) {
 		}},
 	}}
 	s := c.Site(app)
-	AtOnce(workers, func(i int) {
+	atOnce(workers, func(i int) {
 		rnd := rand.New(rand.NewPCG(2, uint64(i)))
 		for range rounds {
 			q := strconv.Itoa(rnd.IntN(10))

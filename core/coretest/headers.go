@@ -31,7 +31,7 @@ var headerCases = []testCase{
 	{name: "gzip", run: testGzip},
 }
 
-func testMultiValue(c *C) {
+func testMultiValue(c *run) {
 	s := c.Site(one(c.Cache(), with("a", "X-M", "2", "X-M", "1", "X-M", "2", "X-N", "b, c", "Link", "</1>", "Link", "</2>")))
 	for i := range 3 {
 		r := s.Get("/x").Has("X-M", "2", "1", "2").Has("X-N", "b, c").Has("Link", "</1>", "</2>")
@@ -42,7 +42,7 @@ func testMultiValue(c *C) {
 	s.Handled("/x", 1)
 }
 
-func testManyFields(c *C) {
+func testManyFields(c *run) {
 	long := strings.Repeat("v", 4000)
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		for i := range 50 {
@@ -56,7 +56,7 @@ func testManyFields(c *C) {
 	s.Get("/x").Hit().Same(first).Has("X-Long", long).Has("X-Empty", "").Has("X-F49", "49")
 }
 
-func testResponseHeaders(c *C) {
+func testResponseHeaders(c *run) {
 	h := with("a", "X-Keep", "1", "X-Drop", "2", "Cache-Control", "max-age=60", "ETag", `"e"`)
 	cache := c.Cache()
 	s := c.Site(App{Routes: []Route{
@@ -82,7 +82,7 @@ func counted(name string) (Middleware, func() string) {
 	}, value
 }
 
-func testOuterField(c *C) {
+func testOuterField(c *run) {
 	mw, value := counted("X-Request-Id")
 	app := one(c.Cache(), with("a", "X-H", "1"))
 	app.Outer = []Middleware{mw}
@@ -100,7 +100,7 @@ func testOuterField(c *C) {
 	}
 }
 
-func testOuterAppend(c *C) {
+func testOuterAppend(c *run) {
 	mw, value := counted("X-Multi")
 	app := one(c.Cache(), with("a", "X-Multi", "h1", "X-Multi", "h2"))
 	app.Outer = []Middleware{mw}
@@ -111,7 +111,7 @@ func testOuterAppend(c *C) {
 	}
 }
 
-func testOuterOverride(c *C) {
+func testOuterOverride(c *run) {
 	mw, _ := counted("X-Over")
 	app := one(c.Cache(), func(x Ctx) error {
 		x.SetHeader("X-Over", "handler")
@@ -124,7 +124,7 @@ func testOuterOverride(c *C) {
 	s.Get("/x").Hit().Has("X-Over", "handler")
 }
 
-func testOuterDelete(c *C) {
+func testOuterDelete(c *run) {
 	mw, _ := counted("X-Gone")
 	app := one(c.Cache(), func(x Ctx) error {
 		x.DelHeader("X-Gone")
@@ -138,7 +138,7 @@ func testOuterDelete(c *C) {
 }
 
 // testOuterCookie: nobody may get somebody else's session, whoever set it.
-func testOuterCookie(c *C) {
+func testOuterCookie(c *run) {
 	var n atomic.Int64
 	app := one(c.Cache(), text("a"))
 	app.Outer = []Middleware{func(x Ctx, next func() error) error {
@@ -152,7 +152,7 @@ func testOuterCookie(c *C) {
 	s.Handled("/x", 3)
 }
 
-func testOuterControl(c *C) {
+func testOuterControl(c *run) {
 	app := one(c.Cache(), text("a"))
 	app.Outer = []Middleware{func(x Ctx, next func() error) error {
 		x.SetHeader("Cache-Control", "private")
@@ -165,7 +165,7 @@ func testOuterControl(c *C) {
 }
 
 // testOuterVary is what a CORS middleware in front of the cache does.
-func testOuterVary(c *C) {
+func testOuterVary(c *run) {
 	app := one(c.Cache(), func(x Ctx) error {
 		x.AddHeader("Vary", "Accept")
 		return x.Send(200, plain, []byte(x.Header("Accept")))
@@ -189,7 +189,7 @@ func testOuterVary(c *C) {
 	}
 }
 
-func testInnerField(c *C) {
+func testInnerField(c *run) {
 	mw, _ := counted("X-Inner")
 	app := one(c.Cache(), text("a"))
 	app.Inner = []Middleware{mw}
@@ -203,7 +203,7 @@ func testInnerField(c *C) {
 
 // testGzip: a body that the handler has compressed never reaches a client that
 // did not ask for it.
-func testGzip(c *C) {
+func testGzip(c *run) {
 	body := strings.Repeat("compress me ", 100)
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		x.AddHeader("Vary", "Accept-Encoding")

@@ -30,7 +30,7 @@ func params(x Ctx) error {
 	return x.Send(200, plain, fmt.Appendf(nil, "a=%q b=%q c=%q", x.Query("a"), x.Query("b"), x.Query("c")))
 }
 
-func testQuery(c *C) {
+func testQuery(c *run) {
 	s := c.Site(one(c.Cache(), params))
 	s.Get("/x?a=1&b=2&c=3").Miss().Stored().Is(200, `a="1" b="2" c="3"`)
 	for _, q := range []string{"a=1&c=3&b=2", "b=2&a=1&c=3", "c=3&b=2&a=1"} {
@@ -44,7 +44,7 @@ func testQuery(c *C) {
 	}
 }
 
-func testQuerySelection(c *C) {
+func testQuerySelection(c *run) {
 	cache := c.Cache()
 	route := func(path string, sel core.Selection) Route {
 		return Route{Path: path, Handler: params, Cache: c.With(cache, func(p *core.Config) { p.Query = sel })}
@@ -75,7 +75,7 @@ func testQuerySelection(c *C) {
 	}
 }
 
-func testKeyFields(c *C) {
+func testKeyFields(c *run) {
 	s := c.Site(one(c.Cache(func(cfg *core.Config) {
 		cfg.KeyHeaders = []string{"x-tenant", "X-Beta"}
 		cfg.KeyCookies = []string{"lang"}
@@ -94,7 +94,7 @@ func testKeyFields(c *C) {
 	s.Get("/x", "Cookie: langs=de").Hit().Is(200, "||") // another cookie: like none
 }
 
-func testKeyGenerator(c *C) {
+func testKeyGenerator(c *run) {
 	s := c.Site(App{Global: c.Cache(func(cfg *core.Config) {
 		cfg.KeyGenerator = func(r *core.Request) string { return strings.TrimSuffix(r.Path, ".html") }
 	}), Routes: []Route{{Path: "/p/*", Handler: text("p")}}})
@@ -103,7 +103,7 @@ func testKeyGenerator(c *C) {
 	s.Get("/p/b").Miss()
 }
 
-func testPartition(c *C) {
+func testPartition(c *run) {
 	s := c.Site(one(c.Cache(func(cfg *core.Config) {
 		cfg.Partition = func(r *core.Request) string { return strings.Join(r.Header.Values("X-Tenant"), ",") }
 	}), func(x Ctx) error { return x.Send(200, plain, []byte(x.Header("X-Tenant"))) }))
@@ -118,7 +118,7 @@ func testPartition(c *C) {
 	s.Handled("/x", 4)
 }
 
-func testHost(c *C) {
+func testHost(c *run) {
 	cache := c.Cache()
 	s := c.Site(App{Routes: []Route{
 		{Path: "/x", Handler: text("a"), Cache: cache},
@@ -134,7 +134,7 @@ func testHost(c *C) {
 	s.Get("/any", "Host: b.test").Hit()
 }
 
-func testScheme(c *C) {
+func testScheme(c *run) {
 	store := c.Store()
 	app := func(ignore bool) App {
 		return one(c.Cache(func(cfg *core.Config) { cfg.Store, cfg.IgnoreScheme = store, ignore }), text("a"))
@@ -150,7 +150,7 @@ func testScheme(c *C) {
 }
 
 // testForwarded: what a client claims of host and scheme selects no entry.
-func testForwarded(c *C) {
+func testForwarded(c *run) {
 	s := c.Site(one(c.Cache(), text("a")))
 	s.Get("/x", "X-Forwarded-Host: evil.test", "X-Forwarded-Proto: https", "X-Forwarded-Ssl: on", "X-Url-Scheme: https").Miss().Stored()
 	s.Get("/x").Hit()
@@ -159,7 +159,7 @@ func testForwarded(c *C) {
 	s.Handled("/x", 2)
 }
 
-func testOversized(c *C) {
+func testOversized(c *run) {
 	s := c.Site(one(c.Cache(), text("a")))
 	long := strings.Repeat("0123456789", 10_240)
 	for i := range 2 {
@@ -176,7 +176,7 @@ func testOversized(c *C) {
 }
 
 // testLongKey: keys that are cut for the store differ by what was cut off.
-func testLongKey(c *C) {
+func testLongKey(c *run) {
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		q := x.Query("a")
 		return x.Send(200, plain, []byte(q[len(q)-1:]))
@@ -194,7 +194,7 @@ func testLongKey(c *C) {
 
 // testHostile: no two paths share an entry unless the framework itself cannot
 // tell them apart.
-func testHostile(c *C) {
+func testHostile(c *run) {
 	app := App{Global: c.Cache(func(cfg *core.Config) {
 		cfg.StatusTTL = map[int]time.Duration{404: time.Minute, 400: time.Minute}
 	}), Routes: []Route{{Path: "/h/*", Handler: func(x Ctx) error {
@@ -209,10 +209,10 @@ func testHostile(c *C) {
 		"/h/a?", "/h/a??", "/h/a?a=1;b=2", "/h/a?a=%00", "/h/a?a=1%0ab=2", "/h/a?a=1%26b=2", "/h/a?a=1&b=2", "/h/a?a", "/h/a?a=", "/h/a?=1", "/h/a?%61=1", "/h/a?a=+", "/h/a?a=%2B",
 		"/h/a?a=1&a=2", "/h/a?a=2&a=1", "/h/a?a=%", "/h/a?a=ä", "/h/a|p:b", "/h/a|u:x", "/h/", "/h", "/H/a", "/", "*",
 	}
-	send := func(s *Site, target string) *Response {
-		return s.Raw("GET " + target + " HTTP/1.1\r\nHost: " + DefaultHost + "\r\nConnection: close\r\n\r\n")
+	send := func(s *site, target string) *response {
+		return s.Raw("GET " + target + " HTTP/1.1\r\nHost: " + defaultHost + "\r\nConnection: close\r\n\r\n")
 	}
-	want := make(map[string]*Response)
+	want := make(map[string]*response)
 	for _, t := range targets {
 		want[t] = send(bare, t)
 	}
@@ -233,7 +233,7 @@ func testHostile(c *C) {
 }
 
 // testInstances: two processes of a service share what one of them has stored.
-func testInstances(c *C) {
+func testInstances(c *run) {
 	store := c.Store()
 	app := func() App {
 		cache := c.Cache(func(cfg *core.Config) { cfg.Store = store })
@@ -260,9 +260,9 @@ func testInstances(c *C) {
 	restarted.Get("/v", "X-V: 2").Hit().Is(200, "2")
 }
 
-func testNamespaces(c *C) {
+func testNamespaces(c *run) {
 	store := c.Store()
-	site := func(ns, body string) *Site {
+	site := func(ns, body string) *site {
 		return c.Site(one(c.Cache(func(cfg *core.Config) { cfg.Store, cfg.Namespace = store, c.namespace+ns }), text(body)))
 	}
 	a, b := site(".a", "a"), site(".b", "b")

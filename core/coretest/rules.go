@@ -43,7 +43,7 @@ var ruleCases = []testCase{
 	{name: "MaxVariants", run: testMaxVariants},
 }
 
-func testExpiry(c *C) {
+func testExpiry(c *run) {
 	s := c.Site(one(c.Cache(), text("a")))
 	s.Get("/x").Miss().Stored().Has("Age")
 	s.Get("/x").Hit().TTL(60).Has("Age", "0")
@@ -61,7 +61,7 @@ func testExpiry(c *C) {
 	s.Get("/x").NotHit()
 }
 
-func testShortLife(c *C) {
+func testShortLife(c *run) {
 	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.TTL = 500 * time.Millisecond }), text("a")))
 	s.Get("/x").Stored()
 	c.Clock.Advance(400 * time.Millisecond)
@@ -86,7 +86,7 @@ func cc(value string) string {
 	return "/x?cc=" + strings.NewReplacer(" ", "%20", `"`, "%22", "|", "%7C").Replace(value)
 }
 
-func testFreshness(c *C) {
+func testFreshness(c *run) {
 	cache := c.Cache()
 	s := c.Site(one(cache, saying))
 	for value, ttl := range map[string]int{
@@ -113,7 +113,7 @@ func testFreshness(c *C) {
 	none.Get(cc("max-age=9")).Hit().TTL(9)
 }
 
-func testExpires(c *C) {
+func testExpires(c *run) {
 	at := func(d time.Duration) string { return c.Clock.Now().Add(d).UTC().Format(http.TimeFormat) }
 	var value atomic.Value
 	app := one(c.Cache(), func(x Ctx) error {
@@ -141,7 +141,7 @@ func testExpires(c *C) {
 	}
 }
 
-func testResponseDirectives(c *C) {
+func testResponseDirectives(c *run) {
 	s := c.Site(one(c.Cache(), saying))
 	for _, value := range []string{
 		"no-store", "private", "private, max-age=60", "max-age=60, private", "PRIVATE", "max-age=60|private", "max-age=60|no-store",
@@ -156,7 +156,7 @@ func testResponseDirectives(c *C) {
 }
 
 // testResponseNoCache: such a response may be kept, but not used unasked.
-func testResponseNoCache(c *C) {
+func testResponseNoCache(c *run) {
 	s := c.Site(one(c.Cache(), saying))
 	for range 3 {
 		s.Get(cc("no-cache")).NotHit().Is(200, "a")
@@ -165,7 +165,7 @@ func testResponseNoCache(c *C) {
 	s.Handled("/x", 6)
 }
 
-func testRequestDirectives(c *C) {
+func testRequestDirectives(c *run) {
 	var n atomic.Int64
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		return x.Send(200, plain, []byte(strconv.FormatInt(n.Add(1), 10)))
@@ -188,7 +188,7 @@ func testRequestDirectives(c *C) {
 	s.Get("/x", "Cache-Control: min-fresh=40").NotHit().Is(200, "8")
 }
 
-func testOnlyIfCached(c *C) {
+func testOnlyIfCached(c *run) {
 	s := c.Site(one(c.Cache(), text("a")))
 	for range 2 {
 		s.Get("/x", "Cache-Control: only-if-cached").Is(504, "")
@@ -199,7 +199,7 @@ func testOnlyIfCached(c *C) {
 	s.Handled("/x", 1)
 }
 
-func testIgnoreDirectives(c *C) {
+func testIgnoreDirectives(c *run) {
 	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.IgnoreRequestDirectives = true }), text("a")))
 	s.Get("/x", "Cache-Control: no-store").Miss().Stored()
 	for _, field := range []string{"Cache-Control: no-cache", "Cache-Control: no-store", "Cache-Control: max-age=0", "Pragma: no-cache"} {
@@ -208,7 +208,7 @@ func testIgnoreDirectives(c *C) {
 	s.Handled("/x", 1)
 }
 
-func testSetCookie(c *C) {
+func testSetCookie(c *run) {
 	h := with("a", "Set-Cookie", "a=1; Path=/", "Set-Cookie", "b=2", "Cache-Control", "max-age=60")
 	cache := c.Cache()
 	s := c.Site(App{Routes: []Route{
@@ -223,7 +223,7 @@ func testSetCookie(c *C) {
 	s.Get("/y").Hit().Has("Set-Cookie", "a=1; Path=/", "b=2")
 }
 
-func testAuthorization(c *C) {
+func testAuthorization(c *run) {
 	cache := c.Cache()
 	mine := func(x Ctx) error {
 		if v := x.Query("cc"); v != "" {
@@ -256,7 +256,7 @@ func testAuthorization(c *C) {
 	}
 }
 
-func testUnsafe(c *C) {
+func testUnsafe(c *run) {
 	methods := []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 	app := one(c.Cache(), text("got"))
 	app.Routes[0].Methods = []string{"GET", "HEAD"}
@@ -290,7 +290,7 @@ func testUnsafe(c *C) {
 
 // testInvalidation: what a request has changed is not answered from the store
 // any more, and what it has failed to change still is (RFC 9111 section 4.4).
-func testInvalidation(c *C) {
+func testInvalidation(c *run) {
 	unsafe := []string{"POST", "PUT", "PATCH", "DELETE"}
 	var gen atomic.Int64
 	app := App{Global: c.Cache()}
@@ -314,7 +314,7 @@ func testInvalidation(c *C) {
 			x.SetHeader("Location", "/b")
 			return x.Send(201, plain, nil)
 		case "content-location":
-			x.SetHeader("Content-Location", "http://"+DefaultHost+"/b")
+			x.SetHeader("Content-Location", "http://"+defaultHost+"/b")
 			return x.NoContent(204)
 		case "elsewhere":
 			x.SetHeader("Location", "http://other.test/b")
@@ -365,7 +365,7 @@ func testInvalidation(c *C) {
 }
 
 // testStaleIfError: where the handler fails, an old answer is better than none.
-func testStaleIfError(c *C) {
+func testStaleIfError(c *run) {
 	var failing atomic.Bool
 	app := one(c.Cache(func(cfg *core.Config) { cfg.StaleIfError = time.Hour }), func(x Ctx) error {
 		if failing.Load() {
@@ -401,7 +401,7 @@ func testStaleIfError(c *C) {
 	s.Get("/x").Hit()
 }
 
-func testMethods(c *C) {
+func testMethods(c *run) {
 	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.Methods = []string{"GET"} }), text("a")))
 	s.Get("/x").Stored()
 	s.Get("/x").Hit()
@@ -411,7 +411,7 @@ func testMethods(c *C) {
 	s.Handled("/x", 3)
 }
 
-func testGetBody(c *C) {
+func testGetBody(c *run) {
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		b, err := x.Body()
 		if err != nil {
@@ -427,7 +427,7 @@ func testGetBody(c *C) {
 	s.Get("/x").Hit().Is(200, "body ")
 }
 
-func testPreconditions(c *C) {
+func testPreconditions(c *run) {
 	s := c.Site(one(c.Cache(), with("a", "ETag", `"1"`)))
 	s.Get("/x").Stored()
 	for i, field := range []string{`If-Match: "2"`, "If-Unmodified-Since: Mon, 01 Jan 2024 00:00:00 GMT"} {
@@ -437,7 +437,7 @@ func testPreconditions(c *C) {
 	s.Get("/x").Hit()
 }
 
-func testSkip(c *C) {
+func testSkip(c *run) {
 	var calls atomic.Int64
 	var early atomic.Bool
 	early.Store(true)
@@ -463,7 +463,7 @@ func testSkip(c *C) {
 	s.Handled("/x", 4)
 }
 
-func testIfNoneMatch(c *C) {
+func testIfNoneMatch(c *run) {
 	s := c.Site(one(c.Cache(), with("body", "ETag", `"v1"`, "X-A", "1", "Cache-Control", "max-age=60")))
 	s.Get("/x").Stored()
 	for _, tag := range []string{`"v1"`, `W/"v1"`, `"v0", "v1"`, `*`} {
@@ -479,7 +479,7 @@ func testIfNoneMatch(c *C) {
 	s.Handled("/x", 1)
 }
 
-func testIfModifiedSince(c *C) {
+func testIfModifiedSince(c *run) {
 	s := c.Site(one(c.Cache(), with("body", "Last-Modified", "Mon, 01 Jan 2024 12:00:00 GMT")))
 	s.Get("/x").Stored()
 	s.Get("/x", "If-Modified-Since: Mon, 01 Jan 2024 12:00:00 GMT").Hit().Is(304, "")
@@ -504,7 +504,7 @@ func conditional(tag func() string, body func() string) Handler {
 
 // testOwn304: what the handler says to one client's condition is no answer for
 // others.
-func testOwn304(c *C) {
+func testOwn304(c *run) {
 	s := c.Site(one(c.Cache(), conditional(func() string { return `"1"` }, func() string { return "body" })))
 	r := s.Get("/x", `If-None-Match: "1"`)
 	if r.Status != 304 && r.Status != 200 || r.Status == 304 && r.Body != "" {
@@ -519,7 +519,7 @@ func testOwn304(c *C) {
 // testValidation: a stale entry is validated, and neither the condition nor
 // the 304 is ever seen by a client that did not ask for it, nor by middleware
 // in front.
-func testValidation(c *C) {
+func testValidation(c *run) {
 	var version atomic.Int64
 	tag := func() string { return fmt.Sprintf(`"%d"`, version.Load()) }
 	answer := conditional(tag, func() string { return fmt.Sprintf("body %d", version.Load()) })
@@ -537,7 +537,7 @@ func testValidation(c *C) {
 		return err
 	}}
 	s := c.Site(app)
-	get := func(body, tag string) *Response {
+	get := func(body, tag string) *response {
 		c.Helper()
 		r := s.Get("/x").Is(200, body).Has("Etag", tag).Has("X-Multi", o(), "h").Has("X-Over", tag).Has("Content-Type", plain)
 		if status != 200 || size != len(body) {
@@ -563,7 +563,7 @@ func testValidation(c *C) {
 	s.Handled("/x", 6)
 }
 
-func testRange(c *C) {
+func testRange(c *run) {
 	const body = "0123456789"
 	s := c.Site(App{Global: c.Cache(), Routes: []Route{
 		{Path: "/x", Handler: func(x Ctx) error { // answers ranges itself
@@ -576,7 +576,7 @@ func testRange(c *C) {
 		}},
 		{Path: "/plain", Handler: text(body)},
 	}})
-	check := func(r *Response) {
+	check := func(r *response) {
 		c.Helper()
 		switch {
 		case r.Status == 206 && r.Body == "234" && r.Header.Get("Content-Range") == "bytes 2-4/10":
@@ -599,7 +599,7 @@ func testRange(c *C) {
 	}
 }
 
-func testVary(c *C) {
+func testVary(c *run) {
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		x.SetHeader("Vary", "Accept")
 		return x.Send(200, plain, []byte("<"+x.Header("Accept")+">"))
@@ -623,7 +623,7 @@ func testVary(c *C) {
 	s.Handled("/x", len(kinds))
 }
 
-func testVarySeveral(c *C) {
+func testVarySeveral(c *run) {
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
 		x.AddHeader("Vary", "Accept-Language, X-Device")
 		x.AddHeader("Vary", "x-flag")
@@ -644,7 +644,7 @@ func testVarySeveral(c *C) {
 	s.Handled("/x", 8)
 }
 
-func testVaryStar(c *C) {
+func testVaryStar(c *run) {
 	s := c.Site(one(c.Cache(), saysVary))
 	for _, vary := range []string{"*", "Accept, *"} {
 		for range 2 {
@@ -661,7 +661,7 @@ func saysVary(x Ctx) error {
 
 // testVaryLater: a resource that begins to differ by a field, or by another
 // one, answers nobody with what was meant for somebody else.
-func testVaryLater(c *C) {
+func testVaryLater(c *run) {
 	var vary atomic.Value
 	vary.Store("")
 	s := c.Site(one(c.Cache(), func(x Ctx) error {
@@ -672,7 +672,7 @@ func testVaryLater(c *C) {
 		x.SetHeader("Vary", v)
 		return x.Send(200, plain, []byte(v+" "+x.Header(v)))
 	}))
-	get := func(a, b string) *Response { return s.Get("/x", "X-A: "+a, "X-B: "+b) }
+	get := func(a, b string) *response { return s.Get("/x", "X-A: "+a, "X-B: "+b) }
 	get("1", "1").Stored().Is(200, "same")
 	get("2", "2").Hit().Is(200, "same")
 	for _, name := range []string{"X-A", "X-B"} {
@@ -693,7 +693,7 @@ func testVaryLater(c *C) {
 	get("3", "3").Hit().Is(200, "same")
 }
 
-func testMaxVariants(c *C) {
+func testMaxVariants(c *run) {
 	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.MaxVariants = 4 }), func(x Ctx) error {
 		x.SetHeader("Vary", "X-V")
 		return x.Send(200, plain, []byte(x.Header("X-V")))

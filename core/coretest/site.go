@@ -28,16 +28,16 @@ import (
 	"github.com/cacheaside/cacheaside/core"
 )
 
-// DefaultHost is the Host of requests that name none, so that servers on
+// defaultHost is the Host of requests that name none, so that servers on
 // different ports share entries.
-const DefaultHost = "example.test"
+const defaultHost = "example.test"
 
 // giveUp ends what hangs. A case that works never waits for it.
 const giveUp = 10 * time.Second
 
-// Site is a running server with a client of its own.
-type Site struct {
-	c     *C
+// site is a running server with a client of its own.
+type site struct {
+	c     *run
 	addr  string
 	base  string
 	cache *core.Cache
@@ -49,18 +49,18 @@ type Site struct {
 }
 
 // Site starts app.
-func (c *C) Site(app App) *Site { c.Helper(); return c.site(app, nil) }
+func (c *run) Site(app App) *site { c.Helper(); return c.site(app, nil) }
 
 // TLSSite starts app behind TLS.
-func (c *C) TLSSite(app App) *Site { c.Helper(); return c.site(app, serverTLS()) }
+func (c *run) TLSSite(app App) *site { c.Helper(); return c.site(app, serverTLS()) }
 
-func (c *C) site(app App, secure *tls.Config) *Site {
+func (c *run) site(app App, secure *tls.Config) *site {
 	c.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		c.Fatal(err)
 	}
-	s := &Site{c: c, addr: ln.Addr().String(), cache: app.Global, calls: make(map[string]*atomic.Int64), caches: 1}
+	s := &site{c: c, addr: ln.Addr().String(), cache: app.Global, calls: make(map[string]*atomic.Int64), caches: 1}
 	s.base = "http://" + s.addr
 	app.Routes = slices.Clone(app.Routes) // the caller may start it twice
 	if secure != nil {
@@ -97,7 +97,7 @@ func (c *C) site(app App, secure *tls.Config) *Site {
 }
 
 // Plain starts app's routes and middlewares without any cache, to compare.
-func (c *C) Plain(app App) *Site {
+func (c *run) Plain(app App) *site {
 	c.Helper()
 	app.Global, app.Group = nil, nil
 	app.Routes = slices.Clone(app.Routes)
@@ -108,20 +108,20 @@ func (c *C) Plain(app App) *Site {
 }
 
 // Calls is how often the handler of the route with this path has run.
-func (s *Site) Calls(path string) int { return int(s.calls[path].Load()) }
+func (s *site) Calls(path string) int { return int(s.calls[path].Load()) }
 
 // Handled checks how often the handler of a route has run.
-func (s *Site) Handled(path string, want int) {
+func (s *site) Handled(path string, want int) {
 	s.c.Helper()
 	if got := s.Calls(path); got != want {
 		s.c.Errorf("the handler of %s ran %d times, want %d", path, got, want)
 	}
 }
 
-// Response is what a client got.
-type Response struct {
-	c      *C
-	site   *Site
+// response is what a client got.
+type response struct {
+	c      *run
+	site   *site
 	before uint64 // the cache's Stores when the request was sent
 
 	What    string
@@ -134,19 +134,19 @@ type Response struct {
 }
 
 // Get sends a GET. Fields are "Name: value".
-func (s *Site) Get(target string, fields ...string) *Response {
+func (s *site) Get(target string, fields ...string) *response {
 	s.c.Helper()
 	return s.Do(http.MethodGet, target, "", fields...)
 }
 
 // Head sends a HEAD.
-func (s *Site) Head(target string, fields ...string) *Response {
+func (s *site) Head(target string, fields ...string) *response {
 	s.c.Helper()
 	return s.Do(http.MethodHead, target, "", fields...)
 }
 
 // Do sends a request and reads the answer, which must be whole.
-func (s *Site) Do(method, target, body string, fields ...string) *Response {
+func (s *site) Do(method, target, body string, fields ...string) *response {
 	s.c.Helper()
 	r, err := s.Try(context.Background(), method, target, body, fields...)
 	if err != nil {
@@ -156,8 +156,8 @@ func (s *Site) Do(method, target, body string, fields ...string) *Response {
 }
 
 // Try is Do for requests that may fail.
-func (s *Site) Try(ctx context.Context, method, target, body string, fields ...string) (*Response, error) {
-	r := &Response{c: s.c, site: s, What: strings.Join(append([]string{method + " " + target}, fields...), " | ")}
+func (s *site) Try(ctx context.Context, method, target, body string, fields ...string) (*response, error) {
+	r := &response{c: s.c, site: s, What: strings.Join(append([]string{method + " " + target}, fields...), " | ")}
 	if s.cache != nil {
 		r.before = s.cache.Stats().Stores
 	}
@@ -177,7 +177,7 @@ func (s *Site) Try(ctx context.Context, method, target, body string, fields ...s
 	if err != nil {
 		return nil, err
 	}
-	req.Host = DefaultHost
+	req.Host = defaultHost
 	for _, f := range fields {
 		name, value, _ := strings.Cut(f, ": ")
 		if name == "Host" {
@@ -194,7 +194,7 @@ func (s *Site) Try(ctx context.Context, method, target, body string, fields ...s
 	return r, r.read(res)
 }
 
-func (r *Response) read(res *http.Response) error {
+func (r *response) read(res *http.Response) error {
 	b, err := io.ReadAll(res.Body)
 	if err != nil {
 		return err
@@ -213,7 +213,7 @@ func (r *Response) read(res *http.Response) error {
 
 // Raw sends text as it is on a connection of its own and reads one response.
 // A failure of the server's is a nil response.
-func (s *Site) Raw(request string) *Response {
+func (s *site) Raw(request string) *response {
 	s.c.Helper()
 	conn := s.Dial()
 	defer func() { _ = conn.Close() }()
@@ -227,7 +227,7 @@ func (s *Site) Raw(request string) *Response {
 		return nil
 	}
 	defer func() { _ = res.Body.Close() }()
-	r := &Response{c: s.c, site: s, What: line}
+	r := &response{c: s.c, site: s, What: line}
 	if err := r.read(res); err != nil {
 		return nil
 	}
@@ -235,7 +235,7 @@ func (s *Site) Raw(request string) *Response {
 }
 
 // Dial connects to the server.
-func (s *Site) Dial() net.Conn {
+func (s *site) Dial() net.Conn {
 	s.c.Helper()
 	conn, err := net.DialTimeout("tcp", s.addr, giveUp)
 	if err != nil {
@@ -247,7 +247,7 @@ func (s *Site) Dial() net.Conn {
 
 // CacheStatus parses the response's Cache-Status, which must be one member of
 // ours and a correct structured field; nil if there is none.
-func (r *Response) CacheStatus() map[string]string {
+func (r *response) CacheStatus() map[string]string {
 	r.c.Helper()
 	lines := r.Header.Values("Cache-Status")
 	if len(lines) == 0 {
@@ -316,7 +316,7 @@ func parseCacheStatus(s string) (map[string]string, error) {
 }
 
 // Hit checks that the response came from the cache.
-func (r *Response) Hit() *Response {
+func (r *response) Hit() *response {
 	r.c.Helper()
 	if p := r.CacheStatus(); p["hit"] != "?1" {
 		r.c.Errorf("%s: no hit: Cache-Status %q", r.What, r.Header.Get("Cache-Status"))
@@ -333,7 +333,7 @@ func (r *Response) Hit() *Response {
 }
 
 // NotHit checks that the handler was asked, for whatever reason.
-func (r *Response) NotHit() *Response {
+func (r *response) NotHit() *response {
 	r.c.Helper()
 	if p := r.CacheStatus(); p == nil || p["hit"] != "" {
 		r.c.Errorf("%s: Cache-Status %q: want no hit", r.What, r.Header.Get("Cache-Status"))
@@ -342,7 +342,7 @@ func (r *Response) NotHit() *Response {
 }
 
 // Fwd checks why the handler was asked.
-func (r *Response) Fwd(why string) *Response {
+func (r *response) Fwd(why string) *response {
 	r.c.Helper()
 	if p := r.CacheStatus(); p["fwd"] != why {
 		r.c.Errorf("%s: want fwd=%s: Cache-Status %q", r.What, why, r.Header.Get("Cache-Status"))
@@ -352,7 +352,7 @@ func (r *Response) Fwd(why string) *Response {
 
 // Miss checks that nothing was stored for the request: fwd is miss or
 // vary-miss.
-func (r *Response) Miss() *Response {
+func (r *response) Miss() *response {
 	r.c.Helper()
 	if p := r.CacheStatus(); p["fwd"] != "miss" && p["fwd"] != "uri-miss" && p["fwd"] != "vary-miss" {
 		r.c.Errorf("%s: no miss: Cache-Status %q", r.What, r.Header.Get("Cache-Status"))
@@ -361,7 +361,7 @@ func (r *Response) Miss() *Response {
 }
 
 // Stored checks that the response says so, and waits until it is.
-func (r *Response) Stored() *Response {
+func (r *response) Stored() *response {
 	r.c.Helper()
 	if r.CacheStatus()["stored"] != "?1" {
 		r.c.Errorf("%s: not stored: Cache-Status %q", r.What, r.Header.Get("Cache-Status"))
@@ -373,7 +373,7 @@ func (r *Response) Stored() *Response {
 
 // NotStored checks that the response does not claim to be stored. Whether it
 // is shows in the next request.
-func (r *Response) NotStored() *Response {
+func (r *response) NotStored() *response {
 	r.c.Helper()
 	if p := r.CacheStatus(); p == nil || p["stored"] != "" && p["stored"] != "?0" {
 		r.c.Errorf("%s: want a response that is not stored: Cache-Status %q", r.What, r.Header.Get("Cache-Status"))
@@ -382,7 +382,7 @@ func (r *Response) NotStored() *Response {
 }
 
 // Detail checks the detail of Cache-Status.
-func (r *Response) Detail(want string) *Response {
+func (r *response) Detail(want string) *response {
 	r.c.Helper()
 	if p := r.CacheStatus(); p["detail"] != want {
 		r.c.Errorf("%s: want detail=%s: Cache-Status %q", r.What, want, r.Header.Get("Cache-Status"))
@@ -391,7 +391,7 @@ func (r *Response) Detail(want string) *Response {
 }
 
 // TTL checks the ttl of Cache-Status.
-func (r *Response) TTL(want int) *Response {
+func (r *response) TTL(want int) *response {
 	r.c.Helper()
 	if p := r.CacheStatus(); p["ttl"] != strconv.Itoa(want) {
 		r.c.Errorf("%s: want ttl=%d: Cache-Status %q", r.What, want, r.Header.Get("Cache-Status"))
@@ -400,7 +400,7 @@ func (r *Response) TTL(want int) *Response {
 }
 
 // Is checks status and body.
-func (r *Response) Is(status int, body string) *Response {
+func (r *response) Is(status int, body string) *response {
 	r.c.Helper()
 	if r.Status != status {
 		r.c.Errorf("%s: status %d, want %d", r.What, r.Status, status)
@@ -412,7 +412,7 @@ func (r *Response) Is(status int, body string) *Response {
 }
 
 // Has checks all values of a field; none means that it must be absent.
-func (r *Response) Has(name string, values ...string) *Response {
+func (r *response) Has(name string, values ...string) *response {
 	r.c.Helper()
 	got := r.Header.Values(name)
 	if strings.Join(got, "\x00") != strings.Join(values, "\x00") || len(got) != len(values) {
@@ -422,7 +422,7 @@ func (r *Response) Has(name string, values ...string) *Response {
 }
 
 // Same checks that two responses are the same but for what caching may change.
-func (r *Response) Same(want *Response) *Response {
+func (r *response) Same(want *response) *response {
 	r.c.Helper()
 	r.Is(want.Status, want.Body)
 	got, exp := withoutMoving(r.Header), withoutMoving(want.Header)
@@ -459,7 +459,7 @@ func brief(s string) string {
 }
 
 // Eventually waits for something that another goroutine brings about.
-func (c *C) Eventually(what string, f func() bool) {
+func (c *run) Eventually(what string, f func() bool) {
 	c.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -473,8 +473,8 @@ func (c *C) Eventually(what string, f func() bool) {
 	}
 }
 
-// Await waits for a channel to be closed or to give something.
-func Await[T any](c *C, what string, ch <-chan T) T {
+// await waits for a channel to be closed or to give something.
+func await[T any](c *run, what string, ch <-chan T) T {
 	c.Helper()
 	select {
 	case v := <-ch:
@@ -485,8 +485,8 @@ func Await[T any](c *C, what string, ch <-chan T) T {
 	}
 }
 
-// AtOnce runs f in n goroutines and waits for them.
-func AtOnce(n int, f func(i int)) {
+// atOnce runs f in n goroutines and waits for them.
+func atOnce(n int, f func(i int)) {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() { f(i) })
@@ -501,7 +501,7 @@ var serverTLS = sync.OnceValue(func() *tls.Config {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
-		Subject:      pkix.Name{CommonName: DefaultHost},
+		Subject:      pkix.Name{CommonName: defaultHost},
 		NotAfter:     time.Now().Add(time.Hour),
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
@@ -512,4 +512,4 @@ var serverTLS = sync.OnceValue(func() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS12}
 })
 
-var _ testing.TB = (*C)(nil)
+var _ testing.TB = (*run)(nil)

@@ -57,13 +57,13 @@ func (s *recorder) kept() map[string][]byte {
 }
 
 // recording is a cache on a recording store.
-func (c *C) recording() (*core.Cache, *recorder) {
+func (c *run) recording() (*core.Cache, *recorder) {
 	c.Helper()
 	rec := &recorder{Store: c.Store()}
 	return c.Cache(func(cfg *core.Config) { cfg.Store = rec }), rec
 }
 
-func testReadable(c *C) {
+func testReadable(c *run) {
 	cache, rec := c.recording()
 	s := c.Site(App{Global: cache, Routes: []Route{
 		{Path: "/blogs/*", Handler: text("b")},
@@ -91,7 +91,7 @@ func testReadable(c *C) {
 
 // testCorrupt: whatever is under our key and is not ours is a miss, and
 // overwritten.
-func testCorrupt(c *C) {
+func testCorrupt(c *run) {
 	cache, rec := c.recording()
 	s := c.Site(App{Global: cache, Routes: []Route{
 		{Path: "/x", Handler: with("the body", "X-A", "1")},
@@ -146,7 +146,7 @@ func mangled(good []byte) [][]byte {
 }
 
 // testSwapped: an entry answers only the request that it was stored for.
-func testSwapped(c *C) {
+func testSwapped(c *run) {
 	cache, rec := c.recording()
 	s := c.Site(App{Global: cache, Routes: []Route{{Path: "/a", Handler: text("a")}, {Path: "/b", Handler: text("b")}}})
 	s.Get("/a").Stored()
@@ -174,7 +174,7 @@ func (s failing) Set(context.Context, string, []byte, time.Duration) error { ret
 func (s failing) Delete(context.Context, string) error                     { return s.err }
 func (s failing) Close() error                                             { return nil }
 
-func testFailing(c *C) { testBroken(c, failing{errors.New("out of order")}, 2) }
+func testFailing(c *run) { testBroken(c, failing{errors.New("out of order")}, 2) }
 
 // hanging is a store that answers nothing before its deadline.
 type hanging struct{}
@@ -196,10 +196,10 @@ func (hanging) Delete(ctx context.Context, _ string) error {
 
 func (hanging) Close() error { return nil }
 
-func testHanging(c *C) { testBroken(c, hanging{}, 2) }
+func testHanging(c *run) { testBroken(c, hanging{}, 2) }
 
 // testBroken: the handler's answer reaches the client whatever the store does.
-func testBroken(c *C, store core.Store, rounds int) {
+func testBroken(c *run, store core.Store, rounds int) {
 	app := one(c.Cache(func(cfg *core.Config) {
 		cfg.Store, cfg.LookupTimeout, cfg.StoreTimeout = store, 20*time.Millisecond, 20*time.Millisecond
 	}), with("a", "X-A", "1"))
@@ -231,7 +231,7 @@ func (amnesiac) Set(context.Context, string, []byte, time.Duration) error { retu
 func (amnesiac) Delete(context.Context, string) error                     { return nil }
 func (amnesiac) Close() error                                             { return nil }
 
-func testForgetful(c *C) {
+func testForgetful(c *run) {
 	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.Store = amnesiac{} }), text("a")))
 	for range 3 {
 		s.Get("/x").Miss().Stored().Is(200, "a")
@@ -240,7 +240,7 @@ func testForgetful(c *C) {
 }
 
 // testOneGet: a hit is one read, also on a variant, and writes nothing.
-func testOneGet(c *C) {
+func testOneGet(c *run) {
 	cache, rec := c.recording()
 	s := c.Site(App{Global: cache, Routes: []Route{
 		{Path: "/x", Handler: text("a")},
