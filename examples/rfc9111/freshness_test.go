@@ -44,7 +44,7 @@ func freshness() []script {
 		},
 		each([]string{
 			"max-age=-1", "max-age=-60", "max-age=60.5", "max-age=60s", "max-age=1e3", "max-age=a", "max-age=", "max-age",
-			"max-age= 60", "max-age =60", "max-age='60'", "max-age=0x60", "max-age=+60", "max-age=6 0", `max-age="60`, `max-age=""`,
+			"max-age= 60", "max-age =60", "max-age='60'", "max-age=0x60", "max-age=+60", "max-age=6 0", "max-age=60;x", "max-age==60", "max-age=60=1", `max-age="60`, `max-age=""`,
 			"s-maxage=a", "s-maxage=-1", "s-maxage=60.0", "max-age=60, s-maxage=a",
 		}, func(control string) script {
 			return never("4.2.1", "invalid: "+control, "Cache-Control: "+control)
@@ -52,6 +52,9 @@ func freshness() []script {
 		[]script{
 			{"4.2.2", "a tenth of the time since Last-Modified", []step{
 				get.gives("Last-Modified: {now-1000}"), get.after(99).hits().shows("Age: 99"), get.after(1).validates(),
+			}},
+			{"4.2.2", "anew after validation", []step{
+				get.gives("Last-Modified: {now-1000}"), get.after(100).validates(), get.after(109).hits().shows("Age: 109"), get.after(1).validates(),
 			}},
 			{"4.2.2", "the age counts", []step{
 				get.gives("Last-Modified: {now-1000}", "Age: 50"), get.after(49).hits().shows("Age: 99"), get.after(1).validates(),
@@ -131,6 +134,8 @@ func freshness() []script {
 			}},
 			{"4.2.4", "no Warning is sent", []step{get.gives("Cache-Control: max-age=10"), get.after(15).fails().stale().shows("!Warning")}},
 			{"4.2.4", "a fresh answer does not need the origin", []step{get.gives(minute), get.hits(), get.after(59).hits()}},
+			{"4.2.4", "stale with a condition", []step{get.gives(ten, tag), get.after(15).with(`If-None-Match: "a"`).fails().stale().as(304).reads("")}},
+			{"4.2.4", "stale with a range", []step{get.text(numbers).gives(ten), get.after(15).with("Range: bytes=2-5").fails().stale().as(206).reads("2345")}},
 			{"4.2.4", "stale to a HEAD", []step{get.gives("Cache-Control: max-age=10"), head.after(15).fails().stale().reads("")}},
 
 			lives("5.3", "the preferred format", 60, "Expires: {now+60}"),

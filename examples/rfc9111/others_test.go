@@ -37,12 +37,12 @@ var ranges = []script{
 	ranged("RFC 9110 14", "no number is ignored", "Range: bytes=a-b", plain, 200, ""),
 	ranged("RFC 9110 14", "nothing is ignored", "Range: bytes=", plain, 200, ""),
 	ranged("RFC 9110 14", "a hyphen is ignored", "Range: bytes=-", plain, 200, ""),
-	ranged("RFC 9110 14", "a stored 404 has no ranges", "X: 1", plain, 200, ""),
 	ranged("RFC 9110 14", "an empty member", "Range: bytes=2-5,", plain, 206, "2345"),
 	ranged("RFC 9110 14", "unsatisfiable beside satisfiable", "Range: bytes=2-5, 20-30", plain, 206, "2345"),
 	{"RFC 9110 14", "several ranges", []step{
 		get.text(numbers).gives(minute, "Content-Type: text/x"),
-		get.with("Range: bytes=0-1, 8-").hits().as(206).readsAnything().shows("Content-Type: ~multipart/byteranges; boundary=", "!Content-Range"),
+		get.with("Range: bytes=0-1, 8-").hits().as(206).shows("Content-Type: ~multipart/byteranges; boundary=", "!Content-Range").
+			reads("--*\r\nContent-Range: bytes 0-1/10\r\nContent-Type: text/x\r\n\r\n01\r\n--*\r\nContent-Range: bytes 8-9/10\r\nContent-Type: text/x\r\n\r\n89\r\n--*--\r\n"),
 	}},
 	{"RFC 9110 14", "overlapping ranges that are more than everything", []step{
 		get.text(numbers).gives(minute), get.with("Range: bytes=0-, 0-, 0-, 0-").hits(),
@@ -87,11 +87,11 @@ func others() []script {
 		{"RFC 5861 4", "stale-if-error with 503", []step{get.gives(control("max-age=10, stale-if-error=60")), get.after(20).code(503).gives().stale()}},
 		{"RFC 5861 4", "stale-if-error with 504", []step{get.gives(control("max-age=10, stale-if-error=60")), get.after(20).code(504).gives().stale()}},
 		{"RFC 5861 4", "stale-if-error with a closed connection", []step{get.gives(control("max-age=10, stale-if-error=60")), get.after(20).fails().stale()}},
-		{"RFC 5861 4", "stale-if-error by the second", []step{get.gives(control("max-age=10, stale-if-error=60")), get.after(70).code(503).gives().stale(), get.after(1).code(503).gives()}},
+		{"RFC 5861 4", "stale-if-error by the second", []step{get.gives(control("max-age=10, stale-if-error=60")), get.after(69).code(503).gives().stale(), get.after(2).code(503).gives()}},
 		{"RFC 5861 4", "stale-if-error not with 404", []step{get.gives(control("max-age=10, stale-if-error=60")), get.after(20).code(404).gives()}},
 		{"RFC 5861 4", "stale-if-error=0 forbids", []step{get.gives(control("max-age=10, stale-if-error=0")), get.after(11).code(503).gives()}},
 		{"RFC 5861 4", "stale-if-error on validation", []step{get.gives(control("max-age=10, stale-if-error=60"), tag), get.after(20).code(503).gives().stale()}},
-		{"RFC 5861 4", "stale-if-error of the request", []step{get.gives(control("max-age=10, stale-if-error=5")), get.after(20).with(control("stale-if-error=60")).code(503).gives().stale()}},
+		{"RFC 5861 4", "stale-if-error of the request", []step{get.gives(control("max-age=10, stale-if-error=5"), tag), get.after(20).with(control("stale-if-error=60")).code(503).gives().stale()}},
 		{"RFC 5861 4", "an error is not stored in its place", []step{
 			get.gives(control("max-age=10, stale-if-error=60")), get.after(20).code(503).gives(minute).stale(), get.code(503).gives().stale(), get.gives(),
 		}},

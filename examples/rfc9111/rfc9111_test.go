@@ -66,32 +66,30 @@ func TestScripts(t *testing.T) {
 		total[s.section]++
 		t.Run(s.String(), func(t *testing.T) {
 			var first []answer
-			anyFailed := false
 			for i, w := range worlds {
 				answers, problems := w.play(t, s, n)
 				excepted := exceptions[w.name][s.String()]
+				failing := known[s.String()].on(w.name)
 				if i == 0 {
 					first = answers
-				} else if excepted == "" {
+				} else if excepted == "" && failing == "" {
 					problems = append(problems, differences(first, answers)...)
 				}
 				if len(problems) == 0 {
 					passed[s.section][i]++
 				}
-				anyFailed = anyFailed || len(problems) > 0
 				switch text := strings.Join(problems, "\n"); {
 				case excepted != "" && text == "":
 					t.Errorf("%s passes: it is no exception (%s)", w.name, excepted)
 				case excepted != "":
 					t.Logf("%s, an exception (%s):\n%s", w.name, excepted, text)
-				case text != "" && known[s.String()] != "":
-					t.Logf("%s, known (%s):\n%s", w.name, known[s.String()], text)
+				case failing != "" && text == "":
+					t.Errorf("%s passes: it is no known failure (%s)", w.name, failing)
+				case failing != "":
+					t.Logf("%s, known (%s):\n%s", w.name, failing, text)
 				case text != "":
 					t.Errorf("%s:\n%s", w.name, text)
 				}
-			}
-			if known[s.String()] != "" && !anyFailed {
-				t.Errorf("passes everywhere: it is no known failure (%s)", known[s.String()])
 			}
 		})
 	}
@@ -101,6 +99,16 @@ func TestScripts(t *testing.T) {
 		}
 	}
 	t.Log("\n" + table(sections, names, total, passed))
+}
+
+// failure is what the engine does wrong: everywhere, or with one framework.
+type failure struct{ framework, reason string }
+
+func (f failure) on(framework string) string {
+	if f.framework == "" || f.framework == framework {
+		return f.reason
+	}
+	return ""
 }
 
 func exceptionNames() (out []string) {
@@ -162,8 +170,10 @@ func (w *world) advance(d time.Duration) {
 	w.now = w.now.Add(d)
 }
 
+var epoch = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+
 func newWorld(t *testing.T, framework string) *world {
-	w := &world{name: framework, now: time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)}
+	w := &world{name: framework, now: epoch}
 	origin := httptest.NewServer(w)
 	t.Cleanup(origin.Close)
 	target, err := url.Parse(origin.URL)
@@ -223,12 +233,12 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w.advance(s.delay)
 	h := rw.Header()
 	h.Set("Date", w.Now().Format(http.TimeFormat))
-	h["Content-Type"] = nil
 	if s.early != "" {
 		h.Set("Link", s.early)
 		rw.WriteHeader(http.StatusEarlyHints)
 		h.Del("Link")
 	}
+	h.Set("Content-Type", "text/x-script")
 	for name, values := range w.fields(s.fields) {
 		h[name] = values
 		if values[0] == "(none)" {
@@ -243,6 +253,9 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if s.does == validates {
 		if r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Modified-Since") != "" {
 			status = http.StatusNotModified
+			if h.Get("Content-Type") == "text/x-script" {
+				h["Content-Type"] = nil
+			}
 		}
 	}
 	body := s.originBody(n)
@@ -308,8 +321,8 @@ type answer struct {
 
 // play runs the script and says what was wrong.
 func (w *world) play(t *testing.T, s script, n int) (answers []answer, problems []string) {
-	w.advance(time.Hour)
 	w.mu.Lock()
+	w.now = epoch.Add(time.Duration(n+1) * time.Hour) // the same everywhere
 	w.start, w.path = w.now, fmt.Sprint("/", n)
 	w.mu.Unlock()
 	for i := range s.steps {
@@ -382,13 +395,13 @@ func (w *world) check(steps []step, i int, a answer) (problems []string) {
 	}
 	made := &steps[i] // the step that the answer's content comes from
 	madeBy := i + 1
-	cacheStatus := a.header.Get("Cache-Status")
+	cacheStatus := strings.Join(a.header.Values("Cache-Status"), ", ")
 	switch asked := a.asked > 0; s.expects {
 	case fromOrigin:
 		if !asked {
 			bad("the origin was not asked")
 		}
-		if strings.Contains(cacheStatus, "; hit") {
+		if strings.Contains(cacheStatus, "cacheaside; hit") {
 			bad("Cache-Status %q", cacheStatus)
 		}
 	case fromCache, onlyIfCached:
@@ -431,7 +444,7 @@ func (w *world) check(steps []step, i int, a answer) (problems []string) {
 	}
 	switch {
 	case s.wantBody != nil:
-		if a.body != *s.wantBody {
+		if alike(a).body != *s.wantBody {
 			bad("body %q, want %q", a.body, *s.wantBody)
 		}
 	case s.method == http.MethodHead, status == http.StatusNoContent, status == http.StatusNotModified, s.expects == onlyIfCached:

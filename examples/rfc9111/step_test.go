@@ -101,6 +101,9 @@ func (s step) validates(lines ...string) step {
 	return s.of(validated, nil)
 }
 
+// does304 has the origin say 304 to a conditional request.
+func (s step) does304(lines ...string) step { s.does, s.fields = validates, lines; return s }
+
 // fails has the origin close the connection.
 func (s step) fails() step {
 	s.does, s.status = closes, http.StatusBadGateway

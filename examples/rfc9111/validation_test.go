@@ -61,6 +61,13 @@ func validation() []script {
 			{"4.3.1", "a client's date on a miss likewise", []step{
 				get.with("If-Modified-Since: {now}").code(304).gives(minute), get.gives(minute), get.hits(2),
 			}},
+			{"4.3.1", "a client's condition reaches the origin where the stale entry has no validator", []step{
+				get.gives(ten), get.after(10).with(`If-None-Match: "a"`).code(304).gives(ten, tag).asks(`If-None-Match: "a"`), get.gives(),
+			}},
+			{"4.3.1", "a HEAD's condition reaches the origin", []step{
+				get.gives(ten, tag), head.after(10).with(`If-None-Match: "x"`).code(304).gives(`ETag: "x"`).asks(`If-None-Match: "x"`), get.gives(),
+			}},
+			{"4.3.1", "a 304 that nobody asked for is not stored", []step{get.code(304).gives(minute, tag), get.gives()}},
 
 			{"4.3.2", "If-None-Match that matches", []step{
 				get.gives("Cache-Control: max-age=60, x", tag, "Vary: X", "Expires: {now+60}", "Content-Location: /x", "Content-Type: text/x"),
@@ -95,6 +102,7 @@ func validation() []script {
 			}},
 			{"4.3.2", "a HEAD with a condition", []step{get.gives(minute, tag), head.with(`If-None-Match: "a"`).hits().as(304)}},
 			{"4.3.2", "a stored 404 is no 304", []step{get.code(404).gives(minute, tag), get.with(`If-None-Match: "a"`).hits()}},
+			{"4.3.2", "a stored 404 is no 304 by date either", []step{get.code(404).gives(minute, "Last-Modified: {now-60}"), get.with("If-Modified-Since: {now}").hits()}},
 			{"4.3.2", "a stored 301 is no 304", []step{get.code(301).gives(minute, tag, "Location: /x"), get.with(`If-None-Match: "a"`).hits()}},
 			{"4.3.2", "a condition comes before Range", []step{
 				get.gives(minute, tag), get.with(`If-None-Match: "a"`, "Range: bytes=0-1").hits().as(304),
@@ -128,6 +136,9 @@ func validation() []script {
 
 			{"4.3.4", "304 with the same ETag", []step{get.gives(ten, tag), get.after(10).validates(tag), get.hits()}},
 			{"4.3.4", "304 with the weak form of the ETag", []step{get.gives(ten, `ETag: W/"a"`), get.after(10).validates(`ETag: W/"a"`), get.hits()}},
+			{"4.3.4", "304 with another strong ETag updates nothing", []step{
+				get.gives(ten, tag), get.after(10).does304(`ETag: "b"`, minute).either().readsAnything(), get.gives(),
+			}},
 			{"4.3.4", "304 by date", []step{get.gives(ten, "Last-Modified: {now-60}"), get.after(10).validates("Last-Modified: {start-60}"), get.hits()}},
 			{"4.3.4", "again and again", []step{
 				get.gives(ten, tag), get.after(10).validates(), get.after(10).validates(), get.after(10).validates(), get.after(9).hits().shows("Age: 9"),
@@ -198,6 +209,12 @@ func invalidation() []script {
 			{"4.4", "relative Location", []step{get.at("/b").gives(minute), send("POST").at("/a").posting("x").code(201).gives("Location: b"), get.at("/b").gives()}},
 			{"4.4", "absolute Location", []step{get.at("/b").gives(minute), send("POST").at("/a").posting("x").code(201).gives("Location: http://cache.test{path}/b"), get.at("/b").gives()}},
 			{"4.4", "Location with a query", []step{get.at("/b?c").gives(minute), send("POST").at("/a").posting("x").code(201).gives("Location: b?c"), get.at("/b?c").gives()}},
+			{"4.4", "Location with a fragment", []step{get.at("/b").gives(minute), send("POST").at("/a").posting("x").code(201).gives("Location: b#c"), get.at("/b").gives()}},
+			{"4.4", "Location with dots", []step{get.at("/b").gives(minute), send("POST").at("/a/c").posting("x").code(201).gives("Location: ../b"), get.at("/b").gives()}},
+			{"4.4", "Location with all variants", []step{
+				get.at("/b").with("X: 1").gives(minute, "Vary: X"), send("POST").at("/a").posting("x").code(201).gives("Location: b"), get.at("/b").with("X: 1").gives(),
+			}},
+			{"4.4", "Location that is no URI", []step{get.at("/b").gives(minute), send("POST").at("/a").posting("x").code(201).gives("Location: http://[:b"), get.at("/b").hits()}},
 			{"4.4", "Location on another host is left alone", []step{get.at("/b").gives(minute), send("POST").at("/a").posting("x").code(201).gives("Location: http://other.test{path}/b"), get.at("/b").hits()}},
 			{"4.4", "on another host nothing is invalidated either", []step{
 				get.at("/b").with("Host: other.test").gives(minute), send("POST").at("/a").posting("x").code(201).gives("Location: http://other.test{path}/b"),
