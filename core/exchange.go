@@ -48,9 +48,18 @@ type Request struct {
 	HasBody   bool // a body was announced, whatever its length
 	// Upgrade says that the client asks for another protocol (WebSocket).
 	Upgrade bool
+	// Outer is the [Forward.Flight] of a handle inside of whose Next this request
+	// is being served; nil if there is none.
+	Outer *Flight
 	// Bypass, if not empty, makes the cache leave the request to the handler;
 	// it is the reason as Cache-Status shows it.
 	Bypass string
+}
+
+// Flight is one run of a handler behind a handle. Its fields are the engine's.
+type Flight struct {
+	cache *shared
+	inner bool // a handle of the same cache further in has dealt with it
 }
 
 // Forward tells [Exchange.Next] how to run the handler.
@@ -58,6 +67,8 @@ type Forward struct {
 	// Capture asks for the response to be held back until the handler returns.
 	// When false it goes straight to the client.
 	Capture bool
+	// Flight is to be found, by the [Request] of a handle further in, as Outer.
+	Flight *Flight
 	// MaxBody is the largest body that is held back, in bytes; 0 is no limit.
 	// A longer one is passed on as it is written.
 	MaxBody int64
@@ -119,5 +130,6 @@ const (
 	ReasonIncomplete  = "incomplete"   // fewer or more bytes than Content-Length said
 	ReasonStatusTwice = "status-twice" // two different final status codes were written
 	ReasonHandler     = "handler"      // the handler reported an error beside the response
+	ReasonInner       = "inner-policy" // a handle further in has applied its own policy
 	ReasonClientGone  = "client-gone"  // the client left before the handler was done
 )

@@ -27,11 +27,12 @@ func (c *Cache) forward(x Exchange, v *visit, conditional http.Header) error {
 	status := httprules.CacheStatus{Fwd: v.fwd, Key: c.shownKey(v)}
 	f := Forward{
 		Capture:  true,
+		Flight:   &v.flight,
 		MaxBody:  c.cfg.MaxBytes,
 		Set:      conditional,
 		Annotate: annotate(status),
 	}
-	v.began = c.cfg.Now()
+	v.flight.cache, v.began = c.shared, c.cfg.Now()
 	resp, err := x.Next(f)
 	if err != nil || resp == nil || resp.Sent {
 		return err
@@ -46,6 +47,9 @@ func (c *Cache) forward(x Exchange, v *visit, conditional http.Header) error {
 			status.Detail = "stale-if-error"
 			return c.replyStored(x, v, c.cfg.Now(), status)
 		}
+	}
+	if v.flight.inner && resp.Reason == "" {
+		resp.Reason = ReasonInner
 	}
 	if v.req.Method == http.MethodHead {
 		if v.stale {

@@ -63,7 +63,8 @@ var varying = slices.Sorted(maps.Keys(spellings))
 // resources are spellings of request targets; those with one class are one, and
 // the class is the one that keys have.
 var resources = []struct{ target, class string }{
-	{"/a", "/a"}, {"/a", "/a"}, {"/a", "/a"}, {"/b", "/b"}, {"/a?x=1&y=2", "/a?x=1&y=2"}, {"/a?y=2&x=1", "/a?x=1&y=2"}, {"/a?x=1&x=2", "/a?x=1&x=2"}, {"/a?x=2&x=1", "/a?x=2&x=1"},
+	{"/a", "/a"}, {"/a", "/a"}, {"/a", "/a"}, {"/b", "/b"}, {"/a?x=1&y=2", "/a?x=1&y=2"}, {"/a?y=2&x=1", "/a?x=1&y=2"},
+	{"/a?x=1&y=1&x=2", "/a?x=1&x=2&y=1"}, {"/a?y=1&x=2&x=1", "/a?x=2&x=1&y=1"},
 }
 
 type ask struct {
@@ -351,6 +352,7 @@ type world struct {
 	calls   map[int]int     // by request
 	byCall  map[int]int     // serial by request
 	gone    map[string]int  // what is older was invalidated, by resource
+	varied  map[string]bool // had a Vary, by resource
 	lost    map[string]bool // the record of variants was lost, by resource
 	ages    map[int]int     // the last Age by X-Fresh
 	log     []string
@@ -368,7 +370,7 @@ var policies = []policy{
 }
 
 func newWorld(p policy) *world {
-	w := &world{p: p, clock: newClock(), answers: []*answer{nil}, calls: map[int]int{}, byCall: map[int]int{}, gone: map[string]int{}, ages: map[int]int{}, lost: map[string]bool{}}
+	w := &world{p: p, clock: newClock(), answers: []*answer{nil}, calls: map[int]int{}, byCall: map[int]int{}, gone: map[string]int{}, ages: map[int]int{}, lost: map[string]bool{}, varied: map[string]bool{}}
 	w.store = &rough{now: w.clock.Now, m: map[string]kept{}}
 	cfg := core.Config{TTL: time.Duration(p.ttl) * time.Second}
 	if p.rfc {
@@ -398,6 +400,11 @@ func (w *world) origin(rw http.ResponseWriter, r *http.Request) {
 		a.body, a.status = a.base.body, a.base.status
 		a.maxAge = max(a.maxAge, 0) // an Expires of the base then does not count
 		a.etag, a.varyAny, a.gzip, a.vary = a.base.etag, false, false, nil
+	}
+	if a.base == nil && len(a.vary) == 0 {
+		w.lost[q.class] = w.lost[q.class] || w.varied[q.class]
+	} else if len(a.vary) > 0 {
+		w.varied[q.class] = true
 	}
 	w.answers = append(w.answers, a)
 	w.calls[q.id]++
@@ -512,8 +519,8 @@ func (w *world) check(q *ask, res *http.Response, body []byte, began time.Time) 
 		if why := stored.selects(q); why != "" {
 			fail("%d is not for this request: %s", serial, why)
 		}
-		// known: without the record of a resource's variants, the engine cannot
-		// invalidate them.
+		// known: the engine cannot invalidate variants whose record is lost, by
+		// eviction or because a response without Vary has taken its place.
 		if stored.body <= w.gone[stored.by.class] && !w.lost[stored.by.class] {
 			fail("%d was invalidated by %d", stored.body, w.gone[stored.by.class])
 		}
@@ -675,9 +682,14 @@ func rollAnswer(d dice, q *ask, a *answer) (update bool) {
 	a.sie, a.expires = seldom(d, "stale-if-error", 4, 10, 100, 0), seldom(d, "Expires", 5, 10, 60, 0)
 	a.age, a.modified = seldom(d, "Age", 5, 0, 5, 30), seldom(d, "Last-Modified", 4, 100, 1000, 0)
 	a.dateBack, a.delay = one(d, "Date back", 0, 0, 3, 20, -5), one(d, "delay", 0, 0, 0, 2)
-	for _, n := range varying {
-		if rarely(d, "Vary: "+n, 7) {
-			a.vary = append(a.vary, n)
+	switch d.n("Vary", 4) {
+	case 1, 2:
+		a.vary = []string{"Accept"}
+	case 3:
+		for _, n := range varying {
+			if rarely(d, "Vary: "+n, 3) {
+				a.vary = append(a.vary, n)
+			}
 		}
 	}
 	return d.n("unchanged", 2) == 0

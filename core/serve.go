@@ -17,6 +17,9 @@ import (
 // connection's own; trouble of the store never becomes one.
 func (c *Cache) Serve(x Exchange) error {
 	req := x.Request()
+	if req.Outer != nil && req.Outer.cache == c.shared {
+		req.Outer.inner = true // the policy nearest to the handler decides
+	}
 	if fwd, detail := c.bypass(req); fwd != "" {
 		return c.pass(x, fwd, detail)
 	}
@@ -132,7 +135,8 @@ type visit struct {
 	fields  []Field     // the reply's fields
 	extra   [2]Field    // Age and Cache-Status
 	reply   Response    // on its way to the adapter
-	began   time.Time   // when the handler was called
+	flight  Flight
+	began   time.Time // when the handler was called
 }
 
 var visits = sync.Pool{New: func() any { return new(visit) }}

@@ -54,6 +54,12 @@ func (c *Cache) freshened(x Exchange, v *visit, notModified *Response) error {
 	c.stats.revalidated.Add(1)
 	now := c.cfg.Now()
 	status := httprules.CacheStatus{Fwd: v.fwd, FwdStatus: http.StatusNotModified, Key: c.shownKey(v)}
+	if etag, _ := v.validators(); !sameResponse(etag, notModified.Effective) {
+		// It speaks of another response than the one it was asked about, and
+		// must not update this one.
+		status.Detail = "other-validator"
+		return c.replyStored(x, v, now, status)
+	}
 	verdict, stored, err := c.update(x, v, notModified, now)
 	if err != nil {
 		return err
@@ -63,6 +69,13 @@ func (c *Cache) freshened(x Exchange, v *visit, notModified *Response) error {
 		status.TTL, status.HasTTL = seconds(ttl), true
 	}
 	return c.replyStored(x, v, now, status)
+}
+
+// sameResponse reports whether a 304 can be about the response with this ETag:
+// a strong ETag of its own has to be the same (RFC 9111 section 4.3.4).
+func sameResponse(etag string, notModified Header) bool {
+	tags := notModified.Values("Etag")
+	return len(tags) == 0 || strings.HasPrefix(tags[0], "W/") || etag == "" || httprules.ETagWeakMatch(etag, tags[0])
 }
 
 // headAnswered uses the handler's answer to a HEAD for the stored answer to a
@@ -102,17 +115,19 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 		}
 	}
 	merged = append(merged, updated...)
-	var vary []string
+	effective := layered{merged, newer.Effective}
+	vary, _ := httprules.VaryNames(effective)
 	for f := range v.entry.Vary {
 		vary = append(vary, f.Name)
 	}
+	vary = mergeNames(vary, nil)
 	resp := &Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
-	verdict = c.judge(v, resp.Status, layered{merged, newer.Effective}, now)
+	verdict = c.judge(v, resp.Status, effective, now)
 	content := entry.Content{
 		Meta: c.meta(verdict, resp.Status, now), Key: v.key.primary,
 		Header: c.storable(resp, verdict), Body: resp.Body,
 	}
-	if verdict.Store {
+	if verdict.Store && len(mergeNames(vary, v.varied)) <= maxVaryNames && !v.flight.inner {
 		stored = c.write(x.Context(), v, content, vary, now) == nil
 	}
 	raw, err := entry.Encode(content)
@@ -123,13 +138,13 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 }
 
 // keptOnUpdate names the fields that are not updated, because they belong to the
-// stored body (RFC 9111 section 3.2), or to one client.
+// stored body (RFC 9111 section 3.2).
 func keptOnUpdate(name string) bool {
 	switch name {
 	case "Content-Length", "Content-Encoding", "Content-Type", "Content-Range":
 		return true
 	}
-	return strings.EqualFold(name, "Set-Cookie")
+	return false
 }
 
 // layered is what the rules see of an updated response: the merged fields, then

@@ -53,6 +53,8 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	res := c.Response()
 	if f.Capture {
 		x.before = responseHeader(c)
+		c.Context().SetUserValue(flightKey{}, f.Flight)
+		defer c.Context().SetUserValue(flightKey{}, x.req.Outer)
 	}
 	if f.Set != nil {
 		defer setRequest(&c.Request().Header, f.Set)()
@@ -102,6 +104,7 @@ func (x *exchange) Reply(resp *core.Response) error {
 	if resp != x.sent {
 		if x.before != nil { // take back what the handler has set
 			res.Reset()
+			res.Header.SetNoDefaultContentType(x.c.App().Config().DisableDefaultContentType)
 			for name, values := range x.before {
 				for _, v := range values {
 					res.Header.Add(name, v)

@@ -34,7 +34,11 @@ func (x *exchange) reset(c *fiber.Ctx) {
 	length := x.header.h.Peek("Content-Length")
 	q.HasBody = len(length) > 0 && string(length) != "0" || len(x.header.h.Peek("Transfer-Encoding")) > 0
 	q.Upgrade = len(x.header.h.Peek("Upgrade")) > 0
+	q.Outer, _ = c.Context().UserValue(flightKey{}).(*core.Flight)
 }
+
+// flightKey is where a request finds the flight that it is part of.
+type flightKey struct{}
 
 // requestHeader is a core.Header over Fiber's request.
 type requestHeader struct {

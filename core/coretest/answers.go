@@ -540,6 +540,13 @@ func testNested(c *run) {
 	s.Handled("/x", 1)
 	s.Get("/free").Miss().Stored()
 	s.Get("/free").Hit()
+	// The policy nearest to the handler decides how long.
+	c.Clock.Advance(6 * time.Second)
+	if _, err := s.Try(c.context(), "GET", "/x", ""); err != nil {
+		c.Fatal(err)
+	}
+	s.Handled("/x", 2)
+	s.Get("/free").Hit()
 }
 
 func testNil(c *run) {

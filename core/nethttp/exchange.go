@@ -33,6 +33,21 @@ func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
 	q.Header = r.Header
 	q.HasBody = r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
 	q.Upgrade = len(r.Header["Upgrade"]) > 0
+	q.Outer = outerFlight(w)
+}
+
+// outerFlight finds the capture that w writes into.
+func outerFlight(w http.ResponseWriter) *core.Flight {
+	for {
+		if o := own(w); o != nil {
+			return o.forward.Flight
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return nil
+		}
+		w = u.Unwrap()
+	}
 }
 
 // rewritten returns the request-target if it differs from path and query.
