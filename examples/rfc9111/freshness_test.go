@@ -96,7 +96,9 @@ func freshness() []script {
 			{"4.2.3", "Expires is measured from Date", []step{get.gives("Date: {now+100}", "Expires: {now+110}"), get.after(9).hits(), get.after(1).gives()}},
 			{"4.2.3", "an invalid Date counts as now", []step{get.gives(minute, "Date: yesterday"), get.after(59).hits().shows("Age: 59"), get.after(1).gives()}},
 			{"4.2.3", "the time to respond counts", []step{get.slowly(10).gives(minute, "Age: 5"), get.hits().shows("Age: 15"), get.after(44).hits(), get.after(1).gives()}},
-			never("4.2.3", "a response too slow to be fresh", "Cache-Control: max-age=0"),
+			{"4.2.3", "an old Date in the format of RFC 850", []step{get.gives(minute, "Date: {rfc850 now-30}"), get.hits().shows("Age: 30")}},
+			{"4.2.3", "an old Date in the format of asctime", []step{get.gives(minute, "Date: {asctime now-30}"), get.hits().shows("Age: 30")}},
+			{"4.2.3", "HEAD begins Age anew", []step{get.gives(ten, tag), head.after(10).gives(ten, tag), get.after(5).hits().shows("Age: 5")}},
 			{"4.2.3", "slower than its lifetime", []step{get.slowly(60).gives(minute), get.gives()}},
 			{"4.2.3", "Age begins anew with validation", []step{
 				get.gives("Cache-Control: max-age=10", tag), get.after(15).validates().shows("Age: 0"), get.after(3).hits().shows("Age: 3"),

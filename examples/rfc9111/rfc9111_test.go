@@ -259,7 +259,7 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 	}
 	body := s.originBody(n)
-	if s.does == breaksOff {
+	if _, given := h["Content-Length"]; s.does == breaksOff && !given {
 		h.Set("Content-Length", strconv.Itoa(len(body)+10))
 	}
 	rw.WriteHeader(status)
@@ -364,7 +364,9 @@ func (w *world) send(t *testing.T, s *step, path string) answer {
 	if req.Host = req.Header.Get("Host"); req.Host == "" {
 		req.Host = "cache.test"
 	}
-	req.Header.Set("User-Agent", "scripts")
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", "scripts")
+	}
 	resp, err := w.client.Do(req)
 	if err != nil {
 		a.broken = true

@@ -3,6 +3,7 @@ package rfc9111
 import (
 	"slices"
 	"strconv"
+	"strings"
 )
 
 func digits(n int) string { return strconv.Itoa(n) }
@@ -74,6 +75,11 @@ func validation() []script {
 				get.with(`If-None-Match: "a"`).hits().as(304).shows(tag, "Vary: X", "Cache-Control: max-age=60, x", "Expires: {now+60}", "Content-Location: /x", "Date", "!Content-Length"),
 			}},
 			{"4.3.2", "If-None-Match that does not", []step{get.gives(minute, tag), get.with(`If-None-Match: "b"`).hits()}},
+			{"4.3.2", "at the end of a long list", []step{get.gives(minute, tag), get.with("If-None-Match: " + strings.Repeat(`"x", `, 500) + `"a"`).hits().as(304)}},
+			{"4.3.2", "with no-cache, after validation", []step{get.gives(minute, tag), get.with(`If-None-Match: "a"`, "Cache-Control: no-cache").validates().as(304)}},
+			{"4.3.2", "with no-cache, another tag", []step{get.gives(minute, tag), get.with(`If-None-Match: "b"`, "Cache-Control: no-cache").validates().asks(`If-None-Match: ~"a"`)}},
+			{"4.3.2", "no match, and a range", []step{get.text(numbers).gives(minute, tag), get.with(`If-None-Match: "b"`, "Range: bytes=2-5").hits().as(206).reads("2345")}},
+			{"4.3.2", "with stale allowed", []step{get.gives(ten, tag), get.after(15).with(`If-None-Match: "a"`, "Cache-Control: max-stale").hits().as(304)}},
 			{"4.3.2", "in a list", []step{get.gives(minute, tag), get.with(`If-None-Match: "x", "a" ,"y"`).hits().as(304)}},
 			{"4.3.2", "in a second line", []step{get.gives(minute, tag), get.with(`If-None-Match: "x"`, `If-None-Match: "a"`).hits().as(304)}},
 			{"4.3.2", "not in a list", []step{get.gives(minute, tag), get.with(`If-None-Match: "x", "y"`).hits()}},
