@@ -32,7 +32,8 @@ import (
 	"github.com/cacheaside/cacheaside/examples/internal/proxy"
 )
 
-// script is one rule, and requests one after the other that show it.
+// script is one rule, and requests one after the other that show it. A section
+// of no RFC in particular is one of RFC 9111.
 type script struct {
 	section, name string
 	steps         []step
@@ -41,7 +42,6 @@ type script struct {
 func (s script) String() string { return s.section + ": " + s.name }
 
 func TestScripts(t *testing.T) {
-	slog.SetLogLoggerLevel(slog.LevelError)
 	defer slog.SetDefault(slog.Default())
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // origins that break off are meant to
 

@@ -170,6 +170,18 @@ func validation() []script {
 			{"4.3.5", "HEAD that the client forces", []step{
 				get.gives(minute, tag), head.after(10).with("Cache-Control: no-cache").gives(minute, `ETag: "b"`), get.gives(),
 			}},
+			{"4.3.5", "HEAD makes its own variant invalid", []step{
+				get.with("X: 1").gives(ten, tag, "Vary: X"), head.with("X: 1").after(10).gives(`ETag: "b"`), get.with("X: 1").gives(),
+			}},
+			{"4.3.5", "HEAD that varies by more", []step{
+				get.with("X: 1").gives(ten, tag), head.with("X: 1").after(10).gives(ten, tag, "Vary: X"), get.with("X: 2").gives(),
+			}},
+			{"4.3.5", "HEAD with no-store makes nothing fresh", []step{
+				get.gives(ten, tag), head.after(10).gives(tag, "Cache-Control: no-store, max-age=60"), get.after(1).validates(),
+			}},
+			{"4.3.5", "HEAD for one user makes nothing fresh", []step{
+				get.gives(ten, tag), head.with(auth).after(10).gives(minute, tag, "X-A: 1"), get.validates().shows("!X-A"),
+			}},
 			{"4.3.5", "HEAD with an error changes nothing", []step{
 				get.gives(minute, tag), head.with("Cache-Control: no-cache").code(404).gives(), get.hits(),
 			}},
