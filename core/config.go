@@ -75,6 +75,9 @@ type Config struct {
 	// that are left out are still seen by the handler, so leave out only those
 	// that do not change the response. A name may end in '*'.
 	Query Selection
+	// KeepQueryOrder makes the order of the parameters part of the key; otherwise
+	// only the order of those of one name is.
+	KeepQueryOrder bool
 	// KeyHeaders names request fields that become part of the key, whatever
 	// Vary says.
 	KeyHeaders []string
@@ -207,7 +210,7 @@ func matchName(pattern, name string, fold bool) bool {
 // cache in front of an origin that knows HTTP caching; set Store on it.
 func RFC9111() Config {
 	return Config{
-		AllStatusCodes: true, StoreSetCookie: true, Heuristic: true,
+		AllStatusCodes: true, StoreSetCookie: true, Heuristic: true, KeepQueryOrder: true,
 		StaleIfError: 24 * time.Hour, // section 4.2.4: disconnected
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -42,10 +43,11 @@ func (c *Cache) forward(x Exchange, v *visit, conditional http.Header) error {
 	}
 	if v.fwd == "stale" {
 		status.FwdStatus = resp.Status
-		if serverError(resp.Status) && v.maySIE {
+		now := c.cfg.Now() // the handler may have taken its time
+		if serverError(resp.Status) && httprules.Decide(v.rules(), v.age(now), v.control).MaySIE {
 			c.stats.staleIfError.Add(1)
 			status.Detail = "stale-if-error"
-			return c.replyStored(x, v, c.cfg.Now(), status)
+			return c.replyStored(x, v, now, status)
 		}
 	}
 	if v.flight.inner && resp.Reason == "" {
@@ -237,16 +239,31 @@ func (c *Cache) write(ctx context.Context, v *visit, content entry.Content, name
 		c.variants.drop(v.key.wire)
 		return c.put(ctx, v.key.wire, content, keep)
 	}
+	if !v.hasRec { // the names were remembered, or nothing was there
+		c.readRecord(ctx, v)
+	}
 	// A response belongs to the fields that any earlier one named as well:
 	// that may miss more often but never answers wrongly.
-	names = mergeNames(names, v.varied)
-	content.Vary = selectingFields(names, v.req)
-	v.scratch = selecting(v.scratch[:0], names, v.req)
+	v.record.names = mergeNames(names, v.record.names)
+	content.Vary = selectingFields(v.record.names, v.req)
+	v.scratch = v.record.selecting(v.scratch[:0], v.req)
 	wire := v.key.variant(v.scratch)
 	if err := c.put(ctx, wire, content, keep); err != nil {
 		return err
 	}
-	return c.writeRecord(ctx, v, names, variantRef{wire[len(wire)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano())
+	return c.writeRecord(ctx, v, variantRef{wire[len(wire)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano())
+}
+
+// readRecord reads the resource's record, or begins one.
+func (c *Cache) readRecord(ctx context.Context, v *visit) {
+	var e entry.Entry
+	b, found, err := c.store.Get(ctx, v.key.wire)
+	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.primary {
+		v.record = decodeVaryRecord(&e)
+	} else {
+		v.record = varyRecord{choice: choice{generation: rand.Uint64()}}
+	}
+	v.hasRec = true
 }
 
 func (c *Cache) put(ctx context.Context, wire string, content entry.Content, keep time.Duration) error {
@@ -265,14 +282,7 @@ func (c *Cache) put(ctx context.Context, wire string, content entry.Content, kee
 // writeRecord enters a variant into the resource's record and removes the
 // variants that are one too many. Two processes doing so at once may lose one
 // another's note of a variant; it then expires by itself.
-func (c *Cache) writeRecord(ctx context.Context, v *visit, names []string, ref variantRef, now int64) error {
-	if !v.hasRec { // the names were remembered, or nothing was there
-		if b, found, err := c.store.Get(ctx, v.key.wire); err == nil && found &&
-			entry.Decode(b, &v.entry) == nil && v.entry.Kind == entry.KindVary && v.entry.Key == v.key.primary {
-			v.record = decodeVaryRecord(&v.entry)
-		}
-	}
-	v.record.names = names
+func (c *Cache) writeRecord(ctx context.Context, v *visit, ref variantRef, now int64) error {
 	dropped := v.record.add(ref, now, c.cfg.MaxVariants)
 	b, ttl, err := v.record.encode(v.key.primary, now)
 	if err == nil {
@@ -282,7 +292,7 @@ func (c *Cache) writeRecord(ctx context.Context, v *visit, names []string, ref v
 		c.trouble("writing a Vary record", err)
 		return err
 	}
-	c.variants.put(v.key.wire, names, now)
+	c.variants.put(v.key.wire, v.record.choice, now)
 	for _, d := range dropped {
 		if validDigest(d) {
 			if err := c.store.Delete(ctx, v.key.wire+":"+d); err != nil {

@@ -137,7 +137,7 @@ func (k keyer) appendQuery(buf []byte, raw string) []byte {
 		return buf
 	}
 	all := k.Query.Allow == nil && len(k.Query.Deny) == 0
-	if all && sortedQuery(raw) {
+	if all && (k.KeepQueryOrder || sortedQuery(raw)) {
 		return escape(append(buf, '?'), raw, &querySafe)
 	}
 	var few [16]string
@@ -149,7 +149,9 @@ func (k keyer) appendQuery(buf []byte, raw string) []byte {
 			pairs = append(pairs, pair)
 		}
 	}
-	slices.SortStableFunc(pairs, func(a, b string) int { return strings.Compare(rawName(a), rawName(b)) })
+	if !k.KeepQueryOrder {
+		slices.SortStableFunc(pairs, func(a, b string) int { return strings.Compare(rawName(a), rawName(b)) })
+	}
 	sep := byte('?')
 	for _, p := range pairs {
 		buf = escape(append(buf, sep), p, &querySafe)

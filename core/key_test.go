@@ -44,6 +44,7 @@ func TestKeyIsReadable(t *testing.T) {
 	}{
 		{"plain", nil, nil, "cacheaside:1:{GET:https://example.com/blogs/1000?a=1&b=2&b=1}"},
 		{"HEAD has GET's key", nil, func(r *Request) { r.Method = "HEAD" }, "cacheaside:1:{GET:https://example.com/blogs/1000?a=1&b=2&b=1}"},
+		{"query as it came", func(c *Config) { c.KeepQueryOrder = true }, nil, "cacheaside:1:{GET:https://example.com/blogs/1000?b=2&a=1&b=1}"},
 		{"no query", nil, func(r *Request) { r.RawQuery = "" }, "cacheaside:1:{GET:https://example.com/blogs/1000}"},
 		{"namespace", func(c *Config) { c.Namespace = "shop" }, nil, "shop:1:{GET:https://example.com/blogs/1000?a=1&b=2&b=1}"},
 		{"without host and scheme", func(c *Config) { c.IgnoreHost, c.IgnoreScheme = true, true }, nil, "cacheaside:1:{GET:///blogs/1000?a=1&b=2&b=1}"},

@@ -352,8 +352,7 @@ type world struct {
 	calls   map[int]int     // by request
 	byCall  map[int]int     // serial by request
 	gone    map[string]int  // what is older was invalidated, by resource
-	varied  map[string]bool // had a Vary, by resource
-	lost    map[string]bool // the record of variants was lost, by resource
+	swapped map[string]bool // an older value may have come back, by resource
 	ages    map[int]int     // the last Age by X-Fresh
 	log     []string
 
@@ -370,11 +369,12 @@ var policies = []policy{
 }
 
 func newWorld(p policy) *world {
-	w := &world{p: p, clock: newClock(), answers: []*answer{nil}, calls: map[int]int{}, byCall: map[int]int{}, gone: map[string]int{}, ages: map[int]int{}, lost: map[string]bool{}, varied: map[string]bool{}}
+	w := &world{p: p, clock: newClock(), answers: []*answer{nil}, calls: map[int]int{}, byCall: map[int]int{}, gone: map[string]int{}, ages: map[int]int{}, swapped: map[string]bool{}}
 	w.store = &rough{now: w.clock.Now, m: map[string]kept{}}
 	cfg := core.Config{TTL: time.Duration(p.ttl) * time.Second}
 	if p.rfc {
 		cfg = core.RFC9111()
+		cfg.KeepQueryOrder = false // the model has it sorted
 	}
 	cfg.Store, cfg.Now, cfg.Logger = w.store, w.clock.Now, slog.New(slog.DiscardHandler)
 	cache, err := core.New(cfg)
@@ -400,11 +400,6 @@ func (w *world) origin(rw http.ResponseWriter, r *http.Request) {
 		a.body, a.status = a.base.body, a.base.status
 		a.maxAge = max(a.maxAge, 0) // an Expires of the base then does not count
 		a.etag, a.varyAny, a.gzip, a.vary = a.base.etag, false, false, nil
-	}
-	if a.base == nil && len(a.vary) == 0 {
-		w.lost[q.class] = w.lost[q.class] || w.varied[q.class]
-	} else if len(a.vary) > 0 {
-		w.varied[q.class] = true
 	}
 	w.answers = append(w.answers, a)
 	w.calls[q.id]++
@@ -519,9 +514,7 @@ func (w *world) check(q *ask, res *http.Response, body []byte, began time.Time) 
 		if why := stored.selects(q); why != "" {
 			fail("%d is not for this request: %s", serial, why)
 		}
-		// known: the engine cannot invalidate variants whose record is lost, by
-		// eviction or because a response without Vary has taken its place.
-		if stored.body <= w.gone[stored.by.class] && !w.lost[stored.by.class] {
+		if stored.body <= w.gone[stored.by.class] && !w.swapped[stored.by.class] {
 			fail("%d was invalidated by %d", stored.body, w.gone[stored.by.class])
 		}
 	}
@@ -552,9 +545,7 @@ func (w *world) check(q *ask, res *http.Response, body []byte, began time.Time) 
 	}
 	w.ages[serial] = age
 	if !own {
-		// known: after an error the engine takes the staleness from before the
-		// handler ran.
-		w.checkFresh(q, a, began, mine, fail)
+		w.checkFresh(q, a, now, mine, fail)
 	}
 }
 
@@ -778,7 +769,6 @@ func (w *world) harm(d dice) {
 	}
 	key := keys[d.n("key", len(keys))]
 	w.log = append(w.log, "-- "+what+" "+key)
-	w.lose(key)
 	k := s.m[key]
 	if len(k.b) == 0 {
 		return
@@ -795,15 +785,16 @@ func (w *world) harm(d dice) {
 		s.m[key] = kept{k.b[:at:at], k.end}
 	case "swap":
 		other := keys[d.n("other", len(keys))]
-		w.lose(other)
+		w.swap(key)
+		w.swap(other)
 		s.m[key], s.m[other] = s.m[other], k
 	}
 }
 
-// lose notes whose record of variants may be lost.
-func (w *world) lose(key string) {
+// swap notes whose values may come back after they were invalidated.
+func (w *world) swap(key string) {
 	class, _, _ := strings.Cut(strings.TrimPrefix(key, "cacheaside:1:{GET:http://example.com"), "}")
-	w.lost[class] = true
+	w.swapped[class] = true
 }
 
 // TestModelConcurrently has many requests at once under the same rules. What

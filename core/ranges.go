@@ -15,13 +15,13 @@ import (
 // selectRange turns r, a complete stored 200, into the 206 or 416 that the
 // request's Range asks for (RFC 9110 section 14.2), and leaves it alone where
 // Range is absent, malformed, or made void by If-Range.
-func selectRange(r *Response, req *Request, etag, modified string, date time.Time) {
-	lines := req.Header.Values("Range")
-	if len(lines) != 1 || req.Method != http.MethodGet {
+func selectRange(r *Response, method string, header Header, etag, modified string, date time.Time) {
+	lines := header.Values("Range")
+	if len(lines) != 1 || method != http.MethodGet {
 		return
 	}
 	wanted := lines[0] // a view: the next look at the header may overwrite lines
-	if cond := req.Header.Values("If-Range"); len(cond) > 0 &&
+	if cond := header.Values("If-Range"); len(cond) > 0 &&
 		(len(cond) > 1 || !httprules.IfRangeMatch(cond[0], etag, modified, date)) {
 		return
 	}

@@ -29,12 +29,12 @@ func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprule
 	r.Header = fields
 	if r.Status == http.StatusOK {
 		date := time.Unix(0, v.entry.Date)
-		if httprules.NotModified(v.req.Header, etag, modified, date) {
+		if httprules.NotModified(v.header, etag, modified, date) {
 			// RFC 9110 section 15.4.5: nothing that describes a body.
 			r.Header = without(fields, "Content-Length", "Content-Type", "Content-Encoding", "Content-Language")
 			r.Status, r.Body = http.StatusNotModified, nil
 		} else {
-			selectRange(r, v.req, etag, modified, date)
+			selectRange(r, v.req.Method, v.header, etag, modified, date)
 		}
 	}
 

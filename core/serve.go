@@ -20,18 +20,19 @@ func (c *Cache) Serve(x Exchange) error {
 	if req.Outer != nil && req.Outer.cache == c.shared {
 		req.Outer.inner = true // the policy nearest to the handler decides
 	}
-	if fwd, detail := c.bypass(req); fwd != "" {
+	header := canonical(req.Header)
+	if fwd, detail := c.bypass(req, header); fwd != "" {
 		return c.pass(x, fwd, detail)
 	}
 	v := visits.Get().(*visit)
 	defer v.release()
-	v.req = req
+	v.req, v.header = req, header
 	var ok bool
 	if v.key, v.scratch, ok = c.keys.key(v.scratch, req); !ok {
 		return c.pass(x, "bypass", "key-too-long")
 	}
 	if !c.cfg.IgnoreRequestDirectives {
-		v.control = httprules.ParseRequestControl(req.Header)
+		v.control = httprules.ParseRequestControl(header)
 	}
 
 	v.now = c.cfg.Now()
@@ -48,13 +49,26 @@ func (c *Cache) Serve(x Exchange) error {
 		c.stats.hits.Add(1)
 		return c.replyStored(x, v, v.now, httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v)})
 	}
-	v.fwd, v.maySIE = d.Fwd, d.MaySIE
+	v.fwd = d.Fwd
 	return c.revalidate(x, v)
 }
 
+// canonical spares the engine, whose names are canonical, the work that
+// http.Header does for those that are not.
+func canonical(h Header) Header {
+	if m, ok := h.(http.Header); ok {
+		return canonicalHeader(m)
+	}
+	return h
+}
+
+type canonicalHeader http.Header
+
+func (h canonicalHeader) Values(name string) []string { return h[name] }
+
 // bypass says, as a token for Cache-Status, why the cache has nothing to do
 // with a request; "" where it has.
-func (c *Cache) bypass(req *Request) (fwd, detail string) {
+func (c *Cache) bypass(req *Request, header Header) (fwd, detail string) {
 	switch req.Method {
 	case http.MethodGet:
 		if !c.answers[0] {
@@ -76,7 +90,7 @@ func (c *Cache) bypass(req *Request) (fwd, detail string) {
 		return "bypass", "request-body"
 	case req.Upgrade:
 		return "bypass", "upgrade"
-	case httprules.HasPrecondition(req.Header):
+	case httprules.HasPrecondition(header):
 		return "bypass", "precondition"
 	}
 	return "", ""
@@ -121,12 +135,12 @@ func statusValue(s httprules.CacheStatus) string {
 // pooled: nothing that outlives Serve may point into it.
 type visit struct {
 	req     *Request
+	header  Header // of req
 	control httprules.RequestControl
 	now     time.Time // when the request came
 	key     key
 	fwd     string      // why the handler is asked, for Cache-Status
 	stale   bool        // an entry was found that may not be used as it is
-	maySIE  bool        // stale-if-error applies to what was found
 	entry   entry.Entry // what was found
 	varied  []string    // the resource's Vary names, if known
 	record  varyRecord  // valid if hasRec
@@ -182,9 +196,10 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 		defer c.lookups.end(l)
 		ctx = l
 	}
-	if names := c.variants.get(v.key.wire, v.now.UnixNano()); names != nil {
-		v.varied = names
-		if c.readVariant(ctx, v, names) {
+	known, ok := c.variants.get(v.key.wire, v.now.UnixNano())
+	if ok {
+		v.varied = known.names
+		if c.readVariant(ctx, v, known) {
 			return foundEntry
 		}
 	}
@@ -203,17 +218,17 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 	if len(v.record.names) == 0 {
 		return foundNothing
 	}
-	known := v.varied
 	v.varied = v.record.names
-	c.variants.put(v.key.wire, v.varied, v.now.UnixNano())
-	if !slices.Equal(known, v.varied) && c.readVariant(ctx, v, v.varied) {
+	c.variants.put(v.key.wire, v.record.choice, v.now.UnixNano())
+	same := known.generation == v.record.generation && slices.Equal(known.names, v.varied)
+	if !same && c.readVariant(ctx, v, v.record.choice) {
 		return foundEntry
 	}
 	return foundOtherVariants
 }
 
-func (c *Cache) readVariant(ctx context.Context, v *visit, names []string) bool {
-	v.scratch = selecting(v.scratch[:0], names, v.req)
+func (c *Cache) readVariant(ctx context.Context, v *visit, by choice) bool {
+	v.scratch = by.selecting(v.scratch[:0], v.req)
 	return c.read(ctx, v, v.key.variant(v.scratch)) && v.entry.Kind == entry.KindResponse &&
 		matches(&v.entry, v.req, v.scratch)
 }

@@ -23,8 +23,16 @@ const maxVaryNames = 16
 
 // varyRecord is the decoded record.
 type varyRecord struct {
-	names    []string // canonical, sorted
+	choice
 	variants []variantRef
+}
+
+// choice is what leads to a variant: the names, canonical and sorted, and the
+// generation of the record, which makes the variants of a record that was
+// removed unreachable for the next one.
+type choice struct {
+	names      []string
+	generation uint64
 }
 
 type variantRef struct {
@@ -33,7 +41,7 @@ type variantRef struct {
 }
 
 func (r varyRecord) encode(primary string, now int64) ([]byte, time.Duration, error) {
-	c := entry.Content{Meta: entry.Meta{Kind: entry.KindVary, Born: now}, Key: primary}
+	c := entry.Content{Meta: entry.Meta{Kind: entry.KindVary, Born: now, Stamp: r.generation}, Key: primary}
 	for _, n := range r.names {
 		c.Vary = append(c.Vary, entry.Field{Name: n})
 	}
@@ -47,7 +55,7 @@ func (r varyRecord) encode(primary string, now int64) ([]byte, time.Duration, er
 }
 
 func decodeVaryRecord(e *entry.Entry) varyRecord {
-	var r varyRecord
+	r := varyRecord{choice: choice{generation: e.Stamp}}
 	for f := range e.Vary {
 		r.names = append(r.names, f.Name)
 	}
@@ -82,10 +90,11 @@ func mergeNames(a, b []string) []string {
 	return slices.Compact(all)
 }
 
-// selecting appends the normalised values by which req chooses a variant, each
-// preceded by its name.
-func selecting(dst []byte, names []string, req *Request) []byte {
-	for _, n := range names {
+// selecting appends what a variant's key is made from: the generation, and the
+// normalised values by which req chooses, each preceded by its name.
+func (c choice) selecting(dst []byte, req *Request) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, c.generation)
+	for _, n := range c.names {
 		dst = binary.AppendUvarint(dst, uint64(len(n)))
 		dst = append(dst, n...)
 		dst = httprules.AppendSelected(dst, n, req.Header)
@@ -133,9 +142,9 @@ const (
 )
 
 type memoItem struct {
-	key   string
-	names []string
-	at    int64
+	key string
+	choice
+	at int64
 }
 
 var memoSeed = maphash.MakeSeed()
@@ -144,20 +153,20 @@ func (m *variantMemo) slot(key string) *atomic.Pointer[memoItem] {
 	return &m.slots[maphash.String(memoSeed, key)%memoSlots]
 }
 
-func (m *variantMemo) get(key string, now int64) []string {
+func (m *variantMemo) get(key string, now int64) (choice, bool) {
 	if !m.used.Load() {
-		return nil
+		return choice{}, false
 	}
 	it := m.slot(key).Load()
 	if it == nil || it.key != key || now-it.at > int64(memoAge) || now < it.at {
-		return nil
+		return choice{}, false
 	}
-	return it.names
+	return it.choice, true
 }
 
-func (m *variantMemo) put(key string, names []string, now int64) {
+func (m *variantMemo) put(key string, c choice, now int64) {
 	m.used.Store(true)
-	m.slot(key).Store(&memoItem{key, names, now})
+	m.slot(key).Store(&memoItem{key, c, now})
 }
 
 func (m *variantMemo) drop(key string) {

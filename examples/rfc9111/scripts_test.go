@@ -12,7 +12,6 @@ func scripts() []script {
 
 // known are scripts that the engine fails, and what is wrong.
 var known = map[string]failure{
-	"3: the order of parameters is part of the target":            {"", "parameters are sorted, which is no normalisation of RFC 9110 section 4.2.3"},
 	"4.3.1: several stored variants are validated by one request": {"", "a request that matches no stored variant is not conditional"},
 }
 
