@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -300,14 +301,20 @@ func TestGetAllocatesTheValueOnly(t *testing.T) {
 	if err := s.Set(ctx, key, make([]byte, 1024), time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	n := testing.AllocsPerRun(500, func() {
-		if _, found, err := s.Get(ctx, key); !found || err != nil {
-			t.Error(found, err)
+	// The count is that of the whole process: what connections of earlier tests
+	// still do comes on top, so the least of several is that of Get.
+	least := math.Inf(1)
+	for range 20 {
+		least = min(least, testing.AllocsPerRun(100, func() {
+			if _, found, err := s.Get(ctx, key); !found || err != nil {
+				t.Error(found, err)
+			}
+		}))
+		if least <= 1 {
+			return
 		}
-	})
-	if n > 1.5 {
-		t.Errorf("Get allocates %v times", n)
 	}
+	t.Errorf("Get allocates %v times", least)
 }
 
 func BenchmarkGet(b *testing.B) {
