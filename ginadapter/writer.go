@@ -29,7 +29,7 @@ func (g *writer) Unwrap() http.ResponseWriter { return g.w }
 
 func (g *writer) WriteHeader(status int) {
 	switch {
-	case informational(status) || g.Written():
+	case nethttp.Informational(status) || g.Written():
 		g.w.WriteHeader(status) // a second status spoils the capture
 	case status > 0:
 		g.status = status
@@ -88,7 +88,7 @@ func (g *writer) finish() {
 type informing struct{ gin.ResponseWriter }
 
 func (g informing) WriteHeader(status int) {
-	if u, ok := g.ResponseWriter.(interface{ Unwrap() http.ResponseWriter }); ok && informational(status) {
+	if u, ok := g.ResponseWriter.(interface{ Unwrap() http.ResponseWriter }); ok && nethttp.Informational(status) {
 		u.Unwrap().WriteHeader(status)
 		return
 	}
@@ -97,7 +97,3 @@ func (g informing) WriteHeader(status int) {
 }
 
 func (g informing) Unwrap() http.ResponseWriter { return g.ResponseWriter }
-
-func informational(status int) bool {
-	return status >= 100 && status < 200 && status != http.StatusSwitchingProtocols
-}

@@ -49,7 +49,7 @@ func (w *writer) Unwrap() http.ResponseWriter { return w.inner }
 
 func (w *writer) WriteHeader(status int) {
 	switch {
-	case status >= 100 && status < 200 && status != http.StatusSwitchingProtocols:
+	case Informational(status):
 		w.inner.WriteHeader(status)
 		return
 	case w.status != 0:
@@ -80,6 +80,12 @@ func (w *writer) WriteHeader(status int) {
 	case declared && w.tooLarge(length) && !w.head:
 		w.pass(core.ReasonTooLarge)
 	}
+}
+
+// Informational reports whether status is that of an interim response, which
+// does not end the exchange (RFC 9110 section 15.2); 101 does.
+func Informational(status int) bool {
+	return status >= 100 && status < 200 && status != http.StatusSwitchingProtocols
 }
 
 func (w *writer) Write(b []byte) (int, error) { return write(w, b, (*writer).writeInner) }

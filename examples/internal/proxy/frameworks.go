@@ -19,6 +19,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/chiadapter"
 	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/nethttp"
 	"github.com/cacheaside/cacheaside/echoadapter"
 	"github.com/cacheaside/cacheaside/fiberadapter"
 	"github.com/cacheaside/cacheaside/ginadapter"
@@ -92,7 +93,7 @@ func newEcho(cache *core.Cache, origin http.Handler) http.Handler {
 type echoWriter struct{ *echo.Response }
 
 func (w echoWriter) WriteHeader(status int) {
-	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+	if nethttp.Informational(status) {
 		w.Writer.WriteHeader(status)
 		return
 	}
