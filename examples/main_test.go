@@ -129,12 +129,15 @@ func (p *process) output() string {
 // stop asks the program to end and requires that it does so in good order.
 func (p *process) stop() {
 	p.t.Helper()
+	client.CloseIdleConnections() // fasthttp waits for those that never had a request
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatal(err)
 	}
 	select {
 	case <-p.done:
 	case <-time.After(8 * time.Second):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it tells what it waits for
+		<-p.done
 		p.t.Fatalf("%s does not end after SIGTERM", p.name)
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {

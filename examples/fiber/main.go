@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	fiberrecover "github.com/gofiber/fiber/v2/middleware/recover"
@@ -36,7 +37,11 @@ func run(ctx context.Context, opt blog.Options) error {
 	}
 	defer server.Close(cache, store, db)
 
-	app := fiber.New(fiber.Config{DisableStartupMessage: true})
+	app := fiber.New(fiber.Config{
+		DisableStartupMessage: true,
+		ReadTimeout:           5 * time.Second, // or an unused connection keeps Shutdown waiting
+		IdleTimeout:           time.Minute,
+	})
 	app.Use(fiberrecover.New())
 	cached := fiberadapter.New(cache)
 	app.Get("/users/:id", cached, func(c *fiber.Ctx) error {
