@@ -23,8 +23,53 @@ type Exchange interface {
 	// shall see: the engine returns it from Serve and stores nothing.
 	Next(Forward) (*Response, error)
 	// Reply sends a response: the captured one that Next returned, or another
-	// one, in whose place whatever the handler set is taken back first.
+	// one, in whose place whatever the handler set is taken back first. After a
+	// panic in Next, which the engine has caught, it may still be called with
+	// another response.
 	Reply(*Response) error
+	// Detach returns what runs the request once more, on its own, after Serve
+	// has returned. Nil: that cannot be done for this request.
+	Detach() Refresher
+}
+
+// Refresher sends a copy of a request through the framework from its entry on,
+// middleware in front of the cache included, and returns when the handler has.
+// The copy is a GET for the same target with the same fields, but without a
+// body and without those that [OmittedInRerun] names. It carries nothing of
+// the original's context: it ends with ctx, and the [Request] made of it has
+// rerun as its Rerun. The response goes nowhere. A panic passes through. It is
+// called once at most, from any goroutine.
+type Refresher func(ctx context.Context, rerun *Rerun)
+
+// Rerun marks a request that the engine makes itself to refresh what is stored.
+// Its fields are the engine's.
+type Rerun struct{ cache *shared }
+
+type rerunKey struct{}
+
+// WithRerun returns a context that carries rerun from a [Refresher] to the
+// adapter, for frameworks whose requests have a context.
+func WithRerun(ctx context.Context, rerun *Rerun) context.Context {
+	return context.WithValue(ctx, rerunKey{}, rerun)
+}
+
+// RerunFrom returns what WithRerun has put into ctx, or nil.
+func RerunFrom(ctx context.Context) *Rerun {
+	r, _ := ctx.Value(rerunKey{}).(*Rerun)
+	return r
+}
+
+// OmittedInRerun reports whether a request field, named in canonical form, is
+// left out when a request is run again: it asks for a part of the response, or
+// sets conditions, or speaks of the connection or of a body.
+func OmittedInRerun(name string) bool {
+	switch name {
+	case "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
+		"Cache-Control", "Pragma", "Expect", "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer",
+		"Transfer-Encoding", "Upgrade", "Content-Length", "Content-Type", "Content-Encoding":
+		return true
+	}
+	return false
 }
 
 // Header gives read access to header fields. http.Header satisfies it.
@@ -51,6 +96,8 @@ type Request struct {
 	// Outer is the [Forward.Flight] of a handle inside of whose Next this request
 	// is being served; nil if there is none.
 	Outer *Flight
+	// Rerun is set on a request that a [Refresher] has made.
+	Rerun *Rerun
 	// Bypass, if not empty, makes the cache leave the request to the handler;
 	// it is the reason as Cache-Status shows it.
 	Bypass string

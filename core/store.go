@@ -26,3 +26,38 @@ type Store interface {
 	// other call.
 	Close() error
 }
+
+// Locker is a [Store] that can also lock, for all processes that share it, so
+// that only one of them asks the handler for what all of them miss.
+type Locker interface {
+	// Lock takes the lock under key, with token as its content, until ttl has
+	// passed. Where somebody else has it, it returns what is under key instead
+	// (their token, or a note), otherwise "".
+	Lock(ctx context.Context, key, token string, ttl time.Duration) (holder string, err error)
+	// Extend lets the lock last for ttl from now on, and reports whether token
+	// still holds it.
+	Extend(ctx context.Context, key, token string, ttl time.Duration) (held bool, err error)
+	// Unlock gives the lock up if token still holds it. Where note is not empty,
+	// note stays under key for ttl, and Lock returns it as the holder.
+	Unlock(ctx context.Context, key, token, note string, ttl time.Duration) error
+}
+
+// Stamper is a [Store] that can also keep purge stamps. A stamp is a number
+// from a sequence that all processes share and that only grows. The keys of
+// stamps are not those of values.
+//
+// Stamps may be lost, by eviction for instance. Nothing of what follows relies
+// on their presence: a lost one counts as the newest.
+type Stamper interface {
+	// Sequence returns the number given out last.
+	Sequence(ctx context.Context) (uint64, error)
+	// Raise takes the next number of the sequence, which also exceeds floor and
+	// all stamps under keys, and puts it under all keys for ttl at once. When it
+	// returns without an error every process sees that.
+	Raise(ctx context.Context, keys []string, floor uint64, ttl time.Duration) (uint64, error)
+	// Stamps appends the stamp under each key to dst; 0 where there is none.
+	Stamps(ctx context.Context, dst []uint64, keys []string) ([]uint64, error)
+	// Settle is Stamps, but a missing stamp is created, for ttl, as the number
+	// given out last.
+	Settle(ctx context.Context, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error)
+}

@@ -118,3 +118,6 @@ func (x *exchange) Reply(resp *core.Response) error {
 	apply(res, resp.Extra)
 	return nil
 }
+
+// Detach cannot run requests again.
+func (x *exchange) Detach() core.Refresher { return nil }

@@ -114,5 +114,8 @@ func (x *Exchange) ReplyTo(w http.ResponseWriter, resp *core.Response) error {
 	return nil
 }
 
+// Detach cannot run requests again.
+func (x *Exchange) Detach() core.Refresher { return nil }
+
 // Ran says whether the handler has been called.
 func (x *Exchange) Ran() bool { return x.capture != nil }
