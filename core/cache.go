@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/memory"
 )
 
@@ -28,15 +30,21 @@ type Cache struct {
 
 // shared is what all handles of a cache have in common.
 type shared struct {
-	store     Store
-	ownStore  bool
-	variants  variantMemo
-	lookups   lookups
-	stats     counters
-	log       *slog.Logger
-	lastLog   atomic.Int64
-	closeOnce sync.Once
-	closeErr  error
+	store      Store
+	ownStore   bool
+	variants   memo[choice]
+	passes     memo[struct{}] // flights whose outcome could not be shared
+	refreshes  memo[struct{}] // flights that were started in the background
+	flights    flight.Group[entry.Entry, lock]
+	locker     Locker // nil: only this process uses the store
+	background *background
+	work       sync.WaitGroup // what goes on after Serve has returned
+	lookups    lookups
+	stats      counters
+	log        *slog.Logger
+	lastLog    atomic.Int64
+	closeOnce  sync.Once
+	closeErr   error
 }
 
 // New makes a cache. The error names every wrong field of the config.
@@ -54,6 +62,10 @@ func New(cfg Config) (*Cache, error) {
 		s.store, s.ownStore = m, true
 		cfg.Store = m
 	}
+	if _, inMemory := s.store.(*memory.Store); !inMemory {
+		s.locker, _ = s.store.(Locker)
+	}
+	s.background = newBackground(cfg.MaxRefreshes, cfg.RefreshQueue)
 	return newHandle(s, cfg), nil
 }
 
@@ -83,9 +95,10 @@ func (c *Cache) With(change func(*Config)) (*Cache, error) {
 	cfg := c.cfg.clone()
 	change(&cfg)
 	if !sameStore(cfg.Store, c.cfg.Store) || cfg.Namespace != c.cfg.Namespace || cfg.Logger != c.cfg.Logger ||
-		cfg.LookupTimeout != c.cfg.LookupTimeout || cfg.StoreTimeout != c.cfg.StoreTimeout ||
+		cfg.LookupTimeout != c.cfg.LookupTimeout || cfg.StoreTimeout != c.cfg.StoreTimeout || cfg.LockTTL != c.cfg.LockTTL ||
+		cfg.MaxRefreshes != c.cfg.MaxRefreshes || cfg.RefreshQueue != c.cfg.RefreshQueue ||
 		reflect.ValueOf(cfg.Now).Pointer() != reflect.ValueOf(c.cfg.Now).Pointer() {
-		return nil, errors.New("cacheaside: With: Store, Namespace, Now, Logger and the timeouts belong to the whole cache: set them in New")
+		return nil, errors.New("cacheaside: With: Store, Namespace, Now, Logger, LookupTimeout, StoreTimeout, LockTTL, MaxRefreshes and RefreshQueue belong to the whole cache: set them in New")
 	}
 	cfg, err := cfg.validated()
 	if err != nil {
@@ -110,13 +123,17 @@ func Must[T any](v T, err error) T {
 	return v
 }
 
-// Close releases what the cache has made itself. A store that it was given
-// stays open: close that afterwards. Requests that are still served go on
-// without a cache. Later calls return what the first one did.
-func (c *Cache) Close(context.Context) error {
+// Close waits for what goes on in the background, until ctx ends: then that is
+// cancelled, and Close returns the error of ctx. It releases what the cache has
+// made itself. A store that it was given stays open: close that afterwards.
+// Requests that are still served go on without background work. Later calls
+// return what the first one did.
+func (c *Cache) Close(ctx context.Context) error {
 	c.closeOnce.Do(func() {
+		c.closeErr = c.background.close(ctx)
+		c.work.Wait() // bounded by StoreTimeout
 		if c.ownStore {
-			c.closeErr = c.store.Close()
+			c.closeErr = errors.Join(c.closeErr, c.store.Close())
 		}
 	})
 	return c.closeErr
@@ -128,16 +145,24 @@ type Stats struct {
 	Misses       uint64 `json:"misses"`         // the handler was asked, nothing usable was stored
 	Stale        uint64 `json:"stale"`          // the handler was asked, a stale response was stored
 	Revalidated  uint64 `json:"revalidated"`    // of these, freshened by a 304 from the handler
-	StaleIfError uint64 `json:"stale_if_error"` // of these, answered from the store because the handler failed
-	Bypasses     uint64 `json:"bypasses"`       // requests that were none of the cache's business
-	Invalidated  uint64 `json:"invalidated"`    // URIs removed because an unsafe request succeeded
-	Stores       uint64 `json:"stores"`         // responses written to the store
-	StoreErrors  uint64 `json:"store_errors"`   // reads and writes that failed or took too long
-	Corrupt      uint64 `json:"corrupt"`        // values under our keys that were no entries of ours
+	StaleIfError uint64 `json:"stale_if_error"` // answered with a stale response because the handler failed or took too long
+	Coalesced    uint64 `json:"coalesced"`      // answered with what another request got from the handler
+	// StaleWhileRevalidate counts the requests that were answered with a stale
+	// response at once.
+	StaleWhileRevalidate uint64 `json:"stale_while_revalidate"`
+	Refreshed            uint64 `json:"refreshed"`       // background runs that have renewed an entry
+	RefreshErrors        uint64 `json:"refresh_errors"`  // background runs that have not
+	RefreshDropped       uint64 `json:"refresh_dropped"` // background runs for which there was no room
+	Bypasses             uint64 `json:"bypasses"`        // requests that were none of the cache's business
+	Invalidated          uint64 `json:"invalidated"`     // URIs removed because an unsafe request succeeded
+	Stores               uint64 `json:"stores"`          // responses written to the store
+	StoreErrors          uint64 `json:"store_errors"`    // reads and writes that failed or took too long
+	Corrupt              uint64 `json:"corrupt"`         // values under our keys that were no entries of ours
 }
 
 type counters struct {
-	hits, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storeErrors, corrupt atomic.Uint64
+	hits, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storeErrors, corrupt,
+	coalesced, staleWhileRevalidate, refreshed, refreshErrors, refreshDropped atomic.Uint64
 }
 
 // Stats returns the counts.
@@ -147,6 +172,8 @@ func (c *Cache) Stats() Stats {
 		Hits: s.hits.Load(), Misses: s.misses.Load(), Stale: s.stale.Load(),
 		Revalidated: s.revalidated.Load(), StaleIfError: s.staleIfError.Load(), Invalidated: s.invalidated.Load(), Bypasses: s.bypasses.Load(), Stores: s.stores.Load(),
 		StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
+		Coalesced: s.coalesced.Load(), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
+		Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(),
 	}
 }
 

@@ -22,6 +22,12 @@ const (
 	DefaultStoreTimeout  = 250 * time.Millisecond
 	DefaultMaxKeyBytes   = 8 << 10
 	DefaultMaxVariants   = 64
+
+	DefaultWaitTimeout    = 5 * time.Second
+	DefaultLockTTL        = 3 * time.Second
+	DefaultRefreshTimeout = 30 * time.Second
+	DefaultMaxRefreshes   = 16
+	DefaultRefreshQueue   = 1024
 )
 
 // Config is what [New] makes a [Cache] from. The zero value is valid: it keeps
@@ -46,6 +52,14 @@ type Config struct {
 	LookupTimeout time.Duration
 	// StoreTimeout bounds a write to the store. Zero: 250 ms.
 	StoreTimeout time.Duration
+	// LockTTL is how long other processes wait for one that has died while it
+	// asked the handler; it is prolonged while the handler runs, for up to a
+	// minute. Zero: 3 s.
+	LockTTL time.Duration
+	// MaxRefreshes is how many handlers run in the background at once, and
+	// RefreshQueue how many more may wait for their turn; beyond that a refresh
+	// is left to a later request. Zero: 16 and 1024.
+	MaxRefreshes, RefreshQueue int
 
 	// The second group is the policy: it may differ per route or group.
 
@@ -127,6 +141,35 @@ type Config struct {
 	// it (must-revalidate and the like) or says how long itself (RFC 5861
 	// section 4). Zero: only where the response says so.
 	StaleIfError time.Duration
+	// StaleWhileRevalidate is how long beyond its freshness a stored response is
+	// still served at once, while one request is run again in the background to
+	// renew it, unless the response forbids it or says how long itself (RFC 5861
+	// section 3). Zero: only where the response says so. Where a request cannot be
+	// run again, it waits for the handler.
+	StaleWhileRevalidate time.Duration
+	// RefreshAhead is the fraction of its lifetime after which a response that
+	// is asked for is renewed in the background while it is still fresh: with
+	// 0.5 and a lifetime of 100 s, from second 50 on. Between 0 and 1; zero: never.
+	RefreshAhead float64
+	// RefreshTimeout ends the context of a handler that runs in the background.
+	// Zero: 30 s.
+	RefreshTimeout time.Duration
+	// SoftTimeout is how long the handler may take while there is a stale
+	// response that StaleIfError allows: after it that is served, and what the
+	// handler gives later is stored. Such a handler runs in the background, so
+	// RefreshTimeout is its hard limit. Zero: the client waits for the handler.
+	SoftTimeout time.Duration
+	// TTLJitter shortens each lifetime by up to this fraction, differently for
+	// each key and fill, so that what was stored together does not expire
+	// together. From 0 to 0.9; zero: not at all.
+	TTLJitter float64
+	// Coalesce says whether requests that miss at the same time wait for one of
+	// them to ask the handler. The zero value, CoalesceAll, lets one ask among all
+	// processes that share the store.
+	Coalesce Coalescing
+	// WaitTimeout bounds that wait; after it a request asks the handler itself.
+	// Zero: 5 s.
+	WaitTimeout time.Duration
 	// GenerateETag gives stored 200 responses of up to 1 MiB that have neither
 	// ETag nor Last-Modified an ETag made from the body, so that clients can
 	// validate.
@@ -244,6 +287,11 @@ func (c Config) validated() (Config, error) {
 		{"StoreTimeout", &c.StoreTimeout, DefaultStoreTimeout},
 		{"TTL", &c.TTL, 0},
 		{"StaleIfError", &c.StaleIfError, 0},
+		{"StaleWhileRevalidate", &c.StaleWhileRevalidate, 0},
+		{"SoftTimeout", &c.SoftTimeout, 0},
+		{"RefreshTimeout", &c.RefreshTimeout, DefaultRefreshTimeout},
+		{"WaitTimeout", &c.WaitTimeout, DefaultWaitTimeout},
+		{"LockTTL", &c.LockTTL, DefaultLockTTL},
 	} {
 		if *d.v < 0 {
 			bad(d.name, "%v is negative: use 0 for the default or a positive duration", *d.v)
@@ -254,6 +302,36 @@ func (c Config) validated() (Config, error) {
 	}
 	if c.TTL > maxLifetime {
 		bad("TTL", "%v is longer than a year: shorten it", c.TTL)
+	}
+	if c.SoftTimeout > c.RefreshTimeout {
+		bad("SoftTimeout", "%v exceeds RefreshTimeout, %v: the handler would be ended first", c.SoftTimeout, c.RefreshTimeout)
+	}
+	if c.LockTTL < 100*time.Millisecond {
+		bad("LockTTL", "%v: use 100ms or more, or 0 for 3s", c.LockTTL)
+	}
+	if !(c.RefreshAhead >= 0 && c.RefreshAhead < 1) {
+		bad("RefreshAhead", "%v is no fraction of a lifetime: use a number between 0 and 1, or 0 for none", c.RefreshAhead)
+	}
+	if !(c.TTLJitter >= 0 && c.TTLJitter <= 0.9) {
+		bad("TTLJitter", "%v: use a fraction from 0 to 0.9", c.TTLJitter)
+	}
+	if c.Coalesce > CoalesceNone {
+		bad("Coalesce", "%d: use CoalesceAll, CoalesceProcess or CoalesceNone", c.Coalesce)
+	}
+	for _, n := range []struct {
+		name string
+		v    *int
+		def  int
+	}{
+		{"MaxRefreshes", &c.MaxRefreshes, DefaultMaxRefreshes},
+		{"RefreshQueue", &c.RefreshQueue, DefaultRefreshQueue},
+	} {
+		if *n.v == 0 {
+			*n.v = n.def
+		}
+		if *n.v < 0 || *n.v > 1<<20 {
+			bad(n.name, "%d: use 1 to 1048576, or 0 for %d", *n.v, n.def)
+		}
 	}
 	for _, code := range slices.Sorted(maps.Keys(c.StatusTTL)) {
 		checkStatus(bad, "StatusTTL", code)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
@@ -43,7 +44,13 @@ type Refresher func(ctx context.Context, rerun *Rerun)
 
 // Rerun marks a request that the engine makes itself to refresh what is stored.
 // Its fields are the engine's.
-type Rerun struct{ cache *shared }
+type Rerun struct {
+	cache *shared
+	lead  *lead
+	key   string      // the primary key that is to be refreshed
+	born  int64       // of the entry that was found
+	done  atomic.Bool // there is a new entry
+}
 
 type rerunKey struct{}
 
@@ -106,6 +113,7 @@ type Request struct {
 // Flight is one run of a handler behind a handle. Its fields are the engine's.
 type Flight struct {
 	cache *shared
+	lead  *lead
 	inner bool // a handle of the same cache further in has dealt with it
 }
 

@@ -3,13 +3,18 @@ package core
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
+	"hash/fnv"
+	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
@@ -19,36 +24,38 @@ func (c *Cache) miss(x Exchange, v *visit) error {
 	if v.control.OnlyIfCached {
 		return c.gatewayTimeout(x)
 	}
-	return c.forward(x, v, nil)
+	return c.ask(x, v)
 }
 
-// forward runs the handler, stores its response where the rules allow it and
-// sends it. With conditional fields set, a 304 freshens the stored entry.
-func (c *Cache) forward(x Exchange, v *visit, conditional http.Header) error {
+// fetch runs the handler, stores its response where the rules allow it and
+// sends it. A 304 freshens the stored entry, a failure may bring it back.
+func (c *Cache) fetch(x Exchange, v *visit) error {
+	set, validate := v.conditions()
 	status := httprules.CacheStatus{Fwd: v.fwd, Key: c.shownKey(v)}
-	f := Forward{
+	v.flight.cache, v.flight.lead, v.began = c.shared, v.lead, c.cfg.Now()
+	resp, panicked, err := c.next(x, v, Forward{
 		Capture:  true,
 		Flight:   &v.flight,
 		MaxBody:  c.cfg.MaxBytes,
-		Set:      conditional,
-		Annotate: annotate(status),
-	}
-	v.flight.cache, v.began = c.shared, c.cfg.Now()
-	resp, err := x.Next(f)
-	if err != nil || resp == nil || resp.Sent {
+		Set:      set,
+		Annotate: c.lettingGo(v.lead, status),
+	})
+	if err != nil || !panicked && (resp == nil || resp.Sent) {
 		return err
 	}
-	if conditional != nil && resp.Status == http.StatusNotModified && resp.Reason == "" {
+	if panicked || serverError(resp.Status) || resp.Reason == ReasonIncomplete {
+		if !panicked {
+			v.failure, status.FwdStatus = resp.Status, resp.Status
+		}
+		if ok, err := c.failed(x, v); ok {
+			return err
+		}
+	}
+	if validate && resp.Status == http.StatusNotModified && resp.Reason == "" {
 		return c.freshened(x, v, resp)
 	}
 	if v.fwd == "stale" {
 		status.FwdStatus = resp.Status
-		now := c.cfg.Now() // the handler may have taken its time
-		if serverError(resp.Status) && httprules.Decide(v.rules(), v.age(now), v.control).MaySIE {
-			c.stats.staleIfError.Add(1)
-			status.Detail = "stale-if-error"
-			return c.replyStored(x, v, now, status)
-		}
 	}
 	if v.flight.inner && resp.Reason == "" {
 		resp.Reason = ReasonInner
@@ -61,18 +68,91 @@ func (c *Cache) forward(x Exchange, v *visit, conditional http.Header) error {
 		status.Detail = reason
 	}
 	resp.Extra = append(resp.Extra, Field{"Cache-Status", statusValue(status), OpAdd})
+	if set != nil && resp.Status == http.StatusOK && c.notModified(v, resp) {
+		return x.Reply(&Response{
+			Status: http.StatusNotModified, Extra: resp.Extra,
+			Header: without(resp.Header, "Content-Length", "Content-Type", "Content-Encoding", "Content-Language"),
+		})
+	}
 	return x.Reply(resp)
+}
+
+// lettingGo gives the Cache-Status of a response that cannot be held back, and
+// tells those who wait for it that they wait in vain.
+func (c *Cache) lettingGo(l *lead, s httprules.CacheStatus) func(int, Header, string) Fields {
+	note := annotate(s)
+	return func(status int, h Header, reason string) Fields {
+		c.conclude(l, ending(reason), nil)
+		return note(status, h, reason)
+	}
+}
+
+// ending says what those who wait shall do when a response is not stored for a
+// reason that is not the rules'.
+func ending(reason string) flight.Outcome {
+	switch reason {
+	case ReasonIncomplete, ReasonStatusTwice, ReasonHandler, ReasonClientGone:
+		return flight.Retry // the next run may go better
+	}
+	return flight.Pass
+}
+
+// next runs the handler. Where a stale response may take the place of an error,
+// a panic is one, unless the client has seen something of the handler's already.
+func (c *Cache) next(x Exchange, v *visit, f Forward) (resp *Response, panicked bool, err error) {
+	if v.stale && httprules.Decide(v.rules(), v.age(v.began), v.control).MaySIE {
+		note, sent := f.Annotate, false
+		f.Annotate = func(status int, h Header, reason string) Fields {
+			sent = true
+			return note(status, h, reason)
+		}
+		defer func() {
+			if sent {
+				return
+			}
+			if p := recover(); p != nil {
+				c.panicked(p)
+				panicked = true
+			}
+		}()
+	}
+	resp, err = x.Next(f)
+	return resp, false, err
+}
+
+// failed puts the stale entry in the place of an error, where that is allowed.
+func (c *Cache) failed(x Exchange, v *visit) (ok bool, err error) {
+	if v.fwd != "stale" && !v.stale {
+		return false, nil
+	}
+	c.conclude(v.lead, flight.Failed, nil)
+	return c.replyStale(x, v, "stale-if-error")
+}
+
+// notModified reports whether the client, whose own conditions the handler has
+// not seen, has resp already.
+func (c *Cache) notModified(v *visit, resp *Response) bool {
+	first := func(name string) string {
+		if s := resp.Effective.Values(name); len(s) > 0 {
+			return s[0]
+		}
+		return ""
+	}
+	return httprules.NotModified(v.header, first("Etag"), first("Last-Modified"), c.cfg.Now())
 }
 
 // storeResponse stores resp and says in status what became of it; the result
 // is why it was not stored.
 func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *httprules.CacheStatus) (reason string) {
 	if resp.Reason != "" {
+		c.conclude(v.lead, ending(resp.Reason), nil)
 		return resp.Reason
 	}
 	now := c.cfg.Now()
 	verdict := c.judge(v, resp.Status, resp.Effective, now)
 	if !verdict.Store {
+		c.conclude(v.lead, flight.Pass, nil)
+		c.superseded(x, v, resp.Status, verdict)
 		return verdict.Reason
 	}
 	names, _ := httprules.VaryNames(resp.Effective)
@@ -81,26 +161,63 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		// to say so.
 		names = mergeNames(names, []string{"Accept-Encoding"})
 	}
-	if len(mergeNames(names, v.varied)) > maxVaryNames {
+	if len(mergeNames(names, v.by.names)) > maxVaryNames {
+		c.conclude(v.lead, flight.Pass, nil)
 		return "vary"
 	}
 	if c.cfg.GenerateETag {
 		generateETag(resp)
 	}
 	content := entry.Content{
-		Meta:   c.meta(verdict, resp.Status, now),
+		Meta:   c.meta(verdict, resp.Status, v.began, now),
 		Key:    v.key.primary,
 		Header: c.storable(resp, verdict),
 		Body:   resp.Body,
 	}
-	if err := c.write(x.Context(), v, content, names, now); err != nil {
+	err := c.write(x.Context(), v, content, names, now)
+	c.share(v, verdict)
+	if err != nil {
 		return "store-failed"
+	}
+	if r := v.req.Rerun; r != nil {
+		r.done.Store(true)
 	}
 	status.Stored = true
 	if ttl := verdict.Lifetime - verdict.InitialAge; ttl > 0 {
 		status.TTL, status.HasTTL = seconds(ttl), true
 	}
 	return ""
+}
+
+// share gives what was stored, or was to be, to those who wait for it.
+func (c *Cache) share(v *visit, verdict httprules.Verdict) {
+	if v.lead == nil {
+		return
+	}
+	if verdict.NoCache || verdict.Lifetime <= verdict.InitialAge { // each has to validate it
+		c.conclude(v.lead, flight.Pass, nil)
+		return
+	}
+	outcome, e := flight.Retry, entry.Entry{} // nobody waits; who comes now, looks
+	if v.lead.Waiting() > 0 && v.stored != nil && entry.Decode(v.stored, &e) == nil {
+		outcome = flight.Shared
+	}
+	c.conclude(v.lead, outcome, &e)
+}
+
+// superseded removes the stale entry when the handler has answered with
+// something newer that is not stored: nobody is to be given the old one any more
+// (RFC 9111 section 4.3.3).
+func (c *Cache) superseded(x Exchange, v *visit, status int, verdict httprules.Verdict) {
+	if !v.stale || verdict.OfRequest || status >= 500 ||
+		status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.Context()), c.cfg.StoreTimeout)
+	defer cancel()
+	if err := c.store.Delete(ctx, v.at); err != nil {
+		c.trouble("deleting", err)
+	}
 }
 
 func (c *Cache) judge(v *visit, status int, effective Header, now time.Time) httprules.Verdict {
@@ -112,7 +229,7 @@ func (c *Cache) judge(v *visit, status int, effective Header, now time.Time) htt
 	if c.cfg.IgnoreRequestDirectives {
 		reqHeader = withoutDirectives{reqHeader}
 	}
-	return httprules.Judge(httprules.Fill{
+	verdict := httprules.Judge(httprules.Fill{
 		Method: http.MethodGet, RequestHeader: reqHeader,
 		Status: status, ResponseHeader: effective,
 		RequestTime: v.began, ResponseTime: now,
@@ -122,6 +239,18 @@ func (c *Cache) judge(v *visit, status int, effective Header, now time.Time) htt
 			AnyStatus: c.cfg.AllStatusCodes, Targets: c.cfg.TargetedFields,
 		},
 	})
+	if c.cfg.TTLJitter > 0 {
+		verdict.Lifetime -= jitter(verdict.Lifetime, c.cfg.TTLJitter, v.key.primary, now)
+	}
+	return verdict
+}
+
+// jitter is up to the fraction of lifetime, spread evenly over keys and moments.
+func jitter(lifetime time.Duration, fraction float64, key string, now time.Time) time.Duration {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, key)
+	_ = binary.Write(h, binary.LittleEndian, now.UnixNano())
+	return time.Duration(float64(lifetime) * fraction * (float64(h.Sum64()>>11) / (1 << 53)))
 }
 
 // withoutDirectives hides a request's directives.
@@ -134,14 +263,23 @@ func (h withoutDirectives) Values(name string) []string {
 	return h.Header.Values(name)
 }
 
-func (c *Cache) meta(v httprules.Verdict, status int, now time.Time) entry.Meta {
+func (c *Cache) meta(v httprules.Verdict, status int, began, now time.Time) entry.Meta {
 	m := entry.Meta{
 		Kind: entry.KindResponse, Status: uint16(status),
 		Born: now.UnixNano() - int64(v.InitialAge), Date: v.Date.UnixNano(),
 		Lifetime: int64(v.Lifetime), SWR: int64(v.StaleWhileRevalidate.D), SIE: int64(v.StaleIfError.D),
+		Took: uint32(min(max(now.Sub(began).Milliseconds(), 0), math.MaxUint32)),
 	}
-	if !v.StaleIfError.OK {
-		m.SIE = int64(c.cfg.StaleIfError)
+	switch {
+	case v.StatedStale && v.MustRevalidate: // no other window than what is stated
+		m.Flags |= entry.StatedStale
+	default:
+		if !v.StaleIfError.OK {
+			m.SIE = int64(c.cfg.StaleIfError)
+		}
+		if !v.StaleWhileRevalidate.OK {
+			m.SWR = int64(c.cfg.StaleWhileRevalidate)
+		}
 	}
 	if v.NoCache {
 		m.Flags |= entry.NoCache
@@ -237,7 +375,7 @@ func (c *Cache) write(ctx context.Context, v *visit, content entry.Content, name
 
 	if len(names) == 0 {
 		c.variants.drop(v.key.wire)
-		return c.put(ctx, v.key.wire, content, keep)
+		return c.put(ctx, v, v.key.wire, content, keep)
 	}
 	if !v.hasRec { // the names were remembered, or nothing was there
 		c.readRecord(ctx, v)
@@ -248,7 +386,7 @@ func (c *Cache) write(ctx context.Context, v *visit, content entry.Content, name
 	content.Vary = selectingFields(v.record.names, v.req)
 	v.scratch = v.record.selecting(v.scratch[:0], v.req)
 	wire := v.key.variant(v.scratch)
-	if err := c.put(ctx, wire, content, keep); err != nil {
+	if err := c.put(ctx, v, wire, content, keep); err != nil {
 		return err
 	}
 	return c.writeRecord(ctx, v, variantRef{wire[len(wire)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano())
@@ -266,9 +404,10 @@ func (c *Cache) readRecord(ctx context.Context, v *visit) {
 	v.hasRec = true
 }
 
-func (c *Cache) put(ctx context.Context, wire string, content entry.Content, keep time.Duration) error {
+func (c *Cache) put(ctx context.Context, v *visit, wire string, content entry.Content, keep time.Duration) error {
 	b, err := entry.Encode(content)
 	if err == nil {
+		v.stored = b
 		err = c.store.Set(ctx, wire, b, keep)
 	}
 	if err != nil {

@@ -31,11 +31,14 @@ func (c *Cache) Serve(x Exchange) error {
 	if v.key, v.scratch, ok = c.keys.key(v.scratch, req); !ok {
 		return c.pass(x, "bypass", "key-too-long")
 	}
-	if !c.cfg.IgnoreRequestDirectives {
+	if !c.cfg.IgnoreRequestDirectives && req.Rerun == nil {
 		v.control = httprules.ParseRequestControl(header)
 	}
 
-	v.now = c.cfg.Now()
+	v.now, v.epoch = c.cfg.Now(), c.flights.Ended()
+	if req.Rerun != nil && req.Rerun.cache == c.shared {
+		return c.serveRerun(x, v)
+	}
 	found := c.lookup(x.Context(), v)
 	if found != foundEntry {
 		v.fwd = "miss"
@@ -46,11 +49,13 @@ func (c *Cache) Serve(x Exchange) error {
 	}
 	d := httprules.Decide(v.rules(), v.age(v.now), v.control)
 	if d.Use != httprules.Validate {
-		c.stats.hits.Add(1)
-		return c.replyStored(x, v, v.now, httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v)})
+		if c.cfg.RefreshAhead > 0 && c.early(v) {
+			c.refresh(x, v)
+		}
+		return c.hit(x, v, d)
 	}
 	v.fwd = d.Fwd
-	return c.revalidate(x, v)
+	return c.revalidate(x, v, d)
 }
 
 // canonical spares the engine, whose names are canonical, the work that
@@ -142,15 +147,20 @@ type visit struct {
 	fwd     string      // why the handler is asked, for Cache-Status
 	stale   bool        // an entry was found that may not be used as it is
 	entry   entry.Entry // what was found
-	varied  []string    // the resource's Vary names, if known
+	at      string      // its key in the store
+	by      choice      // the resource's Vary names, if known
 	record  varyRecord  // valid if hasRec
 	hasRec  bool        // the primary key held a record
+	epoch   uint64      // flights that had ended when the request came
+	lead    *lead       // whom others wait for; nil: nobody waits
+	stored  []byte      // what was written to the store
 	scratch []byte      // for keys and values
 	fields  []Field     // the reply's fields
 	extra   [2]Field    // Age and Cache-Status
 	reply   Response    // on its way to the adapter
 	flight  Flight
 	began   time.Time // when the handler was called
+	failure int       // the status with which the handler has failed
 }
 
 var visits = sync.Pool{New: func() any { return new(visit) }}
@@ -170,6 +180,7 @@ func (v *visit) rules() httprules.Stored {
 		Lifetime:             time.Duration(v.entry.Lifetime),
 		StaleWhileRevalidate: time.Duration(v.entry.SWR),
 		StaleIfError:         time.Duration(v.entry.SIE),
+		StatedStale:          v.entry.Flags&entry.StatedStale != 0,
 		NoCache:              v.entry.Flags&entry.NoCache != 0,
 		MustRevalidate:       v.entry.Flags&entry.MustRevalidate != 0,
 	}
@@ -196,9 +207,9 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 		defer c.lookups.end(l)
 		ctx = l
 	}
-	known, ok := c.variants.get(v.key.wire, v.now.UnixNano())
+	known, ok := c.variants.get(v.key.wire, v.now.UnixNano(), memoAge)
 	if ok {
-		v.varied = known.names
+		v.by = known
 		if c.readVariant(ctx, v, known) {
 			return foundEntry
 		}
@@ -208,7 +219,7 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 	}
 	if v.entry.Kind == entry.KindResponse {
 		c.variants.drop(v.key.wire)
-		v.varied = nil
+		v.by = choice{}
 		if matches(&v.entry, v.req, v.scratch) {
 			return foundEntry
 		}
@@ -218,9 +229,9 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 	if len(v.record.names) == 0 {
 		return foundNothing
 	}
-	v.varied = v.record.names
+	v.by = v.record.choice
 	c.variants.put(v.key.wire, v.record.choice, v.now.UnixNano())
-	same := known.generation == v.record.generation && slices.Equal(known.names, v.varied)
+	same := known.generation == v.record.generation && slices.Equal(known.names, v.by.names)
 	if !same && c.readVariant(ctx, v, v.record.choice) {
 		return foundEntry
 	}
@@ -244,6 +255,7 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 	if !found {
 		return false
 	}
+	v.at = wire
 	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.primary {
 		c.stats.corrupt.Add(1)
 		return false

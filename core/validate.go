@@ -7,32 +7,56 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // revalidate asks the handler whether the stale entry is still good (RFC 9111
 // section 4.3), or for a new response where the entry has no validator.
-func (c *Cache) revalidate(x Exchange, v *visit) error {
-	c.stats.stale.Add(1)
+// That is done in the background where it may be, or while the client waits.
+func (c *Cache) revalidate(x Exchange, v *visit, d httprules.Decision) error {
 	v.stale = true
+	if d.MaySWR && c.refresh(x, v) {
+		c.stats.staleWhileRevalidate.Add(1)
+		return c.replyStored(x, v, v.now, httprules.CacheStatus{
+			Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v), Detail: "stale-while-revalidate",
+		})
+	}
+	c.stats.stale.Add(1)
 	if v.control.OnlyIfCached {
 		return c.gatewayTimeout(x)
 	}
+	if c.cfg.SoftTimeout > 0 && d.MaySIE && c.coalesces(v) {
+		return c.askSoftly(x, v)
+	}
+	return c.ask(x, v)
+}
+
+// conditions gives the request fields for the handler, nil for those that the
+// request has, and whether they make a 304 speak of v.entry.
+func (v *visit) conditions() (set http.Header, validate bool) {
 	if v.req.Method != http.MethodGet {
-		return c.forward(x, v, nil)
+		return nil, false
 	}
-	etag, modified := v.validators()
+	var etag, modified string
+	if v.stale {
+		etag, modified = v.validators()
+	}
 	if etag == "" && modified == "" {
-		return c.forward(x, v, nil)
+		// A response for all who wait is not to depend on what this client has.
+		if v.lead != nil && (len(v.header.Values("If-None-Match")) > 0 || len(v.header.Values("If-Modified-Since")) > 0) {
+			return http.Header{"If-None-Match": nil, "If-Modified-Since": nil}, false
+		}
+		return nil, false
 	}
-	set := http.Header{"If-None-Match": nil, "If-Modified-Since": nil, "Range": nil, "If-Range": nil}
+	set = http.Header{"If-None-Match": nil, "If-Modified-Since": nil, "Range": nil, "If-Range": nil}
 	if etag != "" {
 		set["If-None-Match"] = []string{etag}
 	}
 	if modified != "" {
 		set["If-Modified-Since"] = []string{modified}
 	}
-	return c.forward(x, v, set)
+	return set, true
 }
 
 // validators returns the ETag and Last-Modified of the entry found.
@@ -58,11 +82,16 @@ func (c *Cache) freshened(x Exchange, v *visit, notModified *Response) error {
 		// It speaks of another response than the one it was asked about, and
 		// must not update this one.
 		status.Detail = "other-validator"
+		c.conclude(v.lead, flight.Retry, nil)
 		return c.replyStored(x, v, now, status)
 	}
 	verdict, stored, err := c.update(x, v, notModified, now)
 	if err != nil {
 		return err
+	}
+	c.share(v, verdict)
+	if r := v.req.Rerun; r != nil {
+		r.done.Store(true)
 	}
 	status.Stored, status.Detail = stored, verdict.Reason
 	if ttl := verdict.Lifetime - verdict.InitialAge; ttl > 0 {
@@ -124,15 +153,17 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 	resp := &Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
 	verdict = c.judge(v, resp.Status, effective, now)
 	content := entry.Content{
-		Meta: c.meta(verdict, resp.Status, now), Key: v.key.primary,
+		Meta: c.meta(verdict, resp.Status, v.began, now), Key: v.key.primary,
 		Header: c.storable(resp, verdict), Body: resp.Body,
 	}
-	if verdict.Store && len(mergeNames(vary, v.varied)) <= maxVaryNames && !v.flight.inner {
+	if verdict.Store && len(mergeNames(vary, v.by.names)) <= maxVaryNames && !v.flight.inner {
 		stored = c.write(x.Context(), v, content, vary, now) == nil
 	}
-	raw, err := entry.Encode(content)
+	if v.stored == nil {
+		v.stored, err = entry.Encode(content)
+	}
 	if err == nil {
-		err = entry.Decode(raw, &v.entry)
+		err = entry.Decode(v.stored, &v.entry)
 	}
 	return verdict, stored, err
 }

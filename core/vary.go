@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"hash/maphash"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
@@ -126,55 +124,6 @@ func validDigest(s string) bool {
 	return err == nil && len(s) == variantLen
 }
 
-// variantMemo remembers the Vary names of resources seen lately, so that a hit
-// on a variant is one round trip. It holds a fixed number of records, one per
-// slot, and takes no lock.
-type variantMemo struct {
-	slots [memoSlots]atomic.Pointer[memoItem]
-	used  atomic.Bool // spares services without Vary the look
-}
-
-const (
-	memoSlots = 1024
-	// memoAge bounds how long a resource is looked up by names that another
-	// process may have changed since.
-	memoAge = 5 * time.Second
-)
-
-type memoItem struct {
-	key string
-	choice
-	at int64
-}
-
-var memoSeed = maphash.MakeSeed()
-
-func (m *variantMemo) slot(key string) *atomic.Pointer[memoItem] {
-	return &m.slots[maphash.String(memoSeed, key)%memoSlots]
-}
-
-func (m *variantMemo) get(key string, now int64) (choice, bool) {
-	if !m.used.Load() {
-		return choice{}, false
-	}
-	it := m.slot(key).Load()
-	if it == nil || it.key != key || now-it.at > int64(memoAge) || now < it.at {
-		return choice{}, false
-	}
-	return it.choice, true
-}
-
-func (m *variantMemo) put(key string, c choice, now int64) {
-	m.used.Store(true)
-	m.slot(key).Store(&memoItem{key, c, now})
-}
-
-func (m *variantMemo) drop(key string) {
-	if !m.used.Load() {
-		return
-	}
-	s := m.slot(key)
-	if it := s.Load(); it != nil && it.key == key {
-		s.CompareAndSwap(it, nil)
-	}
-}
+// memoAge bounds how long a resource is looked up by names that another
+// process may have changed since.
+const memoAge = 5 * time.Second

@@ -33,13 +33,14 @@ const (
 	KindVary                     // the Vary record of a resource: names and variants
 )
 
-// Flags are properties of a response that forbid something.
+// Flags are properties of a response.
 type Flags uint16
 
 // The flags.
 const (
 	NoCache        Flags = 1 << iota // validate before every use
 	MustRevalidate                   // never serve stale
+	StatedStale                      // MustRevalidate does not rule out the windows SWR and SIE
 )
 
 // Meta is the fixed part of an entry. Times are Unix nanoseconds, durations
@@ -56,6 +57,7 @@ type Meta struct {
 	SWR      int64  // stale-while-revalidate window; 0: none
 	SIE      int64  // stale-if-error window; 0: none
 	Stamp    uint64 // purge stamp taken before the handler ran
+	Took     uint32 // how long the handler took, in milliseconds
 }
 
 // Field is a header field line; Op is stored as it comes.
@@ -92,7 +94,8 @@ const (
 	offTagsLen = 68
 	offHeadLen = 72
 	offBodyLen = 76
-	fixedLen   = 84
+	offTook    = 84
+	fixedLen   = 88
 )
 
 var table = crc32.MakeTable(crc32.Castagnoli)
@@ -147,6 +150,7 @@ func Encode(c Content) ([]byte, error) {
 	le.PutUint32(b[offTagsLen:], uint32(tags))
 	le.PutUint32(b[offHeadLen:], uint32(head))
 	le.PutUint64(b[offBodyLen:], uint64(len(c.Body)))
+	le.PutUint32(b[offTook:], c.Took)
 	b = append(b, c.Key...)
 	b = appendList(b, c.Vary)
 	for _, t := range c.Tags {
@@ -198,6 +202,7 @@ func Decode(b []byte, e *Entry) error {
 		SWR:      int64(le.Uint64(b[offSWR:])),
 		SIE:      int64(le.Uint64(b[offSIE:])),
 		Stamp:    le.Uint64(b[offStamp:]),
+		Took:     le.Uint32(b[offTook:]),
 	}
 	e.Key = view(cut(uint64(le.Uint32(b[offKeyLen:]))))
 	e.vary = cut(uint64(le.Uint32(b[offVaryLen:])))

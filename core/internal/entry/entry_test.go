@@ -23,7 +23,7 @@ func samples() map[string]Content {
 			Meta: Meta{
 				Kind: KindResponse, Status: 200, Flags: MustRevalidate,
 				Born: 1_700_000_000_123_456_789, Date: 1_700_000_000_000_000_000,
-				Lifetime: 30_000_000_000, SWR: 5, SIE: 7, Stamp: 1 << 63,
+				Lifetime: 30_000_000_000, SWR: 5, SIE: 7, Stamp: 1 << 63, Took: 1234,
 			},
 			Key:  "GET:https://example.com/blogs/1000?page=2",
 			Vary: []Field{{Name: "Accept", Value: "\x01json"}},

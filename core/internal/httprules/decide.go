@@ -7,6 +7,9 @@ import "time"
 type Stored struct {
 	Lifetime, StaleWhileRevalidate, StaleIfError time.Duration
 	NoCache, MustRevalidate                      bool
+	// StatedStale says that the response itself grants StaleWhileRevalidate or
+	// StaleIfError, which then count in spite of MustRevalidate.
+	StatedStale bool
 }
 
 // Use says what a stored response is good for.
@@ -59,13 +62,13 @@ func Decide(s Stored, age time.Duration, rc RequestControl) Decision {
 	if fresh && !s.NoCache {
 		d.Fwd = "request"
 	}
-	if mayStale {
+	if mayStale || s.StatedStale && !s.NoCache {
 		// A client that limits age or staleness has ruled out what the origin
 		// would have permitted. In place of an error it gets the response all
 		// the same: RFC 5861 section 4 has that regardless of other freshness
 		// information, which no-cache is not.
 		d.MaySWR = wanted && !fresh && !rc.MaxAge.OK && !rc.MaxStale.OK && within(-d.TTL, s.StaleWhileRevalidate)
-		d.MaySIE = !rc.NoCache && (within(-d.TTL, s.StaleIfError) || rc.StaleIfError.OK && within(-d.TTL, rc.StaleIfError.D))
+		d.MaySIE = !rc.NoCache && (within(-d.TTL, s.StaleIfError) || mayStale && rc.StaleIfError.OK && within(-d.TTL, rc.StaleIfError.D))
 	}
 	return d
 }

@@ -76,7 +76,7 @@ func FuzzDecide(f *testing.F) {
 	f.Add(int64(math.MaxInt64), int64(-1), int64(math.MaxInt64), int64(math.MinInt64), "min-fresh=1", true, false)
 	f.Add(int64(0), int64(0), int64(0), int64(math.MaxInt64), "no-cache", false, true)
 	f.Fuzz(func(t *testing.T, lifetime, swr, sie, age int64, cc string, noCache, must bool) {
-		s := Stored{time.Duration(lifetime), time.Duration(swr), time.Duration(sie), noCache, must}
+		s := Stored{time.Duration(lifetime), time.Duration(swr), time.Duration(sie), noCache, must, false}
 		rc := ParseRequestControl(fields("Cache-Control", cc))
 		d := Decide(s, time.Duration(age), rc)
 		fresh := max(lifetime, 0) > max(age, 0)

@@ -34,6 +34,9 @@ type Fill struct {
 type Verdict struct {
 	Store  bool
 	Reason string // why not, as a token
+	// OfRequest says that the reason lies in the request, so that the response
+	// to another one might be stored.
+	OfRequest bool
 
 	Lifetime   time.Duration // freshness_lifetime (RFC 9111 section 4.2.1)
 	InitialAge time.Duration // corrected_initial_age (RFC 9111 section 4.2.3)
@@ -41,6 +44,11 @@ type Verdict struct {
 
 	NoCache        bool // validate before every use
 	MustRevalidate bool // never serve stale
+	// StatedStale says that the response grants stale-while-revalidate or
+	// stale-if-error with nothing against it but s-maxage. RFC 9111 section
+	// 5.2.2.10 has s-maxage imply proxy-revalidate, but an origin that writes
+	// both in one field means both, and so do all who document it.
+	StatedStale bool
 
 	// Explicit and Heuristic say where Lifetime comes from; neither: from
 	// Rules.TTL, or from nowhere.
@@ -87,8 +95,10 @@ func Judge(f Fill) Verdict {
 	c.NoCache = c.NoCache || slices.ContainsFunc(c.NoCacheFields, essential)
 
 	v := Verdict{
-		NoCache:              c.NoCache,
-		MustRevalidate:       c.MustRevalidate || c.ProxyRevalidate || c.SMaxAge.OK || c.NoCache,
+		NoCache:        c.NoCache,
+		MustRevalidate: c.MustRevalidate || c.ProxyRevalidate || c.SMaxAge.OK || c.NoCache,
+		StatedStale: (c.StaleWhileRevalidate.OK || c.StaleIfError.OK) &&
+			!c.MustRevalidate && !c.ProxyRevalidate && !c.NoCache,
 		StaleWhileRevalidate: c.StaleWhileRevalidate,
 		StaleIfError:         c.StaleIfError,
 		Strip:                slices.Clip(hopByHop),
@@ -100,6 +110,10 @@ func Judge(f Fill) Verdict {
 	v.freshness(&f, &c)
 	v.Reason = v.refuse(&f, &c)
 	v.Store = v.Reason == ""
+	switch v.Reason {
+	case reasonMethod, reasonRequestNoStore, reasonAuthorization, reasonPartial:
+		v.OfRequest = true
+	}
 	return v
 }
 

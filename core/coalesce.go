@@ -1,0 +1,305 @@
+package core
+
+import (
+	"context"
+	"crypto/rand"
+	mathrand "math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/flight"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
+
+// Coalescing says how far requests wait for one another where nothing usable
+// is stored, so that the handler runs once for all of them.
+type Coalescing uint8
+
+// The extents of coalescing.
+const (
+	// CoalesceAll makes the requests of all processes on one store wait for one
+	// of them, if the store is a [Locker]; otherwise it is CoalesceProcess. A
+	// miss costs three more commands: the lock, a second look, the release.
+	CoalesceAll Coalescing = iota
+	// CoalesceProcess makes only requests of one process wait for each other.
+	CoalesceProcess
+	// CoalesceNone lets every request ask the handler.
+	CoalesceNone
+)
+
+const (
+	// maxLooks bounds how often a request waits for one that then fails.
+	maxLooks = 3
+	// passAge is how long a resource that could not be shared is remembered, so
+	// that its requests do not queue up.
+	passAge = 10 * time.Second
+	// passNote stands under the key of a lock in place of a token.
+	passNote = "pass"
+	// The time between two looks for what another process fetches.
+	firstPoll, lastPoll = 5 * time.Millisecond, 100 * time.Millisecond
+	// maxHold bounds how long a lock is prolonged for one run of a handler.
+	maxHold = time.Minute
+)
+
+// lead is the duty of the request that asks the handler while others wait. A
+// request that nobody waits for has none, nil.
+type lead = flight.Flight[entry.Entry, lock]
+
+// lock is what a leader holds against other processes.
+type lock struct {
+	token string // empty: it holds nothing
+	renew *time.Timer
+}
+
+// ask gets from the handler what is not in the store or needs validation, unless
+// another request is doing so already: then it waits for what that one gets.
+func (c *Cache) ask(x Exchange, v *visit) error {
+	if !c.coalesces(v) {
+		return c.fetch(x, v)
+	}
+	deadline := time.Now().Add(c.cfg.WaitTimeout)
+	for range maxLooks {
+		key := v.flightKey()
+		if outer := v.req.Outer; outer != nil && outer.cache == c.shared && outer.lead != nil && outer.lead.Key() == key {
+			v.lead = outer.lead // it would wait for itself
+			return c.fetch(x, v)
+		}
+		if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
+			return c.fetch(x, v)
+		}
+		f, leads := c.flights.Join(key)
+		if leads {
+			v.lead = f
+			return c.lead(x, v, deadline)
+		}
+		outcome, e := f.Wait(x.Context(), time.Until(deadline))
+		switch outcome {
+		case flight.Cancelled:
+			return c.gaveUp(x, v)
+		case flight.Pass, flight.TimedOut:
+			return c.fetch(x, v)
+		case flight.Shared:
+			if e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
+				v.entry = e
+				if d, ok := c.usable(v); ok {
+					return c.collapsed(x, v, d)
+				}
+			}
+		case flight.Failed:
+			if ok, err := c.replyStale(x, v, "stale-if-error"); ok {
+				return err
+			}
+		}
+		if d, ok := c.lookAgain(x, v); ok {
+			return c.collapsed(x, v, d)
+		}
+	}
+	return c.fetch(x, v)
+}
+
+// coalesces reports whether a request may wait for another one, and others for
+// it. One that wants a response made for it alone may not.
+func (c *Cache) coalesces(v *visit) bool {
+	rc := &v.control
+	return c.cfg.Coalesce != CoalesceNone && v.req.Method == http.MethodGet && v.req.Rerun == nil &&
+		!rc.NoCache && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0) &&
+		len(v.header.Values("Range")) == 0
+}
+
+// flightKey tells apart what one request can get for others: variants, as far as
+// they are known, and the answers to requests with credentials, which may not
+// be shareable where others are.
+func (v *visit) flightKey() string {
+	key := v.key.wire
+	if len(v.by.names) > 0 {
+		v.scratch = v.by.selecting(v.scratch[:0], v.req)
+		key = v.key.variant(v.scratch)
+	}
+	if len(v.header.Values("Authorization")) > 0 {
+		key += ":auth"
+	}
+	return key
+}
+
+// lead asks the handler for all who wait on v.lead.
+func (c *Cache) lead(x Exchange, v *visit, deadline time.Time) error {
+	l := v.lead
+	defer c.conclude(l, flight.Retry, nil) // for a panic and the like
+	if l.EndedSince(v.epoch) {             // between the look-up and now
+		if d, ok := c.lookAgain(x, v); ok {
+			c.conclude(l, flight.Shared, &v.entry)
+			return c.hit(x, v, d)
+		}
+	}
+	if c.locks() {
+		if d, outcome := c.acquire(x, v, deadline); outcome != nothingYet {
+			switch outcome {
+			case gone:
+				return c.gaveUp(x, v)
+			case found:
+				c.conclude(l, flight.Shared, &v.entry)
+				return c.collapsed(x, v, d)
+			}
+		}
+	}
+	return c.fetch(x, v)
+}
+
+// locks reports whether coalescing reaches other processes.
+func (c *Cache) locks() bool { return c.locker != nil && c.cfg.Coalesce == CoalesceAll }
+
+type acquired uint8
+
+const (
+	nothingYet acquired = iota // ask the handler
+	found                      // v.entry is what another process got
+	gone                       // the client has left
+)
+
+// acquire takes the lock of v.lead, or waits for what its holder gets. Without
+// the lock, because the store fails or the wait is over, the handler is asked
+// all the same.
+func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Decision, acquired) {
+	l := v.lead
+	token := rand.Text()
+	pause := firstPoll
+	for {
+		held, err := c.lock(x.Context(), l, token)
+		if err != nil {
+			return httprules.Decision{}, nothingYet
+		}
+		if held == passNote {
+			c.conclude(l, flight.Pass, nil)
+			return httprules.Decision{}, nothingYet
+		}
+		// Whoever had the lock until now may have stored something; a holder may
+		// have, and not have released it yet.
+		if d, ok := c.lookAgain(x, v); ok {
+			return d, found
+		}
+		if held == "" || time.Now().Add(pause).After(deadline) {
+			return httprules.Decision{}, nothingYet
+		}
+		timer := time.NewTimer(pause/2 + mathrand.N(pause))
+		select {
+		case <-timer.C:
+		case <-x.Context().Done():
+			timer.Stop()
+			return httprules.Decision{}, gone
+		}
+		pause = min(pause*3/2, lastPoll)
+	}
+}
+
+// lock tries to take the lock of l; what is returned holds it otherwise.
+func (c *Cache) lock(ctx context.Context, l *lead, token string) (holder string, err error) {
+	at := c.lookups.begin(ctx, c.cfg.LookupTimeout)
+	holder, err = c.locker.Lock(at, lockKey(l.Key()), token, c.cfg.LockTTL)
+	c.lookups.end(at)
+	switch {
+	case err != nil:
+		c.trouble("locking", err)
+	case holder == "":
+		l.Lead.token = token
+		c.keep(l, time.Now().Add(maxHold))
+	}
+	return holder, err
+}
+
+func lockKey(key string) string { return key + ":lock" }
+
+// keep prolongs the lock while the handler runs, so that one that takes longer
+// than LockTTL is not started a second time.
+func (c *Cache) keep(l *lead, until time.Time) {
+	key, token := lockKey(l.Key()), l.Lead.token
+	var timer *time.Timer
+	timer = time.AfterFunc(maxHold, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.LookupTimeout)
+		defer cancel()
+		held, err := c.locker.Extend(ctx, key, token, c.cfg.LockTTL)
+		if err != nil {
+			c.trouble("prolonging a lock", err)
+		}
+		if (held || err != nil) && time.Now().Before(until) {
+			timer.Reset(c.cfg.LockTTL / 3)
+		}
+	})
+	timer.Reset(c.cfg.LockTTL / 3) // not before timer is set
+	l.Lead.renew = timer
+}
+
+// conclude tells those who wait for l how it ended; only the first call counts.
+func (c *Cache) conclude(l *lead, o flight.Outcome, e *entry.Entry) {
+	if l == nil {
+		return
+	}
+	if e == nil {
+		e = &entry.Entry{}
+	}
+	note := ""
+	switch o {
+	case flight.Pass:
+		c.passes.put(l.Key(), struct{}{}, c.cfg.Now().UnixNano())
+		note = passNote
+	case flight.Shared:
+		c.passes.drop(l.Key())
+	}
+	if l.End(o, *e) && l.Lead.token != "" {
+		l.Lead.renew.Stop()
+		c.unlock(lockKey(l.Key()), l.Lead.token, note)
+	}
+}
+
+// unlock does not keep the client waiting.
+func (c *Cache) unlock(key, token, note string) {
+	c.work.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
+		defer cancel()
+		if err := c.locker.Unlock(ctx, key, token, note, passAge); err != nil {
+			c.trouble("unlocking", err)
+		}
+	})
+}
+
+// usable reports whether v.entry answers the request as it is.
+func (c *Cache) usable(v *visit) (httprules.Decision, bool) {
+	d := httprules.Decide(v.rules(), v.age(c.cfg.Now()), v.control)
+	return d, d.Use != httprules.Validate
+}
+
+// lookAgain looks for what may have been stored since the last look. Where
+// there is nothing better, v stays as it is.
+func (c *Cache) lookAgain(x Exchange, v *visit) (httprules.Decision, bool) {
+	old, had := v.entry, v.stale
+	v.hasRec = false
+	if c.lookup(x.Context(), v) != foundEntry {
+		v.entry = old
+		return httprules.Decision{}, false
+	}
+	d, ok := c.usable(v)
+	if !ok && !had {
+		v.stale, v.fwd = true, d.Fwd
+	}
+	return d, ok
+}
+
+// hit answers with v.entry.
+func (c *Cache) hit(x Exchange, v *visit, d httprules.Decision) error {
+	c.stats.hits.Add(1)
+	return c.replyStored(x, v, v.now, httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v)})
+}
+
+// collapsed answers with what another request got from the handler.
+func (c *Cache) collapsed(x Exchange, v *visit, d httprules.Decision) error {
+	c.stats.coalesced.Add(1)
+	return c.replyStored(x, v, c.cfg.Now(), httprules.CacheStatus{
+		Fwd: v.fwd, Collapsed: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v),
+	})
+}
+
+// gaveUp answers a request that ended while it waited. The client has left, or
+// a deadline that middleware has set is over; the handler would find the same.
+func (c *Cache) gaveUp(x Exchange, v *visit) error {
+	return c.noAnswer(x, httprules.CacheStatus{Fwd: v.fwd, Collapsed: true, Detail: "client-gone"})
+}

@@ -1,0 +1,183 @@
+// Package flight lets requests that want the same thing at the same time wait
+// for one of them, in this process.
+package flight
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Outcome says what became of a flight.
+type Outcome uint8
+
+// The outcomes.
+const (
+	// Retry: the leader failed, or found nobody waiting. Look again; whoever
+	// comes first leads the next flight.
+	Retry Outcome = iota
+	// Shared: the value is for everybody.
+	Shared
+	// Failed: there is nothing better than what is stored, if that is allowed.
+	Failed
+	// Pass: what the leader got is for nobody else. Go on without a flight.
+	Pass
+	// TimedOut: the flight did not end in time.
+	TimedOut
+	// Cancelled: the waiter's context ended first.
+	Cancelled
+)
+
+const (
+	shards = 64
+	// slots is how many keys apart EndedSince can tell.
+	slots = 1024
+)
+
+// Group holds the flights under way, which end with a T, and to which leaders
+// may attach an L. The zero value is ready for use, and all its methods may be
+// called concurrently.
+type Group[T, L any] struct {
+	shards [shards]shard[T, L]
+	ended  atomic.Uint64
+	last   [slots]atomic.Uint64 // by key: ended, as the last flight left it
+}
+
+type shard[T, L any] struct {
+	mu      sync.Mutex
+	flights map[string]*Flight[T, L]
+}
+
+// Flight is one attempt to get something, by its leader.
+type Flight[T, L any] struct {
+	Lead    L // the leader's own; saves it an allocation
+	group   *Group[T, L]
+	key     string
+	hash    uint64
+	done    chan struct{} // made by the first who waits
+	ended   bool
+	waiting int
+	outcome Outcome
+	value   T
+}
+
+var seed = maphash.MakeSeed()
+
+// Join returns the flight under way for key, or a new one that the caller
+// leads and must end.
+func (g *Group[T, L]) Join(key string) (f *Flight[T, L], leads bool) {
+	h := maphash.String(seed, key)
+	s := &g.shards[h%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.flights[key]; f != nil {
+		f.follow()
+		return f, false
+	}
+	return s.start(g, key, h), true
+}
+
+// TryLead returns a new flight for key, or nil if there is one already.
+func (g *Group[T, L]) TryLead(key string) *Flight[T, L] {
+	h := maphash.String(seed, key)
+	s := &g.shards[h%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flights[key] != nil {
+		return nil
+	}
+	return s.start(g, key, h)
+}
+
+func (s *shard[T, L]) start(g *Group[T, L], key string, h uint64) *Flight[T, L] {
+	f := &Flight[T, L]{group: g, key: key, hash: h}
+	if s.flights == nil {
+		s.flights = make(map[string]*Flight[T, L])
+	}
+	s.flights[key] = f
+	return f
+}
+
+// Ended is the number of flights that have ended. It costs one atomic load.
+func (g *Group[T, L]) Ended() uint64 { return g.ended.Load() }
+
+// EndedSince reports whether a flight for f's key may have ended since Ended
+// returned n. If so, what its leader has stored may have been missed. It errs
+// on the side of true.
+func (f *Flight[T, L]) EndedSince(n uint64) bool { return f.group.last[f.hash%slots].Load() > n }
+
+// Key is what Join was given.
+func (f *Flight[T, L]) Key() string { return f.key }
+
+// Follow lets the leader wait for its own flight, if somebody else is to end it.
+func (f *Flight[T, L]) Follow() {
+	s := &f.group.shards[f.hash%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.follow()
+}
+
+func (f *Flight[T, L]) follow() {
+	f.waiting++
+	if f.done == nil {
+		f.done = make(chan struct{})
+		if f.ended {
+			close(f.done)
+		}
+	}
+}
+
+// Waiting is how many wait for f now.
+func (f *Flight[T, L]) Waiting() int {
+	s := &f.group.shards[f.hash%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return f.waiting
+}
+
+// End ends f, and reports whether it was the first to do so: only the first
+// call counts. The value is meaningful with Shared, and must not be changed any
+// more.
+func (f *Flight[T, L]) End(o Outcome, value T) bool {
+	s := &f.group.shards[f.hash%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.ended {
+		return false
+	}
+	f.ended, f.outcome, f.value = true, o, value
+	delete(s.flights, f.key)
+	// Before the next leader can exist.
+	f.group.last[f.hash%slots].Store(f.group.ended.Add(1))
+	if f.done != nil {
+		close(f.done)
+	}
+	return true
+}
+
+// Wait waits for the end of a flight that the caller follows, for timeout at
+// most.
+func (f *Flight[T, L]) Wait(ctx context.Context, timeout time.Duration) (Outcome, T) {
+	var none T
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-f.done:
+		return f.outcome, f.value
+	case <-ctx.Done():
+		f.leave()
+		return Cancelled, none
+	case <-timer.C:
+		f.leave()
+		return TimedOut, none
+	}
+}
+
+func (f *Flight[T, L]) leave() {
+	s := &f.group.shards[f.hash%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.waiting--
+}

@@ -1,0 +1,191 @@
+package core
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"math"
+	mathrand "math/rand/v2"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/flight"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
+
+// refreshPause is the least time between two attempts to refresh one entry from
+// this process.
+const refreshPause = time.Second
+
+// early reports whether a hit on v.entry is to have it refreshed before it
+// becomes stale: for certain when RefreshAhead of its lifetime is over, and with
+// growing likelihood shortly before, so that processes do not do it all at once
+// (XFetch; Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache
+// Stampede Prevention).
+func (c *Cache) early(v *visit) bool {
+	due := time.Duration(float64(v.entry.Lifetime) * c.cfg.RefreshAhead)
+	age := v.age(v.now)
+	took := time.Duration(v.entry.Took) * time.Millisecond
+	const most = 20 // the logarithm is hardly ever less
+	if age >= due {
+		return true
+	}
+	if age+took*most < due {
+		return false
+	}
+	return age-time.Duration(float64(took)*math.Log(1-mathrand.Float64())) >= due
+}
+
+// refresh has the request run again in the background, once for all processes,
+// so that what it gets replaces v.entry. It reports whether somebody takes care
+// of that; otherwise the request itself has to.
+func (c *Cache) refresh(x Exchange, v *visit) bool {
+	key, now := v.flightKey(), v.now.UnixNano()
+	if _, pass := c.passes.get(key, now, passAge); pass {
+		return false
+	}
+	if _, lately := c.refreshes.get(key, now, refreshPause); lately {
+		return true
+	}
+	l := c.flights.TryLead(key)
+	if l == nil {
+		return true
+	}
+	return c.detach(x, v, l)
+}
+
+// detach hands l to a background run of the request.
+func (c *Cache) detach(x Exchange, v *visit, l *lead) bool {
+	send := x.Detach()
+	if send == nil {
+		c.conclude(l, flight.Retry, nil)
+		return false
+	}
+	c.refreshes.put(l.Key(), struct{}{}, v.now.UnixNano())
+	j := &refreshing{c: c, send: send, rerun: Rerun{cache: c.shared, lead: l, key: v.key.primary, born: v.entry.Born}}
+	if !c.background.submit(j) {
+		j.dropped()
+	}
+	return true
+}
+
+// refreshing is one background run.
+type refreshing struct {
+	c     *Cache
+	send  Refresher
+	rerun Rerun
+}
+
+func (r *refreshing) dropped() {
+	r.c.stats.refreshDropped.Add(1)
+	r.c.conclude(r.rerun.lead, flight.Retry, nil)
+}
+
+func (r *refreshing) run(ctx context.Context) {
+	c, l := r.c, r.rerun.lead
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.RefreshTimeout)
+	defer cancel()
+	if c.locks() {
+		if holder, err := c.lock(ctx, l, rand.Text()); err == nil && holder != "" {
+			c.conclude(l, flight.Retry, nil) // another process does it
+			return
+		}
+	}
+	// A handler that does not heed its context keeps this goroutine, but nobody
+	// else.
+	stop := context.AfterFunc(ctx, func() { c.conclude(l, flight.Failed, nil) })
+	defer func() {
+		stop()
+		if p := recover(); p != nil {
+			c.panicked(p)
+		}
+		if ctx.Err() != nil || !r.rerun.done.Load() {
+			c.stats.refreshErrors.Add(1)
+		} else {
+			c.stats.refreshed.Add(1)
+		}
+		c.conclude(l, flight.Failed, nil)
+	}()
+	r.send(ctx, &r.rerun)
+}
+
+// panicked says that a handler's panic went no further.
+func (c *Cache) panicked(p any) {
+	if p == http.ErrAbortHandler { //nolint:errorlint // it is the value that is panicked with
+		return
+	}
+	c.log.Error("cacheaside: the handler panicked; what is stored was kept", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+}
+
+// serveRerun deals with a request that refresh has sent.
+func (c *Cache) serveRerun(x Exchange, v *visit) error {
+	r := v.req.Rerun
+	if v.key.primary != r.key { // it came out another one than it was
+		return c.noAnswer(x, httprules.CacheStatus{Detail: "rerun"})
+	}
+	v.fwd = "miss"
+	if c.lookup(x.Context(), v) == foundEntry {
+		if d, ok := c.usable(v); ok && v.entry.Born > r.born { // by another process
+			r.done.Store(true)
+			c.conclude(r.lead, flight.Shared, &v.entry)
+			return c.hit(x, v, d)
+		}
+		v.fwd, v.stale = "stale", true
+	}
+	v.lead = r.lead
+	return c.fetch(x, v)
+}
+
+// askSoftly gives the handler SoftTimeout before it answers with v.entry, which
+// is stale; what the handler gets later replaces that.
+func (c *Cache) askSoftly(x Exchange, v *visit) error {
+	key := v.flightKey()
+	if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
+		return c.fetch(x, v)
+	}
+	l, leads := c.flights.Join(key)
+	if leads {
+		l.Follow()
+		if !c.detach(x, v, l) {
+			return c.fetch(x, v)
+		}
+	}
+	detail := "stale-if-error"
+	outcome, e := l.Wait(x.Context(), c.cfg.SoftTimeout)
+	switch outcome {
+	case flight.Cancelled:
+		return c.gaveUp(x, v)
+	case flight.Pass:
+		return c.fetch(x, v)
+	case flight.TimedOut:
+		detail = "soft-timeout"
+	case flight.Shared:
+		if old := v.entry; e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
+			v.entry = e
+			if d, ok := c.usable(v); ok {
+				return c.collapsed(x, v, d)
+			}
+			v.entry = old
+		}
+	case flight.Retry:
+		if d, ok := c.lookAgain(x, v); ok {
+			return c.collapsed(x, v, d)
+		}
+	}
+	if ok, err := c.replyStale(x, v, detail); ok {
+		return err
+	}
+	return c.fetch(x, v)
+}
+
+// replyStale answers with v.entry in place of what the handler failed to give,
+// where that is still allowed.
+func (c *Cache) replyStale(x Exchange, v *visit, detail string) (ok bool, err error) {
+	now := c.cfg.Now()
+	if !v.stale || !httprules.Decide(v.rules(), v.age(now), v.control).MaySIE {
+		return false, nil
+	}
+	c.stats.staleIfError.Add(1)
+	return true, c.replyStored(x, v, now, httprules.CacheStatus{Fwd: v.fwd, FwdStatus: v.failure, Key: c.shownKey(v), Detail: detail})
+}
