@@ -87,7 +87,7 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 				}
 			}
 		case flight.Failed:
-			if ok, err := c.replyStale(x, v, "stale-if-error"); ok {
+			if ok, err := c.replyStale(x, v, "stale-if-error", true); ok {
 				return err
 			}
 		}
@@ -104,7 +104,13 @@ func (c *Cache) coalesces(v *visit) bool {
 	rc := &v.control
 	return c.cfg.Coalesce != CoalesceNone && v.req.Method == http.MethodGet && v.req.Rerun == nil &&
 		!rc.NoCache && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0) &&
-		len(v.header.Values("Range")) == 0
+		len(v.header.Values("Range")) == 0 && !(c.cfg.ForwardConditions && v.conditional())
+}
+
+// conditional reports whether the client asks for a response only if it has
+// changed.
+func (v *visit) conditional() bool {
+	return len(v.header.Values("If-None-Match")) > 0 || len(v.header.Values("If-Modified-Since")) > 0
 }
 
 // flightKey tells apart what one request can get for others: variants, as far as

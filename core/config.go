@@ -170,6 +170,11 @@ type Config struct {
 	// WaitTimeout bounds that wait; after it a request asks the handler itself.
 	// Zero: 5 s.
 	WaitTimeout time.Duration
+	// ForwardConditions lets the handler see the If-None-Match and
+	// If-Modified-Since of a client where nothing is stored. Its 304 is of no use
+	// to others, so such requests are not coalesced. Otherwise the handler gives a
+	// whole response, and the cache answers 304 where the client has it already.
+	ForwardConditions bool
 	// GenerateETag gives stored 200 responses of up to 1 MiB that have neither
 	// ETag nor Last-Modified an ETag made from the body, so that clients can
 	// validate.
@@ -254,7 +259,8 @@ func matchName(pattern, name string, fold bool) bool {
 func RFC9111() Config {
 	return Config{
 		AllStatusCodes: true, StoreSetCookie: true, Heuristic: true, KeepQueryOrder: true,
-		StaleIfError: 24 * time.Hour, // section 4.2.4: disconnected
+		StaleIfError:      24 * time.Hour, // section 4.2.4: disconnected
+		ForwardConditions: true,
 	}
 }
 

@@ -126,7 +126,7 @@ func (c *Cache) failed(x Exchange, v *visit) (ok bool, err error) {
 		return false, nil
 	}
 	c.conclude(v.lead, flight.Failed, nil)
-	return c.replyStale(x, v, "stale-if-error")
+	return c.replyStale(x, v, "stale-if-error", false)
 }
 
 // notModified reports whether the client, whose own conditions the handler has

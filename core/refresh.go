@@ -173,7 +173,7 @@ func (c *Cache) askSoftly(x Exchange, v *visit) error {
 			return c.collapsed(x, v, d)
 		}
 	}
-	if ok, err := c.replyStale(x, v, detail); ok {
+	if ok, err := c.replyStale(x, v, detail, true); ok {
 		return err
 	}
 	return c.fetch(x, v)
@@ -181,11 +181,11 @@ func (c *Cache) askSoftly(x Exchange, v *visit) error {
 
 // replyStale answers with v.entry in place of what the handler failed to give,
 // where that is still allowed.
-func (c *Cache) replyStale(x Exchange, v *visit, detail string) (ok bool, err error) {
+func (c *Cache) replyStale(x Exchange, v *visit, detail string, collapsed bool) (ok bool, err error) {
 	now := c.cfg.Now()
 	if !v.stale || !httprules.Decide(v.rules(), v.age(now), v.control).MaySIE {
 		return false, nil
 	}
 	c.stats.staleIfError.Add(1)
-	return true, c.replyStored(x, v, now, httprules.CacheStatus{Fwd: v.fwd, FwdStatus: v.failure, Key: c.shownKey(v), Detail: detail})
+	return true, c.replyStored(x, v, now, httprules.CacheStatus{Fwd: v.fwd, FwdStatus: v.failure, Collapsed: collapsed, Key: c.shownKey(v), Detail: detail})
 }

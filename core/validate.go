@@ -44,7 +44,7 @@ func (v *visit) conditions() (set http.Header, validate bool) {
 	}
 	if etag == "" && modified == "" {
 		// A response for all who wait is not to depend on what this client has.
-		if v.lead != nil && (len(v.header.Values("If-None-Match")) > 0 || len(v.header.Values("If-Modified-Since")) > 0) {
+		if v.lead != nil && v.conditional() {
 			return http.Header{"If-None-Match": nil, "If-Modified-Since": nil}, false
 		}
 		return nil, false
