@@ -22,7 +22,7 @@ func (x *exchange) Detach() core.Refresher {
 	repeat(&old.Request, &c.Request)
 	return func(ctx context.Context, rerun *core.Rerun) {
 		c.SetUserValue(rerunKey{}, rerun)
-		setUserContext(app, c, ctx)
+		setUserContext(ctx, app, c)
 		defer func() { _ = c.Response.CloseBodyStream() }()
 		app.Server().Handler(c)
 	}
@@ -49,7 +49,7 @@ func repeat(old, req *fasthttp.Request) {
 
 // setUserContext makes ctx what Ctx.UserContext returns from the first handler
 // on: Fiber keeps it in c.
-func setUserContext(app *fiber.App, c *fasthttp.RequestCtx, ctx context.Context) {
+func setUserContext(ctx context.Context, app *fiber.App, c *fasthttp.RequestCtx) {
 	fc := app.AcquireCtx(c)
 	defer app.ReleaseCtx(fc)
 	fc.SetUserContext(ctx)
