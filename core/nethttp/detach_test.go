@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -294,7 +295,9 @@ func TestPanic(t *testing.T) {
 
 // TestPanicAfterHijack: the connection is not the server's any more.
 func TestPanicAfterHijack(t *testing.T) {
-	server := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	done := make(chan struct{})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(done)
 		x := new(exchange)
 		x.Reset(w, r)
 		x.next = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -314,7 +317,10 @@ func TestPanicAfterHijack(t *testing.T) {
 		if err := x.Reply(&core.Response{Status: 200}); err != nil {
 			t.Error(err)
 		}
-	}), false)
+	}))
+	var logged strings.Builder
+	server.Config.ErrorLog = log.New(&logged, "", 0)
+	server.Start()
 	res, err := server.Client().Get(server.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -323,4 +329,24 @@ func TestPanicAfterHijack(t *testing.T) {
 		t.Errorf("%q", body)
 	}
 	res.Body.Close()
+	server.Close()
+	<-done
+	if logged.Len() > 0 {
+		t.Errorf("the server logs %q", &logged)
+	}
+}
+
+// TestDetachDefaultServeMux: that is what a server without a handler has.
+func TestDetachDefaultServeMux(t *testing.T) {
+	s := newSite(func(http.ResponseWriter, *http.Request) {})
+	old := http.DefaultServeMux
+	http.DefaultServeMux = http.NewServeMux()
+	defer func() { http.DefaultServeMux = old }()
+	http.DefaultServeMux.Handle("GET /{id}", s)
+	r := httptest.NewRequest(http.MethodGet, "/a", nil)
+	s.ServeHTTP(httptest.NewRecorder(), r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, new(http.Server))))
+	s.refreshers[0](t.Context(), new(core.Rerun))
+	if len(s.reruns) != 1 || !reflect.DeepEqual(s.seen[0].Header, s.seen[1].Header) || s.seen[1].Path != "/a" {
+		t.Errorf("%+v", s.seen)
+	}
 }
