@@ -3,6 +3,8 @@ package chiadapter
 import (
 	"net/http"
 
+	"github.com/go-chi/chi/v5"
+
 	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
@@ -15,5 +17,15 @@ func New(cache *core.Cache, opts ...Option) func(http.Handler) http.Handler {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	return nethttp.NewFunc("chiadapter.New", cache, o.prepare)
+	return nethttp.NewFunc("chiadapter.New", cache, o.prepare, rootRouter)
+}
+
+// rootRouter finds the router that r entered chi by.
+func rootRouter(r *http.Request) http.Handler {
+	if c := chi.RouteContext(r.Context()); c != nil {
+		if h, ok := c.Routes.(http.Handler); ok {
+			return h
+		}
+	}
+	return nil
 }

@@ -53,7 +53,13 @@ func (x *exchange) release() {
 func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	c, res := x.c, x.c.Response()
 	inner, request := res.Writer, c.Request()
+	committed, status, size := res.Committed, res.Status, res.Size
+	var capture http.ResponseWriter
+	panics := true
 	defer func() {
+		if panics && nethttp.Holding(capture) { // nothing has been sent
+			res.Committed, res.Status, res.Size = committed, status, size
+		}
 		res.Writer = inner
 		if f.Set != nil {
 			c.SetRequest(request)
@@ -61,7 +67,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	}()
 	var failed error
 	resp, err := x.Run(f, inner, func(w http.ResponseWriter, r *http.Request) error {
-		res.Writer = w
+		res.Writer, capture = w, w
 		if f.Set != nil {
 			c.SetRequest(r)
 		}
@@ -79,6 +85,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		}
 		return nil
 	})
+	panics = false
 	if err == nil && failed != nil { // nothing is captured: the error takes its usual way
 		return resp, failed
 	}
@@ -103,3 +110,5 @@ func (x *exchange) Reply(resp *core.Response) error {
 	res.Status, res.Size = resp.Status, int64(len(resp.Body))
 	return x.ReplyTo(res.Writer, resp)
 }
+
+func (x *exchange) Detach() core.Refresher { return x.Refresher(x.c.Echo()) }

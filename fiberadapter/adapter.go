@@ -104,6 +104,7 @@ func (x *exchange) Reply(resp *core.Response) error {
 	if resp != x.sent {
 		if x.before != nil { // take back what the handler has set
 			res.Reset()
+			x.c.Context().Hijack(nil)
 			res.Header.SetNoDefaultContentType(x.c.App().Config().DisableDefaultContentType)
 			for name, values := range x.before {
 				for _, v := range values {
@@ -118,6 +119,3 @@ func (x *exchange) Reply(resp *core.Response) error {
 	apply(res, resp.Extra)
 	return nil
 }
-
-// Detach cannot run requests again.
-func (x *exchange) Detach() core.Refresher { return nil }

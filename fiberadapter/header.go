@@ -35,6 +35,7 @@ func (x *exchange) reset(c *fiber.Ctx) {
 	q.HasBody = len(length) > 0 && string(length) != "0" || len(x.header.h.Peek("Transfer-Encoding")) > 0
 	q.Upgrade = len(x.header.h.Peek("Upgrade")) > 0
 	q.Outer, _ = c.Context().UserValue(flightKey{}).(*core.Flight)
+	q.Rerun, _ = c.Context().UserValue(rerunKey{}).(*core.Rerun)
 }
 
 // flightKey is where a request finds the flight that it is part of.

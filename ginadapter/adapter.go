@@ -25,7 +25,7 @@ func New(cache *core.Cache, opts ...Option) gin.HandlerFunc {
 		x := exchanges.Get().(*exchange)
 		defer x.release()
 		x.Reset(c.Writer, c.Request)
-		x.c = c
+		x.c, x.engine, x.errs = c, o.engine, len(c.Errors)
 		if c.FullPath() == "" { // Gin writes its 404 after the middleware
 			x.Request().Bypass = "no-route"
 		}
@@ -36,7 +36,9 @@ func New(cache *core.Cache, opts ...Option) gin.HandlerFunc {
 
 type exchange struct {
 	nethttp.Exchange
-	c *gin.Context
+	c      *gin.Context
+	engine *gin.Engine
+	errs   int // how many errors c had in front
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -48,7 +50,7 @@ func (x *exchange) release() {
 
 func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	c := x.c
-	outer, request, errs := c.Writer, c.Request, len(c.Errors)
+	outer, request := c.Writer, c.Request
 	defer func() {
 		c.Writer = outer
 		if f.Set != nil {
@@ -59,7 +61,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		gw := &writer{ResponseWriter: outer, w: w, status: outer.Status(), size: unwritten}
 		c.Writer, c.Request = gw, r
 		c.Next()
-		if len(c.Errors) > errs { // middleware in front may have an answer to them
+		if len(c.Errors) > x.errs { // middleware in front may have an answer to them
 			nethttp.GiveUp(w, core.ReasonHandler)
 		}
 		gw.finish()
@@ -69,9 +71,17 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 
 func (x *exchange) Reply(resp *core.Response) error {
 	if !x.Ran() {
-		x.c.Abort() // or Gin would run the handler now
+		x.c.Abort() // or Gin would run the handler now, or go on behind one that panicked
+		x.c.Errors = x.c.Errors[:min(x.errs, len(x.c.Errors))]
 	}
 	err := x.Exchange.Reply(resp)
 	x.c.Writer.WriteHeaderNow()
 	return err
+}
+
+func (x *exchange) Detach() core.Refresher {
+	if x.engine == nil { // not to be a handler that is not nil
+		return x.Exchange.Detach()
+	}
+	return x.Refresher(x.engine)
 }

@@ -13,6 +13,7 @@ type Option func(*options)
 type options struct {
 	skip      func(*gin.Context) bool
 	partition func(*gin.Context) string
+	engine    *gin.Engine
 }
 
 // WithSkip leaves requests to the handler for which skip returns true. It is
@@ -26,6 +27,14 @@ func WithSkip(skip func(*gin.Context) bool) Option {
 // into the context.
 func WithPartition(partition func(*gin.Context) string) Option {
 	return func(o *options) { o.partition = partition }
+}
+
+// WithEngine names the engine that the middleware is used on. Where requests are
+// run again to refresh what is stored, they enter it. Without this option, or
+// where the URL was rewritten in front of the cache, they enter the handler of
+// the http.Server, and where there is none nothing is refreshed.
+func WithEngine(engine *gin.Engine) Option {
+	return func(o *options) { o.engine = engine }
 }
 
 func (o *options) prepare(c *gin.Context, req *core.Request) {

@@ -34,6 +34,7 @@ func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
 	q.HasBody = r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
 	q.Upgrade = len(r.Header["Upgrade"]) > 0
 	q.Outer = outerFlight(w)
+	q.Rerun = core.RerunFrom(r.Context())
 }
 
 // outerFlight finds the capture that w writes into.
@@ -83,7 +84,15 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 	}
 	var w http.ResponseWriter
 	w, x.capture = newWriter(inner, f, r.Method)
-	if err := run(w, r); err != nil {
+	panics := true
+	defer func() {
+		if panics {
+			x.capture.discard()
+		}
+	}()
+	err := run(w, r)
+	panics = false
+	if err != nil {
 		return nil, err
 	}
 	resp := x.capture.response(r.Context().Err() != nil)
@@ -96,6 +105,9 @@ func (x *Exchange) Reply(resp *core.Response) error { return x.ReplyTo(x.w, resp
 
 // ReplyTo is Reply to another writer.
 func (x *Exchange) ReplyTo(w http.ResponseWriter, resp *core.Response) error {
+	if x.capture != nil && x.capture.hijacked { // and then the handler panicked
+		return nil
+	}
 	h := w.Header()
 	backing := make([]string, 0, len(resp.Header)+len(resp.Extra))
 	if resp == x.sent {
@@ -114,8 +126,5 @@ func (x *Exchange) ReplyTo(w http.ResponseWriter, resp *core.Response) error {
 	return nil
 }
 
-// Detach cannot run requests again.
-func (x *Exchange) Detach() core.Refresher { return nil }
-
-// Ran says whether the handler has been called.
-func (x *Exchange) Ran() bool { return x.capture != nil }
+// Ran says whether the handler has been called and has returned.
+func (x *Exchange) Ran() bool { return x.sent != nil }

@@ -13,12 +13,13 @@ import (
 
 // New returns a middleware that answers from cache. It panics if cache is nil.
 func New(cache *core.Cache) func(http.Handler) http.Handler {
-	return NewFunc("nethttp.New", cache, nil)
+	return NewFunc("nethttp.New", cache, nil, nil)
 }
 
-// NewFunc is New for adapters: name is theirs, for the text of a panic, and
-// prepare, if not nil, may complete the core's view of a request.
-func NewFunc(name string, cache *core.Cache, prepare func(*http.Request, *core.Request)) func(http.Handler) http.Handler {
+// NewFunc is New for adapters: name is theirs, for the text of a panic;
+// prepare, if not nil, may complete the core's view of a request; and entry, if
+// not nil, finds what [Exchange.Refresher] starts from.
+func NewFunc(name string, cache *core.Cache, prepare func(*http.Request, *core.Request), entry func(*http.Request) http.Handler) func(http.Handler) http.Handler {
 	if cache == nil {
 		panic(name + ": the cache is nil: make one with core.New")
 	}
@@ -30,7 +31,7 @@ func NewFunc(name string, cache *core.Cache, prepare func(*http.Request, *core.R
 			x := exchanges.Get().(*exchange)
 			defer x.release()
 			x.Reset(w, r)
-			x.next = next
+			x.next, x.entry = next, entry
 			if prepare != nil {
 				prepare(r, x.Request())
 			}
@@ -41,7 +42,8 @@ func NewFunc(name string, cache *core.Cache, prepare func(*http.Request, *core.R
 
 type exchange struct {
 	Exchange
-	next http.Handler
+	next  http.Handler
+	entry func(*http.Request) http.Handler
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -56,4 +58,11 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		x.next.ServeHTTP(w, r)
 		return nil
 	})
+}
+
+func (x *exchange) Detach() core.Refresher {
+	if x.entry == nil {
+		return x.Exchange.Detach()
+	}
+	return x.Refresher(x.entry(x.r))
 }

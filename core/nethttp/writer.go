@@ -217,6 +217,15 @@ func (w *writer) pass(reason string) {
 	w.body = nil
 }
 
+// discard drops what a handler that panics has sent into a capture: whoever
+// recovers shall not answer with its Content-Length. Fields that it has set but
+// not sent stay for whoever recovers, as they would without a cache.
+func (w *writer) discard() {
+	if !w.passing && w.status != 0 {
+		replaceHeader(w.inner.Header(), w.before)
+	}
+}
+
 func (w *writer) annotate() {
 	if w.forward.Annotate != nil {
 		h := w.inner.Header()

@@ -1,0 +1,66 @@
+package nethttp
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"net/url"
+
+	"github.com/cacheaside/cacheaside/core"
+)
+
+// Detach runs the request again from the handler of its server.
+func (x *Exchange) Detach() core.Refresher { return x.Refresher(nil) }
+
+// Refresher does the work of core.Exchange's Detach. The request is run again
+// from entry, the root router of the framework; if that is nil, or if layers in
+// front of the cache have rewritten the request-target, from the handler of the
+// http.Server that serves the request. Without one the answer is nil.
+func (x *Exchange) Refresher(entry http.Handler) core.Refresher {
+	ctx := x.r.Context()
+	server, served := ctx.Value(http.ServerContextKey).(*http.Server)
+	rewritten := x.req.Target != ""
+	if entry == nil || rewritten {
+		if !served {
+			return nil
+		}
+		if entry = server.Handler; entry == nil {
+			entry = http.DefaultServeMux
+		}
+	}
+	target := new(url.URL)
+	*target = *x.r.URL
+	if rewritten {
+		var err error
+		if target, err = url.ParseRequestURI(x.r.RequestURI); err != nil {
+			return nil
+		}
+	}
+	r := &http.Request{
+		Method: http.MethodGet, URL: target, RequestURI: x.r.RequestURI, Host: x.r.Host,
+		Proto: x.r.Proto, ProtoMajor: x.r.ProtoMajor, ProtoMinor: x.r.ProtoMinor,
+		Header: x.r.Header.Clone(), Body: http.NoBody,
+		RemoteAddr: x.r.RemoteAddr, TLS: x.r.TLS,
+	}
+	maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return core.OmittedInRerun(name) })
+	local := ctx.Value(http.LocalAddrContextKey)
+	return func(ctx context.Context, rerun *core.Rerun) {
+		ctx = core.WithRerun(ctx, rerun)
+		if served {
+			ctx = context.WithValue(ctx, http.ServerContextKey, server)
+		}
+		if local != nil {
+			ctx = context.WithValue(ctx, http.LocalAddrContextKey, local)
+		}
+		entry.ServeHTTP(discard{}, r.WithContext(ctx))
+	}
+}
+
+// discard is the writer of a response that goes nowhere.
+type discard http.Header
+
+func (d discard) Header() http.Header               { return http.Header(d) }
+func (d discard) WriteHeader(int)                   {}
+func (d discard) Write(b []byte) (int, error)       { return len(b), nil }
+func (d discard) WriteString(s string) (int, error) { return len(s), nil }
+func (d discard) Flush()                            {}
