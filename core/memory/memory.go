@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -30,6 +31,10 @@ var ErrTooLarge = errors.New("larger than the store")
 type Store struct {
 	cache    *otter.Cache[string, item]
 	maxBytes uint64
+
+	mu    sync.Mutex
+	now   func() int64 // nanoseconds, for what mu guards
+	locks timed[string]
 }
 
 type item struct {
@@ -69,6 +74,10 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 	}
 	if o.now != nil {
 		cfg.Clock = clock(o.now)
+		s.now = clock(o.now).NowNano
+	} else {
+		start := time.Now()
+		s.now = func() int64 { return int64(time.Since(start)) }
 	}
 	cache, err := otter.New(cfg)
 	if err != nil {
@@ -126,6 +135,9 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 func (s *Store) Close() error {
 	s.cache.StopAllGoroutines()
 	s.cache.InvalidateAll()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.locks = timed[string]{}
 	return nil
 }
 
