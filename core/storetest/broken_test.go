@@ -16,9 +16,18 @@ import (
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
+// whole is a store that can do everything.
+type whole interface {
+	core.Store
+	core.Locker
+}
+
 // broken changes one thing in a store that is right.
 type broken struct {
-	core.Store
+	whole
+	lock   func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error)
+	extend func(s whole, ctx context.Context, key, token string, ttl time.Duration) (bool, error)
+	unlock func(s whole, ctx context.Context, key, token, note string, ttl time.Duration) error
 	get    func(s core.Store, ctx context.Context, key string) ([]byte, bool, error)
 	set    func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error
 	delete func(s core.Store, ctx context.Context, key string) error
@@ -26,23 +35,53 @@ type broken struct {
 
 func (b broken) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	if b.get != nil {
-		return b.get(b.Store, ctx, key)
+		return b.get(b.whole, ctx, key)
 	}
-	return b.Store.Get(ctx, key)
+	return b.whole.Get(ctx, key)
 }
 
 func (b broken) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	if b.set != nil {
-		return b.set(b.Store, ctx, key, value, ttl)
+		return b.set(b.whole, ctx, key, value, ttl)
 	}
-	return b.Store.Set(ctx, key, value, ttl)
+	return b.whole.Set(ctx, key, value, ttl)
 }
 
 func (b broken) Delete(ctx context.Context, key string) error {
 	if b.delete != nil {
-		return b.delete(b.Store, ctx, key)
+		return b.delete(b.whole, ctx, key)
 	}
-	return b.Store.Delete(ctx, key)
+	return b.whole.Delete(ctx, key)
+}
+
+func (b broken) Lock(ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+	if b.lock != nil {
+		return b.lock(b.whole, ctx, key, token, ttl)
+	}
+	return b.whole.Lock(ctx, key, token, ttl)
+}
+
+func (b broken) Extend(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
+	if b.extend != nil {
+		return b.extend(b.whole, ctx, key, token, ttl)
+	}
+	return b.whole.Extend(ctx, key, token, ttl)
+}
+
+func (b broken) Unlock(ctx context.Context, key, token, note string, ttl time.Duration) error {
+	if b.unlock != nil {
+		return b.unlock(b.whole, ctx, key, token, note, ttl)
+	}
+	return b.whole.Unlock(ctx, key, token, note, ttl)
+}
+
+// holder takes the lock if it is free, and returns who has it.
+func holder(ctx context.Context, s whole, key string) string {
+	holder, _ := s.Lock(ctx, key, "probe", time.Hour)
+	if holder == "" {
+		_ = s.Unlock(ctx, key, "probe", "", 0)
+	}
+	return holder
 }
 
 // changedSet and changedKey are broken stores that only change arguments.
@@ -186,6 +225,85 @@ var brokenStores = map[string]func() broken{
 			},
 		}
 	},
+	"Lock/no holder": func() broken {
+		return broken{lock: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+			got, err := s.Lock(ctx, key, token, ttl)
+			if got != "" {
+				got = "somebody"
+			}
+			return got, err
+		}}
+	},
+	"LockExclusive/replaces": func() broken {
+		return broken{lock: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+			_ = s.Unlock(ctx, key, holder(ctx, s, key), "", 0)
+			return s.Lock(ctx, key, token, ttl)
+		}}
+	},
+	"LockExclusive/ask, then take": func() broken {
+		return broken{lock: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+			if got := holder(ctx, s, key); got != "" && got != "probe" {
+				return got, nil
+			}
+			time.Sleep(time.Millisecond)
+			_, err := s.Lock(ctx, key, token, ttl)
+			return "", err
+		}}
+	},
+	"LockExpiry/never": func() broken {
+		return broken{lock: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+			return s.Lock(ctx, key, token, max(ttl, time.Hour))
+		}}
+	},
+	"LockExtend/nothing": func() broken {
+		return broken{extend: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
+			return holder(ctx, s, key) == token, nil
+		}}
+	},
+	"LockExtend/by anybody": func() broken {
+		return broken{extend: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
+			return s.Extend(ctx, key, holder(ctx, s, key), ttl)
+		}}
+	},
+	"Unlock/without comparing": func() broken {
+		return broken{unlock: func(s whole, ctx context.Context, key, _, note string, ttl time.Duration) error {
+			token := holder(ctx, s, key)
+			if token == "" {
+				return nil
+			}
+			return s.Unlock(ctx, key, token, note, ttl)
+		}}
+	},
+	"LockNote/dropped": func() broken {
+		return broken{unlock: func(s whole, ctx context.Context, key, token, note string, ttl time.Duration) error {
+			return s.Unlock(ctx, key, token, "", ttl)
+		}}
+	},
+	"LockNote/for ever": func() broken {
+		return broken{unlock: func(s whole, ctx context.Context, key, token, note string, ttl time.Duration) error {
+			return s.Unlock(ctx, key, token, note, max(ttl, time.Hour))
+		}}
+	},
+	"LockBinary/cut at NUL": func() broken {
+		return broken{lock: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+			got, err := s.Lock(ctx, key, token, ttl)
+			got, _, _ = strings.Cut(got, "\x00")
+			return got, err
+		}}
+	},
+	"LockRefused/for ever": func() broken {
+		return broken{lock: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+			if ttl <= 0 {
+				ttl = time.Hour
+			}
+			return s.Lock(ctx, key, token, ttl)
+		}}
+	},
+	"LockDoneContext/ignored": func() broken {
+		return broken{unlock: func(s whole, ctx context.Context, key, token, note string, ttl time.Duration) error {
+			return s.Unlock(context.WithoutCancel(ctx), key, token, note, ttl)
+		}}
+	},
 }
 
 const brokenEnv = "STORETEST_BROKEN"
@@ -201,7 +319,7 @@ func TestFindsBrokenStores(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = s.Close() })
 			b := brokenStores[name]()
-			b.Store = s
+			b.whole = s
 			return b
 		})
 		return
