@@ -19,8 +19,9 @@ import (
 )
 
 var (
-	_ core.Store  = (*dragonfly.Store)(nil)
-	_ core.Locker = (*dragonfly.Store)(nil)
+	_ core.Store   = (*dragonfly.Store)(nil)
+	_ core.Locker  = (*dragonfly.Store)(nil)
+	_ core.Stamper = (*dragonfly.Store)(nil)
 )
 
 func open(tb testing.TB, url string, opts ...dragonfly.Option) *dragonfly.Store {

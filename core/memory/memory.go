@@ -32,9 +32,13 @@ type Store struct {
 	cache    *otter.Cache[string, item]
 	maxBytes uint64
 
-	mu    sync.Mutex
-	now   func() int64 // nanoseconds, for what mu guards
-	locks timed[string]
+	now    func() int64  // nanoseconds, by which locks and stamps expire
+	micros func() uint64 // since 1970
+
+	mu     sync.Mutex
+	locks  timed[string]
+	stamps timed[uint64]
+	last   uint64 // number of the sequence of stamps
 }
 
 type item struct {
@@ -75,9 +79,11 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 	if o.now != nil {
 		cfg.Clock = clock(o.now)
 		s.now = clock(o.now).NowNano
+		s.micros = func() uint64 { return uint64(max(1, o.now().UnixMicro())) }
 	} else {
 		start := time.Now()
 		s.now = func() int64 { return int64(time.Since(start)) }
+		s.micros = func() uint64 { return uint64(max(1, time.Now().UnixMicro())) }
 	}
 	cache, err := otter.New(cfg)
 	if err != nil {
@@ -137,7 +143,7 @@ func (s *Store) Close() error {
 	s.cache.InvalidateAll()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.locks = timed[string]{}
+	s.locks, s.stamps = timed[string]{}, timed[uint64]{}
 	return nil
 }
 

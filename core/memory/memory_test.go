@@ -20,8 +20,9 @@ import (
 )
 
 var (
-	_ core.Store  = (*memory.Store)(nil)
-	_ core.Locker = (*memory.Store)(nil)
+	_ core.Store   = (*memory.Store)(nil)
+	_ core.Locker  = (*memory.Store)(nil)
+	_ core.Stamper = (*memory.Store)(nil)
 )
 
 func open(tb testing.TB, maxBytes int64, opts ...memory.Option) *memory.Store {

@@ -55,3 +55,13 @@ func (t *timed[V]) sweep(now int64) {
 		}
 	}
 }
+
+// drop removes n entries, whichever.
+func (t *timed[V]) drop(n int) {
+	for key := range t.entries {
+		if n--; n < 0 {
+			return
+		}
+		delete(t.entries, key)
+	}
+}

@@ -83,11 +83,23 @@ var cases = []struct {
 	{"LockBinary", (*suite).lockBinary},
 	{"LockRefused", (*suite).lockRefused},
 	{"LockDoneContext", (*suite).lockDoneContext},
+
+	{"StampSequence", (*suite).stampSequence},
+	{"StampRaise", (*suite).stampRaise},
+	{"StampFloor", (*suite).stampFloor},
+	{"StampSettle", (*suite).stampSettle},
+	{"StampExpiry", (*suite).stampExpiry},
+	{"StampMany", (*suite).stampMany},
+	{"StampConcurrent", (*suite).stampConcurrent},
+	{"StampTogether", (*suite).stampTogether},
+	{"StampRefused", (*suite).stampRefused},
+	{"StampDoneContext", (*suite).stampDoneContext},
 }
 
 // Run tests the store that open returns, each case in a subtest with a store
-// of its own. The cases of [core.Locker] are skipped for a store that is none. Open closes it in the test's Cleanup. Stores may share a server,
-// and other tests may use it too: Run only touches keys that begin with
+// of its own. A store that is no [core.Locker] or no [core.Stamper] is spared the
+// cases of that. Open closes the store in the test's Cleanup. Stores may share a
+// server, and other tests may use it too: Run only touches keys that begin with
 // "storetest:" and a random part.
 //
 // The store must hold what the suite writes: give a bounded one 32 MiB.
