@@ -226,3 +226,25 @@ func BenchmarkStamps(b *testing.B) {
 		})
 	}
 }
+
+// TestStampsWithoutServerTime forbids TIME: the time is then this process's.
+func TestStampsWithoutServerTime(t *testing.T) {
+	p := storetest.StartServer(t)
+	if p.Kind == "dragonfly" {
+		t.Skip("needs the ACL of Redis or Valkey")
+	}
+	s := open(t, p.Addr)
+	ctx, c := context.Background(), s.Client()
+	if err := c.Do(ctx, c.B().Arbitrary("ACL", "SETUSER", "default", "-time").Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	clock, a, b := stampKeys()
+	n := sequence(t, s, clock)
+	if off := time.Since(time.UnixMicro(int64(n))); off < -time.Minute || off > time.Minute {
+		t.Errorf("the sequence is %v from now", off)
+	}
+	m := raise(t, s, clock, 0, a)
+	if got := settle(t, s, clock, a, b); m <= n || !slices.Equal(got, []uint64{m, m}) {
+		t.Errorf("settled %d, want %d twice, after %d", got, m, n)
+	}
+}
