@@ -43,21 +43,25 @@ type Locker interface {
 }
 
 // Stamper is a [Store] that can also keep purge stamps. A stamp is a number
-// from a sequence that all processes share and that only grows. The keys of
-// stamps are not those of values.
+// from a sequence that all processes share and that only grows.
+//
+// A sequence has its last number under the key clock. That and the keys of its
+// stamps contain the same hash tag, such as {stamps}, so that a cluster has them
+// in one place. They are not keys of values or locks.
 //
 // Stamps may be lost, by eviction for instance. Nothing of what follows relies
 // on their presence: a lost one counts as the newest.
 type Stamper interface {
-	// Sequence returns the number given out last.
-	Sequence(ctx context.Context) (uint64, error)
+	// Sequence returns the number given out last. Where that is lost, or none
+	// was, it begins anew with the time.
+	Sequence(ctx context.Context, clock string) (uint64, error)
 	// Raise takes the next number of the sequence, which also exceeds floor and
 	// all stamps under keys, and puts it under all keys for ttl at once. When it
 	// returns without an error every process sees that.
-	Raise(ctx context.Context, keys []string, floor uint64, ttl time.Duration) (uint64, error)
+	Raise(ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error)
 	// Stamps appends the stamp under each key to dst; 0 where there is none.
 	Stamps(ctx context.Context, dst []uint64, keys []string) ([]uint64, error)
 	// Settle is Stamps, but a missing stamp is created, for ttl, as the number
 	// given out last.
-	Settle(ctx context.Context, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error)
+	Settle(ctx context.Context, clock string, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error)
 }

@@ -7,9 +7,11 @@ package dragonfly
 
 import (
 	"context"
+	"crypto/fips140"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -22,8 +24,8 @@ const DefaultTimeout = time.Second
 // 2^28 seconds, which is 8.5 years.
 const maxTTL = 8 * 365 * 24 * time.Hour
 
-// ErrRefused is what [Store.Set] returns, wrapped, when the server has no memory
-// for the value. Nothing was stored; a later write may succeed.
+// ErrRefused is what a write returns, wrapped, when the server has no memory for
+// it. Nothing was stored; a later write may succeed.
 var ErrRefused = errors.New("the server refused the write for lack of memory")
 
 // Store keeps values on a server. All methods may be called concurrently.
@@ -37,6 +39,8 @@ type Store struct {
 	owned   bool
 	timeout time.Duration
 	gate    gate
+	// noSetGet is set once a server has refused SET with both NX and GET.
+	noSetGet atomic.Bool
 }
 
 // Open connects to the server at url, looks at what it is, and logs that in one
@@ -109,21 +113,18 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
 // refusal for lack of memory is [ErrRefused]. A ttl beyond eight years is cut
 // to that.
 func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if ttl <= 0 {
-		return fmt.Errorf("dragonfly: ttl is %v: it must be positive", ttl)
+	ms, err := milliseconds(ttl)
+	if err != nil {
+		return fmt.Errorf("dragonfly: %w", err)
 	}
-	ms := max(1, min(ttl, maxTTL).Milliseconds())
 	result, err := s.do(ctx, s.client.B().Set().Key(key).Value(rueidis.BinaryString(value)).PxMilliseconds(ms).Build())
 	if err == nil {
 		err = result.Error()
 	}
-	switch {
-	case err == nil:
-		return nil
-	case isOutOfMemory(err):
-		return fmt.Errorf("dragonfly: SET: %w: %w", ErrRefused, err)
+	if err != nil {
+		return failure("SET", err)
 	}
-	return fmt.Errorf("dragonfly: SET: %w", err)
+	return nil
 }
 
 // Delete removes the key; the server frees its memory in the background. An
@@ -142,6 +143,18 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 // do sends one command. The error is that of the transport: the server's own is
 // in the result.
 func (s *Store) do(ctx context.Context, cmd rueidis.Completed) (rueidis.RedisResult, error) {
+	return s.bounded(ctx, func(ctx context.Context) rueidis.RedisResult { return s.client.Do(ctx, cmd) })
+}
+
+// run runs a script, which takes a second command if the server does not know it
+// yet. The error is as for do.
+func (s *Store) run(ctx context.Context, script *rueidis.Lua, keys, args []string) (rueidis.RedisResult, error) {
+	return s.bounded(ctx, func(ctx context.Context) rueidis.RedisResult { return script.Exec(ctx, s.client, keys, args) })
+}
+
+// bounded makes a call that has one command, or one pipeline, in the client's
+// queue at a time.
+func (s *Store) bounded(ctx context.Context, call func(context.Context) rueidis.RedisResult) (rueidis.RedisResult, error) {
 	// Nearly every call has a deadline, and is spared what another one costs.
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -152,13 +165,38 @@ func (s *Store) do(ctx context.Context, cmd rueidis.Completed) (rueidis.RedisRes
 	if err != nil {
 		return rueidis.RedisResult{}, err
 	}
-	result := s.client.Do(ctx, cmd)
+	result := call(ctx)
 	err = result.NonRedisError()
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err() // rather than what became of the connection for it
 	}
 	s.gate.leave(ticket, err)
 	return result, err
+}
+
+// newScript leaves SHA-1 alone where it is forbidden: the script is then sent
+// with every call.
+func newScript(text string) *rueidis.Lua {
+	if fips140.Enforced() {
+		return rueidis.NewLuaScriptNoSha(text)
+	}
+	return rueidis.NewLuaScript(text)
+}
+
+// milliseconds is a ttl as the server takes it.
+func milliseconds(ttl time.Duration) (int64, error) {
+	if ttl <= 0 {
+		return 0, fmt.Errorf("ttl is %v: it must be positive", ttl)
+	}
+	return max(1, min(ttl, maxTTL).Milliseconds()), nil
+}
+
+// failure says which command failed, and marks a refusal for lack of memory.
+func failure(command string, err error) error {
+	if isOutOfMemory(err) {
+		return fmt.Errorf("dragonfly: %s: %w: %w", command, ErrRefused, err)
+	}
+	return fmt.Errorf("dragonfly: %s: %w", command, err)
 }
 
 // Close closes the client if the store made it. Calls under way may fail.

@@ -18,7 +18,11 @@ import (
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
-var _ core.Store = (*dragonfly.Store)(nil)
+var (
+	_ core.Store   = (*dragonfly.Store)(nil)
+	_ core.Locker  = (*dragonfly.Store)(nil)
+	_ core.Stamper = (*dragonfly.Store)(nil)
+)
 
 func open(tb testing.TB, url string, opts ...dragonfly.Option) *dragonfly.Store {
 	tb.Helper()
@@ -88,11 +92,33 @@ func TestOneCommandPerCall(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// The scripts, too, are known before.
+	if _, err := s.Extend(ctx, "some:key:of:ours", "a", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Unlock(ctx, "some:key:of:ours", "a", "", 0); err != nil {
+		t.Fatal(err)
+	}
+	const clock = "some:clock:of:{ours}"
+	keys := []string{"some:stamp:of:{ours}", "other:stamp:of:{ours}"}
+	if _, err := s.Settle(ctx, clock, nil, keys, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Raise(ctx, clock, keys, 0, time.Hour); err != nil {
+		t.Fatal(err)
+	}
 	for name, call := range map[string]func() error{
-		"set":    func() error { return s.Set(ctx, "some:key:of:ours", []byte("v"), time.Hour) },
-		"get":    func() error { _, _, err := s.Get(ctx, "some:key:of:ours"); return err },
-		"unlink": func() error { return s.Delete(ctx, "some:key:of:ours") },
+		"get of Sequence":  func() error { _, err := s.Sequence(ctx, clock); return err },
+		"get of Stamps":    func() error { _, err := s.Stamps(ctx, nil, keys[:1]); return err },
+		"get of Settle":    func() error { _, err := s.Settle(ctx, clock, nil, keys[:1], time.Hour); return err },
+		"evalsha of Raise": func() error { _, err := s.Raise(ctx, clock, keys, 0, time.Hour); return err },
+		"set of Lock":      func() error { _, err := s.Lock(ctx, "some:lock:of:ours", "a", time.Hour); return err },
+		"evalsha":          func() error { return s.Unlock(ctx, "some:lock:of:ours", "a", "", 0) },
+		"set":              func() error { return s.Set(ctx, "some:key:of:ours", []byte("v"), time.Hour) },
+		"get":              func() error { _, _, err := s.Get(ctx, "some:key:of:ours"); return err },
+		"unlink":           func() error { return s.Delete(ctx, "some:key:of:ours") },
 	} {
+		name, _, _ = strings.Cut(name, " ")
 		before := calls(t, s.Client())
 		for range 100 {
 			if err := call(); err != nil {
@@ -107,6 +133,11 @@ func TestOneCommandPerCall(t *testing.T) {
 					t.Errorf("100 calls made %d %s", n, command)
 				}
 			case "info", "ping":
+			case "get", "set", "del", "time":
+				if name == "evalsha" {
+					continue // by the script
+				}
+				fallthrough
 			default:
 				if n != 0 {
 					t.Errorf("100 calls of %s made %d %s besides", name, n, command)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -30,6 +31,14 @@ var ErrTooLarge = errors.New("larger than the store")
 type Store struct {
 	cache    *otter.Cache[string, item]
 	maxBytes uint64
+
+	now    func() int64  // nanoseconds, by which locks and stamps expire
+	micros func() uint64 // since 1970
+
+	mu     sync.Mutex
+	locks  timed[string]
+	stamps timed[uint64]
+	last   uint64 // number of the sequence of stamps
 }
 
 type item struct {
@@ -69,6 +78,12 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 	}
 	if o.now != nil {
 		cfg.Clock = clock(o.now)
+		s.now = clock(o.now).NowNano
+		s.micros = func() uint64 { return uint64(max(1, o.now().UnixMicro())) }
+	} else {
+		start := time.Now()
+		s.now = func() int64 { return int64(time.Since(start)) }
+		s.micros = func() uint64 { return uint64(max(1, time.Now().UnixMicro())) }
 	}
 	cache, err := otter.New(cfg)
 	if err != nil {
@@ -126,6 +141,9 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 func (s *Store) Close() error {
 	s.cache.StopAllGoroutines()
 	s.cache.InvalidateAll()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.locks, s.stamps = timed[string]{}, timed[uint64]{}
 	return nil
 }
 

@@ -19,7 +19,11 @@ import (
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
-var _ core.Store = (*memory.Store)(nil)
+var (
+	_ core.Store   = (*memory.Store)(nil)
+	_ core.Locker  = (*memory.Store)(nil)
+	_ core.Stamper = (*memory.Store)(nil)
+)
 
 func open(tb testing.TB, maxBytes int64, opts ...memory.Option) *memory.Store {
 	tb.Helper()

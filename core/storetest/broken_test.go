@@ -16,9 +16,23 @@ import (
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
+// whole is a store that can do everything.
+type whole interface {
+	core.Store
+	core.Locker
+	core.Stamper
+}
+
 // broken changes one thing in a store that is right.
 type broken struct {
-	core.Store
+	whole
+	lock   func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error)
+	extend func(s whole, ctx context.Context, key, token string, ttl time.Duration) (bool, error)
+	unlock func(s whole, ctx context.Context, key, token, note string, ttl time.Duration) error
+	last   func(s whole, ctx context.Context, clock string) (uint64, error)
+	raise  func(s whole, ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error)
+	stamps func(s whole, ctx context.Context, dst []uint64, keys []string) ([]uint64, error)
+	settle func(s whole, ctx context.Context, clock string, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error)
 	get    func(s core.Store, ctx context.Context, key string) ([]byte, bool, error)
 	set    func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error
 	delete func(s core.Store, ctx context.Context, key string) error
@@ -26,23 +40,89 @@ type broken struct {
 
 func (b broken) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	if b.get != nil {
-		return b.get(b.Store, ctx, key)
+		return b.get(b.whole, ctx, key)
 	}
-	return b.Store.Get(ctx, key)
+	return b.whole.Get(ctx, key)
 }
 
 func (b broken) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	if b.set != nil {
-		return b.set(b.Store, ctx, key, value, ttl)
+		return b.set(b.whole, ctx, key, value, ttl)
 	}
-	return b.Store.Set(ctx, key, value, ttl)
+	return b.whole.Set(ctx, key, value, ttl)
 }
 
 func (b broken) Delete(ctx context.Context, key string) error {
 	if b.delete != nil {
-		return b.delete(b.Store, ctx, key)
+		return b.delete(b.whole, ctx, key)
 	}
-	return b.Store.Delete(ctx, key)
+	return b.whole.Delete(ctx, key)
+}
+
+func (b broken) Lock(ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+	if b.lock != nil {
+		return b.lock(b.whole, ctx, key, token, ttl)
+	}
+	return b.whole.Lock(ctx, key, token, ttl)
+}
+
+func (b broken) Extend(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
+	if b.extend != nil {
+		return b.extend(b.whole, ctx, key, token, ttl)
+	}
+	return b.whole.Extend(ctx, key, token, ttl)
+}
+
+func (b broken) Unlock(ctx context.Context, key, token, note string, ttl time.Duration) error {
+	if b.unlock != nil {
+		return b.unlock(b.whole, ctx, key, token, note, ttl)
+	}
+	return b.whole.Unlock(ctx, key, token, note, ttl)
+}
+
+func (b broken) Sequence(ctx context.Context, clock string) (uint64, error) {
+	if b.last != nil {
+		return b.last(b.whole, ctx, clock)
+	}
+	return b.whole.Sequence(ctx, clock)
+}
+
+func (b broken) Raise(ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error) {
+	if b.raise != nil {
+		return b.raise(b.whole, ctx, clock, keys, floor, ttl)
+	}
+	return b.whole.Raise(ctx, clock, keys, floor, ttl)
+}
+
+func (b broken) Stamps(ctx context.Context, dst []uint64, keys []string) ([]uint64, error) {
+	if b.stamps != nil {
+		return b.stamps(b.whole, ctx, dst, keys)
+	}
+	return b.whole.Stamps(ctx, dst, keys)
+}
+
+func (b broken) Settle(ctx context.Context, clock string, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error) {
+	if b.settle != nil {
+		return b.settle(b.whole, ctx, clock, dst, keys, ttl)
+	}
+	return b.whole.Settle(ctx, clock, dst, keys, ttl)
+}
+
+// changedRaise is a store that raises, but with other arguments.
+func changedRaise(change func(keys []string, floor uint64, ttl time.Duration) ([]string, uint64, time.Duration)) broken {
+	return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error) {
+		keys, floor, ttl = change(keys, floor, ttl)
+		return s.Raise(ctx, clock, keys, floor, ttl)
+	}}
+}
+
+// holder takes the lock if it is free, and returns who has it.
+func holder(ctx context.Context, s whole, key string) string {
+	holder, _ := s.Lock(ctx, key, "probe", time.Hour)
+	if holder == "" {
+		_ = s.Unlock(ctx, key, "probe", "", 0)
+	}
+	return holder
 }
 
 // changedSet and changedKey are broken stores that only change arguments.
@@ -186,6 +266,195 @@ var brokenStores = map[string]func() broken{
 			},
 		}
 	},
+	"Lock/no holder": func() broken {
+		return broken{lock: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+			got, err := s.Lock(ctx, key, token, ttl)
+			if got != "" {
+				got = "somebody"
+			}
+			return got, err
+		}}
+	},
+	"LockExclusive/replaces": func() broken {
+		return broken{lock: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+			_ = s.Unlock(ctx, key, holder(ctx, s, key), "", 0)
+			return s.Lock(ctx, key, token, ttl)
+		}}
+	},
+	"LockExclusive/ask, then take": func() broken {
+		return broken{lock: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+			if got := holder(ctx, s, key); got != "" && got != "probe" {
+				return got, nil
+			}
+			time.Sleep(time.Millisecond)
+			_, err := s.Lock(ctx, key, token, ttl)
+			return "", err
+		}}
+	},
+	"LockExpiry/never": func() broken {
+		return broken{lock: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+			return s.Lock(ctx, key, token, max(ttl, time.Hour))
+		}}
+	},
+	"LockExtend/nothing": func() broken {
+		return broken{extend: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
+			return holder(ctx, s, key) == token, nil
+		}}
+	},
+	"LockExtend/by anybody": func() broken {
+		return broken{extend: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
+			return s.Extend(ctx, key, holder(ctx, s, key), ttl)
+		}}
+	},
+	"Unlock/without comparing": func() broken {
+		return broken{unlock: func(s whole, ctx context.Context, key, _, note string, ttl time.Duration) error {
+			token := holder(ctx, s, key)
+			if token == "" {
+				return nil
+			}
+			return s.Unlock(ctx, key, token, note, ttl)
+		}}
+	},
+	"LockNote/dropped": func() broken {
+		return broken{unlock: func(s whole, ctx context.Context, key, token, note string, ttl time.Duration) error {
+			return s.Unlock(ctx, key, token, "", ttl)
+		}}
+	},
+	"LockNote/for ever": func() broken {
+		return broken{unlock: func(s whole, ctx context.Context, key, token, note string, ttl time.Duration) error {
+			return s.Unlock(ctx, key, token, note, max(ttl, time.Hour))
+		}}
+	},
+	"LockBinary/cut at NUL": func() broken {
+		return broken{lock: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+			got, err := s.Lock(ctx, key, token, ttl)
+			got, _, _ = strings.Cut(got, "\x00")
+			return got, err
+		}}
+	},
+	"LockRefused/for ever": func() broken {
+		return broken{lock: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+			if ttl <= 0 {
+				ttl = time.Hour
+			}
+			return s.Lock(ctx, key, token, ttl)
+		}}
+	},
+	"StampSequence/grows by itself": func() broken {
+		return broken{last: func(s whole, ctx context.Context, clock string) (uint64, error) {
+			return s.Raise(ctx, clock, nil, 0, time.Hour)
+		}}
+	},
+	"StampSequence/stands still": func() broken {
+		var first atomic.Uint64
+		return broken{last: func(s whole, ctx context.Context, clock string) (uint64, error) {
+			n, err := s.Sequence(ctx, clock)
+			first.CompareAndSwap(0, n)
+			return first.Load(), err
+		}}
+	},
+	"StampRaise/first key only": func() broken {
+		return changedRaise(func(keys []string, floor uint64, ttl time.Duration) ([]string, uint64, time.Duration) {
+			return keys[:min(1, len(keys))], floor, ttl
+		})
+	},
+	"StampRaise/dst dropped": func() broken {
+		return broken{stamps: func(s whole, ctx context.Context, _ []uint64, keys []string) ([]uint64, error) {
+			return s.Stamps(ctx, nil, keys)
+		}}
+	},
+	"StampFloor/ignored": func() broken {
+		return changedRaise(func(keys []string, _ uint64, ttl time.Duration) ([]string, uint64, time.Duration) {
+			return keys, 0, ttl
+		})
+	},
+	"StampSettle/creates nothing": func() broken {
+		return broken{settle: func(s whole, ctx context.Context, clock string, dst []uint64, keys []string, _ time.Duration) ([]uint64, error) {
+			dst, err := s.Stamps(ctx, dst, keys)
+			last, _ := s.Sequence(ctx, clock)
+			for i, n := range dst {
+				if n == 0 {
+					dst[i] = last
+				}
+			}
+			return dst, err
+		}}
+	},
+	"StampSettle/replaces": func() broken {
+		return broken{settle: func(s whole, ctx context.Context, clock string, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error) {
+			_, _ = s.Raise(ctx, clock, keys, 0, ttl)
+			return s.Settle(ctx, clock, dst, keys, ttl)
+		}}
+	},
+	"StampSettle/next number": func() broken {
+		return broken{settle: func(s whole, ctx context.Context, clock string, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error) {
+			_, _ = s.Raise(ctx, clock, nil, 0, ttl)
+			return s.Settle(ctx, clock, dst, keys, ttl)
+		}}
+	},
+	"StampExpiry/never": func() broken {
+		return changedRaise(func(keys []string, floor uint64, ttl time.Duration) ([]string, uint64, time.Duration) {
+			return keys, floor, max(ttl, time.Hour)
+		})
+	},
+	"StampExpiry/settled for ever": func() broken {
+		return broken{settle: func(s whole, ctx context.Context, clock string, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error) {
+			return s.Settle(ctx, clock, dst, keys, max(ttl, time.Hour))
+		}}
+	},
+	"StampMany/cut at 100": func() broken {
+		return changedRaise(func(keys []string, floor uint64, ttl time.Duration) ([]string, uint64, time.Duration) {
+			return keys[:min(100, len(keys))], floor, ttl
+		})
+	},
+	"StampConcurrent/read, then write": func() broken {
+		return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error) {
+			last, _ := s.Sequence(ctx, clock)
+			time.Sleep(time.Millisecond)
+			_, err := s.Raise(ctx, clock, keys, floor, ttl)
+			return max(last, floor) + 1, err
+		}}
+	},
+	"StampConcurrent/late": func() broken {
+		return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error) {
+			n, err := s.Raise(ctx, clock, nil, floor, ttl)
+			time.AfterFunc(10*time.Millisecond, func() { _, _ = s.Raise(context.WithoutCancel(ctx), clock, keys, n-1, ttl) })
+			return n, err
+		}}
+	},
+	"StampTogether/one by one": func() broken {
+		return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error) {
+			n, err := s.Raise(ctx, clock, nil, floor, ttl)
+			for i := range keys {
+				n, err = s.Raise(ctx, clock, keys[i:i+1], floor, ttl)
+				time.Sleep(time.Millisecond)
+			}
+			return n, err
+		}}
+	},
+	"StampRefused/wraps around": func() broken {
+		return changedRaise(func(keys []string, floor uint64, ttl time.Duration) ([]string, uint64, time.Duration) {
+			return keys, (floor + 1) / 2, ttl
+		})
+	},
+	"StampRefused/for ever": func() broken {
+		return changedRaise(func(keys []string, floor uint64, ttl time.Duration) ([]string, uint64, time.Duration) {
+			if ttl <= 0 {
+				ttl = time.Hour
+			}
+			return keys, floor, ttl
+		})
+	},
+	"StampDoneContext/ignored": func() broken {
+		return broken{stamps: func(s whole, ctx context.Context, dst []uint64, keys []string) ([]uint64, error) {
+			return s.Stamps(context.WithoutCancel(ctx), dst, keys)
+		}}
+	},
+	"LockDoneContext/ignored": func() broken {
+		return broken{unlock: func(s whole, ctx context.Context, key, token, note string, ttl time.Duration) error {
+			return s.Unlock(context.WithoutCancel(ctx), key, token, note, ttl)
+		}}
+	},
 }
 
 const brokenEnv = "STORETEST_BROKEN"
@@ -201,7 +470,7 @@ func TestFindsBrokenStores(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = s.Close() })
 			b := brokenStores[name]()
-			b.Store = s
+			b.whole = s
 			return b
 		})
 		return

@@ -14,7 +14,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -74,11 +73,33 @@ var cases = []struct {
 	{"DoneContext", (*suite).doneContext},
 	{"Immutable", (*suite).immutable},
 	{"Concurrent", (*suite).concurrent},
+
+	{"Lock", (*suite).lock},
+	{"LockExclusive", (*suite).lockExclusive},
+	{"LockExpiry", (*suite).lockExpiry},
+	{"LockExtend", (*suite).lockExtend},
+	{"Unlock", (*suite).unlock},
+	{"LockNote", (*suite).lockNote},
+	{"LockBinary", (*suite).lockBinary},
+	{"LockRefused", (*suite).lockRefused},
+	{"LockDoneContext", (*suite).lockDoneContext},
+
+	{"StampSequence", (*suite).stampSequence},
+	{"StampRaise", (*suite).stampRaise},
+	{"StampFloor", (*suite).stampFloor},
+	{"StampSettle", (*suite).stampSettle},
+	{"StampExpiry", (*suite).stampExpiry},
+	{"StampMany", (*suite).stampMany},
+	{"StampConcurrent", (*suite).stampConcurrent},
+	{"StampTogether", (*suite).stampTogether},
+	{"StampRefused", (*suite).stampRefused},
+	{"StampDoneContext", (*suite).stampDoneContext},
 }
 
 // Run tests the store that open returns, each case in a subtest with a store
-// of its own. Open closes it in the test's Cleanup. Stores may share a server,
-// and other tests may use it too: Run only touches keys that begin with
+// of its own. A store that is no [core.Locker] or no [core.Stamper] is spared the
+// cases of that. Open closes the store in the test's Cleanup. Stores may share a
+// server, and other tests may use it too: Run only touches keys that begin with
 // "storetest:" and a random part.
 //
 // The store must hold what the suite writes: give a bounded one 32 MiB.
@@ -383,31 +404,11 @@ func (s *suite) badTTL(t *testing.T) {
 func (s *suite) doneContext(t *testing.T) {
 	o := s.new(t)
 	o.set("k", []byte("v"), time.Hour)
-	cancelled, cancel := context.WithCancel(context.Background())
-	cancel()
-	expired, cancel := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
-	defer cancel()
-	for _, ctx := range []context.Context{cancelled, expired} {
-		calls := map[string]func() error{
-			"Get":    func() error { _, _, err := o.Store.Get(ctx, o.prefix+"k"); return err },
-			"Set":    func() error { return o.Store.Set(ctx, o.prefix+"k", []byte("w"), time.Hour) },
-			"Delete": func() error { return o.Store.Delete(ctx, o.prefix+"k") },
-		}
-		for name, call := range calls {
-			errs := make(chan error, 1)
-			go func() { errs <- call() }()
-			select {
-			case err := <-errs:
-				if err == nil {
-					t.Errorf("%s gave no error although its context was done (%v)", name, ctx.Err())
-				} else if !errors.Is(err, ctx.Err()) {
-					t.Errorf("%s: %v, want an error that wraps %v", name, err, ctx.Err())
-				}
-			case <-time.After(slow):
-				t.Fatalf("%s hangs although its context is done (%v)", name, ctx.Err())
-			}
-		}
-	}
+	refusesDone(t, map[string]func(context.Context) error{
+		"Get":    func(ctx context.Context) error { _, _, err := o.Store.Get(ctx, o.prefix+"k"); return err },
+		"Set":    func(ctx context.Context) error { return o.Store.Set(ctx, o.prefix+"k", []byte("w"), time.Hour) },
+		"Delete": func(ctx context.Context) error { return o.Store.Delete(ctx, o.prefix+"k") },
+	})
 	o.want("k", []byte("v"))
 }
 
