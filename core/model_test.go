@@ -542,7 +542,7 @@ func (w *world) check(q *ask, res *http.Response, body []byte, began time.Time) 
 		}
 	}
 	if own {
-		answered := a.status == 200 && res.StatusCode == 304 && q.inm >= 0 && !w.p.rfc // by the cache
+		answered := a.status == 200 && res.StatusCode == 304 && q.inm >= 0 // by the cache
 		if a.base == nil && res.StatusCode != a.status && !answered {
 			fail("the status became %d", res.StatusCode)
 		}
@@ -575,7 +575,7 @@ func (w *world) checkFresh(q *ask, a *answer, now time.Time, mine int, fail func
 		switch status := w.answers[mine].status; {
 		case status != 500 && status != 503:
 			fail("%d in place of status %d", a.serial, status)
-		case a.neverStale() || q.noCache:
+		case a.neverStale() && (a.mustRevalidate || a.proxyRevalidate || a.noCache || a.sie <= 0) || q.noCache:
 			fail("%d must not be served stale", a.serial)
 		case age-lifetime > sec(max(window, q.sie)):
 			fail("%d is stale for %v, after an error", a.serial, age-lifetime)

@@ -13,20 +13,23 @@ import (
 func (x *Exchange) Detach() core.Refresher { return x.Refresher(nil) }
 
 // Refresher does the work of core.Exchange's Detach. The request is run again
-// from entry, the root router of the framework; if that is nil, or if layers in
-// front of the cache have rewritten the request-target, from the handler of the
-// http.Server that serves the request. Without one the answer is nil.
+// from the handler of the http.Server that serves it, so that layers around the
+// framework (which may authenticate, or rewrite the request-target) run again as
+// well. Where that is not known, it is run from entry, the root router of the
+// framework, unless the request-target was rewritten. Otherwise the answer is
+// nil.
 func (x *Exchange) Refresher(entry http.Handler) core.Refresher {
 	ctx := x.r.Context()
 	server, served := ctx.Value(http.ServerContextKey).(*http.Server)
 	rewritten := x.req.Target != ""
-	if entry == nil || rewritten {
-		if !served {
-			return nil
-		}
-		if entry = server.Handler; entry == nil {
-			entry = http.DefaultServeMux
-		}
+	switch {
+	case served && server.Handler != nil:
+		entry = server.Handler
+	case entry != nil && !rewritten:
+	case served:
+		entry = http.DefaultServeMux
+	default:
+		return nil
 	}
 	target := new(url.URL)
 	*target = *x.r.URL
