@@ -307,5 +307,5 @@ func (c *Cache) collapsed(x Exchange, v *visit, d httprules.Decision) error {
 // gaveUp answers a request that ended while it waited. The client has left, or
 // a deadline that middleware has set is over; the handler would find the same.
 func (c *Cache) gaveUp(x Exchange, v *visit) error {
-	return c.noAnswer(x, httprules.CacheStatus{Fwd: v.fwd, Collapsed: true, Detail: "client-gone"})
+	return c.noAnswer(x, http.StatusGatewayTimeout, httprules.CacheStatus{Fwd: v.fwd, Collapsed: true, Detail: "client-gone"})
 }

@@ -170,6 +170,12 @@ type Config struct {
 	// WaitTimeout bounds that wait; after it a request asks the handler itself.
 	// Zero: 5 s.
 	WaitTimeout time.Duration
+	// ValidateVariants offers the handler, where none of the stored variants is
+	// for the request, the ETags of up to four of them at once, and uses the one
+	// that its 304 names (RFC 9111 section 4.3.1). Only for handlers whose ETags
+	// tell variants apart and whose 304 has the ETag, as RFC 9110 sections 8.8.3
+	// and 15.4.5 demand but many do not.
+	ValidateVariants bool
 	// ForwardConditions lets the handler see the If-None-Match and
 	// If-Modified-Since of a client where nothing is stored. Its 304 is of no use
 	// to others, so such requests are not coalesced. Otherwise the handler gives a
@@ -260,7 +266,7 @@ func RFC9111() Config {
 	return Config{
 		AllStatusCodes: true, StoreSetCookie: true, Heuristic: true, KeepQueryOrder: true,
 		StaleIfError:      24 * time.Hour, // section 4.2.4: disconnected
-		ForwardConditions: true,
+		ForwardConditions: true, ValidateVariants: true,
 	}
 }
 

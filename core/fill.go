@@ -30,7 +30,7 @@ func (c *Cache) miss(x Exchange, v *visit) error {
 // fetch runs the handler, stores its response where the rules allow it and
 // sends it. A 304 freshens the stored entry, a failure may bring it back.
 func (c *Cache) fetch(x Exchange, v *visit) error {
-	set, validate := v.conditions()
+	set, validate := c.conditions(x, v)
 	status := httprules.CacheStatus{Fwd: v.fwd, Key: c.shownKey(v)}
 	v.flight.cache, v.flight.lead, v.began = c.shared, v.lead, c.cfg.Now()
 	resp, panicked, err := c.next(x, v, Forward{
@@ -52,6 +52,11 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		}
 	}
 	if validate && resp.Status == http.StatusNotModified && resp.Reason == "" {
+		if len(v.candidates) > 0 && !v.selected(resp.Effective) {
+			c.conclude(v.lead, flight.Retry, nil)
+			status.FwdStatus, status.Detail = resp.Status, "other-validator"
+			return c.noAnswer(x, http.StatusBadGateway, status)
+		}
 		return c.freshened(x, v, resp)
 	}
 	if v.fwd == "stale" {

@@ -122,7 +122,7 @@ func (c *Cache) panicked(p any) {
 func (c *Cache) serveRerun(x Exchange, v *visit) error {
 	r := v.req.Rerun
 	if v.key.primary != r.key { // it came out another one than it was
-		return c.noAnswer(x, httprules.CacheStatus{Detail: "rerun"})
+		return c.noAnswer(x, http.StatusServiceUnavailable, httprules.CacheStatus{Detail: "rerun"})
 	}
 	v.fwd = "miss"
 	if c.lookup(x.Context(), v) == foundEntry {

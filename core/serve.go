@@ -154,13 +154,15 @@ type visit struct {
 	epoch   uint64      // flights that had ended when the request came
 	lead    *lead       // whom others wait for; nil: nobody waits
 	stored  []byte      // what was written to the store
-	scratch []byte      // for keys and values
-	fields  []Field     // the reply's fields
-	extra   [2]Field    // Age and Cache-Status
-	reply   Response    // on its way to the adapter
-	flight  Flight
-	began   time.Time // when the handler was called
-	failure int       // the status with which the handler has failed
+	// candidates are variants for other requests that the handler may select.
+	candidates []entry.Entry
+	scratch    []byte   // for keys and values
+	fields     []Field  // the reply's fields
+	extra      [2]Field // Age and Cache-Status
+	reply      Response // on its way to the adapter
+	flight     Flight
+	began      time.Time // when the handler was called
+	failure    int       // the status with which the handler has failed
 }
 
 var visits = sync.Pool{New: func() any { return new(visit) }}

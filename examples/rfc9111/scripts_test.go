@@ -12,7 +12,6 @@ func scripts() []script {
 
 // known are scripts that the engine fails, and what is wrong.
 var known = map[string]failure{
-	"4.3.1: several stored variants are validated by one request": {"", "a request that matches no stored variant is not conditional"},
 }
 
 // exceptions are scripts that a framework cannot play, and why.
