@@ -23,6 +23,8 @@ const (
 	DefaultMaxKeyBytes   = 8 << 10
 	DefaultMaxVariants   = 64
 
+	DefaultPurgeTimeout   = time.Second
+	DefaultMaxTags        = 64
 	DefaultWaitTimeout    = 5 * time.Second
 	DefaultLockTTL        = 3 * time.Second
 	DefaultRefreshTimeout = 30 * time.Second
@@ -52,6 +54,8 @@ type Config struct {
 	LookupTimeout time.Duration
 	// StoreTimeout bounds a write to the store. Zero: 250 ms.
 	StoreTimeout time.Duration
+	// PurgeTimeout bounds a purge. Zero: 1 s.
+	PurgeTimeout time.Duration
 	// LockTTL is how long other processes wait for one that has died while it
 	// asked the handler; it is prolonged while the handler runs, for up to a
 	// minute. Zero: 3 s.
@@ -116,6 +120,12 @@ type Config struct {
 	// Cache-Control and Expires, most specific first (RFC 9213). Surrogate-Control
 	// may be one of them. Nil: CDN-Cache-Control.
 	TargetedFields []string
+	// MaxTags is how many tags a response may have; one with more is not stored,
+	// because it could not be purged. Zero: 64.
+	MaxTags int
+	// ForwardTags lets clients see Cache-Tag and Surrogate-Key, for another cache
+	// in front that uses them.
+	ForwardTags bool
 	// Skip says, before the handler runs, that a request is none of the
 	// cache's business.
 	Skip func(*Request) bool
@@ -304,6 +314,7 @@ func (c Config) validated() (Config, error) {
 		{"RefreshTimeout", &c.RefreshTimeout, DefaultRefreshTimeout},
 		{"WaitTimeout", &c.WaitTimeout, DefaultWaitTimeout},
 		{"LockTTL", &c.LockTTL, DefaultLockTTL},
+		{"PurgeTimeout", &c.PurgeTimeout, DefaultPurgeTimeout},
 	} {
 		if *d.v < 0 {
 			bad(d.name, "%v is negative: use 0 for the default or a positive duration", *d.v)
@@ -335,6 +346,7 @@ func (c Config) validated() (Config, error) {
 		v    *int
 		def  int
 	}{
+		{"MaxTags", &c.MaxTags, DefaultMaxTags},
 		{"MaxRefreshes", &c.MaxRefreshes, DefaultMaxRefreshes},
 		{"RefreshQueue", &c.RefreshQueue, DefaultRefreshQueue},
 	} {

@@ -195,6 +195,14 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 		Meta: c.meta(verdict, resp.Status, v.began, now), Key: v.key.primary,
 		Header: c.storable(resp, verdict), Body: resp.Body,
 	}
+	for tag := range v.entry.Tags {
+		content.Tags = append(content.Tags, tag)
+	}
+	if more, ok := c.tagsOf(v, newer.Effective, len(vary) > 0); ok {
+		content.Tags = mergeNames(content.Tags, more)
+	} else {
+		verdict.Store, verdict.Reason = false, "tags"
+	}
 	if verdict.Store && len(mergeNames(vary, v.by.names)) <= maxVaryNames && !v.flight.inner {
 		stored = c.write(x.Context(), v, content, vary, now) == nil
 	}
