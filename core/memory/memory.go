@@ -37,7 +37,7 @@ type Store struct {
 
 	mu     sync.Mutex
 	locks  timed[string]
-	stamps timed[uint64]
+	stamps timed[stamp]
 	last   uint64 // number of the sequence of stamps
 }
 
@@ -143,7 +143,7 @@ func (s *Store) Close() error {
 	s.cache.InvalidateAll()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.locks, s.stamps = timed[string]{}, timed[uint64]{}
+	s.locks, s.stamps = timed[string]{}, timed[stamp]{}
 	return nil
 }
 

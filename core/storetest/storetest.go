@@ -86,6 +86,8 @@ var cases = []struct {
 
 	{"StampSequence", (*suite).stampSequence},
 	{"StampRaise", (*suite).stampRaise},
+	{"StampSoft", (*suite).stampSoft},
+	{"StampedGet", (*suite).stampedGet},
 	{"StampFloor", (*suite).stampFloor},
 	{"StampSettle", (*suite).stampSettle},
 	{"StampExpiry", (*suite).stampExpiry},
