@@ -38,7 +38,6 @@ type shared struct {
 	flights    flight.Group[entry.Entry, lock]
 	locker     Locker // nil: only this process uses the store
 	background *background
-	work       sync.WaitGroup // what goes on after Serve has returned
 	lookups    lookups
 	stats      counters
 	log        *slog.Logger
@@ -131,7 +130,6 @@ func Must[T any](v T, err error) T {
 func (c *Cache) Close(ctx context.Context) error {
 	c.closeOnce.Do(func() {
 		c.closeErr = c.background.close(ctx)
-		c.work.Wait() // bounded by StoreTimeout
 		if c.ownStore {
 			c.closeErr = errors.Join(c.closeErr, c.store.Close())
 		}

@@ -259,7 +259,7 @@ func (c *Cache) conclude(l *lead, o flight.Outcome, e *entry.Entry) {
 
 // unlock does not keep the client waiting.
 func (c *Cache) unlock(key, token, note string) {
-	c.work.Go(func() {
+	c.background.aside(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
 		defer cancel()
 		if err := c.locker.Unlock(ctx, key, token, note, passAge); err != nil {
