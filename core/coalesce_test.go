@@ -867,3 +867,37 @@ func TestCloseWhileRequestsEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestFreshenedHerd: what a 304 says counts for those who wait as well.
+func TestFreshenedHerd(t *testing.T) {
+	for cc, want := range map[string]int64{"max-age=10": 1, "private, max-age=10": 50, "no-store": 50, "no-cache": 50} {
+		inBubble(t, cc, func(t *testing.T) {
+			var calls atomic.Int64
+			f := newFleet(t, 1, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Etag", `"1"`)
+				if r.Header.Get("If-None-Match") == "" {
+					w.Header().Set("Cache-Control", "max-age=10")
+					fmt.Fprint(w, "whole")
+					return
+				}
+				n := calls.Add(1)
+				time.Sleep(time.Second)
+				w.Header().Set("Cache-Control", cc)
+				w.Header().Set("X-Secret", fmt.Sprint(n))
+				w.WriteHeader(304)
+			})
+			f.get("/").is(t, 200, "whole", "stored")
+			f.called(1)
+			time.Sleep(11 * time.Second)
+			seen := make(map[string]bool)
+			for _, a := range f.herd(50, "/") {
+				a.is(t, 200, "whole", "fwd=stale")
+				seen[a.Header().Get("X-Secret")] = true
+			}
+			if int64(len(seen)) != want {
+				t.Errorf("%d different answers, want %d", len(seen), want)
+			}
+			f.called(want)
+		})
+	}
+}

@@ -194,7 +194,7 @@ func (c *Cache) share(v *visit, verdict httprules.Verdict) {
 	if v.lead == nil {
 		return
 	}
-	if verdict.NoCache || verdict.Lifetime <= verdict.InitialAge { // each has to validate it
+	if !verdict.Store || verdict.NoCache || verdict.Lifetime <= verdict.InitialAge { // each has to validate it
 		c.conclude(v.lead, flight.Pass, nil)
 		return
 	}
