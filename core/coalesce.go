@@ -237,7 +237,7 @@ func (c *Cache) keep(l *lead, until time.Time) {
 
 // conclude tells those who wait for l how it ended; only the first call counts.
 func (c *Cache) conclude(l *lead, o flight.Outcome, e *entry.Entry) {
-	if l == nil {
+	if l == nil || l.Over() {
 		return
 	}
 	if e == nil {
