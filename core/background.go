@@ -46,6 +46,20 @@ func (b *background) submit(j job) bool {
 	return true
 }
 
+// aside runs f, which is short, without keeping the caller waiting. After close
+// it does keep it: nobody would wait for f.
+func (b *background) aside(f func()) {
+	b.mu.Lock()
+	closed := b.closed
+	if !closed {
+		b.idle.Go(f)
+	}
+	b.mu.Unlock()
+	if closed {
+		f()
+	}
+}
+
 func (b *background) work(j job) {
 	for j != nil {
 		j.run(b.ctx)

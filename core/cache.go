@@ -51,7 +51,6 @@ type shared struct {
 	// stamps of tags.
 	clock, journalKey, tagPrefix string
 	background                   *background
-	work                         sync.WaitGroup // what goes on after Serve has returned
 	lookups                      lookups
 	stats                        counters
 	log                          *slog.Logger
@@ -156,7 +155,6 @@ func Must[T any](v T, err error) T {
 func (c *Cache) Close(ctx context.Context) error {
 	c.closeOnce.Do(func() {
 		c.closeErr = c.background.close(ctx)
-		c.work.Wait() // bounded by StoreTimeout
 		if c.ownStore {
 			c.closeErr = errors.Join(c.closeErr, c.store.Close())
 		}

@@ -236,7 +236,7 @@ func (c *Cache) keep(l *lead, until time.Time) {
 
 // conclude tells those who wait for l how it ended; only the first call counts.
 func (c *Cache) conclude(l *lead, o flight.Outcome, e *entry.Entry) {
-	if l == nil {
+	if l == nil || l.Over() {
 		return
 	}
 	if e == nil {
@@ -258,7 +258,7 @@ func (c *Cache) conclude(l *lead, o flight.Outcome, e *entry.Entry) {
 
 // unlock does not keep the client waiting.
 func (c *Cache) unlock(key, token, note string) {
-	c.work.Go(func() {
+	c.background.aside(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
 		defer cancel()
 		if err := c.locker.Unlock(ctx, key, token, note, passAge); err != nil {

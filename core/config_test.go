@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -27,6 +28,42 @@ func TestConfigNamesEveryWrongField(t *testing.T) {
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not speak of %s:\n%v", want, err)
+		}
+	}
+}
+
+func TestConfigOfWaitingAndRefreshing(t *testing.T) {
+	for _, c := range []struct {
+		change func(*Config)
+		want   string // field and fix; empty: it is valid
+	}{
+		{func(c *Config) { c.LockTTL = -1 }, "Config.LockTTL: -1ns is negative: use 0"},
+		{func(c *Config) { c.LockTTL = time.Millisecond }, "Config.LockTTL: 1ms: use 100ms or more"},
+		{func(c *Config) { c.LockTTL = 100 * time.Millisecond }, ""},
+		{func(c *Config) { c.WaitTimeout = -1 }, "Config.WaitTimeout: -1ns is negative: use 0"},
+		{func(c *Config) { c.RefreshTimeout = -1 }, "Config.RefreshTimeout: -1ns is negative: use 0"},
+		{func(c *Config) { c.SoftTimeout = -1 }, "Config.SoftTimeout: -1ns is negative: use 0"},
+		{func(c *Config) { c.SoftTimeout = time.Minute }, "Config.SoftTimeout: 1m0s exceeds RefreshTimeout, 30s"},
+		{func(c *Config) { c.SoftTimeout = 30 * time.Second }, ""},
+		{func(c *Config) { c.StaleIfError = -1 }, "Config.StaleIfError: -1ns is negative: use 0"},
+		{func(c *Config) { c.StaleWhileRevalidate = -1 }, "Config.StaleWhileRevalidate: -1ns is negative: use 0"},
+		{func(c *Config) { c.RefreshAhead = 1 }, "Config.RefreshAhead: 1 is no fraction of a lifetime: use a number between 0 and 1"},
+		{func(c *Config) { c.RefreshAhead = -0.1 }, "Config.RefreshAhead: -0.1"},
+		{func(c *Config) { c.RefreshAhead = math.NaN() }, "Config.RefreshAhead: NaN"},
+		{func(c *Config) { c.RefreshAhead = 0.99 }, ""},
+		{func(c *Config) { c.TTLJitter = 0.91 }, "Config.TTLJitter: 0.91: use a fraction from 0 to 0.9"},
+		{func(c *Config) { c.TTLJitter = -0.1 }, "Config.TTLJitter: -0.1"},
+		{func(c *Config) { c.TTLJitter = math.NaN() }, "Config.TTLJitter: NaN"},
+		{func(c *Config) { c.TTLJitter = 0.9 }, ""},
+		{func(c *Config) { c.Coalesce = CoalesceNone + 1 }, "Config.Coalesce: 3: use CoalesceAll, CoalesceProcess or CoalesceNone"},
+		{func(c *Config) { c.MaxRefreshes = -1 }, "Config.MaxRefreshes: -1: use 1 to 1048576, or 0 for 16"},
+		{func(c *Config) { c.RefreshQueue = 1<<20 + 1 }, "Config.RefreshQueue: 1048577: use 1 to 1048576, or 0 for 1024"},
+	} {
+		var cfg Config
+		c.change(&cfg)
+		_, err := cfg.validated()
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%v, want %q", err, c.want)
 		}
 	}
 }
@@ -68,6 +105,9 @@ func TestWith(t *testing.T) {
 		"Now":       func(p *Config) { p.Now = func() time.Time { return time.Time{} } },
 		"Store":     func(p *Config) { p.Store = nil },
 		"timeout":   func(p *Config) { p.LookupTimeout = time.Hour },
+		"LockTTL":   func(p *Config) { p.LockTTL = time.Hour },
+		"workers":   func(p *Config) { p.MaxRefreshes = 1 },
+		"queue":     func(p *Config) { p.RefreshQueue = 1 },
 	} {
 		if _, err := c.With(change); err == nil || !strings.Contains(err.Error(), "set them in New") {
 			t.Errorf("changing %s: %v", name, err)

@@ -46,6 +46,7 @@ type Refresher func(ctx context.Context, rerun *Rerun)
 // Its fields are the engine's.
 type Rerun struct {
 	cache *shared
+	by    *Cache // the handle that wants it
 	lead  *lead
 	key   string      // the primary key that is to be refreshed
 	born  int64       // of the entry that was found

@@ -198,6 +198,9 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 	now := c.cfg.Now()
 	verdict := c.judge(v, resp.Status, resp.Effective, now)
 	if !verdict.Store {
+		if v.req.Rerun != nil && temporary(resp.Status) { // what is stored stays, and so does its window
+			c.conclude(v.lead, flight.Failed, nil)
+		}
 		c.conclude(v.lead, flight.Pass, nil)
 		c.superseded(x, v, resp.Status, verdict)
 		return verdict.Reason
@@ -252,7 +255,7 @@ func (c *Cache) share(v *visit, verdict httprules.Verdict) {
 	if v.lead == nil {
 		return
 	}
-	if verdict.NoCache || verdict.Lifetime <= verdict.InitialAge { // each has to validate it
+	if !verdict.Store || verdict.NoCache || verdict.Lifetime <= verdict.InitialAge { // each has to validate it
 		c.conclude(v.lead, flight.Pass, nil)
 		return
 	}
@@ -267,8 +270,7 @@ func (c *Cache) share(v *visit, verdict httprules.Verdict) {
 // something newer that is not stored: nobody is to be given the old one any more
 // (RFC 9111 section 4.3.3).
 func (c *Cache) superseded(x Exchange, v *visit, status int, verdict httprules.Verdict) {
-	if !v.stale || verdict.OfRequest || status >= 500 ||
-		status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests {
+	if !v.stale || verdict.OfRequest || temporary(status) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.Context()), c.cfg.StoreTimeout)
@@ -276,6 +278,11 @@ func (c *Cache) superseded(x Exchange, v *visit, status int, verdict httprules.V
 	if err := c.store.Delete(ctx, v.at); err != nil {
 		c.trouble("deleting", err)
 	}
+}
+
+// temporary reports whether a status says nothing of the resource itself.
+func temporary(status int) bool {
+	return status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests
 }
 
 func (c *Cache) judge(v *visit, status int, effective Header, now time.Time) httprules.Verdict {

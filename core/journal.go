@@ -38,8 +38,8 @@ type journal struct {
 }
 
 type prefix struct {
-	Key string `json:"key"` // what primary keys begin with
-	Stamp
+	Key   string `json:"key"` // what primary keys begin with
+	Stamp Stamp  `json:"stamp"`
 }
 
 // of returns the newest purges that concern a primary key.
@@ -47,7 +47,7 @@ func (j *journal) of(primary string) (hard, soft uint64) {
 	hard, soft = j.All.Hard, j.All.Soft
 	for i := range j.Prefixes {
 		if p := &j.Prefixes[i]; p.covers(primary) {
-			hard, soft = max(hard, p.Hard), max(soft, p.Soft)
+			hard, soft = max(hard, p.Stamp.Hard), max(soft, p.Stamp.Soft)
 		}
 	}
 	return hard, soft
@@ -72,7 +72,7 @@ func (j *journal) with(key string, soft bool, n uint64) *journal {
 	if key == "" {
 		raise(&out.All)
 		for _, p := range j.Prefixes { // what a hard purge of all leaves of them
-			if p.Hard > out.All.Hard {
+			if p.Stamp.Hard > out.All.Hard {
 				out.Prefixes = append(out.Prefixes, p)
 			}
 		}
@@ -91,7 +91,7 @@ func (j *journal) with(key string, soft bool, n uint64) *journal {
 	for len(out.Prefixes) > maxPrefixes {
 		oldest := out.Prefixes[0]
 		out.Prefixes = out.Prefixes[1:]
-		out.All.Hard, out.All.Soft = max(out.All.Hard, oldest.Hard), max(out.All.Soft, oldest.Soft)
+		out.All.Hard, out.All.Soft = max(out.All.Hard, oldest.Stamp.Hard), max(out.All.Soft, oldest.Stamp.Soft)
 	}
 	return out
 }
@@ -140,7 +140,7 @@ func (l *leases) at(ctx context.Context, c *Cache, now time.Time) (*lease, bool)
 	last := l.last.Load()
 	if last != nil && last.holds(now, journalLease) {
 		if !last.holds(now, journalLease/2) && l.renewing.CompareAndSwap(false, true) {
-			c.work.Go(func() {
+			c.background.aside(func() {
 				defer l.renewing.Store(false)
 				ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
 				defer cancel()
@@ -243,7 +243,7 @@ func (j *journal) has(key string, soft bool, n uint64) bool {
 	hard, softer := j.All.Hard, j.All.Soft
 	for _, p := range j.Prefixes {
 		if p.Key == key {
-			hard, softer = max(hard, p.Hard), max(softer, p.Soft)
+			hard, softer = max(hard, p.Stamp.Hard), max(softer, p.Stamp.Soft)
 		}
 	}
 	return soft && softer >= n || hard >= n

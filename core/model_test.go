@@ -561,21 +561,27 @@ func (w *world) check(q *ask, res *http.Response, body []byte, began time.Time) 
 	}
 	w.ages[serial] = age
 	if !own {
-		w.checkFresh(q, a, now, mine, fail)
+		// Another request's call may have failed for all who waited for it.
+		instead := mine > 0 || strings.Contains(h.Get("Cache-Status"), "; collapsed; detail=stale-if-error")
+		w.checkFresh(q, a, now, mine, instead, fail)
 	}
 }
 
 // checkFresh is (2).
-func (w *world) checkFresh(q *ask, a *answer, now time.Time, mine int, fail func(string, ...any)) {
+func (w *world) checkFresh(q *ask, a *answer, now time.Time, mine int, instead bool, fail func(string, ...any)) {
 	sec := func(n int) time.Duration { return time.Duration(n) * time.Second }
 	age, lifetime := a.ageAt(now), w.p.lifetime(a)
-	if mine > 0 {
+	if instead {
 		w.stale++
 		window := a.sie
 		if window < 0 {
 			window = w.p.sie
 		}
-		switch status := w.answers[mine].status; {
+		status := 500 // of another request's call
+		if mine > 0 {
+			status = w.answers[mine].status
+		}
+		switch {
 		case status != 500 && status != 503:
 			fail("%d in place of status %d", a.serial, status)
 		case a.neverStale() && (a.mustRevalidate || a.proxyRevalidate || a.noCache || a.sie <= 0) || q.noCache:

@@ -7,6 +7,7 @@ import (
 	mathrand "math/rand/v2"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/flight"
@@ -51,22 +52,27 @@ func (c *Cache) refresh(x Exchange, v *visit) bool {
 	if l == nil {
 		return true
 	}
-	return c.detach(x, v, l)
+	can, _ := c.detach(x, v, l)
+	return can
 }
 
-// detach hands l to a background run of the request.
-func (c *Cache) detach(x Exchange, v *visit, l *lead) bool {
+// detach hands l to a background run of the request. It reports whether the
+// request can be run again, and whether there is room for that now.
+func (c *Cache) detach(x Exchange, v *visit, l *lead) (can, room bool) {
 	send := x.Detach()
 	if send == nil {
 		c.conclude(l, flight.Retry, nil)
-		return false
+		return false, false
 	}
 	c.refreshes.put(l.Key(), struct{}{}, v.now.UnixNano())
-	j := &refreshing{c: c, send: send, rerun: Rerun{cache: c.shared, lead: l, key: v.key.primary, born: v.entry.Born}}
+	j := &refreshing{c: c, send: send, rerun: Rerun{cache: c.shared, by: c, lead: l, key: v.key.primary, born: v.entry.Born}}
+	// Whoever needs the response does not wait for a queue that is stuck.
+	j.late = time.AfterFunc(c.cfg.RefreshTimeout, j.giveUp)
 	if !c.background.submit(j) {
 		j.dropped()
+		return true, false
 	}
-	return true
+	return true, true
 }
 
 // refreshing is one background run.
@@ -74,15 +80,25 @@ type refreshing struct {
 	c     *Cache
 	send  Refresher
 	rerun Rerun
+	late  *time.Timer
 }
 
 func (r *refreshing) dropped() {
+	if r.late.Stop() {
+		r.giveUp()
+	}
+}
+
+func (r *refreshing) giveUp() {
 	r.c.stats.refreshDropped.Add(1)
 	r.c.conclude(r.rerun.lead, flight.Retry, nil)
 }
 
 func (r *refreshing) run(ctx context.Context) {
 	c, l := r.c, r.rerun.lead
+	if !r.late.Stop() {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RefreshTimeout)
 	defer cancel()
 	if c.locks() {
@@ -93,18 +109,21 @@ func (r *refreshing) run(ctx context.Context) {
 	}
 	// A handler that does not heed its context keeps this goroutine, but nobody
 	// else.
-	stop := context.AfterFunc(ctx, func() { c.conclude(l, flight.Failed, nil) })
+	failed := sync.OnceFunc(func() {
+		c.stats.refreshErrors.Add(1)
+		c.conclude(l, flight.Failed, nil)
+	})
+	stop := context.AfterFunc(ctx, failed)
 	defer func() {
-		stop()
 		if p := recover(); p != nil {
 			c.panicked(p)
 		}
-		if ctx.Err() != nil || !r.rerun.done.Load() {
-			c.stats.refreshErrors.Add(1)
-		} else {
-			c.stats.refreshed.Add(1)
+		if !stop() || !r.rerun.done.Load() {
+			failed()
+			return
 		}
-		c.conclude(l, flight.Failed, nil)
+		c.stats.refreshed.Add(1)
+		c.conclude(l, flight.Retry, nil) // it has been ended with what there is now
 	}()
 	r.send(ctx, &r.rerun)
 }
@@ -120,6 +139,10 @@ func (c *Cache) panicked(p any) {
 // serveRerun deals with a request that refresh has sent.
 func (c *Cache) serveRerun(x Exchange, v *visit) error {
 	r := v.req.Rerun
+	if v.key.primary != r.key && r.by != c { // meant for a handle further in
+		_, err := x.Next(Forward{Annotate: annotate(httprules.CacheStatus{Fwd: "bypass", Detail: "rerun"})})
+		return err
+	}
 	if v.key.primary != r.key { // it came out another one than it was
 		return c.noAnswer(x, http.StatusServiceUnavailable, httprules.CacheStatus{Detail: "rerun"})
 	}
@@ -146,8 +169,8 @@ func (c *Cache) askSoftly(x Exchange, v *visit) error {
 	l, leads, late := c.flights.Join(key)
 	if leads {
 		l.Follow()
-		if !c.detach(x, v, l) {
-			return c.fetch(x, v)
+		if _, room := c.detach(x, v, l); !room {
+			return c.ask(x, v)
 		}
 	}
 	detail := "stale-if-error"

@@ -52,11 +52,11 @@ type Guarder interface {
 	SetGuarded(ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (written bool, err error)
 }
 
-// Stamp says when something was purged last, in numbers of the sequence.
-type Stamp struct {
-	Hard uint64 // what was made before is gone; 0: unknown, the stamp was lost
-	Soft uint64 // what was made before is stale; never less than Hard
-}
+// Stamp says when something was purged last, in numbers of the sequence: what was
+// made before Hard is gone, what was made before Soft, which is never less, is
+// stale. Zero: the stamp was lost. (It is an alias so that the embedded store,
+// which this package imports, can have it as well.)
+type Stamp = struct{ Hard, Soft uint64 }
 
 // Stamper is a [Store] that can also keep purge stamps. Their numbers come from
 // a sequence that all processes share and that only grows. The keys of stamps,

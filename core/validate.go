@@ -128,6 +128,7 @@ func (c *Cache) freshened(x Exchange, v *visit, notModified *Response) error {
 	if err != nil {
 		return err
 	}
+	verdict.Store = verdict.Store && stored // else v.stored lacks its Vary fields
 	c.share(v, verdict)
 	if r := v.req.Rerun; r != nil {
 		r.done.Store(true)

@@ -122,6 +122,14 @@ func (f *Flight[T, L]) EndedSince(n uint64) bool { return f.group.last[f.hash%sl
 // Key is what Join was given.
 func (f *Flight[T, L]) Key() string { return f.key }
 
+// Over reports whether f has ended.
+func (f *Flight[T, L]) Over() bool {
+	s := &f.group.shards[f.hash%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return f.ended
+}
+
 // Follow lets the leader wait for its own flight, if somebody else is to end it.
 func (f *Flight[T, L]) Follow() {
 	s := &f.group.shards[f.hash%shards]

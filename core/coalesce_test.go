@@ -1,0 +1,903 @@
+package core_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/nethttp"
+)
+
+// remote is a store that several processes share, as the engine sees it. Its
+// locks can be made to fail.
+type remote struct {
+	*memory.Store
+	locks, extends, unlocks atomic.Int64
+	lock                    func(ctx context.Context) error
+	failSet                 atomic.Bool
+	mu                      sync.Mutex
+	lockKeys                []string
+	holders                 map[string]string // by lock key
+	notes                   []string
+}
+
+func (r *remote) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	if r.failSet.Load() {
+		return errors.New("read only")
+	}
+	return r.Store.Set(ctx, key, value, ttl)
+}
+
+func (r *remote) Lock(ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+	r.locks.Add(1)
+	if r.lock != nil {
+		if err := r.lock(ctx); err != nil {
+			return "", err
+		}
+	}
+	holder, err := r.Store.Lock(ctx, key, token, ttl)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.holders == nil {
+		r.holders = make(map[string]string)
+	}
+	if !slices.Contains(r.lockKeys, key) {
+		r.lockKeys = append(r.lockKeys, key)
+	}
+	if holder == "" && err == nil {
+		r.holders[key] = token
+	}
+	return holder, err
+}
+
+func (r *remote) Extend(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
+	r.extends.Add(1)
+	return r.Store.Extend(ctx, key, token, ttl)
+}
+
+func (r *remote) Unlock(ctx context.Context, key, token, note string, ttl time.Duration) error {
+	r.unlocks.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.holders[key] != token {
+		return fmt.Errorf("%s is unlocked by who does not hold it", key)
+	}
+	if note != "" {
+		r.notes = append(r.notes, note)
+	}
+	return r.Store.Unlock(ctx, key, token, note, ttl)
+}
+
+// fleet is a service of several processes on one store. Its time is that of a
+// synctest bubble.
+type fleet struct {
+	t      testing.TB
+	store  *remote
+	caches []*core.Cache
+	nodes  []http.Handler
+	calls  atomic.Int64
+	active atomic.Int64 // handlers that run now
+}
+
+func newFleet(t testing.TB, n int, h http.HandlerFunc, change ...func(*core.Config)) *fleet {
+	t.Helper()
+	m, err := memory.New(64 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fleet{t: t, store: &remote{Store: m}}
+	t.Cleanup(func() { _ = m.Close() })
+	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.calls.Add(1)
+		f.active.Add(1)
+		defer f.active.Add(-1)
+		h(w, r)
+	})
+	for range n {
+		cfg := core.Config{Store: f.store, TTL: 30 * time.Second, Logger: slog.New(slog.DiscardHandler)}
+		for _, c := range change {
+			c(&cfg)
+		}
+		cache, err := core.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cache.Close(context.Background()) })
+		f.caches = append(f.caches, cache)
+		f.nodes = append(f.nodes, nethttp.New(cache)(counted))
+	}
+	return f
+}
+
+func (f *fleet) stats() (sum core.Stats) {
+	for _, c := range f.caches {
+		s := c.Stats()
+		sum.Hits += s.Hits
+		sum.Misses += s.Misses
+		sum.Coalesced += s.Coalesced
+		sum.Refreshed += s.Refreshed
+		sum.RefreshErrors += s.RefreshErrors
+		sum.RefreshDropped += s.RefreshDropped
+		sum.StaleWhileRevalidate += s.StaleWhileRevalidate
+		sum.StaleIfError += s.StaleIfError
+		sum.StoreErrors += s.StoreErrors
+		sum.Corrupt += s.Corrupt
+	}
+	return sum
+}
+
+// got is what a client got, or how its connection ended.
+type got struct {
+	*httptest.ResponseRecorder
+	took     time.Duration
+	panicked any
+	exited   bool
+}
+
+func (a *got) status() string { return strings.Join(a.Header().Values("Cache-Status"), ", ") }
+
+func (f *fleet) send(ctx context.Context, node int, method, target string, fields ...string) *got {
+	h := f.nodes[node%len(f.nodes)]
+	r := httptest.NewRequest(method, target, nil)
+	for i := 0; i+1 < len(fields); i += 2 {
+		r.Header.Add(fields[i], fields[i+1])
+	}
+	r = r.WithContext(context.WithValue(ctx, http.ServerContextKey, &http.Server{Handler: h}))
+	a := &got{ResponseRecorder: httptest.NewRecorder(), exited: true}
+	start := time.Now()
+	done := make(chan struct{})
+	go func() { // a handler may end its goroutine
+		defer close(done)
+		defer func() {
+			a.took = time.Since(start)
+			a.panicked = recover()
+		}()
+		h.ServeHTTP(a, r)
+		a.exited = false
+	}()
+	<-done
+	if a.panicked != nil {
+		a.exited = false
+	}
+	return a
+}
+
+func (f *fleet) get(target string, fields ...string) *got {
+	return f.send(context.Background(), 0, http.MethodGet, target, fields...)
+}
+
+// herd sends n requests at once, in turns to the nodes.
+func (f *fleet) herd(n int, target string, fields ...string) []*got {
+	return f.herdOf(n, func(i int) *got {
+		return f.send(context.Background(), i, http.MethodGet, target, fields...)
+	})
+}
+
+func (f *fleet) herdOf(n int, send func(i int) *got) []*got {
+	all := make([]*got, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { all[i] = send(i) })
+	}
+	wg.Wait()
+	return all
+}
+
+// called checks how often the handler has run since the last time.
+func (f *fleet) called(want int64) {
+	f.t.Helper()
+	if n := f.calls.Swap(0); n != want {
+		f.t.Errorf("the handler ran %d times, want %d", n, want)
+	}
+}
+
+func (a *got) is(t testing.TB, status int, body, cacheStatus string) {
+	t.Helper()
+	if a.panicked != nil || a.exited || a.Code != status || a.Body.String() != body || !strings.Contains(a.status(), cacheStatus) {
+		t.Errorf("got %d %q, Cache-Status %q, panic %v, exited %v; want %d %q with %q",
+			a.Code, a.Body, a.status(), a.panicked, a.exited, status, body, cacheStatus)
+	}
+}
+
+// slow answers with the path after d.
+func slow(d time.Duration) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(d)
+		fmt.Fprint(w, r.URL.Path)
+	}
+}
+
+func inBubble(t *testing.T, name string, f func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
+func process(c *core.Config) { c.Coalesce = core.CoalesceProcess }
+
+func TestHerdOnAColdKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 500
+		f := newFleet(t, 1, slow(time.Second), process)
+		collapsed := 0
+		for _, a := range f.herd(n, "/a") {
+			a.is(t, 200, "/a", "fwd=miss")
+			if strings.Contains(a.status(), "; collapsed") {
+				collapsed++
+			}
+			if a.took != time.Second {
+				t.Errorf("a client waited %v", a.took)
+			}
+		}
+		f.called(1)
+		if s := f.stats(); collapsed != n-1 || s.Coalesced != n-1 {
+			t.Errorf("%d are collapsed, stats %+v", collapsed, s)
+		}
+		f.get("/a").is(t, 200, "/a", "hit")
+		if n := f.store.locks.Load(); n != 0 {
+			t.Errorf("%d locks were asked for", n)
+		}
+	})
+}
+
+func TestOtherKeysDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1, slow(time.Second), process)
+		for i, a := range f.herdOf(50, func(i int) *got { return f.get(fmt.Sprint("/", i)) }) {
+			a.is(t, 200, fmt.Sprint("/", i), "stored")
+		}
+		f.called(50)
+	})
+}
+
+func TestCoalesceNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1, slow(time.Second), func(c *core.Config) { c.Coalesce = core.CoalesceNone })
+		for _, a := range f.herd(20, "/a") {
+			a.is(t, 200, "/a", "stored")
+		}
+		f.called(20)
+		if f.store.locks.Load() != 0 {
+			t.Error("a lock was asked for")
+		}
+	})
+}
+
+// TestLeaderFails: whatever ends the leader, a follower takes over.
+func TestLeaderFails(t *testing.T) {
+	for name, fail := range map[string]func(){
+		"panic": func() { panic("first") }, "ErrAbortHandler": func() { panic(http.ErrAbortHandler) }, "Goexit": runtime.Goexit,
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			var first atomic.Bool
+			f := newFleet(t, 1, func(w http.ResponseWriter, _ *http.Request) {
+				time.Sleep(time.Second)
+				if first.CompareAndSwap(false, true) {
+					fail()
+				}
+				fmt.Fprint(w, "fine")
+			})
+			failed := 0
+			for _, a := range f.herd(100, "/") {
+				if a.panicked != nil || a.exited {
+					failed++
+					continue
+				}
+				a.is(t, 200, "fine", "fwd=miss")
+				if a.took > 3*time.Second {
+					t.Errorf("a client waited %v", a.took)
+				}
+			}
+			if failed != 1 {
+				t.Errorf("%d clients lost their connection", failed)
+			}
+			f.called(2)
+		})
+	}
+}
+
+func TestLeadersClientLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1, func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-time.After(2 * time.Second):
+				fmt.Fprint(w, "whole")
+			case <-r.Context().Done():
+				fmt.Fprint(w, "half")
+			}
+		}, process)
+		ctx, cancel := context.WithCancel(context.Background())
+		go f.send(ctx, 0, http.MethodGet, "/")
+		synctest.Wait()
+		go func() {
+			time.Sleep(time.Second)
+			cancel()
+		}()
+		for _, a := range f.herd(100, "/") {
+			a.is(t, 200, "whole", "fwd=miss")
+			if a.took != 3*time.Second {
+				t.Errorf("a client waited %v", a.took)
+			}
+		}
+		f.called(2)
+	})
+}
+
+func TestHandlerThatAlwaysPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1, func(http.ResponseWriter, *http.Request) {
+			time.Sleep(time.Second)
+			panic("always")
+		}, process)
+		for _, a := range f.herd(100, "/") {
+			if a.panicked != "always" || a.took > 4*time.Second {
+				t.Errorf("panic %v after %v", a.panicked, a.took)
+			}
+		}
+		f.called(100)
+	})
+}
+
+func TestFollowersDoNotWaitForever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		f := newFleet(t, 1, func(w http.ResponseWriter, _ *http.Request) {
+			if calls.Add(1) == 1 {
+				time.Sleep(time.Minute)
+			}
+			fmt.Fprint(w, "fine")
+		}, process, func(c *core.Config) { c.WaitTimeout = 2 * time.Second })
+		late := 0
+		for _, a := range f.herd(10, "/") {
+			a.is(t, 200, "fine", "fwd=miss")
+			if a.took == time.Minute {
+				late++
+			} else if a.took != 2*time.Second {
+				t.Errorf("a client waited %v", a.took)
+			}
+		}
+		if late != 1 {
+			t.Errorf("%d waited for the slow handler", late)
+		}
+		f.called(10)
+	})
+}
+
+// TestFollowersAreReleasedAtOnce when it shows that the leader's response is
+// for nobody else, not only when its handler returns.
+func TestFollowersAreReleasedAtOnce(t *testing.T) {
+	for name, begin := range map[string]func(w http.ResponseWriter){
+		"flush":        func(w http.ResponseWriter) { w.(http.Flusher).Flush() },
+		"event stream": func(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/event-stream"); w.WriteHeader(200) },
+		"101":          func(w http.ResponseWriter) { w.WriteHeader(http.StatusSwitchingProtocols) },
+		"too large":    func(w http.ResponseWriter) { fmt.Fprint(w, strings.Repeat("x", 1000)) },
+		"trailers":     func(w http.ResponseWriter) { w.Header().Set("Trailer", "X-T"); w.WriteHeader(200) },
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			var calls atomic.Int64
+			f := newFleet(t, 1, func(w http.ResponseWriter, _ *http.Request) {
+				n := calls.Add(1)
+				time.Sleep(time.Second)
+				begin(w)
+				time.Sleep(time.Second)
+				fmt.Fprint(w, "|", n)
+			}, process, func(c *core.Config) { c.MaxBytes = 100 })
+			seen := make(map[string]bool)
+			leaders := 0
+			for _, a := range f.herd(50, "/") {
+				_, id, _ := strings.Cut(a.Body.String(), "|")
+				if seen[id] || id == "" {
+					t.Errorf("%q was sent twice", id)
+				}
+				seen[id] = true
+				if a.took == 2*time.Second {
+					leaders++
+				} else if a.took != 3*time.Second {
+					t.Errorf("a client waited %v", a.took)
+				}
+			}
+			if leaders != 1 {
+				t.Errorf("%d leaders", leaders)
+			}
+			f.called(50)
+		})
+	}
+}
+
+// TestNobodyGetsAnothersResponse where it may not be stored; and a second herd
+// does not queue up.
+func TestNobodyGetsAnothersResponse(t *testing.T) {
+	for name, c := range map[string]struct {
+		name, value string
+		status      int
+		fields      []string
+	}{
+		"private":       {name: "Cache-Control", value: "private, max-age=60"},
+		"no-store":      {name: "Cache-Control", value: "no-store"},
+		"Set-Cookie":    {name: "Set-Cookie", value: "id=1"},
+		"Vary *":        {name: "Vary", value: "*"},
+		"500":           {status: 500},
+		"404":           {status: 404},
+		"Authorization": {fields: []string{"Authorization", "Basic x"}},
+		"no-cache":      {name: "Cache-Control", value: "no-cache"},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			var calls atomic.Int64
+			var storable atomic.Bool
+			f := newFleet(t, 1, func(w http.ResponseWriter, _ *http.Request) {
+				n := calls.Add(1)
+				time.Sleep(time.Second)
+				if storable.Load() {
+					w.Header().Set("Cache-Control", "public, max-age=60")
+				} else {
+					if c.name != "" {
+						w.Header().Set(c.name, c.value)
+					}
+					if c.status != 0 {
+						w.WriteHeader(c.status)
+					}
+				}
+				fmt.Fprint(w, "secret ", n)
+			}, process)
+			seen := make(map[string]bool)
+			for round := range 2 {
+				for _, a := range f.herd(100, "/", c.fields...) {
+					if b := a.Body.String(); seen[b] || b == "" || strings.Contains(a.status(), "collapsed") {
+						t.Errorf("%q for two: %s", b, a.status())
+					} else {
+						seen[b] = true
+					}
+					if most := time.Duration(2-round) * time.Second; a.took > most {
+						t.Errorf("a client waited %v in herd %d", a.took, round)
+					}
+				}
+				f.called(100)
+			}
+			storable.Store(true)
+			f.get("/", c.fields...) // is remembered as one that can be shared
+			f.called(1)
+			time.Sleep(2 * time.Minute)
+			for _, a := range f.herd(100, "/", c.fields...) {
+				if a.took != time.Second {
+					t.Errorf("a client waited %v", a.took)
+				}
+			}
+			f.called(1)
+		})
+	}
+}
+
+// TestPassIsForgotten at once when the response becomes storable.
+func TestPassIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var storable atomic.Bool
+		f := newFleet(t, 1, func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(10 * time.Millisecond)
+			w.Header().Set("Cache-Control", map[bool]string{false: "no-store", true: "max-age=1"}[storable.Load()])
+			fmt.Fprint(w, "x")
+		}, process)
+		f.herd(10, "/")
+		f.called(10)
+		time.Sleep(11 * time.Second)
+		storable.Store(true)
+		f.herd(10, "/")
+		f.called(1)
+	})
+}
+
+func TestVariantsOfAColdKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1, func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Second)
+			w.Header().Set("Vary", "Accept-Language")
+			fmt.Fprint(w, r.Header.Get("Accept-Language"))
+		})
+		langs := [2]string{"de", "en"}
+		for i, a := range f.herdOf(200, func(i int) *got { return f.get("/", "Accept-Language", langs[i%2]) }) {
+			a.is(t, 200, langs[i%2], "fwd=")
+			if a.took > 3*time.Second {
+				t.Errorf("a client waited %v", a.took)
+			}
+		}
+		f.called(2)
+		// Once the names are known the variants do not wait for each other.
+		time.Sleep(time.Minute)
+		for i, a := range f.herdOf(200, func(i int) *got { return f.get("/", "Accept-Language", langs[i%2]) }) {
+			a.is(t, 200, langs[i%2], "fwd=")
+		}
+		f.called(2)
+	})
+}
+
+func TestAuthorizationDoesNotDisturbOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1, func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Second)
+			fmt.Fprint(w, "for "+r.Header.Get("Authorization"))
+		}, process)
+		for i, a := range f.herdOf(100, func(i int) *got {
+			if i%2 == 0 {
+				return f.get("/", "Authorization", fmt.Sprint(i))
+			}
+			return f.get("/")
+		}) {
+			if i%2 == 0 {
+				a.is(t, 200, fmt.Sprint("for ", i), "fwd=miss")
+			} else if a.is(t, 200, "for ", "fwd=miss"); a.took != time.Second {
+				t.Errorf("a client waited %v", a.took)
+			}
+		}
+		f.called(51)
+	})
+}
+
+func TestSomeRequestsAreNeverCollapsed(t *testing.T) {
+	for name, c := range map[string]struct {
+		method string
+		fields []string
+	}{
+		"no-cache":  {"GET", []string{"Cache-Control", "no-cache"}},
+		"max-age=0": {"GET", []string{"Cache-Control", "max-age=0"}},
+		"no-store":  {"GET", []string{"Cache-Control", "no-store"}},
+		"min-fresh": {"GET", []string{"Cache-Control", "min-fresh=5"}},
+		"Range":     {"GET", []string{"Range", "bytes=0-1"}},
+		"HEAD":      {"HEAD", nil},
+		"POST":      {"POST", nil},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			f := newFleet(t, 1, slow(time.Second), process)
+			go f.get("/") // a flight that they could join
+			synctest.Wait()
+			for _, a := range f.herdOf(10, func(int) *got {
+				return f.send(context.Background(), 0, c.method, "/", c.fields...)
+			}) {
+				if a.Code != 200 || strings.Contains(a.status(), "collapsed") || a.took != time.Second {
+					t.Errorf("%d %s after %v", a.Code, a.status(), a.took)
+				}
+			}
+			f.called(11)
+		})
+	}
+}
+
+func TestConditionalHerd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("If-None-Match") != "" {
+				t.Error("the handler saw one client's condition")
+			}
+			time.Sleep(time.Second)
+			w.Header().Set("Etag", `"v1"`)
+			fmt.Fprint(w, "whole")
+		})
+		for i, a := range f.herdOf(99, func(i int) *got {
+			return f.get("/", [][]string{{}, {"If-None-Match", `"v1"`}, {"If-None-Match", `"v0"`}}[i%3]...)
+		}) {
+			if i%3 == 1 {
+				a.is(t, 304, "", "fwd=miss")
+			} else {
+				a.is(t, 200, "whole", "fwd=miss")
+			}
+		}
+		f.called(1)
+	})
+}
+
+func TestForwardedConditionsAreNotCollapsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1, func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Second)
+			w.Header().Set("Etag", `"v1"`)
+			if r.Header.Get("If-None-Match") == `"v1"` {
+				w.WriteHeader(304)
+				return
+			}
+			fmt.Fprint(w, "whole")
+		}, process, func(c *core.Config) { c.ForwardConditions = true })
+		for i, a := range f.herdOf(20, func(i int) *got {
+			if i%2 == 0 {
+				return f.get("/", "If-None-Match", `"v1"`)
+			}
+			return f.get("/")
+		}) {
+			if i%2 == 0 {
+				a.is(t, 304, "", "fwd=miss")
+			} else {
+				a.is(t, 200, "whole", "fwd=miss")
+			}
+		}
+		f.called(11)
+	})
+}
+
+func TestFollowersOwnContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1, slow(3*time.Second), process)
+		first := make(chan *got, 1)
+		go func() { first <- f.get("/") }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		a := f.send(ctx, 0, http.MethodGet, "/")
+		if a.is(t, 504, "", "fwd=miss; collapsed"); a.took != time.Second {
+			t.Errorf("answered after %v", a.took)
+		}
+		(<-first).is(t, 200, "/", "stored")
+		f.called(1)
+	})
+}
+
+func TestNestedHandlesDoNotWaitForEachOther(t *testing.T) {
+	for name, change := range map[string]func(*core.Config){
+		"one key": func(c *core.Config) { c.TTL = 10 * time.Second }, "two keys": func(c *core.Config) { c.KeyHeaders = []string{"X-A"} },
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			f := newFleet(t, 1, slow(time.Second))
+			inner := core.Must(f.caches[0].With(change))
+			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.calls.Add(1); slow(time.Second)(w, r) })
+			f.nodes[0] = nethttp.New(f.caches[0])(nethttp.New(inner)(h))
+			for _, a := range f.herd(50, "/") {
+				if a.Code != 200 || a.Body.String() != "/" || a.took > 2*time.Second {
+					t.Errorf("%d %q %s after %v", a.Code, a.Body, a.status(), a.took)
+				}
+			}
+			f.called(1)
+		})
+	}
+}
+
+func TestStoreThatCannotWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1, slow(time.Second))
+		f.store.failSet.Store(true)
+		for _, a := range f.herd(100, "/") {
+			a.is(t, 200, "/", "fwd=miss")
+		}
+		f.called(1)
+	})
+}
+
+func TestHerdOverProcesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3, slow(time.Second))
+		for _, a := range f.herd(200, "/") {
+			a.is(t, 200, "/", "fwd=miss")
+			if a.took > 1200*time.Millisecond {
+				t.Errorf("a client waited %v", a.took)
+			}
+		}
+		f.called(1)
+		if s := f.stats(); s.Coalesced != 199 || s.StoreErrors != 0 {
+			t.Errorf("stats %+v", s)
+		}
+		synctest.Wait()
+		for _, key := range f.store.lockKeys {
+			if holder, _ := f.store.Store.Lock(t.Context(), key, "x", time.Second); holder != "" {
+				t.Errorf("%s is still locked by %s", key, holder)
+			}
+		}
+	})
+}
+
+func TestCoalesceProcessTakesNoLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3, slow(time.Second), process)
+		for _, a := range f.herd(200, "/") {
+			a.is(t, 200, "/", "fwd=miss")
+		}
+		f.called(3)
+		if n := f.store.locks.Load() + f.store.extends.Load() + f.store.unlocks.Load(); n != 0 {
+			t.Errorf("%d commands about locks", n)
+		}
+	})
+}
+
+// lockKey is what the requests for target are locked under.
+func (f *fleet) lockKey(t *testing.T, target string) string {
+	f.herd(1, target)
+	f.calls.Store(0)
+	time.Sleep(time.Hour)
+	if len(f.store.lockKeys) != 1 || !strings.HasSuffix(f.store.lockKeys[0], ":lock") {
+		t.Fatalf("lock keys: %q", f.store.lockKeys)
+	}
+	return f.store.lockKeys[0]
+}
+
+func TestHolderDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3, slow(time.Second))
+		key := f.lockKey(t, "/")
+		if holder, err := f.store.Store.Lock(t.Context(), key, "of a dead process", core.DefaultLockTTL); holder != "" || err != nil {
+			t.Fatal(holder, err)
+		}
+		for _, a := range f.herd(90, "/") {
+			a.is(t, 200, "/", "fwd=")
+			if a.took < core.DefaultLockTTL || a.took > core.DefaultLockTTL+1500*time.Millisecond {
+				t.Errorf("a client waited %v", a.took)
+			}
+		}
+		f.called(1)
+	})
+}
+
+// TestForeignLock: something that never goes away costs no more than
+// WaitTimeout.
+func TestForeignLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2, slow(0))
+		key := f.lockKey(t, "/")
+		_, _ = f.store.Store.Lock(t.Context(), key, "foreign \x00 content", 24*time.Hour)
+		for _, a := range f.herd(20, "/") {
+			a.is(t, 200, "/", "fwd=")
+			if a.took > core.DefaultWaitTimeout+100*time.Millisecond {
+				t.Errorf("a client waited %v", a.took)
+			}
+		}
+		if holder, _ := f.store.Store.Lock(t.Context(), key, "x", time.Second); holder != "foreign \x00 content" {
+			t.Errorf("the lock was broken: %q", holder)
+		}
+		f.get("/").is(t, 200, "/", "hit")
+	})
+}
+
+func TestLockIsProlonged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3, slow(4*time.Second), func(c *core.Config) { c.LockTTL = time.Second })
+		for _, a := range f.herd(60, "/") {
+			a.is(t, 200, "/", "fwd=miss")
+		}
+		f.called(1)
+		if n := f.store.extends.Load(); n < 4 || n > 30 {
+			t.Errorf("the lock was prolonged %d times", n)
+		}
+		synctest.Wait()
+		n := f.store.extends.Load()
+		time.Sleep(time.Minute)
+		if f.store.extends.Load() != n {
+			t.Error("the lock was prolonged after its end")
+		}
+	})
+}
+
+// TestLockIsNotHeldForever by a handler that never returns.
+func TestLockIsNotHeldForever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		var calls atomic.Int64
+		f := newFleet(t, 2, func(w http.ResponseWriter, _ *http.Request) {
+			if calls.Add(1) == 1 {
+				<-stuck
+			}
+			fmt.Fprint(w, "fine")
+		})
+		go f.send(context.Background(), 0, http.MethodGet, "/")
+		time.Sleep(2 * time.Minute)
+		n := f.store.extends.Load()
+		time.Sleep(2 * time.Minute)
+		if f.store.extends.Load() != n {
+			t.Error("the lock is prolonged without end")
+		}
+		if a := f.send(context.Background(), 1, http.MethodGet, "/"); a.took != 0 {
+			t.Errorf("another process waited %v", a.took)
+		}
+		close(stuck)
+		synctest.Wait()
+	})
+}
+
+func TestLockThatFails(t *testing.T) {
+	for name, lock := range map[string]func(context.Context) error{
+		"error": func(context.Context) error { return errors.New("no locks") },
+		"hangs": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			f := newFleet(t, 2, slow(time.Second))
+			f.store.lock = lock
+			for _, a := range f.herd(50, "/") {
+				a.is(t, 200, "/", "fwd=miss")
+				if a.took > time.Second+core.DefaultLookupTimeout {
+					t.Errorf("a client waited %v", a.took)
+				}
+			}
+			f.called(2)
+			if s := f.stats(); s.StoreErrors != 2 {
+				t.Errorf("stats %+v", s)
+			}
+			if f.store.unlocks.Load() != 0 {
+				t.Error("unlocked what was not locked")
+			}
+		})
+	}
+}
+
+// TestPassNote: what one process finds out spares the others the queue.
+func TestPassNote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3, func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(time.Second)
+			w.Header().Set("Cache-Control", "private")
+			fmt.Fprint(w, "x")
+		})
+		f.send(context.Background(), 0, http.MethodGet, "/")
+		synctest.Wait()
+		if !slices.Equal(f.store.notes, []string{"pass"}) {
+			t.Errorf("notes %q", f.store.notes)
+		}
+		for _, a := range f.herdOf(50, func(i int) *got { return f.send(context.Background(), 1+i%2, http.MethodGet, "/") }) {
+			if a.took != time.Second {
+				t.Errorf("a client waited %v", a.took)
+			}
+		}
+		f.called(51)
+		time.Sleep(time.Minute)
+		if holder, _ := f.store.Store.Lock(t.Context(), f.store.lockKeys[0], "x", time.Second); holder != "" {
+			t.Errorf("%q is still there", holder)
+		}
+	})
+}
+
+// TestCloseWhileRequestsEnd is for the race detector.
+func TestCloseWhileRequestsEnd(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t, 1, slow(time.Second))
+			var wg sync.WaitGroup
+			for i := range 8 {
+				wg.Go(func() { f.get(fmt.Sprint("/", i)).is(t, 200, fmt.Sprint("/", i), "fwd=miss") })
+			}
+			wg.Go(func() {
+				time.Sleep(time.Second)
+				if err := f.caches[0].Close(context.Background()); err != nil {
+					t.Error(err)
+				}
+			})
+			wg.Wait()
+		})
+	}
+}
+
+// TestFreshenedHerd: what a 304 says counts for those who wait as well.
+func TestFreshenedHerd(t *testing.T) {
+	for cc, want := range map[string]int64{"max-age=10": 1, "private, max-age=10": 50, "no-store": 50, "no-cache": 50} {
+		inBubble(t, cc, func(t *testing.T) {
+			var calls atomic.Int64
+			f := newFleet(t, 1, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Etag", `"1"`)
+				if r.Header.Get("If-None-Match") == "" {
+					w.Header().Set("Cache-Control", "max-age=10")
+					fmt.Fprint(w, "whole")
+					return
+				}
+				n := calls.Add(1)
+				time.Sleep(time.Second)
+				w.Header().Set("Cache-Control", cc)
+				w.Header().Set("X-Secret", fmt.Sprint(n))
+				w.WriteHeader(304)
+			})
+			f.get("/").is(t, 200, "whole", "stored")
+			f.called(1)
+			time.Sleep(11 * time.Second)
+			seen := make(map[string]bool)
+			for _, a := range f.herd(50, "/") {
+				a.is(t, 200, "whole", "fwd=stale")
+				seen[a.Header().Get("X-Secret")] = true
+			}
+			if int64(len(seen)) != want {
+				t.Errorf("%d different answers, want %d", len(seen), want)
+			}
+			f.called(want)
+		})
+	}
+}
