@@ -21,6 +21,7 @@ import (
 var (
 	_ core.Store   = (*dragonfly.Store)(nil)
 	_ core.Locker  = (*dragonfly.Store)(nil)
+	_ core.Guarder = (*dragonfly.Store)(nil)
 	_ core.Stamper = (*dragonfly.Store)(nil)
 )
 

@@ -118,6 +118,10 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	if ttl <= 0 {
 		return fmt.Errorf("memory: ttl is %v: it must be positive", ttl)
 	}
+	return s.set(key, value, ttl)
+}
+
+func (s *Store) set(key string, value []byte, ttl time.Duration) error {
 	if w := weight(key, value); w > s.maxBytes || w > math.MaxUint32 {
 		// The old value must not outlive the write that was to replace it.
 		s.cache.Invalidate(key)
@@ -127,11 +131,16 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	return nil
 }
 
-// Delete removes the key. An absent key is no error.
+// Delete removes the key, and a lock or note under it: who writes by
+// [Store.SetGuarded] has done so when it returns, or will not. An absent key is
+// no error.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	delete(s.locks.entries, key)
+	s.mu.Unlock()
 	s.cache.Invalidate(key)
 	return nil
 }

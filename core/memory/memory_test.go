@@ -22,6 +22,7 @@ import (
 var (
 	_ core.Store   = (*memory.Store)(nil)
 	_ core.Locker  = (*memory.Store)(nil)
+	_ core.Guarder = (*memory.Store)(nil)
 	_ core.Stamper = stamped{}
 )
 

@@ -20,7 +20,7 @@ import (
 // whole is a store that can do everything.
 type whole interface {
 	core.Store
-	core.Locker
+	core.Guarder
 	core.Stamper
 }
 
@@ -30,6 +30,7 @@ type broken struct {
 	lock   func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error)
 	extend func(s whole, ctx context.Context, key, token string, ttl time.Duration) (bool, error)
 	unlock func(s whole, ctx context.Context, key, token, note string, ttl time.Duration) error
+	guard  func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error)
 	last   func(s whole, ctx context.Context, clock string) (uint64, error)
 	raise  func(s whole, ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error)
 	stamps func(s whole, ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error)
@@ -80,6 +81,13 @@ func (b broken) Unlock(ctx context.Context, key, token, note string, ttl time.Du
 		return b.unlock(b.whole, ctx, key, token, note, ttl)
 	}
 	return b.whole.Unlock(ctx, key, token, note, ttl)
+}
+
+func (b broken) SetGuarded(ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+	if b.guard != nil {
+		return b.guard(b.whole, ctx, guard, token, key, value, ttl)
+	}
+	return b.whole.SetGuarded(ctx, guard, token, key, value, ttl)
 }
 
 func (b broken) Sequence(ctx context.Context, clock string) (uint64, error) {
@@ -148,6 +156,17 @@ func changedRaise(change func(keys []string, floor uint64, ttl time.Duration) ([
 		keys, floor, ttl = change(keys, floor, ttl)
 		return s.Raise(ctx, clock, keys, soft, floor, ttl)
 	}}
+}
+
+// deleteKeepingLock deletes a value, but no lock.
+func deleteKeepingLock(s core.Store, ctx context.Context, key string) error {
+	locks := s.(whole)
+	token := holder(ctx, locks, key)
+	err := s.Delete(ctx, key)
+	if token != "" {
+		_, _ = locks.Lock(ctx, key, token, time.Hour)
+	}
+	return err
 }
 
 // holder takes the lock if it is free, and returns who has it.
@@ -372,6 +391,106 @@ var brokenStores = map[string]func() broken{
 				ttl = time.Hour
 			}
 			return s.Lock(ctx, key, token, ttl)
+		}}
+	},
+	"Guarded/never": func() broken {
+		return broken{guard: func(whole, context.Context, string, string, string, []byte, time.Duration) (bool, error) {
+			return false, nil
+		}}
+	},
+	"Guarded/no empty value": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			if len(value) == 0 {
+				return true, nil
+			}
+			return s.SetGuarded(ctx, guard, token, key, value, ttl)
+		}}
+	},
+	"Guarded/cut at 64 KiB": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			return s.SetGuarded(ctx, guard, token, key, value[:min(len(value), 64<<10)], ttl)
+		}}
+	},
+	"Guarded/only once": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			written, err := s.SetGuarded(ctx, guard, token, key, value, ttl)
+			_ = s.Unlock(ctx, guard, token, "", 0)
+			return written, err
+		}}
+	},
+	"GuardedNot/ignored": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			written, _ := s.SetGuarded(ctx, guard, token, key, value, ttl)
+			return written, s.Set(ctx, key, value, ttl)
+		}}
+	},
+	"GuardedNot/by anybody": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, _, key string, value []byte, ttl time.Duration) (bool, error) {
+			return s.SetGuarded(ctx, guard, holder(ctx, s, guard), key, value, ttl)
+		}}
+	},
+	"GuardedNot/unlocked is free": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			if holder(ctx, s, guard) == "" {
+				return true, s.Set(ctx, key, value, ttl)
+			}
+			return s.SetGuarded(ctx, guard, token, key, value, ttl)
+		}}
+	},
+	"GuardedNot/says it is written": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			_, err := s.SetGuarded(ctx, guard, token, key, value, ttl)
+			return true, err
+		}}
+	},
+	"GuardedNot/Delete leaves guards": func() broken {
+		return broken{delete: deleteKeepingLock}
+	},
+	"GuardedNot/removes the old value": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			_ = s.Delete(ctx, key)
+			return s.SetGuarded(ctx, guard, token, key, value, ttl)
+		}}
+	},
+	"GuardedExpiry/guard for ever": func() broken {
+		return broken{lock: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+			return s.Lock(ctx, key, token, max(ttl, time.Hour))
+		}}
+	},
+	"GuardedExpiry/value for ever": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			return s.SetGuarded(ctx, guard, token, key, value, max(ttl, time.Hour))
+		}}
+	},
+	"GuardedConcurrent/look, then write": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			if held, err := s.Extend(ctx, guard, token, time.Hour); !held {
+				return false, err
+			}
+			time.Sleep(time.Millisecond)
+			return true, s.Set(ctx, key, value, ttl)
+		}}
+	},
+	"GuardedConcurrent/Delete returns early": func() broken {
+		return broken{delete: func(s core.Store, ctx context.Context, key string) error {
+			if strings.HasSuffix(key, "guard") {
+				time.AfterFunc(time.Millisecond, func() { _ = s.Delete(context.WithoutCancel(ctx), key) })
+				return nil
+			}
+			return s.Delete(ctx, key)
+		}}
+	},
+	"GuardedRefused/no token, no guard": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			if token == "" {
+				return true, s.Set(ctx, key, value, ttl)
+			}
+			return s.SetGuarded(ctx, guard, token, key, value, ttl)
+		}}
+	},
+	"GuardedDoneContext/ignored": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			return s.SetGuarded(context.WithoutCancel(ctx), guard, token, key, value, ttl)
 		}}
 	},
 	"StampSequence/grows by itself": func() broken {
