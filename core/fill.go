@@ -97,9 +97,7 @@ func (c *Cache) prepare(ctx context.Context, v *visit) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.LookupTimeout)
 	defer cancel()
 	if c.stamper != nil {
-		if at, ok := c.purges.at(ctx, c, v.now); ok {
-			v.seq = max(v.seq, at.seq)
-		}
+		v.seq = max(v.seq, c.sequence(ctx, v.now))
 	}
 	token := c.token()
 	held, err := c.guarder.Lock(ctx, guardKey(v.key.wire), token, guardAge)
@@ -107,6 +105,22 @@ func (c *Cache) prepare(ctx context.Context, v *visit) {
 		c.trouble("guarding", err)
 	}
 	v.guard = cmp.Or(held, token) // without one in the store nothing will be stored
+}
+
+// sequence is the number of the last purge. One that is a little old is safe,
+// but has a response refused whose tags are new to the store, once there was
+// another purge: so it is only used while there are none.
+func (c *Cache) sequence(ctx context.Context, now time.Time) uint64 {
+	at, ok := c.purges.at(ctx, c, now)
+	if !ok {
+		return 0
+	}
+	if at.busy {
+		if seq, err := c.stamper.Sequence(ctx, c.clock); err == nil {
+			return seq
+		}
+	}
+	return at.seq
 }
 
 // untagged takes the fields with tags out of what the client sees.

@@ -111,6 +111,7 @@ func (j *journal) encode() string {
 type lease struct {
 	*journal
 	seq  uint64
+	busy bool // the number has grown since the last copy
 	from time.Time
 	text string
 }
@@ -126,6 +127,7 @@ func (l *lease) holds(now time.Time, age time.Duration) bool {
 // leases keeps the copy of this process.
 type leases struct {
 	last     atomic.Pointer[lease]
+	seq      atomic.Uint64 // that of the last copy, even if it has expired
 	renewing atomic.Bool
 	failed   atomic.Int64 // when the journal could not be read, Unix nanoseconds
 	mu       sync.Mutex   // of those who have to wait for a new one
@@ -174,7 +176,7 @@ func (l *leases) renew(ctx context.Context, c *Cache) (*lease, bool) {
 			if held != "" {
 				text = held
 			}
-			fresh.text = text
+			fresh.text, fresh.busy = text, l.seq.Load() != fresh.seq
 			var ok bool
 			if fresh.journal, ok = decodeJournal(text); !ok { // somebody else's: begin a new one
 				err = c.guarder.Unlock(ctx, c.journalKey, text, none.encode(), journalAge)
@@ -187,6 +189,7 @@ func (l *leases) renew(ctx context.Context, c *Cache) (*lease, bool) {
 		c.trouble("reading what was purged", err)
 		return nil, false
 	}
+	l.seq.Store(fresh.seq)
 	l.last.CompareAndSwap(old, fresh) // a purge of our own may have come between
 	return fresh, true
 }

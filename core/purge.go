@@ -60,6 +60,7 @@ func (c *Cache) raise(ctx context.Context, what string, tags []string, soft bool
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.PurgeTimeout)
 	defer cancel()
 	_, err := c.stamper.Raise(ctx, c.clock, c.tagged(tags).keys, soft, c.floor(), stampAge)
+	c.purges.expire() // what is stored from now on is newer
 	return c.purged(what, err)
 }
 
@@ -73,12 +74,7 @@ func (c *Cache) purged(what string, err error) error {
 }
 
 // floor is a sequence number that was given out once.
-func (c *Cache) floor() uint64 {
-	if l := c.purges.last.Load(); l != nil {
-		return l.seq
-	}
-	return 0
-}
+func (c *Cache) floor() uint64 { return c.purges.seq.Load() }
 
 // PurgeURL removes what is stored for an absolute URL: all variants, and all
 // partitions. Scheme, host and query count as far as they do for the keys of c's
@@ -105,6 +101,7 @@ func (c *Cache) purgeRequest(ctx context.Context, req *Request) error {
 	var err error
 	if c.stamper != nil {
 		_, err = c.stamper.Raise(ctx, c.clock, []string{c.stampKey(c.urlTag(req))}, false, c.floor(), stampAge)
+		c.purges.expire()
 	}
 	keys := []string{guardKey(k.wire), k.wire}
 	if c.stamper == nil {

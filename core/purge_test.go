@@ -313,6 +313,7 @@ func TestSoftPurge(t *testing.T) {
 				store, rows := newServer(t), &rows{}
 				one, two := newInstance(t, store, rows), newInstance(t, store, rows)
 				one.want(t, "/a", "0", "stored")
+				synctest.Wait() // for the lock to be released
 				rows.set("/a", 1)
 				must(t, purge(one, t.Context()))
 				two.want(t, "/a", "0", "stale-while-revalidate")

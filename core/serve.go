@@ -109,7 +109,9 @@ func (c *Cache) pass(x Exchange, fwd, detail string) error {
 	if fwd == "method" && !safe(x.Request().Method) {
 		note = c.invalidating(x, note)
 	}
-	_, err := x.Next(Forward{Annotate: note})
+	_, err := x.Next(Forward{Annotate: func(status int, h Header, reason string) Fields {
+		return c.untagged(note(status, h, reason), h)
+	}})
 	return err
 }
 
