@@ -108,7 +108,18 @@ func TestOneCommandPerCall(t *testing.T) {
 	if _, err := s.Raise(ctx, clock, keys, false, 0, time.Hour); err != nil {
 		t.Fatal(err)
 	}
+	const guard, guarded = "some:guard:of:{ours}", "some:key:of:{ours}"
+	if _, err := s.Lock(ctx, guard, "a", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if written, err := s.SetGuarded(ctx, guard, "a", guarded, []byte("v"), time.Hour); !written || err != nil {
+		t.Fatal(written, err)
+	}
 	for name, call := range map[string]func() error{
+		"evalsha of SetGuarded": func() error {
+			_, err := s.SetGuarded(ctx, guard, "a", guarded, []byte("v"), time.Hour)
+			return err
+		},
 		"get of Sequence":   func() error { _, err := s.Sequence(ctx, clock); return err },
 		"get of Stamps":     func() error { _, err := s.Stamps(ctx, nil, keys[:1]); return err },
 		"get of Settle":     func() error { _, err := s.Settle(ctx, clock, nil, keys[:1], time.Hour); return err },
