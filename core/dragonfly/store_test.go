@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -168,6 +169,11 @@ func TestForeignTypeIsAbsent(t *testing.T) {
 	}
 	if _, found, err := s.Get(ctx, key); found || err != nil {
 		t.Errorf("Get of a hash: %v, %v", found, err)
+	}
+	clock, a, _ := stampKeys()
+	n := raise(t, s, clock, 0, a)
+	if value, found, got, err := s.GetStamped(ctx, key, nil, []string{a}); len(value) != 0 || found || err != nil || !slices.Equal(got, hard(n)) {
+		t.Errorf("GetStamped of a hash: %q, %v, %d, %v; want stamp %d", value, found, got, err, n)
 	}
 	if err := s.Set(ctx, key, []byte("v"), time.Minute); err != nil {
 		t.Fatal(err)
