@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -108,7 +109,18 @@ func TestOneCommandPerCall(t *testing.T) {
 	if _, err := s.Raise(ctx, clock, keys, false, 0, time.Hour); err != nil {
 		t.Fatal(err)
 	}
+	const guard, guarded = "some:guard:of:{ours}", "some:key:of:{ours}"
+	if _, err := s.Lock(ctx, guard, "a", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if written, err := s.SetGuarded(ctx, guard, "a", guarded, []byte("v"), time.Hour); !written || err != nil {
+		t.Fatal(written, err)
+	}
 	for name, call := range map[string]func() error{
+		"evalsha of SetGuarded": func() error {
+			_, err := s.SetGuarded(ctx, guard, "a", guarded, []byte("v"), time.Hour)
+			return err
+		},
 		"get of Sequence":   func() error { _, err := s.Sequence(ctx, clock); return err },
 		"get of Stamps":     func() error { _, err := s.Stamps(ctx, nil, keys[:1]); return err },
 		"get of Settle":     func() error { _, err := s.Settle(ctx, clock, nil, keys[:1], time.Hour); return err },
@@ -157,6 +169,11 @@ func TestForeignTypeIsAbsent(t *testing.T) {
 	}
 	if _, found, err := s.Get(ctx, key); found || err != nil {
 		t.Errorf("Get of a hash: %v, %v", found, err)
+	}
+	clock, a, _ := stampKeys()
+	n := raise(t, s, clock, 0, a)
+	if value, found, got, err := s.GetStamped(ctx, key, nil, []string{a}); len(value) != 0 || found || err != nil || !slices.Equal(got, hard(n)) {
+		t.Errorf("GetStamped of a hash: %q, %v, %d, %v; want stamp %d", value, found, got, err, n)
 	}
 	if err := s.Set(ctx, key, []byte("v"), time.Minute); err != nil {
 		t.Fatal(err)

@@ -150,6 +150,29 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
+func TestGuardedTooLarge(t *testing.T) {
+	s := open(t, 1<<20)
+	ctx := context.Background()
+	if err := s.Set(ctx, "k", []byte("old"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if written, err := s.SetGuarded(ctx, "guard", "a", "k", make([]byte, 2<<20), time.Hour); written || err != nil {
+		t.Errorf("SetGuarded without a guard: %v, %v", written, err)
+	}
+	if _, found, _ := s.Get(ctx, "k"); !found {
+		t.Error("a write that did not happen removed the old value")
+	}
+	if _, err := s.Lock(ctx, "guard", "a", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if written, err := s.SetGuarded(ctx, "guard", "a", "k", make([]byte, 2<<20), time.Hour); written || !errors.Is(err, memory.ErrTooLarge) {
+		t.Errorf("SetGuarded of too much: %v, %v, want ErrTooLarge", written, err)
+	}
+	if _, found, _ := s.Get(ctx, "k"); found {
+		t.Error("the old value outlived the write that was to replace it")
+	}
+}
+
 // TestBounded fills the store many times over, with keys and values of all sizes.
 func TestBounded(t *testing.T) {
 	const maxBytes = 8 << 20

@@ -158,17 +158,6 @@ func changedRaise(change func(keys []string, floor uint64, ttl time.Duration) ([
 	}}
 }
 
-// deleteKeepingLock deletes a value, but no lock.
-func deleteKeepingLock(s core.Store, ctx context.Context, key string) error {
-	locks := s.(whole)
-	token := holder(ctx, locks, key)
-	err := s.Delete(ctx, key)
-	if token != "" {
-		_, _ = locks.Lock(ctx, key, token, time.Hour)
-	}
-	return err
-}
-
 // holder takes the lock if it is free, and returns who has it.
 func holder(ctx context.Context, s whole, key string) string {
 	holder, _ := s.Lock(ctx, key, "probe", time.Hour)
@@ -444,7 +433,15 @@ var brokenStores = map[string]func() broken{
 		}}
 	},
 	"GuardedNot/Delete leaves guards": func() broken {
-		return broken{delete: deleteKeepingLock}
+		return broken{delete: func(s core.Store, ctx context.Context, key string) error {
+			locks := s.(whole)
+			token := holder(ctx, locks, key)
+			err := s.Delete(ctx, key)
+			if token != "" {
+				_, _ = locks.Lock(ctx, key, token, time.Hour)
+			}
+			return err
+		}}
 	},
 	"GuardedNot/removes the old value": func() broken {
 		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
