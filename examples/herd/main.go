@@ -139,6 +139,11 @@ func (h herd) run(ctx context.Context) (calls int, err error) {
 	}
 	close(begin)
 	all.Wait()
+	for _, err := range failed {
+		if err != nil {
+			return 0, err // one of what may be a thousand
+		}
+	}
 	for _, url := range urls {
 		var stats struct {
 			OriginReads int `json:"origin_reads"`
@@ -147,13 +152,10 @@ func (h herd) run(ctx context.Context) (calls int, err error) {
 		if err == nil {
 			err = json.Unmarshal(b, &stats)
 		}
-		failed = append(failed, err)
-		calls += stats.OriginReads
-	}
-	for _, err := range failed {
 		if err != nil {
-			return 0, err // one of what may be a thousand
+			return 0, err
 		}
+		calls += stats.OriginReads
 	}
 	return calls, nil
 }
@@ -211,7 +213,8 @@ func startServer(ctx context.Context, dir string) (addr string, stop func(), err
 	if path == "" {
 		return "", nil, errors.New("no redis-server, valkey-server or dragonfly on the PATH: start one and name it with -dragonfly host:port")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0") // a free port
 	if err != nil {
 		return "", nil, err
 	}
@@ -230,8 +233,9 @@ func startServer(ctx context.Context, dir string) (addr string, stop func(), err
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	}
+	var dialer net.Dialer
 	for range 500 {
-		if c, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
+		if c, err := dialer.DialContext(ctx, "tcp", addr); err == nil {
 			_ = c.Close()
 			return addr, stop, nil
 		}
