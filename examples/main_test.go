@@ -115,7 +115,9 @@ func start(t *testing.T, name string, args ...string) *process {
 func command(tmp, name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(bin, name), args...)
 	cmd.Env = append(os.Environ(), "STORE_TIMEOUT=10s", "TMPDIR="+tmp, // a busy machine is no failure
-		"ADDR=", "DRAGONFLY_ADDR=", "TTL=", "DB_LATENCY=", "FRAMEWORK=", "ORIGIN=")
+		"ADDR=", "DRAGONFLY_ADDR=", "TTL=", "DB_LATENCY=", "FRAMEWORK=", "ORIGIN=",
+		"STALE_WHILE_REVALIDATE=", "STALE_IF_ERROR=", "SOFT_TIMEOUT=", "REFRESH_AHEAD=", "TTL_JITTER=",
+		"NOT_FOUND_TTL=", "COALESCE=", "WAIT_TIMEOUT=")
 	cmd.SysProcAttr = dieWithParent()
 	return cmd
 }

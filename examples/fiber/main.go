@@ -21,13 +21,7 @@ func run(ctx context.Context, opt blog.Options) error {
 	if err != nil {
 		return err
 	}
-	cache, err := core.New(core.Config{
-		Store:         store,
-		TTL:           opt.TTL,
-		LookupTimeout: opt.StoreTimeout,
-		StoreTimeout:  opt.StoreTimeout,
-		// StatusTTL: map[int]time.Duration{404: 5 * time.Second}, // remember what is not there
-	})
+	cache, err := core.New(opt.Config(core.Config{Store: store})) // the flags are fields of core.Config
 	if err != nil {
 		return err
 	}

@@ -47,11 +47,10 @@ func run(ctx context.Context, o options) error {
 	}
 	config := core.RFC9111()
 	if o.TTL > 0 { // what the RFC knows nothing of, and so is cautious
-		config = core.Config{TTL: o.TTL}
+		config = core.Config{}
 	}
 	config.Store, config.MaxBytes = store, maxBytes
-	config.LookupTimeout, config.StoreTimeout = o.StoreTimeout, o.StoreTimeout
-	cache, err := core.New(config)
+	cache, err := core.New(o.Config(config))
 	if err != nil {
 		return err
 	}

@@ -109,7 +109,10 @@ func (d *DB) read(ctx context.Context, id string, v any, query string, fields ..
 	}
 	if err == nil {
 		d.reads.Add(1)
-		time.Sleep(d.latency)
+		select {
+		case <-time.After(d.latency):
+		case <-ctx.Done():
+		}
 		err = d.db.QueryRowContext(ctx, query, n).Scan(fields...)
 	}
 	switch {

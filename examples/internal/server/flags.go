@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core"
 )
 
 // Options are the settings that every example has.
@@ -21,6 +25,38 @@ type Options struct {
 	// StoreTimeout bounds each read and write of the store; 0: as the cache
 	// itself does.
 	StoreTimeout time.Duration
+
+	StaleWhileRevalidate, StaleIfError, SoftTimeout time.Duration
+	RefreshAhead, TTLJitter                         float64
+	NotFoundTTL                                     time.Duration // of a 404
+	Coalesce                                        core.Coalescing
+	WaitTimeout                                     time.Duration
+}
+
+// Config is base with what the flags say; what they leave at zero stays as it
+// is in base.
+func (o *Options) Config(base core.Config) core.Config {
+	for _, d := range []struct {
+		to   *time.Duration
+		from time.Duration
+	}{
+		{&base.TTL, o.TTL},
+		{&base.LookupTimeout, o.StoreTimeout},
+		{&base.StoreTimeout, o.StoreTimeout},
+		{&base.StaleWhileRevalidate, o.StaleWhileRevalidate},
+		{&base.StaleIfError, o.StaleIfError},
+		{&base.SoftTimeout, o.SoftTimeout},
+		{&base.WaitTimeout, o.WaitTimeout},
+	} {
+		if d.from > 0 {
+			*d.to = d.from
+		}
+	}
+	if o.NotFoundTTL > 0 {
+		base.StatusTTL = map[int]time.Duration{http.StatusNotFound: o.NotFoundTTL}
+	}
+	base.RefreshAhead, base.TTLJitter, base.Coalesce = o.RefreshAhead, o.TTLJitter, o.Coalesce
+	return base
 }
 
 // Flags are command line flags that take their defaults from the environment.
@@ -39,6 +75,22 @@ func (o *Options) Flags(ttl time.Duration) *Flags {
 		"how long a response is reused that does not say it itself (0: not at all)", Duration)
 	Add(f, &o.StoreTimeout, "store-timeout", "STORE_TIMEOUT", 0,
 		"how long a request waits for the store (0: 50ms for a read, 250ms for a write)", Duration)
+	Add(f, &o.StaleWhileRevalidate, "stale-while-revalidate", "STALE_WHILE_REVALIDATE", 0,
+		"how long a stale response is still served at once while it is renewed in the background (0: not at all)", Duration)
+	Add(f, &o.StaleIfError, "stale-if-error", "STALE_IF_ERROR", 0,
+		"how long a stale response takes the place of an error (0: not at all; the proxy without -ttl: a day)", Duration)
+	Add(f, &o.SoftTimeout, "soft-timeout", "SOFT_TIMEOUT", 0,
+		"after how long a stale response that -stale-if-error allows takes the place of a slow one (0: never)", softTimeout)
+	Add(f, &o.RefreshAhead, "refresh-ahead", "REFRESH_AHEAD", 0,
+		"after which fraction of its lifetime a response that is asked for is renewed in the background (0: never)", refreshAhead)
+	Add(f, &o.TTLJitter, "ttl-jitter", "TTL_JITTER", 0,
+		"by up to which fraction lifetimes are shortened at random, 0.9 at most", ttlJitter)
+	Add(f, &o.NotFoundTTL, "not-found-ttl", "NOT_FOUND_TTL", 0,
+		"how long a 404 is reused that does not say it itself (0: not at all)", Duration)
+	Add(f, &o.Coalesce, "coalesce", "COALESCE", core.CoalesceAll,
+		"which requests wait for one that asks the handler: all (of all processes on the server), process or none", coalesce)
+	Add(f, &o.WaitTimeout, "wait-timeout", "WAIT_TIMEOUT", 0,
+		"how long they wait before they ask the handler themselves (0: 5s)", Duration)
 	return f
 }
 
@@ -59,8 +111,13 @@ func Add[T any](f *Flags, p *T, name, env string, def T, usage string, parse fun
 		}
 	}
 	usage += "; environment " + env
-	if d := fmt.Sprint(def); d != "" {
-		usage += ", default " + d
+	switch d := any(def).(type) {
+	case core.Coalescing:
+		usage += ", default all"
+	default:
+		if d := fmt.Sprint(d); d != "" {
+			usage += ", default " + d
+		}
 	}
 	f.set.Func(name, usage, func(s string) error {
 		delete(f.errs, name)
@@ -101,6 +158,43 @@ func Duration(s string) (time.Duration, error) {
 		return 0, errors.New("negative")
 	}
 	return d, nil
+}
+
+// softTimeout must end before the background run that it leaves behind.
+func softTimeout(s string) (time.Duration, error) {
+	d, err := Duration(s)
+	if err == nil && d > core.DefaultRefreshTimeout {
+		return 0, fmt.Errorf("longer than %v, at which a handler in the background is ended", core.DefaultRefreshTimeout)
+	}
+	return d, err
+}
+
+func refreshAhead(s string) (float64, error) {
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(v >= 0 && v < 1) {
+		return 0, errors.New("not a fraction of a lifetime such as 0.8")
+	}
+	return v, nil
+}
+
+func ttlJitter(s string) (float64, error) {
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(v >= 0 && v <= 0.9) {
+		return 0, errors.New("not a fraction such as 0.1, from 0 to 0.9")
+	}
+	return v, nil
+}
+
+func coalesce(s string) (core.Coalescing, error) {
+	switch s {
+	case "all":
+		return core.CoalesceAll, nil
+	case "process":
+		return core.CoalesceProcess, nil
+	case "none":
+		return core.CoalesceNone, nil
+	}
+	return 0, errors.New("not one of all, process and none")
 }
 
 func listenAddress(s string) (string, error) {

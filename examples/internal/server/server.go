@@ -75,7 +75,9 @@ func Serve(ctx context.Context, addr string, serve func(net.Listener) error, shu
 
 // Close closes the cache and then what it or the handlers have used.
 func Close(cache *core.Cache, others ...io.Closer) {
-	if err := cache.Close(context.Background()); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := cache.Close(ctx); err != nil { // a refresh in the background takes too long
 		slog.Warn("closing the cache", "error", err)
 	}
 	for _, c := range others {
