@@ -2,11 +2,13 @@ package core
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +25,7 @@ type Cache struct {
 	*shared
 	cfg      Config
 	keys     keyer
+	urls     keyer   // keys without what one URL may have several of
 	answers  [2]bool // whether GET and HEAD are answered
 	listed   map[int]bool
 	inMemory bool // the store needs no deadline
@@ -30,20 +33,30 @@ type Cache struct {
 
 // shared is what all handles of a cache have in common.
 type shared struct {
-	store      Store
-	ownStore   bool
-	variants   memo[choice]
-	passes     memo[struct{}] // flights whose outcome could not be shared
-	refreshes  memo[struct{}] // flights that were started in the background
-	flights    flight.Group[entry.Entry, lock]
-	locker     Locker // nil: only this process uses the store
-	background *background
-	lookups    lookups
-	stats      counters
-	log        *slog.Logger
-	lastLog    atomic.Int64
-	closeOnce  sync.Once
-	closeErr   error
+	store     Store
+	ownStore  bool
+	variants  memo[choice]
+	passes    memo[struct{}] // flights whose outcome could not be shared
+	refreshes memo[struct{}] // flights that were started in the background
+	flights   flight.Group[entry.Entry, lock]
+	locker    Locker // nil: only this process uses the store
+	guarder   Guarder
+	stamper   Stamper // nil: nothing but URLs can be purged
+	tiered    Tiered
+	purges    leases
+	tagMemo   memo[tagged]
+	tokens    atomic.Uint64
+	process   string // begins the tokens of this cache
+	// Keys of the store: the clock of purges, their journal, and what begins the
+	// stamps of tags.
+	clock, journalKey, tagPrefix string
+	background                   *background
+	lookups                      lookups
+	stats                        counters
+	log                          *slog.Logger
+	lastLog                      atomic.Int64
+	closeOnce                    sync.Once
+	closeErr                     error
 }
 
 // New makes a cache. The error names every wrong field of the config.
@@ -64,6 +77,14 @@ func New(cfg Config) (*Cache, error) {
 	if _, inMemory := s.store.(*memory.Store); !inMemory {
 		s.locker, _ = s.store.(Locker)
 	}
+	s.guarder, _ = s.store.(Guarder)
+	if s.guarder != nil {
+		s.stamper, _ = s.store.(Stamper)
+	}
+	s.tiered, _ = s.store.(Tiered)
+	s.process = rand.Text()[:16] + "-"
+	s.tagPrefix = cfg.Namespace + ":1:{tags}:"
+	s.clock, s.journalKey = s.tagPrefix+"clock", s.tagPrefix+"journal"
 	s.background = newBackground(cfg.MaxRefreshes, cfg.RefreshQueue)
 	return newHandle(s, cfg), nil
 }
@@ -71,6 +92,9 @@ func New(cfg Config) (*Cache, error) {
 func newHandle(s *shared, cfg Config) *Cache {
 	c := &Cache{shared: s, cfg: cfg}
 	c.keys = newKeyer(&c.cfg)
+	plain := c.cfg
+	plain.KeyHeaders, plain.KeyCookies, plain.Partition = nil, nil, nil
+	c.urls = newKeyer(&plain)
 	c.answers = [2]bool{slices.Contains(cfg.Methods, "GET"), slices.Contains(cfg.Methods, "HEAD")}
 	c.listed = make(map[int]bool)
 	for _, code := range cfg.StatusCodes {
@@ -95,9 +119,10 @@ func (c *Cache) With(change func(*Config)) (*Cache, error) {
 	change(&cfg)
 	if !sameStore(cfg.Store, c.cfg.Store) || cfg.Namespace != c.cfg.Namespace || cfg.Logger != c.cfg.Logger ||
 		cfg.LookupTimeout != c.cfg.LookupTimeout || cfg.StoreTimeout != c.cfg.StoreTimeout || cfg.LockTTL != c.cfg.LockTTL ||
+		cfg.PurgeTimeout != c.cfg.PurgeTimeout ||
 		cfg.MaxRefreshes != c.cfg.MaxRefreshes || cfg.RefreshQueue != c.cfg.RefreshQueue ||
 		reflect.ValueOf(cfg.Now).Pointer() != reflect.ValueOf(c.cfg.Now).Pointer() {
-		return nil, errors.New("cacheaside: With: Store, Namespace, Now, Logger, LookupTimeout, StoreTimeout, LockTTL, MaxRefreshes and RefreshQueue belong to the whole cache: set them in New")
+		return nil, errors.New("cacheaside: With: Store, Namespace, Now, Logger, LookupTimeout, StoreTimeout, PurgeTimeout, LockTTL, MaxRefreshes and RefreshQueue belong to the whole cache: set them in New")
 	}
 	cfg, err := cfg.validated()
 	if err != nil {
@@ -148,11 +173,15 @@ type Stats struct {
 	// StaleWhileRevalidate counts the requests that were answered with a stale
 	// response at once.
 	StaleWhileRevalidate uint64 `json:"stale_while_revalidate"`
+	Purges               uint64 `json:"purges"`          // purges that the store has acknowledged
+	PurgeErrors          uint64 `json:"purge_errors"`    // purges that it has not
+	Overtaken            uint64 `json:"overtaken"`       // responses that were purged before they were stored
+	TagsRefused          uint64 `json:"tags_refused"`    // responses not stored because their tags exceed the limits
 	Refreshed            uint64 `json:"refreshed"`       // background runs that have renewed an entry
 	RefreshErrors        uint64 `json:"refresh_errors"`  // background runs that have not
 	RefreshDropped       uint64 `json:"refresh_dropped"` // background runs for which there was no room
 	Bypasses             uint64 `json:"bypasses"`        // requests that were none of the cache's business
-	Invalidated          uint64 `json:"invalidated"`     // URIs removed because an unsafe request succeeded
+	Invalidated          uint64 `json:"invalidated"`     // URIs purged because an unsafe request succeeded
 	Stores               uint64 `json:"stores"`          // responses written to the store
 	StoreErrors          uint64 `json:"store_errors"`    // reads and writes that failed or took too long
 	Corrupt              uint64 `json:"corrupt"`         // values under our keys that were no entries of ours
@@ -160,6 +189,7 @@ type Stats struct {
 
 type counters struct {
 	hits, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storeErrors, corrupt,
+	purges, purgeErrors, overtaken, tagsRefused,
 	coalesced, staleWhileRevalidate, refreshed, refreshErrors, refreshDropped atomic.Uint64
 }
 
@@ -171,9 +201,13 @@ func (c *Cache) Stats() Stats {
 		Revalidated: s.revalidated.Load(), StaleIfError: s.staleIfError.Load(), Invalidated: s.invalidated.Load(), Bypasses: s.bypasses.Load(), Stores: s.stores.Load(),
 		StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
 		Coalesced: s.coalesced.Load(), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
+		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), TagsRefused: s.tagsRefused.Load(),
 		Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(),
 	}
 }
+
+// token returns a text that nobody else has.
+func (s *shared) token() string { return s.process + strconv.FormatUint(s.tokens.Add(1), 36) }
 
 // trouble counts a failure of the store and logs at most one in ten seconds.
 func (c *Cache) trouble(what string, err error) {

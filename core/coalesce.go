@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"crypto/rand"
 	mathrand "math/rand/v2"
 	"net/http"
 	"time"
@@ -68,7 +67,7 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 		if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
 			return c.fetch(x, v)
 		}
-		f, leads := c.flights.Join(key)
+		f, leads, late := c.flights.Join(key)
 		if leads {
 			v.lead = f
 			return c.lead(x, v, deadline)
@@ -80,8 +79,8 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 		case flight.Pass, flight.TimedOut:
 			return c.fetch(x, v)
 		case flight.Shared:
-			if e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
-				v.entry = e
+			if !late && e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
+				v.entry, v.soft = e, 0
 				if d, ok := c.usable(v); ok {
 					return c.collapsed(x, v, d)
 				}
@@ -168,7 +167,7 @@ const (
 // all the same.
 func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Decision, acquired) {
 	l := v.lead
-	token := rand.Text()
+	token := c.token()
 	pause := firstPoll
 	for {
 		held, err := c.lock(x.Context(), l, token)
@@ -270,17 +269,17 @@ func (c *Cache) unlock(key, token, note string) {
 
 // usable reports whether v.entry answers the request as it is.
 func (c *Cache) usable(v *visit) (httprules.Decision, bool) {
-	d := httprules.Decide(v.rules(), v.age(c.cfg.Now()), v.control)
+	d := v.decide(c.cfg.Now())
 	return d, d.Use != httprules.Validate
 }
 
 // lookAgain looks for what may have been stored since the last look. Where
 // there is nothing better, v stays as it is.
 func (c *Cache) lookAgain(x Exchange, v *visit) (httprules.Decision, bool) {
-	old, had := v.entry, v.stale
+	old, soft, had := v.entry, v.soft, v.stale
 	v.hasRec = false
 	if c.lookup(x.Context(), v) != foundEntry {
-		v.entry = old
+		v.entry, v.soft = old, soft
 		return httprules.Decision{}, false
 	}
 	d, ok := c.usable(v)
@@ -307,5 +306,5 @@ func (c *Cache) collapsed(x Exchange, v *visit, d httprules.Decision) error {
 // gaveUp answers a request that ended while it waited. The client has left, or
 // a deadline that middleware has set is over; the handler would find the same.
 func (c *Cache) gaveUp(x Exchange, v *visit) error {
-	return c.noAnswer(x, httprules.CacheStatus{Fwd: v.fwd, Collapsed: true, Detail: "client-gone"})
+	return c.noAnswer(x, http.StatusGatewayTimeout, httprules.CacheStatus{Fwd: v.fwd, Collapsed: true, Detail: "client-gone"})
 }

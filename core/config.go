@@ -23,6 +23,8 @@ const (
 	DefaultMaxKeyBytes   = 8 << 10
 	DefaultMaxVariants   = 64
 
+	DefaultPurgeTimeout   = time.Second
+	DefaultMaxTags        = 64
 	DefaultWaitTimeout    = 5 * time.Second
 	DefaultLockTTL        = 3 * time.Second
 	DefaultRefreshTimeout = 30 * time.Second
@@ -52,6 +54,8 @@ type Config struct {
 	LookupTimeout time.Duration
 	// StoreTimeout bounds a write to the store. Zero: 250 ms.
 	StoreTimeout time.Duration
+	// PurgeTimeout bounds a purge. Zero: 1 s.
+	PurgeTimeout time.Duration
 	// LockTTL is how long other processes wait for one that has died while it
 	// asked the handler; it is prolonged while the handler runs, for up to a
 	// minute. Zero: 3 s.
@@ -116,6 +120,12 @@ type Config struct {
 	// Cache-Control and Expires, most specific first (RFC 9213). Surrogate-Control
 	// may be one of them. Nil: CDN-Cache-Control.
 	TargetedFields []string
+	// MaxTags is how many tags a response may have; one with more is not stored,
+	// because it could not be purged. Zero: 64.
+	MaxTags int
+	// ForwardTags lets clients see Cache-Tag and Surrogate-Key, for another cache
+	// in front that uses them.
+	ForwardTags bool
 	// Skip says, before the handler runs, that a request is none of the
 	// cache's business.
 	Skip func(*Request) bool
@@ -170,6 +180,12 @@ type Config struct {
 	// WaitTimeout bounds that wait; after it a request asks the handler itself.
 	// Zero: 5 s.
 	WaitTimeout time.Duration
+	// ValidateVariants offers the handler, where none of the stored variants is
+	// for the request, the ETags of up to four of them at once, and uses the one
+	// that its 304 names (RFC 9111 section 4.3.1). Only for handlers whose ETags
+	// tell variants apart and whose 304 has the ETag, as RFC 9110 sections 8.8.3
+	// and 15.4.5 demand but many do not.
+	ValidateVariants bool
 	// ForwardConditions lets the handler see the If-None-Match and
 	// If-Modified-Since of a client where nothing is stored. Its 304 is of no use
 	// to others, so such requests are not coalesced. Otherwise the handler gives a
@@ -260,7 +276,7 @@ func RFC9111() Config {
 	return Config{
 		AllStatusCodes: true, StoreSetCookie: true, Heuristic: true, KeepQueryOrder: true,
 		StaleIfError:      24 * time.Hour, // section 4.2.4: disconnected
-		ForwardConditions: true,
+		ForwardConditions: true, ValidateVariants: true,
 	}
 }
 
@@ -298,6 +314,7 @@ func (c Config) validated() (Config, error) {
 		{"RefreshTimeout", &c.RefreshTimeout, DefaultRefreshTimeout},
 		{"WaitTimeout", &c.WaitTimeout, DefaultWaitTimeout},
 		{"LockTTL", &c.LockTTL, DefaultLockTTL},
+		{"PurgeTimeout", &c.PurgeTimeout, DefaultPurgeTimeout},
 	} {
 		if *d.v < 0 {
 			bad(d.name, "%v is negative: use 0 for the default or a positive duration", *d.v)
@@ -329,6 +346,7 @@ func (c Config) validated() (Config, error) {
 		v    *int
 		def  int
 	}{
+		{"MaxTags", &c.MaxTags, DefaultMaxTags},
 		{"MaxRefreshes", &c.MaxRefreshes, DefaultMaxRefreshes},
 		{"RefreshQueue", &c.RefreshQueue, DefaultRefreshQueue},
 	} {

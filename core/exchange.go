@@ -131,6 +131,9 @@ type Forward struct {
 	// Set holds request fields to set before the handler runs (conditional
 	// requests); a field without values is removed.
 	Set http.Header
+	// Tags is to be given to the handler, in its request's context, by [WithTags];
+	// nil: there is none.
+	Tags *Tags
 	// Annotate is called once when the response goes to the client without
 	// Reply, just before its header is sent, or when the handler takes the
 	// connection over; it gives the fields to add. The

@@ -1,10 +1,12 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"hash/fnv"
 	"io"
 	"math"
@@ -30,7 +32,8 @@ func (c *Cache) miss(x Exchange, v *visit) error {
 // fetch runs the handler, stores its response where the rules allow it and
 // sends it. A 304 freshens the stored entry, a failure may bring it back.
 func (c *Cache) fetch(x Exchange, v *visit) error {
-	set, validate := v.conditions()
+	set, validate := c.conditions(x, v)
+	c.prepare(x.Context(), v)
 	status := httprules.CacheStatus{Fwd: v.fwd, Key: c.shownKey(v)}
 	v.flight.cache, v.flight.lead, v.began = c.shared, v.lead, c.cfg.Now()
 	resp, panicked, err := c.next(x, v, Forward{
@@ -38,6 +41,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		Flight:   &v.flight,
 		MaxBody:  c.cfg.MaxBytes,
 		Set:      set,
+		Tags:     v.tags,
 		Annotate: c.lettingGo(v.lead, status),
 	})
 	if err != nil || !panicked && (resp == nil || resp.Sent) {
@@ -52,6 +56,11 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		}
 	}
 	if validate && resp.Status == http.StatusNotModified && resp.Reason == "" {
+		if len(v.candidates) > 0 && !v.selected(resp.Effective) {
+			c.conclude(v.lead, flight.Retry, nil)
+			status.FwdStatus, status.Detail = resp.Status, "other-validator"
+			return c.noAnswer(x, http.StatusBadGateway, status)
+		}
 		return c.freshened(x, v, resp)
 	}
 	if v.fwd == "stale" {
@@ -68,6 +77,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		status.Detail = reason
 	}
 	resp.Extra = append(resp.Extra, Field{"Cache-Status", statusValue(status), OpAdd})
+	resp.Extra = c.untagged(resp.Extra, resp.Effective)
 	if set != nil && resp.Status == http.StatusOK && c.notModified(v, resp) {
 		return x.Reply(&Response{
 			Status: http.StatusNotModified, Extra: resp.Extra,
@@ -77,13 +87,50 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	return x.Reply(resp)
 }
 
+// prepare takes what tells later whether the handler's response has been purged
+// while it was made.
+func (c *Cache) prepare(ctx context.Context, v *visit) {
+	v.tags = new(Tags)
+	if c.guarder == nil || v.req.Method != http.MethodGet {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.LookupTimeout)
+	defer cancel()
+	if c.stamper != nil {
+		if at, ok := c.purges.at(ctx, c, v.now); ok {
+			v.seq = max(v.seq, at.seq)
+		}
+	}
+	token := c.token()
+	held, err := c.guarder.Lock(ctx, guardKey(v.key.wire), token, guardAge)
+	if err != nil {
+		c.trouble("guarding", err)
+	}
+	v.guard = cmp.Or(held, token) // without one in the store nothing will be stored
+}
+
+// untagged takes the fields with tags out of what the client sees.
+func (c *Cache) untagged(extra Fields, h Header) Fields {
+	if c.cfg.ForwardTags {
+		return extra
+	}
+	for _, name := range tagFields {
+		if len(h.Values(name)) > 0 {
+			extra = append(extra, Field{Name: name, Op: OpDel})
+		}
+	}
+	return extra
+}
+
+var tagFields = []string{"Cache-Tag", "Surrogate-Key"}
+
 // lettingGo gives the Cache-Status of a response that cannot be held back, and
 // tells those who wait for it that they wait in vain.
 func (c *Cache) lettingGo(l *lead, s httprules.CacheStatus) func(int, Header, string) Fields {
 	note := annotate(s)
 	return func(status int, h Header, reason string) Fields {
 		c.conclude(l, ending(reason), nil)
-		return note(status, h, reason)
+		return c.untagged(note(status, h, reason), h)
 	}
 }
 
@@ -100,7 +147,7 @@ func ending(reason string) flight.Outcome {
 // next runs the handler. Where a stale response may take the place of an error,
 // a panic is one, unless the client has seen something of the handler's already.
 func (c *Cache) next(x Exchange, v *visit, f Forward) (resp *Response, panicked bool, err error) {
-	if v.stale && httprules.Decide(v.rules(), v.age(v.began), v.control).MaySIE {
+	if v.stale && v.decide(v.began).MaySIE {
 		note, sent := f.Annotate, false
 		f.Annotate = func(status int, h Header, reason string) Fields {
 			sent = true
@@ -171,13 +218,24 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 	if c.cfg.GenerateETag {
 		generateETag(resp)
 	}
+	tags, ok := c.tagsOf(v, resp.Effective, len(names) > 0)
+	if !ok {
+		c.stats.tagsRefused.Add(1)
+		c.conclude(v.lead, flight.Pass, nil)
+		return "tags"
+	}
 	content := entry.Content{
 		Meta:   c.meta(verdict, resp.Status, v.began, now),
 		Key:    v.key.primary,
+		Tags:   tags,
 		Header: c.storable(resp, verdict),
 		Body:   resp.Body,
 	}
 	err := c.write(x.Context(), v, content, names, now)
+	if errors.Is(err, errPurged) {
+		c.conclude(v.lead, flight.Retry, nil)
+		return "purged"
+	}
 	c.share(v, verdict)
 	if err != nil {
 		return "store-failed"
@@ -306,6 +364,10 @@ fields:
 		switch f.Name {
 		case "Age", "Content-Length": // made anew for every reply
 			continue
+		case "Cache-Tag", "Surrogate-Key":
+			if !c.cfg.ForwardTags {
+				continue
+			}
 		case "Date":
 			hasDate = true
 		case "Content-Type", "Content-Encoding", "Vary", "Cache-Control", "Expires", "Etag", "Last-Modified", "Location":
@@ -380,6 +442,16 @@ func (c *Cache) write(ctx context.Context, v *visit, content entry.Content, name
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.StoreTimeout)
 	defer cancel()
 
+	if v.lead != nil {
+		v.lead.Seal()
+	}
+	content.Stamp = v.seq
+	if ok, err := c.settle(ctx, v, content.Tags); err != nil {
+		c.trouble("settling tags", err)
+		return err
+	} else if !ok {
+		return c.overtaken()
+	}
 	if len(names) == 0 {
 		c.variants.drop(v.key.wire)
 		return c.put(ctx, v, v.key.wire, content, keep)
@@ -399,6 +471,27 @@ func (c *Cache) write(ctx context.Context, v *visit, content entry.Content, name
 	return c.writeRecord(ctx, v, variantRef{wire[len(wire)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano())
 }
 
+// errPurged says that a response was purged before it was stored.
+var errPurged = errors.New("purged meanwhile")
+
+func (c *Cache) overtaken() error {
+	c.stats.overtaken.Add(1)
+	return errPurged
+}
+
+// set writes a value if nothing under its primary key was purged since the
+// handler was called.
+func (c *Cache) set(ctx context.Context, v *visit, wire string, b []byte, keep time.Duration) error {
+	if c.guarder == nil || v.guard == "" {
+		return c.store.Set(ctx, wire, b, keep)
+	}
+	written, err := c.guarder.SetGuarded(ctx, guardKey(v.key.wire), v.guard, wire, b, keep)
+	if err == nil && !written {
+		return c.overtaken()
+	}
+	return err
+}
+
 // readRecord reads the resource's record, or begins one.
 func (c *Cache) readRecord(ctx context.Context, v *visit) {
 	var e entry.Entry
@@ -415,7 +508,10 @@ func (c *Cache) put(ctx context.Context, v *visit, wire string, content entry.Co
 	b, err := entry.Encode(content)
 	if err == nil {
 		v.stored = b
-		err = c.store.Set(ctx, wire, b, keep)
+		err = c.set(ctx, v, wire, b, keep)
+	}
+	if errors.Is(err, errPurged) {
+		return err
 	}
 	if err != nil {
 		c.trouble("writing", err)
@@ -432,7 +528,10 @@ func (c *Cache) writeRecord(ctx context.Context, v *visit, ref variantRef, now i
 	dropped := v.record.add(ref, now, c.cfg.MaxVariants)
 	b, ttl, err := v.record.encode(v.key.primary, now)
 	if err == nil {
-		err = c.store.Set(ctx, v.key.wire, b, max(ttl, time.Millisecond))
+		err = c.set(ctx, v, v.key.wire, b, max(ttl, time.Millisecond))
+	}
+	if errors.Is(err, errPurged) {
+		return err
 	}
 	if err != nil {
 		c.trouble("writing a Vary record", err)

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // safe reports whether a method is registered as safe (RFC 9110 section 9.2.1
@@ -26,6 +28,7 @@ func (c *Cache) invalidating(x Exchange, note func(int, Header, string) Fields) 
 		if status >= 200 && status < 400 {
 			req := *x.Request()
 			c.invalidate(x.Context(), &req)
+			c.invalidateGroups(x.Context(), &req, h)
 			for _, name := range []string{"Location", "Content-Location"} {
 				for _, value := range h.Values(name) {
 					if other, ok := sameHost(*x.Request(), value); ok {
@@ -58,32 +61,27 @@ func unescaped(path string) string {
 	return path
 }
 
-// invalidate removes what is stored under the key of req, with all variants.
+// invalidate removes what is stored for the URL of req.
 func (c *Cache) invalidate(ctx context.Context, req *Request) {
-	v := visits.Get().(*visit)
-	defer v.release()
-	v.req = req
-	var ok bool
-	if v.key, v.scratch, ok = c.keys.key(v.scratch, req); !ok {
+	if err := c.purgeRequest(context.WithoutCancel(ctx), req); err != nil {
+		c.trouble("invalidating", err)
 		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.StoreTimeout)
-	defer cancel()
-	c.variants.drop(v.key.wire)
-	if !c.read(ctx, v, v.key.wire) {
-		return
-	}
-	keys := []string{v.key.wire}
-	for _, ref := range decodeVaryRecord(&v.entry).variants {
-		if validDigest(ref.digest) {
-			keys = append(keys, v.key.wire+":"+ref.digest)
-		}
-	}
-	for _, k := range keys {
-		if err := c.store.Delete(ctx, k); err != nil {
-			c.trouble("invalidating", err)
-			return
-		}
 	}
 	c.stats.invalidated.Add(1)
+}
+
+// invalidateGroups removes what is in the groups that the answer to an unsafe
+// request names, of the same origin (RFC 9875 section 3).
+func (c *Cache) invalidateGroups(ctx context.Context, req *Request, h Header) {
+	lines := h.Values("Cache-Group-Invalidation")
+	if len(lines) == 0 {
+		return
+	}
+	var tags []string
+	for _, group := range httprules.Groups(lines) {
+		tags = append(tags, groupTag(req, group))
+	}
+	if err := c.raise(context.WithoutCancel(ctx), "Cache-Group-Invalidation", tags, false); err != nil {
+		c.trouble("invalidating groups", err)
+	}
 }

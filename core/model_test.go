@@ -443,7 +443,10 @@ func (w *world) known(q *ask, r *http.Request) *answer {
 		if a.base != nil || a.by.class != q.class || a.by.method != http.MethodGet || a.status != 200 {
 			continue
 		}
-		if q.method == http.MethodHead && a.selects(q) == "" ||
+		if a.selects(q) != "" { // each variant is another representation
+			continue
+		}
+		if q.method == http.MethodHead ||
 			q.method == http.MethodGet && a.etag && strings.Contains(r.Header.Get("If-None-Match"), tag(a.serial)) {
 			return a
 		}

@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"math"
 	mathrand "math/rand/v2"
@@ -103,7 +102,7 @@ func (r *refreshing) run(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RefreshTimeout)
 	defer cancel()
 	if c.locks() {
-		if holder, err := c.lock(ctx, l, rand.Text()); err == nil && holder != "" {
+		if holder, err := c.lock(ctx, l, c.token()); err == nil && holder != "" {
 			c.conclude(l, flight.Retry, nil) // another process does it
 			return
 		}
@@ -145,7 +144,7 @@ func (c *Cache) serveRerun(x Exchange, v *visit) error {
 		return err
 	}
 	if v.key.primary != r.key { // it came out another one than it was
-		return c.noAnswer(x, httprules.CacheStatus{Detail: "rerun"})
+		return c.noAnswer(x, http.StatusServiceUnavailable, httprules.CacheStatus{Detail: "rerun"})
 	}
 	v.fwd = "miss"
 	if c.lookup(x.Context(), v) == foundEntry {
@@ -167,7 +166,7 @@ func (c *Cache) askSoftly(x Exchange, v *visit) error {
 	if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
 		return c.fetch(x, v)
 	}
-	l, leads := c.flights.Join(key)
+	l, leads, late := c.flights.Join(key)
 	if leads {
 		l.Follow()
 		if _, room := c.detach(x, v, l); !room {
@@ -184,12 +183,12 @@ func (c *Cache) askSoftly(x Exchange, v *visit) error {
 	case flight.TimedOut:
 		detail = "soft-timeout"
 	case flight.Shared:
-		if old := v.entry; e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
-			v.entry = e
+		if old, soft := v.entry, v.soft; !late && e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
+			v.entry, v.soft = e, 0
 			if d, ok := c.usable(v); ok {
 				return c.collapsed(x, v, d)
 			}
-			v.entry = old
+			v.entry, v.soft = old, soft
 		}
 	case flight.Retry:
 		if d, ok := c.lookAgain(x, v); ok {
@@ -206,7 +205,7 @@ func (c *Cache) askSoftly(x Exchange, v *visit) error {
 // where that is still allowed.
 func (c *Cache) replyStale(x Exchange, v *visit, detail string, collapsed bool) (ok bool, err error) {
 	now := c.cfg.Now()
-	if !v.stale || !httprules.Decide(v.rules(), v.age(now), v.control).MaySIE {
+	if !v.stale || !v.decide(now).MaySIE {
 		return false, nil
 	}
 	c.stats.staleIfError.Add(1)

@@ -55,13 +55,13 @@ func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprule
 // gatewayTimeout answers only-if-cached where nothing usable is stored (RFC
 // 9111 section 5.2.1.7).
 func (c *Cache) gatewayTimeout(x Exchange) error {
-	return c.noAnswer(x, httprules.CacheStatus{Detail: "only-if-cached"}) // not forwarded
+	return c.noAnswer(x, http.StatusGatewayTimeout, httprules.CacheStatus{Detail: "only-if-cached"}) // not forwarded
 }
 
-// noAnswer sends 504.
-func (c *Cache) noAnswer(x Exchange, s httprules.CacheStatus) error {
+// noAnswer sends an error of the cache's own.
+func (c *Cache) noAnswer(x Exchange, code int, s httprules.CacheStatus) error {
 	return x.Reply(&Response{
-		Status: http.StatusGatewayTimeout,
+		Status: code,
 		Header: Fields{{Name: "Content-Length", Value: "0"}},
 		Extra:  Fields{{Name: "Cache-Status", Value: statusValue(s), Op: OpAdd}},
 	})

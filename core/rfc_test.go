@@ -58,7 +58,7 @@ func TestUnsafeMethodsInvalidate(t *testing.T) {
 			}
 		})
 	}
-	if n := s.cache.Stats().Invalidated; n != 5 {
+	if n := s.cache.Stats().Invalidated; n != 8 {
 		t.Errorf("%d invalidations", n)
 	}
 }

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"slices"
 	"sync"
@@ -47,7 +48,7 @@ func (c *Cache) Serve(x Exchange) error {
 		}
 		return c.miss(x, v)
 	}
-	d := httprules.Decide(v.rules(), v.age(v.now), v.control)
+	d := v.decide(v.now)
 	if d.Use != httprules.Validate {
 		if c.cfg.RefreshAhead > 0 && c.early(v) {
 			c.refresh(x, v)
@@ -152,26 +153,35 @@ type visit struct {
 	record  varyRecord  // valid if hasRec
 	hasRec  bool        // the primary key held a record
 	epoch   uint64      // flights that had ended when the request came
+	seq     uint64      // purges up to this one are older than what the handler will give
+	soft    uint64      // the purge that has made the entry stale; 0: none has
+	stamps  []Stamp     // of known
+	known   tagged      // the tags that were last seen under the entry's key
+	guard   string      // the token with which it may be stored
+	near    bool        // the entry was in this process
+	tags    *Tags       // what the handler has added
 	lead    *lead       // whom others wait for; nil: nobody waits
 	stored  []byte      // what was written to the store
-	scratch []byte      // for keys and values
-	fields  []Field     // the reply's fields
-	extra   [2]Field    // Age and Cache-Status
-	reply   Response    // on its way to the adapter
-	flight  Flight
-	began   time.Time // when the handler was called
-	failure int       // the status with which the handler has failed
+	// candidates are variants for other requests that the handler may select.
+	candidates []entry.Entry
+	scratch    []byte   // for keys and values
+	fields     []Field  // the reply's fields
+	extra      [2]Field // Age and Cache-Status
+	reply      Response // on its way to the adapter
+	flight     Flight
+	began      time.Time // when the handler was called
+	failure    int       // the status with which the handler has failed
 }
 
 var visits = sync.Pool{New: func() any { return new(visit) }}
 
 func (v *visit) release() {
-	scratch, fields := v.scratch, v.fields
+	scratch, fields, stamps := v.scratch, v.fields, v.stamps
 	clear(fields[:cap(fields)])
 	if cap(scratch) > 16<<10 {
 		scratch = nil
 	}
-	*v = visit{scratch: scratch[:0], fields: fields[:0]}
+	*v = visit{scratch: scratch[:0], fields: fields[:0], stamps: stamps[:0]}
 	visits.Put(v)
 }
 
@@ -184,6 +194,21 @@ func (v *visit) rules() httprules.Stored {
 		NoCache:              v.entry.Flags&entry.NoCache != 0,
 		MustRevalidate:       v.entry.Flags&entry.MustRevalidate != 0,
 	}
+}
+
+// softGrace is how long at least a softly purged response may be served while
+// it is being revalidated.
+const softGrace = time.Minute
+
+// decide says what v.entry is good for. A soft purge has ended its freshness.
+func (v *visit) decide(now time.Time) httprules.Decision {
+	rules, age := v.rules(), v.age(now)
+	if v.soft > 0 {
+		at := time.UnixMicro(int64(min(v.soft, math.MaxInt64))).UnixNano() - v.entry.Born
+		rules.Lifetime = max(0, min(rules.Lifetime, age, time.Duration(at)))
+		rules.StaleWhileRevalidate = max(rules.StaleWhileRevalidate, softGrace)
+	}
+	return httprules.Decide(rules, age, v.control)
 }
 
 // age is current_age by RFC 9111 section 4.2.3.
@@ -220,7 +245,7 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 	if v.entry.Kind == entry.KindResponse {
 		c.variants.drop(v.key.wire)
 		v.by = choice{}
-		if matches(&v.entry, v.req, v.scratch) {
+		if matches(&v.entry, v.req, v.scratch) && c.current(ctx, v, v.key.wire, v.known) {
 			return foundEntry
 		}
 		return foundNothing
@@ -240,14 +265,30 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 
 func (c *Cache) readVariant(ctx context.Context, v *visit, by choice) bool {
 	v.scratch = by.selecting(v.scratch[:0], v.req)
-	return c.read(ctx, v, v.key.variant(v.scratch)) && v.entry.Kind == entry.KindResponse &&
-		matches(&v.entry, v.req, v.scratch)
+	wire := v.key.variant(v.scratch)
+	return c.read(ctx, v, wire) && v.entry.Kind == entry.KindResponse &&
+		matches(&v.entry, v.req, v.scratch) && c.current(ctx, v, wire, v.known)
 }
 
-// read decodes what is under a key. Whatever is not an entry of ours for this
-// request is absent.
+// read decodes what is under a key, and reads along the stamps of the tags that
+// were under it last. Whatever is not an entry of ours for this request is
+// absent.
 func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
-	b, found, err := c.store.Get(ctx, wire)
+	var b []byte
+	var found bool
+	var err error
+	v.stamps, v.near, v.known = v.stamps[:0], false, tagged{}
+	if c.stamper != nil {
+		v.known, _ = c.tagMemo.get(wire, v.now.UnixNano(), tagsAge)
+	}
+	switch {
+	case c.tiered != nil: // where the stamps are near as well
+		b, found, v.near, err = c.tiered.GetTier(ctx, wire)
+	case len(v.known.keys) > 0:
+		b, found, v.stamps, err = c.stamper.GetStamped(ctx, wire, v.stamps, v.known.keys)
+	default:
+		b, found, err = c.store.Get(ctx, wire)
+	}
 	if err != nil {
 		c.trouble("reading", err)
 		return false

@@ -42,26 +42,50 @@ type Locker interface {
 	Unlock(ctx context.Context, key, token, note string, ttl time.Duration) error
 }
 
-// Stamper is a [Store] that can also keep purge stamps. A stamp is a number
-// from a sequence that all processes share and that only grows.
+// Guarder is a [Store] that can make a write depend on nothing having been purged
+// since: a guard is a token under a key of its own, made by [Locker].Lock and
+// removed by Delete. It shares its hash tag with the keys that it guards.
+type Guarder interface {
+	Locker
+	// SetGuarded is Set, in one step with seeing that guard still holds token;
+	// otherwise nothing is written.
+	SetGuarded(ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (written bool, err error)
+}
+
+// Stamp says when something was purged last, in numbers of the sequence: what was
+// made before Hard is gone, what was made before Soft, which is never less, is
+// stale. Zero: the stamp was lost. (It is an alias so that the embedded store,
+// which this package imports, can have it as well.)
+type Stamp = struct{ Hard, Soft uint64 }
+
+// Stamper is a [Store] that can also keep purge stamps. Their numbers come from
+// a sequence that all processes share and that only grows. The keys of stamps,
+// and that of the clock which counts the sequence, share one hash tag.
 //
-// A sequence has its last number under the key clock. That and the keys of its
-// stamps contain the same hash tag, such as {stamps}, so that a cluster has them
-// in one place. They are not keys of values or locks.
-//
-// Stamps may be lost, by eviction for instance. Nothing of what follows relies
-// on their presence: a lost one counts as the newest.
+// Stamps may be lost, by eviction for instance. Nothing relies on their
+// presence: a lost one counts as the newest. Where the clock is lost, the
+// sequence begins anew with the time.
 type Stamper interface {
-	// Sequence returns the number given out last. Where that is lost, or none
-	// was, it begins anew with the time.
+	// Sequence returns the number given out last.
 	Sequence(ctx context.Context, clock string) (uint64, error)
 	// Raise takes the next number of the sequence, which also exceeds floor and
-	// all stamps under keys, and puts it under all keys for ttl at once. When it
+	// all stamps under keys, and makes it the Soft of all keys and, unless soft,
+	// their Hard, for ttl, at once. A lost stamp becomes a hard one. When it
 	// returns without an error every process sees that.
-	Raise(ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error)
-	// Stamps appends the stamp under each key to dst; 0 where there is none.
-	Stamps(ctx context.Context, dst []uint64, keys []string) ([]uint64, error)
-	// Settle is Stamps, but a missing stamp is created, for ttl, as the number
+	Raise(ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error)
+	// Stamps appends the stamp under each key to dst; a zero one where there is
+	// none.
+	Stamps(ctx context.Context, dst []Stamp, keys []string) ([]Stamp, error)
+	// Settle is Stamps, but a missing stamp is created, for ttl, from the number
 	// given out last.
-	Settle(ctx context.Context, clock string, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error)
+	Settle(ctx context.Context, clock string, dst []Stamp, keys []string, ttl time.Duration) ([]Stamp, error)
+	// GetStamped is Get and Stamps in one round trip.
+	GetStamped(ctx context.Context, key string, dst []Stamp, keys []string) (value []byte, found bool, stamps []Stamp, err error)
+}
+
+// Tiered is a [Store] that keeps copies of what is asked for often in this
+// process.
+type Tiered interface {
+	// GetTier is Get, and says whether the value comes from this process.
+	GetTier(ctx context.Context, key string) (value []byte, found, near bool, err error)
 }

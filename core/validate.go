@@ -34,13 +34,19 @@ func (c *Cache) revalidate(x Exchange, v *visit, d httprules.Decision) error {
 
 // conditions gives the request fields for the handler, nil for those that the
 // request has, and whether they make a 304 speak of v.entry.
-func (v *visit) conditions() (set http.Header, validate bool) {
+func (c *Cache) conditions(x Exchange, v *visit) (set http.Header, validate bool) {
 	if v.req.Method != http.MethodGet {
 		return nil, false
 	}
 	var etag, modified string
 	if v.stale {
 		etag, modified = v.validators()
+	} else if v.candidates = c.candidates(x.Context(), v); len(v.candidates) > 0 {
+		var tags []string
+		for i := range v.candidates {
+			tags = append(tags, etagOf(&v.candidates[i]))
+		}
+		etag = strings.Join(tags, ", ")
 	}
 	if etag == "" && modified == "" {
 		// A response for all who wait is not to depend on what this client has.
@@ -70,6 +76,39 @@ func (v *visit) validators() (etag, modified string) {
 		}
 	}
 	return etag, modified
+}
+
+func etagOf(e *entry.Entry) string {
+	for f := range e.Header {
+		if f.Name == "Etag" {
+			return f.Value
+		}
+	}
+	return ""
+}
+
+// coded reports whether the entry found has a content coding.
+func (v *visit) coded() bool {
+	for f := range v.entry.Header {
+		if f.Name == "Content-Encoding" {
+			return true
+		}
+	}
+	return false
+}
+
+// selected makes that candidate the entry found which a 304 from the handler
+// selects by its ETag, or, without one, by being the only one.
+func (v *visit) selected(notModified Header) bool {
+	tags := notModified.Values("Etag")
+	for i := range v.candidates {
+		e := &v.candidates[i]
+		if len(tags) == 0 && len(v.candidates) == 1 || len(tags) > 0 && tags[0] == etagOf(e) {
+			v.entry, v.candidates = *e, nil
+			return true
+		}
+	}
+	return false
 }
 
 // freshened applies a 304 from the handler to the stored entry and answers from
@@ -156,6 +195,14 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 	content := entry.Content{
 		Meta: c.meta(verdict, resp.Status, v.began, now), Key: v.key.primary,
 		Header: c.storable(resp, verdict), Body: resp.Body,
+	}
+	for tag := range v.entry.Tags {
+		content.Tags = append(content.Tags, tag)
+	}
+	if more, ok := c.tagsOf(v, newer.Effective, len(vary) > 0); ok {
+		content.Tags = mergeNames(content.Tags, more)
+	} else {
+		verdict.Store, verdict.Reason = false, "tags"
 	}
 	if verdict.Store && len(mergeNames(vary, v.by.names)) <= maxVaryNames && !v.flight.inner {
 		stored = c.write(x.Context(), v, content, vary, now) == nil

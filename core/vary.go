@@ -2,8 +2,10 @@ package core
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -117,6 +119,36 @@ func matches(e *entry.Entry, req *Request, scratch []byte) bool {
 		}
 	}
 	return true
+}
+
+// maxCandidates bounds the variants that one request validates.
+const maxCandidates = 4
+
+// candidates reads the variants, latest first, of which one might be what the
+// handler would give now (RFC 9111 section 4.3.1): those with an ETag of their
+// own. One with a content coding is not for a client that did not ask for it,
+// whatever the handler says.
+func (c *Cache) candidates(ctx context.Context, v *visit) []entry.Entry {
+	if !c.cfg.ValidateVariants || len(v.record.variants) == 0 {
+		return nil
+	}
+	at := c.lookups.begin(ctx, c.cfg.LookupTimeout)
+	defer c.lookups.end(at)
+	old := v.entry
+	defer func() { v.entry = old }()
+	var out []entry.Entry
+	for _, ref := range v.record.variants {
+		if len(out) == maxCandidates {
+			break
+		}
+		if !validDigest(ref.digest) || !c.read(at, v, v.key.wire+":"+ref.digest) || v.entry.Kind != entry.KindResponse || v.entry.Status != http.StatusOK {
+			continue
+		}
+		if etag, _ := v.validators(); etag != "" && !v.coded() {
+			out = append(out, v.entry)
+		}
+	}
+	return out
 }
 
 func validDigest(s string) bool {

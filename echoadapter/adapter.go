@@ -55,22 +55,21 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	inner, request := res.Writer, c.Request()
 	committed, status, size := res.Committed, res.Status, res.Size
 	var capture http.ResponseWriter
-	panics := true
+	panics, given := true, request
 	defer func() {
 		if panics && nethttp.Holding(capture) { // nothing has been sent
 			res.Committed, res.Status, res.Size = committed, status, size
 		}
 		res.Writer = inner
-		if f.Set != nil {
+		if f.Set != nil || c.Request() == given {
 			c.SetRequest(request)
 		}
 	}()
 	var failed error
 	resp, err := x.Run(f, inner, func(w http.ResponseWriter, r *http.Request) error {
 		res.Writer, capture = w, w
-		if f.Set != nil {
-			c.SetRequest(r)
-		}
+		given = r
+		c.SetRequest(r)
 		failed = x.next(c)
 		switch {
 		case failed == nil:

@@ -56,6 +56,11 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		c.Context().SetUserValue(flightKey{}, f.Flight)
 		defer c.Context().SetUserValue(flightKey{}, x.req.Outer)
 	}
+	if f.Tags != nil {
+		ctx := c.UserContext()
+		c.SetUserContext(core.WithTags(ctx, f.Tags))
+		defer c.SetUserContext(ctx)
+	}
 	if f.Set != nil {
 		defer setRequest(&c.Request().Header, f.Set)()
 	}

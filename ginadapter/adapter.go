@@ -51,15 +51,16 @@ func (x *exchange) release() {
 func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	c := x.c
 	outer, request := c.Writer, c.Request
+	given := request
 	defer func() {
 		c.Writer = outer
-		if f.Set != nil {
+		if f.Set != nil || c.Request == given {
 			c.Request = request
 		}
 	}()
 	return x.Run(f, informing{outer}, func(w http.ResponseWriter, r *http.Request) error {
 		gw := &writer{ResponseWriter: outer, w: w, status: outer.Status(), size: unwritten}
-		c.Writer, c.Request = gw, r
+		c.Writer, c.Request, given = gw, r, r
 		c.Next()
 		if len(c.Errors) > x.errs { // middleware in front may have an answer to them
 			nethttp.GiveUp(w, core.ReasonHandler)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/cacheaside/cacheaside/core"
 )
 
 // endOfNumbers is 2^53-1: all below are exact in Lua. As microseconds it is in
@@ -18,15 +20,44 @@ const endOfNumbers = 1<<53 - 1
 // is the server's: one clock for all, and it goes on where the sequence is lost.
 // ARGV[1] is that of this process, for a server whose scripts are not told.
 const stampLua = `
-local function number(key)
-	local v = redis.pcall('GET', key)
-	if type(v) == 'string' and #v <= 16 and string.find(v, '^[1-9]%d*$') then
+local function decimal(v)
+	if #v <= 16 and string.find(v, '^[1-9]%d*$') then
 		local n = tonumber(v)
 		if n < 9007199254740991 then
 			return n
 		end
 	end
 	return 0
+end
+local function text(key)
+	local v = redis.pcall('GET', key)
+	if type(v) == 'string' then
+		return v
+	end
+	return ''
+end
+local function number(key)
+	return decimal(text(key))
+end
+local function stamp(key)
+	local v = text(key)
+	local h, s = string.match(v, '^(%d+) (%d+)$')
+	if h then
+		h, s = decimal(h), decimal(s)
+	else
+		h = decimal(v)
+		s = h
+	end
+	if h == 0 or s < h then
+		return 0, 0
+	end
+	return h, s
+end
+local function format(h, s)
+	if h == s then
+		return string.format('%.0f', h)
+	end
+	return string.format('%.0f %.0f', h, s)
 end
 local function now()
 	local t = redis.pcall('TIME')
@@ -42,24 +73,31 @@ var (
 local n = number(KEYS[1])
 if n == 0 then
 	n = now()
-	redis.call('SET', KEYS[1], string.format('%.0f', n))
+	redis.call('SET', KEYS[1], format(n, n))
 end
-return string.format('%.0f', n)`)
+return format(n, n)`)
 
 	raiseScript = newScript(stampLua + `
 local n = math.max(number(KEYS[1]) + 1, tonumber(ARGV[2]) + 1, now())
+local hard = {}
 for i = 2, #KEYS do
-	n = math.max(n, number(KEYS[i]) + 1)
+	local h, s = stamp(KEYS[i])
+	hard[i] = h
+	n = math.max(n, s + 1)
 end
 if n >= 9007199254740991 then
 	return redis.error_reply('ERR the sequence is at its end')
 end
-local s = string.format('%.0f', n)
-redis.call('SET', KEYS[1], s)
+local both = format(n, n)
+redis.call('SET', KEYS[1], both)
 for i = 2, #KEYS do
-	redis.call('SET', KEYS[i], s, 'PX', ARGV[3])
+	local v = both
+	if ARGV[4] == 'soft' and hard[i] ~= 0 then
+		v = format(hard[i], n)
+	end
+	redis.call('SET', KEYS[i], v, 'PX', ARGV[3])
 end
-return s`)
+return both`)
 
 	// A clock behind a stamp was lost, and the time was set back meanwhile.
 	settleScript = newScript(stampLua + `
@@ -69,22 +107,22 @@ if n == 0 then
 	n = now()
 end
 n = math.max(n, tonumber(ARGV[2]))
-local stamps = {}
+local hard, soft = {}, {}
 for i = 2, #KEYS do
-	stamps[i] = number(KEYS[i])
-	n = math.max(n, stamps[i])
+	hard[i], soft[i] = stamp(KEYS[i])
+	n = math.max(n, soft[i])
 end
-local s = string.format('%.0f', n)
+local newest = format(n, n)
 if n ~= last then
-	redis.call('SET', KEYS[1], s)
+	redis.call('SET', KEYS[1], newest)
 end
 local answer = {}
 for i = 2, #KEYS do
-	if stamps[i] == 0 then
-		redis.call('SET', KEYS[i], s, 'PX', ARGV[3])
-		answer[i - 1] = s
+	if hard[i] == 0 then
+		redis.call('SET', KEYS[i], newest, 'PX', ARGV[3])
+		answer[i - 1] = newest
 	else
-		answer[i - 1] = string.format('%.0f', stamps[i])
+		answer[i - 1] = format(hard[i], soft[i])
 	end
 end
 return answer`)
@@ -97,28 +135,30 @@ func (s *Store) Sequence(ctx context.Context, clock string) (uint64, error) {
 	if err != nil {
 		return 0, failure("sequence: GET", err)
 	}
-	n, err := stamp(result)
+	text, err := textOf(result)
 	if err != nil {
 		return 0, failure("sequence: GET", err)
 	}
-	if n != 0 {
+	if n := number(text); n != 0 {
 		return n, nil
 	}
 	if result, err = s.run(ctx, sequenceScript, []string{clock}, []string{localTime()}); err != nil {
 		return 0, failure("sequence", err)
 	}
-	if n, err = scripted(result.ToMessage()); err != nil {
+	n, err := scripted(result)
+	if err != nil {
 		return 0, failure("sequence", err)
 	}
 	return n, nil
 }
 
-// Raise takes the next number of the sequence and puts it under all keys for
-// ttl, in one script. The number exceeds floor, the clock and the stamps there,
-// and is not less than the server's time in microseconds since 1970.
+// Raise takes the next number of the sequence and makes it the Soft of all keys
+// and, unless soft, their Hard, for ttl, in one script. The number exceeds floor,
+// the clock and the stamps there, and is not less than the server's time in
+// microseconds since 1970.
 //
 // Clock and keys must share a hash tag.
-func (s *Store) Raise(ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error) {
+func (s *Store) Raise(ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error) {
 	ms, err := milliseconds(ttl)
 	if err == nil {
 		err = oneTag(clock, keys)
@@ -129,11 +169,15 @@ func (s *Store) Raise(ctx context.Context, clock string, keys []string, floor ui
 	if err != nil {
 		return 0, fmt.Errorf("dragonfly: raise: %w", err)
 	}
-	result, err := s.run(ctx, raiseScript, withClock(clock, keys), []string{localTime(), strconv.FormatUint(floor, 10), strconv.FormatInt(ms, 10)})
+	kind := "hard"
+	if soft {
+		kind = "soft"
+	}
+	result, err := s.run(ctx, raiseScript, withClock(clock, keys), []string{localTime(), strconv.FormatUint(floor, 10), strconv.FormatInt(ms, 10), kind})
 	if err != nil {
 		return 0, failure("raise", err)
 	}
-	n, err := scripted(result.ToMessage())
+	n, err := scripted(result)
 	if err != nil {
 		return 0, failure("raise", err)
 	}
@@ -141,28 +185,67 @@ func (s *Store) Raise(ctx context.Context, clock string, keys []string, floor ui
 }
 
 // Stamps appends the stamp under each key to dst, in one round trip. What is no
-// number counts as no stamp.
-func (s *Store) Stamps(ctx context.Context, dst []uint64, keys []string) ([]uint64, error) {
+// stamp of ours counts as none.
+func (s *Store) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
 	switch len(keys) {
 	case 0:
 		return dst, ctx.Err()
 	case 1:
 		result, err := s.do(ctx, s.client.B().Get().Key(keys[0]).Build())
-		var n uint64
 		if err == nil {
-			n, err = stamp(result)
+			dst, err = appendStamps(dst, result)
 		}
 		if err != nil {
 			return dst, failure("stamps: GET", err)
 		}
-		return append(dst, n), nil
+		return dst, nil
 	}
 	cmds := make(rueidis.Commands, len(keys))
 	for i, key := range keys {
 		cmds[i] = s.client.B().Get().Key(key).Build()
 	}
-	var results []rueidis.RedisResult
-	if _, err := s.bounded(ctx, func(ctx context.Context) rueidis.RedisResult {
+	results, err := s.pipeline(ctx, cmds)
+	if err == nil {
+		dst, err = appendStamps(dst, results...)
+	}
+	if err != nil {
+		return dst, failure("stamps: GET", err)
+	}
+	return dst, nil
+}
+
+// GetStamped is [Store.Get] and [Store.Stamps] in one round trip.
+func (s *Store) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+	if len(keys) == 0 {
+		value, found, err := s.Get(ctx, key)
+		return value, found, dst, err
+	}
+	cmds := make(rueidis.Commands, 1+len(keys))
+	cmds[0] = s.client.B().Get().Key(key).Build()
+	for i, k := range keys {
+		cmds[1+i] = s.client.B().Get().Key(k).Build()
+	}
+	results, err := s.pipeline(ctx, cmds)
+	if err != nil {
+		return nil, false, dst, failure("GET with stamps", err)
+	}
+	stamps, err := appendStamps(dst, results[1:]...)
+	if err != nil {
+		return nil, false, dst, failure("GET with stamps", err)
+	}
+	value, err := results[0].AsBytes()
+	switch {
+	case err == nil:
+		return value, true, stamps, nil
+	case rueidis.IsRedisNil(err) || isWrongType(err):
+		return nil, false, stamps, nil
+	}
+	return nil, false, dst, failure("GET with stamps", err)
+}
+
+// pipeline sends several commands at once. The error is as for do.
+func (s *Store) pipeline(ctx context.Context, cmds rueidis.Commands) (results []rueidis.RedisResult, err error) {
+	_, err = s.bounded(ctx, func(ctx context.Context) rueidis.RedisResult {
 		results = s.client.DoMulti(ctx, cmds...)
 		for _, result := range results {
 			if result.NonRedisError() != nil {
@@ -170,25 +253,15 @@ func (s *Store) Stamps(ctx context.Context, dst []uint64, keys []string) ([]uint
 			}
 		}
 		return results[0]
-	}); err != nil {
-		return dst, failure("stamps: GET", err)
-	}
-	all := dst
-	for _, result := range results {
-		n, err := stamp(result)
-		if err != nil {
-			return dst, failure("stamps: GET", err)
-		}
-		all = append(all, n)
-	}
-	return all, nil
+	})
+	return results, err
 }
 
 // Settle is [Store.Stamps], but creates what is missing, in one script. That
 // takes a second round trip, so that nothing missing costs none.
 //
 // Clock and keys must share a hash tag.
-func (s *Store) Settle(ctx context.Context, clock string, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error) {
+func (s *Store) Settle(ctx context.Context, clock string, dst []core.Stamp, keys []string, ttl time.Duration) ([]core.Stamp, error) {
 	ms, err := milliseconds(ttl)
 	if err == nil {
 		err = oneTag(clock, keys)
@@ -207,8 +280,8 @@ func (s *Store) Settle(ctx context.Context, clock string, dst []uint64, keys []s
 	}
 	var newest uint64
 	var missing []string
-	for i, n := range all[len(dst):] {
-		if newest = max(newest, n); n == 0 {
+	for i, stamp := range all[len(dst):] {
+		if newest = max(newest, stamp.Soft); stamp == (core.Stamp{}) {
 			missing = append(missing, keys[i])
 		}
 	}
@@ -227,10 +300,16 @@ func (s *Store) Settle(ctx context.Context, clock string, dst []uint64, keys []s
 		return dst, failure("settle", err)
 	}
 	for i := len(dst); i < len(all); i++ {
-		if all[i] != 0 {
+		if all[i] != (core.Stamp{}) {
 			continue
 		}
-		if all[i], err = scripted(answer[0], nil); err != nil {
+		text, err := answer[0].ToString()
+		if err == nil {
+			if all[i] = parseStamp(text); all[i] == (core.Stamp{}) {
+				err = errNoStamp(text)
+			}
+		}
+		if err != nil {
 			return dst, failure("settle", err)
 		}
 		answer = answer[1:]
@@ -238,33 +317,63 @@ func (s *Store) Settle(ctx context.Context, clock string, dst []uint64, keys []s
 	return all, nil
 }
 
-// stamp reads the answer to a GET: 0 for nothing, or nothing of ours.
-func stamp(result rueidis.RedisResult) (uint64, error) {
+// appendStamps reads the answers to GETs. It returns dst as it was on error.
+func appendStamps(dst []core.Stamp, results ...rueidis.RedisResult) ([]core.Stamp, error) {
+	all := dst
+	for _, result := range results {
+		text, err := textOf(result)
+		if err != nil {
+			return dst, err
+		}
+		all = append(all, parseStamp(text))
+	}
+	return all, nil
+}
+
+// textOf reads the answer to a GET: nothing where there is no string.
+func textOf(result rueidis.RedisResult) (string, error) {
 	text, err := result.ToString()
 	if rueidis.IsRedisNil(err) || err != nil && isWrongType(err) {
-		return 0, nil
+		return "", nil
 	}
-	return number(text), err
+	return text, err
 }
 
 // scripted reads what a script answered, which is a number.
-func scripted(m rueidis.RedisMessage, err error) (uint64, error) {
-	if err != nil {
-		return 0, err
-	}
-	text, err := m.ToString()
+func scripted(result rueidis.RedisResult) (uint64, error) {
+	text, err := result.ToString()
 	if err != nil {
 		return 0, err
 	}
 	n := number(text)
 	if n == 0 {
-		return 0, fmt.Errorf("the server answered %.40q, which is no stamp", text)
+		return 0, errNoStamp(text)
 	}
 	return n, nil
 }
 
+func errNoStamp(text string) error {
+	return fmt.Errorf("the server answered %.40q, which is no stamp", text)
+}
+
+// parseStamp must agree with stamp of the scripts.
+func parseStamp(text string) core.Stamp {
+	hard, soft, two := strings.Cut(text, " ")
+	stamp := core.Stamp{Hard: number(hard)}
+	if stamp.Soft = stamp.Hard; two {
+		stamp.Soft = number(soft)
+	}
+	if stamp.Hard == 0 || stamp.Soft < stamp.Hard {
+		return core.Stamp{}
+	}
+	return stamp
+}
+
 // number must agree with that of the scripts.
 func number(text string) uint64 {
+	if text == "" {
+		return 0 // spares the error that ParseUint makes
+	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || text[0] == '0' || n >= endOfNumbers {
 		return 0

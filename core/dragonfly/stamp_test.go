@@ -2,11 +2,14 @@ package dragonfly_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
@@ -28,14 +31,14 @@ func sequence(t *testing.T, s *dragonfly.Store, clock string) uint64 {
 
 func raise(t *testing.T, s *dragonfly.Store, clock string, floor uint64, keys ...string) uint64 {
 	t.Helper()
-	n, err := s.Raise(context.Background(), clock, keys, floor, time.Hour)
+	n, err := s.Raise(context.Background(), clock, keys, false, floor, time.Hour)
 	if err != nil || n <= floor {
 		t.Fatalf("Raise above %d: %d, %v", floor, n, err)
 	}
 	return n
 }
 
-func settle(t *testing.T, s *dragonfly.Store, clock string, keys ...string) []uint64 {
+func settle(t *testing.T, s *dragonfly.Store, clock string, keys ...string) []core.Stamp {
 	t.Helper()
 	got, err := s.Settle(context.Background(), clock, nil, keys, time.Hour)
 	if err != nil {
@@ -44,13 +47,22 @@ func settle(t *testing.T, s *dragonfly.Store, clock string, keys ...string) []ui
 	return got
 }
 
-func stamps(t *testing.T, s *dragonfly.Store, keys ...string) []uint64 {
+func stamps(t *testing.T, s *dragonfly.Store, keys ...string) []core.Stamp {
 	t.Helper()
 	got, err := s.Stamps(context.Background(), nil, keys)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return got
+}
+
+// hard returns stamps with the same number twice.
+func hard(numbers ...uint64) []core.Stamp {
+	stamps := make([]core.Stamp, len(numbers))
+	for i, n := range numbers {
+		stamps[i] = core.Stamp{Hard: n, Soft: n}
+	}
+	return stamps
 }
 
 func TestLostStamps(t *testing.T) {
@@ -62,10 +74,10 @@ func TestLostStamps(t *testing.T) {
 	if err := s.Delete(ctx, a); err != nil {
 		t.Fatal(err)
 	}
-	if got := stamps(t, s, a, b); !slices.Equal(got, []uint64{0, m}) {
+	if got := stamps(t, s, a, b); !slices.Equal(got, hard(0, m)) {
 		t.Fatalf("stamps %d, want 0 and %d", got, m)
 	}
-	if got := settle(t, s, clock, a, b); !slices.Equal(got, []uint64{m, m}) || m < n {
+	if got := settle(t, s, clock, a, b); !slices.Equal(got, hard(m, m)) || m < n {
 		t.Fatalf("settled %d, want %d twice", got, m)
 	}
 }
@@ -106,7 +118,7 @@ func TestLostClock(t *testing.T) {
 	if err := s.Delete(ctx, a); err != nil {
 		t.Fatal(err)
 	}
-	if got := settle(t, s, clock, a, b); !slices.Equal(got, []uint64{ahead + 11, ahead + 11}) {
+	if got := settle(t, s, clock, a, b); !slices.Equal(got, hard(ahead+11, ahead+11)) {
 		t.Errorf("settled %d, want %d, the newest there is", got, ahead+11)
 	}
 	if m := sequence(t, s, clock); m != ahead+11 {
@@ -130,7 +142,7 @@ func TestSequenceIsTime(t *testing.T) {
 func TestForeignContentIsNoStamp(t *testing.T) {
 	s := open(t, storetest.Server(t))
 	ctx, c := context.Background(), s.Client()
-	for _, text := range []string{"a hash", "", "x", "0", "-5", "007", "1.5", "1e3", "0x10", " 1", "1 ", "1_000", "9007199254740991", "18446744073709551615", "99999999999999999999999"} {
+	for _, text := range []string{"a hash", "", "x", "0", "-5", "007", "1.5", "1e3", "0x10", " 1", "1 ", "1_000", "9007199254740991", "18446744073709551615", "5 4", "5 05", "05 6", "0 5", "5 0", "5  6", " 5 6", "5 6 ", "5 6 7", "5 x", "5 9007199254740991", "5\n6", "99999999999999999999999"} {
 		spoil := func(key string) {
 			t.Helper()
 			err := s.Set(ctx, key, []byte(text), time.Hour)
@@ -146,21 +158,64 @@ func TestForeignContentIsNoStamp(t *testing.T) {
 		for _, key := range []string{clock, a, b} {
 			spoil(key)
 		}
-		if got := stamps(t, s, a, b); !slices.Equal(got, []uint64{0, 0}) {
+		if got := stamps(t, s, a, b); !slices.Equal(got, hard(0, 0)) {
 			t.Errorf("stamps %d from %q", got, text)
 		}
-		if got := stamps(t, s, a); !slices.Equal(got, []uint64{0}) {
+		for _, keys := range [][]string{{a}, {a, b}} {
+			_, _, got, err := s.GetStamped(ctx, "some:key:of:ours:that:is:absent", nil, keys)
+			if want := make([]core.Stamp, len(keys)); err != nil || !slices.Equal(got, want) {
+				t.Errorf("GetStamped: %d, %v from %q", got, err, text)
+			}
+		}
+		if got := stamps(t, s, a); !slices.Equal(got, hard(0)) {
 			t.Errorf("stamp %d from %q", got, text)
 		}
 		n := sequence(t, s, clock)
-		if got := settle(t, s, clock, a); !slices.Equal(got, []uint64{n}) {
+		if got := settle(t, s, clock, a); !slices.Equal(got, hard(n)) {
 			t.Errorf("settled %d over %q, want %d", got, text, n)
 		}
 		spoil(clock)
 		if m := raise(t, s, clock, 0, a, b); m <= n {
 			t.Errorf("%d after %d over %q", m, n, text)
-		} else if got := stamps(t, s, a, b); !slices.Equal(got, []uint64{m, m}) {
+		} else if got := stamps(t, s, a, b); !slices.Equal(got, hard(m, m)) {
 			t.Errorf("stamps %d over %q, want %d", got, text, m)
+		}
+		spoil(a)
+		m, err := s.Raise(ctx, clock, []string{a}, true, 0, time.Hour)
+		if got := stamps(t, s, a); err != nil || !slices.Equal(got, hard(m)) {
+			t.Errorf("stamps %d, %v over %q, want %d", got, err, text, m)
+		}
+	}
+}
+
+// TestStampOnTheWire is what other versions and people with redis-cli rely on.
+func TestStampOnTheWire(t *testing.T) {
+	s := open(t, storetest.Server(t))
+	ctx := context.Background()
+	clock, a, _ := stampKeys()
+	content := func(want string) {
+		t.Helper()
+		if got, _, err := s.Get(ctx, a); err != nil || string(got) != want {
+			t.Errorf("the stamp is %q, %v; want %q", got, err, want)
+		}
+	}
+	n := raise(t, s, clock, 0, a)
+	content(strconv.FormatUint(n, 10))
+	m, err := s.Raise(ctx, clock, []string{a}, true, 0, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content(fmt.Sprint(n, m))
+	for text, want := range map[string]core.Stamp{
+		"5 6":                               {Hard: 5, Soft: 6},
+		"5 5":                               {Hard: 5, Soft: 5},
+		"9007199254740989 9007199254740990": {Hard: 1<<53 - 3, Soft: 1<<53 - 2},
+	} {
+		if err := s.Set(ctx, a, []byte(text), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if got := settle(t, s, clock, a); got[0] != want {
+			t.Errorf("%q is %d, want %d", text, got[0], want)
 		}
 	}
 }
@@ -169,7 +224,7 @@ func TestStampsShareOneTag(t *testing.T) {
 	s := open(t, storetest.Server(t))
 	ctx := context.Background()
 	for _, key := range []string{"some:key:of:ours", "some:key:of:{others}", "some:key:of:{}{ours}", "some:key:of:{ours"} {
-		if _, err := s.Raise(ctx, "some:clock:of:{ours}", []string{"some:key:of:{ours}", key}, 0, time.Hour); err == nil || !strings.Contains(err.Error(), key) {
+		if _, err := s.Raise(ctx, "some:clock:of:{ours}", []string{"some:key:of:{ours}", key}, false, 0, time.Hour); err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("Raise of %s: %v", key, err)
 		}
 		if _, err := s.Settle(ctx, "some:clock:of:{ours}", nil, []string{key}, time.Hour); err == nil || !strings.Contains(err.Error(), key) {
@@ -188,9 +243,13 @@ func TestStampsWithoutServer(t *testing.T) {
 	keys := []string{a, b}
 	for name, call := range map[string]func(context.Context) error{
 		"Sequence": func(ctx context.Context) error { _, err := s.Sequence(ctx, clock); return err },
-		"Raise":    func(ctx context.Context) error { _, err := s.Raise(ctx, clock, keys, 0, time.Hour); return err },
+		"Raise":    func(ctx context.Context) error { _, err := s.Raise(ctx, clock, keys, false, 0, time.Hour); return err },
 		"Stamps":   func(ctx context.Context) error { _, err := s.Stamps(ctx, nil, keys); return err },
-		"Settle":   func(ctx context.Context) error { _, err := s.Settle(ctx, clock, nil, keys, time.Hour); return err },
+		"GetStamped": func(ctx context.Context) error {
+			_, _, _, err := s.GetStamped(ctx, "some:key:of:ours", nil, keys)
+			return err
+		},
+		"Settle": func(ctx context.Context) error { _, err := s.Settle(ctx, clock, nil, keys, time.Hour); return err },
 	} {
 		start := time.Now()
 		if err, took := call(context.Background()), time.Since(start); err == nil || took > time.Second {
@@ -205,16 +264,23 @@ func BenchmarkStamps(b *testing.B) {
 	defer cancel()
 	clock, a, c := stampKeys()
 	keys := []string{a, c}
-	if _, err := s.Raise(ctx, clock, keys, 0, time.Hour); err != nil {
+	entry, five := storetest.Prefix()+"entry", []string{a, c, a + "2", a + "3", a + "4"}
+	if _, err := s.Raise(ctx, clock, five, false, 0, time.Hour); err != nil {
 		b.Fatal(err)
 	}
-	dst := make([]uint64, 0, 8)
+	if err := s.Set(ctx, entry, make([]byte, 1024), time.Hour); err != nil {
+		b.Fatal(err)
+	}
+	dst := make([]core.Stamp, 0, 8)
 	for name, call := range map[string]func() error{
-		"Sequence": func() error { _, err := s.Sequence(ctx, clock); return err },
-		"Raise":    func() error { _, err := s.Raise(ctx, clock, keys, 0, time.Hour); return err },
-		"one":      func() error { _, err := s.Stamps(ctx, dst, keys[:1]); return err },
-		"two":      func() error { _, err := s.Stamps(ctx, dst, keys); return err },
-		"Settle":   func() error { _, err := s.Settle(ctx, clock, dst, keys, time.Hour); return err },
+		"Sequence":    func() error { _, err := s.Sequence(ctx, clock); return err },
+		"Raise":       func() error { _, err := s.Raise(ctx, clock, keys, false, 0, time.Hour); return err },
+		"one":         func() error { _, err := s.Stamps(ctx, dst, keys[:1]); return err },
+		"two":         func() error { _, err := s.Stamps(ctx, dst, keys); return err },
+		"GetStamped0": func() error { _, _, _, err := s.GetStamped(ctx, entry, dst, nil); return err },
+		"GetStamped1": func() error { _, _, _, err := s.GetStamped(ctx, entry, dst, keys[:1]); return err },
+		"GetStamped5": func() error { _, _, _, err := s.GetStamped(ctx, entry, dst, five); return err },
+		"Settle":      func() error { _, err := s.Settle(ctx, clock, dst, keys, time.Hour); return err },
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -244,7 +310,7 @@ func TestStampsWithoutServerTime(t *testing.T) {
 		t.Errorf("the sequence is %v from now", off)
 	}
 	m := raise(t, s, clock, 0, a)
-	if got := settle(t, s, clock, a, b); m <= n || !slices.Equal(got, []uint64{m, m}) {
+	if got := settle(t, s, clock, a, b); m <= n || !slices.Equal(got, hard(m, m)) {
 		t.Errorf("settled %d, want %d twice, after %d", got, m, n)
 	}
 }

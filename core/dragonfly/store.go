@@ -212,9 +212,9 @@ func isWrongType(err error) bool {
 	return ok && strings.HasPrefix(e.Error(), "WRONGTYPE")
 }
 
-// isOutOfMemory knows "OOM command not allowed" of Redis and "Out of memory" of
-// Dragonfly.
+// isOutOfMemory knows "OOM command not allowed" of Redis, which older ones put
+// behind the place in the script, and "Out of memory" of Dragonfly.
 func isOutOfMemory(err error) bool {
 	e, ok := rueidis.IsRedisErr(err)
-	return ok && (strings.HasPrefix(e.Error(), "OOM") || strings.Contains(e.Error(), "Out of memory"))
+	return ok && (strings.HasPrefix(e.Error(), "OOM") || strings.Contains(e.Error(), "OOM command not allowed") || strings.Contains(e.Error(), "Out of memory"))
 }

@@ -21,6 +21,7 @@ import (
 var (
 	_ core.Store   = (*dragonfly.Store)(nil)
 	_ core.Locker  = (*dragonfly.Store)(nil)
+	_ core.Guarder = (*dragonfly.Store)(nil)
 	_ core.Stamper = (*dragonfly.Store)(nil)
 )
 
@@ -104,19 +105,20 @@ func TestOneCommandPerCall(t *testing.T) {
 	if _, err := s.Settle(ctx, clock, nil, keys, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Raise(ctx, clock, keys, 0, time.Hour); err != nil {
+	if _, err := s.Raise(ctx, clock, keys, false, 0, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	for name, call := range map[string]func() error{
-		"get of Sequence":  func() error { _, err := s.Sequence(ctx, clock); return err },
-		"get of Stamps":    func() error { _, err := s.Stamps(ctx, nil, keys[:1]); return err },
-		"get of Settle":    func() error { _, err := s.Settle(ctx, clock, nil, keys[:1], time.Hour); return err },
-		"evalsha of Raise": func() error { _, err := s.Raise(ctx, clock, keys, 0, time.Hour); return err },
-		"set of Lock":      func() error { _, err := s.Lock(ctx, "some:lock:of:ours", "a", time.Hour); return err },
-		"evalsha":          func() error { return s.Unlock(ctx, "some:lock:of:ours", "a", "", 0) },
-		"set":              func() error { return s.Set(ctx, "some:key:of:ours", []byte("v"), time.Hour) },
-		"get":              func() error { _, _, err := s.Get(ctx, "some:key:of:ours"); return err },
-		"unlink":           func() error { return s.Delete(ctx, "some:key:of:ours") },
+		"get of Sequence":   func() error { _, err := s.Sequence(ctx, clock); return err },
+		"get of Stamps":     func() error { _, err := s.Stamps(ctx, nil, keys[:1]); return err },
+		"get of Settle":     func() error { _, err := s.Settle(ctx, clock, nil, keys[:1], time.Hour); return err },
+		"evalsha of Raise":  func() error { _, err := s.Raise(ctx, clock, keys, false, 0, time.Hour); return err },
+		"get of GetStamped": func() error { _, _, _, err := s.GetStamped(ctx, "some:key:of:ours", nil, nil); return err },
+		"set of Lock":       func() error { _, err := s.Lock(ctx, "some:lock:of:ours", "a", time.Hour); return err },
+		"evalsha":           func() error { return s.Unlock(ctx, "some:lock:of:ours", "a", "", 0) },
+		"set":               func() error { return s.Set(ctx, "some:key:of:ours", []byte("v"), time.Hour) },
+		"get":               func() error { _, _, err := s.Get(ctx, "some:key:of:ours"); return err },
+		"unlink":            func() error { return s.Delete(ctx, "some:key:of:ours") },
 	} {
 		name, _, _ = strings.Cut(name, " ")
 		before := calls(t, s.Client())

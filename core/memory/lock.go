@@ -72,6 +72,24 @@ func (s *Store) Unlock(ctx context.Context, key, token, note string, ttl time.Du
 	return nil
 }
 
+// SetGuarded is [Store.Set] if token still holds the lock that is guard;
+// otherwise nothing is written.
+func (s *Store) SetGuarded(ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+	if err := checkLock(ctx, token, ttl); err != nil {
+		return false, err
+	}
+	// Until the value is there, nobody ends the lock.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if holder, ok := s.locks.get(guard, s.now()); !ok || holder != token {
+		return false, nil
+	}
+	if err := s.set(key, value, ttl); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
 func checkLock(ctx context.Context, token string, ttl time.Duration) error {
 	switch {
 	case ctx.Err() != nil:

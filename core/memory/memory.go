@@ -37,7 +37,7 @@ type Store struct {
 
 	mu     sync.Mutex
 	locks  timed[string]
-	stamps timed[uint64]
+	stamps timed[stamp]
 	last   uint64 // number of the sequence of stamps
 }
 
@@ -118,6 +118,10 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	if ttl <= 0 {
 		return fmt.Errorf("memory: ttl is %v: it must be positive", ttl)
 	}
+	return s.set(key, value, ttl)
+}
+
+func (s *Store) set(key string, value []byte, ttl time.Duration) error {
 	if w := weight(key, value); w > s.maxBytes || w > math.MaxUint32 {
 		// The old value must not outlive the write that was to replace it.
 		s.cache.Invalidate(key)
@@ -127,11 +131,16 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	return nil
 }
 
-// Delete removes the key. An absent key is no error.
+// Delete removes the key, and a lock or note under it: who writes by
+// [Store.SetGuarded] has done so when it returns, or will not. An absent key is
+// no error.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	delete(s.locks.entries, key)
+	s.mu.Unlock()
 	s.cache.Invalidate(key)
 	return nil
 }
@@ -143,7 +152,7 @@ func (s *Store) Close() error {
 	s.cache.InvalidateAll()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.locks, s.stamps = timed[string]{}, timed[uint64]{}
+	s.locks, s.stamps = timed[string]{}, timed[stamp]{}
 	return nil
 }
 

@@ -22,8 +22,34 @@ import (
 var (
 	_ core.Store   = (*memory.Store)(nil)
 	_ core.Locker  = (*memory.Store)(nil)
-	_ core.Stamper = (*memory.Store)(nil)
+	_ core.Guarder = (*memory.Store)(nil)
+	_ core.Stamper = stamped{}
 )
+
+// stamped is a core.Stamper on the store's pairs, which are no core.Stamp.
+type stamped struct{ *memory.Store }
+
+func (s stamped) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
+	pairs, err := s.Store.Stamps(ctx, nil, keys)
+	return appendStamps(dst, pairs), err
+}
+
+func (s stamped) Settle(ctx context.Context, clock string, dst []core.Stamp, keys []string, ttl time.Duration) ([]core.Stamp, error) {
+	pairs, err := s.Store.Settle(ctx, clock, nil, keys, ttl)
+	return appendStamps(dst, pairs), err
+}
+
+func (s stamped) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+	value, found, pairs, err := s.Store.GetStamped(ctx, key, nil, keys)
+	return value, found, appendStamps(dst, pairs), err
+}
+
+func appendStamps(dst []core.Stamp, pairs []struct{ Hard, Soft uint64 }) []core.Stamp {
+	for _, pair := range pairs {
+		dst = append(dst, core.Stamp{Hard: pair.Hard, Soft: pair.Soft})
+	}
+	return dst
+}
 
 func open(tb testing.TB, maxBytes int64, opts ...memory.Option) *memory.Store {
 	tb.Helper()
@@ -55,11 +81,11 @@ func TestStore(t *testing.T) {
 	t.Run("FakeClock", func(t *testing.T) {
 		clock := newFakeClock()
 		storetest.Run(t, func(t *testing.T) core.Store {
-			return open(t, 32<<20, memory.WithClock(clock.Now))
+			return stamped{open(t, 32<<20, memory.WithClock(clock.Now))}
 		}, storetest.Clock(clock.Advance))
 	})
 	t.Run("RealClock", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) core.Store { return open(t, 32<<20, memory.WithClock(nil)) })
+		storetest.Run(t, func(t *testing.T) core.Store { return stamped{open(t, 32<<20, memory.WithClock(nil))} })
 	})
 }
 

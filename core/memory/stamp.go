@@ -11,6 +11,9 @@ import (
 // are dropped, which a stamp may be at any time.
 const maxStamps = 1 << 16
 
+// stamp is core.Stamp, which cannot be named here: core imports this package.
+type stamp = struct{ Hard, Soft uint64 }
+
 // Sequence returns the number given out last. There is one sequence for all
 // clocks: it grows for each of them.
 func (s *Store) Sequence(ctx context.Context, _ string) (uint64, error) {
@@ -31,9 +34,9 @@ func (s *Store) sequence() uint64 {
 }
 
 // Raise takes the next number of the sequence, which exceeds floor and is not
-// less than the time in microseconds since 1970, and puts it under all keys for
-// ttl.
-func (s *Store) Raise(ctx context.Context, _ string, keys []string, floor uint64, ttl time.Duration) (uint64, error) {
+// less than the time in microseconds since 1970, and makes it the Soft of all
+// keys and, unless soft, their Hard, for ttl.
+func (s *Store) Raise(ctx context.Context, _ string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error) {
 	if err := checkStamps(ctx, ttl); err != nil {
 		return 0, err
 	}
@@ -44,30 +47,55 @@ func (s *Store) Raise(ctx context.Context, _ string, keys []string, floor uint64
 	defer s.mu.Unlock()
 	// All stamps are at most s.last, which is never lost.
 	s.last = max(s.last+1, floor+1, s.micros())
+	now := s.now()
 	for _, key := range keys {
-		s.putStamp(key, s.last, ttl)
+		st := stamp{s.last, s.last}
+		if soft {
+			if old, ok := s.stamps.get(key, now); ok {
+				st.Hard = old.Hard
+			}
+		}
+		s.putStamp(key, st, now, ttl)
 	}
 	return s.last, nil
 }
 
-// Stamps appends the stamp under each key to dst; 0 where there is none.
-func (s *Store) Stamps(ctx context.Context, dst []uint64, keys []string) ([]uint64, error) {
+// Stamps appends the stamp under each key to dst; a zero one where there
+// is none.
+func (s *Store) Stamps(ctx context.Context, dst []stamp, keys []string) ([]stamp, error) {
 	if err := ctx.Err(); err != nil {
 		return dst, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.appendStamps(dst, keys), nil
+}
+
+// GetStamped is [Store.Get] and [Store.Stamps]. The stamps are at least as
+// new as the value.
+func (s *Store) GetStamped(ctx context.Context, key string, dst []stamp, keys []string) ([]byte, bool, []stamp, error) {
+	value, found, err := s.Get(ctx, key)
+	if err != nil || len(keys) == 0 {
+		return value, found, dst, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return value, found, s.appendStamps(dst, keys), nil
+}
+
+// appendStamps needs s.mu.
+func (s *Store) appendStamps(dst []stamp, keys []string) []stamp {
 	now := s.now()
 	for _, key := range keys {
-		n, _ := s.stamps.get(key, now)
-		dst = append(dst, n)
+		st, _ := s.stamps.get(key, now)
+		dst = append(dst, st)
 	}
-	return dst, nil
+	return dst
 }
 
 // Settle is [Store.Stamps], but a missing stamp is created, for ttl, as the
 // number given out last.
-func (s *Store) Settle(ctx context.Context, _ string, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error) {
+func (s *Store) Settle(ctx context.Context, _ string, dst []stamp, keys []string, ttl time.Duration) ([]stamp, error) {
 	if err := checkStamps(ctx, ttl); err != nil {
 		return dst, err
 	}
@@ -75,20 +103,20 @@ func (s *Store) Settle(ctx context.Context, _ string, dst []uint64, keys []strin
 	defer s.mu.Unlock()
 	now := s.now()
 	for _, key := range keys {
-		n, ok := s.stamps.get(key, now)
+		st, ok := s.stamps.get(key, now)
 		if !ok {
-			n = s.sequence()
-			s.putStamp(key, n, ttl)
+			n := s.sequence()
+			st = stamp{n, n}
+			s.putStamp(key, st, now, ttl)
 		}
-		dst = append(dst, n)
+		dst = append(dst, st)
 	}
 	return dst, nil
 }
 
 // putStamp needs s.mu.
-func (s *Store) putStamp(key string, n uint64, ttl time.Duration) {
-	now := s.now()
-	for !s.stamps.put(key, n, now, after(now, ttl), maxStamps) {
+func (s *Store) putStamp(key string, st stamp, now int64, ttl time.Duration) {
+	for !s.stamps.put(key, st, now, after(now, ttl), maxStamps) {
 		s.stamps.drop(maxStamps / 64)
 	}
 }

@@ -72,7 +72,7 @@ func TestStampsAreBounded(t *testing.T) {
 	const n = 2 * memory.MaxStamps
 	for i := range n {
 		var err error
-		if last, err = s.Raise(ctx, "clock", []string{strconv.Itoa(i)}, 0, time.Hour); err != nil {
+		if last, err = s.Raise(ctx, "clock", []string{strconv.Itoa(i)}, false, 0, time.Hour); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -86,12 +86,12 @@ func TestStampsAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got[0] != 0 {
+		if got[0].Hard != 0 {
 			continue
 		}
 		lost++
-		if got, err = s.Settle(ctx, "clock", nil, keys, time.Hour); err != nil || got[0] != last {
-			t.Fatalf("a lost stamp is settled as %d, %v; want %d", got, err, last)
+		if got, err = s.Settle(ctx, "clock", nil, keys, time.Hour); err != nil || got[0].Hard != last || got[0].Soft != last {
+			t.Fatalf("a lost stamp is settled as %v, %v; want %d", got, err, last)
 		}
 	}
 	if lost == 0 {
@@ -104,12 +104,12 @@ func TestClockSetBack(t *testing.T) {
 	clock := newFakeClock()
 	s := open(t, 1<<20, memory.WithClock(clock.Now))
 	ctx := context.Background()
-	n, err := s.Raise(ctx, "clock", []string{"a"}, 0, time.Hour)
+	n, err := s.Raise(ctx, "clock", []string{"a"}, false, 0, time.Hour)
 	if err != nil || n != uint64(clock.Now().UnixMicro()) {
 		t.Errorf("the first number is %d, %v; want the time", n, err)
 	}
 	clock.Advance(-time.Hour)
-	if m, err := s.Raise(ctx, "clock", []string{"a"}, 0, time.Hour); m != n+1 || err != nil {
+	if m, err := s.Raise(ctx, "clock", []string{"a"}, false, 0, time.Hour); m != n+1 || err != nil {
 		t.Errorf("%d, %v after %d, want the next", m, err, n)
 	}
 }
@@ -132,10 +132,10 @@ func BenchmarkStamps(b *testing.B) {
 	s := open(b, 1<<20)
 	ctx := context.Background()
 	keys := []string{"some:key:of:ours", "another:key:of:ours"}
-	if _, err := s.Raise(ctx, "clock", keys, 0, time.Hour); err != nil {
+	if _, err := s.Raise(ctx, "clock", keys, false, 0, time.Hour); err != nil {
 		b.Fatal(err)
 	}
-	dst := make([]uint64, 0, 8)
+	dst := make([]struct{ Hard, Soft uint64 }, 0, 8)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := s.Stamps(ctx, dst, keys); err != nil {

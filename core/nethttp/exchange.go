@@ -71,8 +71,13 @@ func (x *Exchange) Request() *core.Request { return &x.req }
 // them. An error of run is returned as it is.
 func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.ResponseWriter, *http.Request) error) (*core.Response, error) {
 	r := x.r
+	if f.Tags != nil {
+		r = r.WithContext(core.WithTags(r.Context(), f.Tags))
+	}
 	if f.Set != nil {
-		r = r.WithContext(r.Context())
+		if f.Tags == nil {
+			r = r.WithContext(r.Context())
+		}
 		r.Header = r.Header.Clone()
 		for name, values := range f.Set {
 			if values == nil {

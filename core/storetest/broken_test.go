@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ import (
 // whole is a store that can do everything.
 type whole interface {
 	core.Store
-	core.Locker
+	core.Guarder
 	core.Stamper
 }
 
@@ -29,10 +30,12 @@ type broken struct {
 	lock   func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error)
 	extend func(s whole, ctx context.Context, key, token string, ttl time.Duration) (bool, error)
 	unlock func(s whole, ctx context.Context, key, token, note string, ttl time.Duration) error
+	guard  func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error)
 	last   func(s whole, ctx context.Context, clock string) (uint64, error)
-	raise  func(s whole, ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error)
-	stamps func(s whole, ctx context.Context, dst []uint64, keys []string) ([]uint64, error)
-	settle func(s whole, ctx context.Context, clock string, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error)
+	raise  func(s whole, ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error)
+	stamps func(s whole, ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error)
+	settle func(s whole, ctx context.Context, clock string, dst []core.Stamp, keys []string, ttl time.Duration) ([]core.Stamp, error)
+	both   func(s whole, ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error)
 	get    func(s core.Store, ctx context.Context, key string) ([]byte, bool, error)
 	set    func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error
 	delete func(s core.Store, ctx context.Context, key string) error
@@ -80,6 +83,13 @@ func (b broken) Unlock(ctx context.Context, key, token, note string, ttl time.Du
 	return b.whole.Unlock(ctx, key, token, note, ttl)
 }
 
+func (b broken) SetGuarded(ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+	if b.guard != nil {
+		return b.guard(b.whole, ctx, guard, token, key, value, ttl)
+	}
+	return b.whole.SetGuarded(ctx, guard, token, key, value, ttl)
+}
+
 func (b broken) Sequence(ctx context.Context, clock string) (uint64, error) {
 	if b.last != nil {
 		return b.last(b.whole, ctx, clock)
@@ -87,33 +97,76 @@ func (b broken) Sequence(ctx context.Context, clock string) (uint64, error) {
 	return b.whole.Sequence(ctx, clock)
 }
 
-func (b broken) Raise(ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error) {
+func (b broken) Raise(ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error) {
 	if b.raise != nil {
-		return b.raise(b.whole, ctx, clock, keys, floor, ttl)
+		return b.raise(b.whole, ctx, clock, keys, soft, floor, ttl)
 	}
-	return b.whole.Raise(ctx, clock, keys, floor, ttl)
+	return b.whole.Raise(ctx, clock, keys, soft, floor, ttl)
 }
 
-func (b broken) Stamps(ctx context.Context, dst []uint64, keys []string) ([]uint64, error) {
+func (b broken) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
 	if b.stamps != nil {
 		return b.stamps(b.whole, ctx, dst, keys)
 	}
 	return b.whole.Stamps(ctx, dst, keys)
 }
 
-func (b broken) Settle(ctx context.Context, clock string, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error) {
+func (b broken) Settle(ctx context.Context, clock string, dst []core.Stamp, keys []string, ttl time.Duration) ([]core.Stamp, error) {
 	if b.settle != nil {
 		return b.settle(b.whole, ctx, clock, dst, keys, ttl)
 	}
 	return b.whole.Settle(ctx, clock, dst, keys, ttl)
 }
 
+func (b broken) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+	if b.both != nil {
+		return b.both(b.whole, ctx, key, dst, keys)
+	}
+	return b.whole.GetStamped(ctx, key, dst, keys)
+}
+
+// stamped is a core.Stamper on the store's pairs, which are no core.Stamp.
+type stamped struct{ *memory.Store }
+
+func (s stamped) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
+	pairs, err := s.Store.Stamps(ctx, nil, keys)
+	return appendStamps(dst, pairs), err
+}
+
+func (s stamped) Settle(ctx context.Context, clock string, dst []core.Stamp, keys []string, ttl time.Duration) ([]core.Stamp, error) {
+	pairs, err := s.Store.Settle(ctx, clock, nil, keys, ttl)
+	return appendStamps(dst, pairs), err
+}
+
+func (s stamped) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+	value, found, pairs, err := s.Store.GetStamped(ctx, key, nil, keys)
+	return value, found, appendStamps(dst, pairs), err
+}
+
+func appendStamps(dst []core.Stamp, pairs []struct{ Hard, Soft uint64 }) []core.Stamp {
+	for _, pair := range pairs {
+		dst = append(dst, core.Stamp{Hard: pair.Hard, Soft: pair.Soft})
+	}
+	return dst
+}
+
 // changedRaise is a store that raises, but with other arguments.
 func changedRaise(change func(keys []string, floor uint64, ttl time.Duration) ([]string, uint64, time.Duration)) broken {
-	return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error) {
+	return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error) {
 		keys, floor, ttl = change(keys, floor, ttl)
-		return s.Raise(ctx, clock, keys, floor, ttl)
+		return s.Raise(ctx, clock, keys, soft, floor, ttl)
 	}}
+}
+
+// deleteKeepingLock deletes a value, but no lock.
+func deleteKeepingLock(s core.Store, ctx context.Context, key string) error {
+	locks := s.(whole)
+	token := holder(ctx, locks, key)
+	err := s.Delete(ctx, key)
+	if token != "" {
+		_, _ = locks.Lock(ctx, key, token, time.Hour)
+	}
+	return err
 }
 
 // holder takes the lock if it is free, and returns who has it.
@@ -340,9 +393,109 @@ var brokenStores = map[string]func() broken{
 			return s.Lock(ctx, key, token, ttl)
 		}}
 	},
+	"Guarded/never": func() broken {
+		return broken{guard: func(whole, context.Context, string, string, string, []byte, time.Duration) (bool, error) {
+			return false, nil
+		}}
+	},
+	"Guarded/no empty value": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			if len(value) == 0 {
+				return true, nil
+			}
+			return s.SetGuarded(ctx, guard, token, key, value, ttl)
+		}}
+	},
+	"Guarded/cut at 64 KiB": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			return s.SetGuarded(ctx, guard, token, key, value[:min(len(value), 64<<10)], ttl)
+		}}
+	},
+	"Guarded/only once": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			written, err := s.SetGuarded(ctx, guard, token, key, value, ttl)
+			_ = s.Unlock(ctx, guard, token, "", 0)
+			return written, err
+		}}
+	},
+	"GuardedNot/ignored": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			written, _ := s.SetGuarded(ctx, guard, token, key, value, ttl)
+			return written, s.Set(ctx, key, value, ttl)
+		}}
+	},
+	"GuardedNot/by anybody": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, _, key string, value []byte, ttl time.Duration) (bool, error) {
+			return s.SetGuarded(ctx, guard, holder(ctx, s, guard), key, value, ttl)
+		}}
+	},
+	"GuardedNot/unlocked is free": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			if holder(ctx, s, guard) == "" {
+				return true, s.Set(ctx, key, value, ttl)
+			}
+			return s.SetGuarded(ctx, guard, token, key, value, ttl)
+		}}
+	},
+	"GuardedNot/says it is written": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			_, err := s.SetGuarded(ctx, guard, token, key, value, ttl)
+			return true, err
+		}}
+	},
+	"GuardedNot/Delete leaves guards": func() broken {
+		return broken{delete: deleteKeepingLock}
+	},
+	"GuardedNot/removes the old value": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			_ = s.Delete(ctx, key)
+			return s.SetGuarded(ctx, guard, token, key, value, ttl)
+		}}
+	},
+	"GuardedExpiry/guard for ever": func() broken {
+		return broken{lock: func(s whole, ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+			return s.Lock(ctx, key, token, max(ttl, time.Hour))
+		}}
+	},
+	"GuardedExpiry/value for ever": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			return s.SetGuarded(ctx, guard, token, key, value, max(ttl, time.Hour))
+		}}
+	},
+	"GuardedConcurrent/look, then write": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			if held, err := s.Extend(ctx, guard, token, time.Hour); !held {
+				return false, err
+			}
+			time.Sleep(time.Millisecond)
+			return true, s.Set(ctx, key, value, ttl)
+		}}
+	},
+	"GuardedConcurrent/Delete returns early": func() broken {
+		return broken{delete: func(s core.Store, ctx context.Context, key string) error {
+			if strings.HasSuffix(key, "guard") {
+				time.AfterFunc(time.Millisecond, func() { _ = s.Delete(context.WithoutCancel(ctx), key) })
+				return nil
+			}
+			return s.Delete(ctx, key)
+		}}
+	},
+	"GuardedRefused/no token, no guard": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			if token == "" {
+				return true, s.Set(ctx, key, value, ttl)
+			}
+			return s.SetGuarded(ctx, guard, token, key, value, ttl)
+		}}
+	},
+	"GuardedDoneContext/ignored": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			return s.SetGuarded(context.WithoutCancel(ctx), guard, token, key, value, ttl)
+		}}
+	},
 	"StampSequence/grows by itself": func() broken {
 		return broken{last: func(s whole, ctx context.Context, clock string) (uint64, error) {
-			return s.Raise(ctx, clock, nil, 0, time.Hour)
+			return s.Raise(ctx, clock, nil, false, 0, time.Hour)
 		}}
 	},
 	"StampSequence/stands still": func() broken {
@@ -359,8 +512,64 @@ var brokenStores = map[string]func() broken{
 		})
 	},
 	"StampRaise/dst dropped": func() broken {
-		return broken{stamps: func(s whole, ctx context.Context, _ []uint64, keys []string) ([]uint64, error) {
+		return broken{stamps: func(s whole, ctx context.Context, _ []core.Stamp, keys []string) ([]core.Stamp, error) {
 			return s.Stamps(ctx, nil, keys)
+		}}
+	},
+	"StampSoft/hard": func() broken {
+		return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, _ bool, floor uint64, ttl time.Duration) (uint64, error) {
+			return s.Raise(ctx, clock, keys, false, floor, ttl)
+		}}
+	},
+	"StampSoft/never hard": func() broken {
+		return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, _ bool, floor uint64, ttl time.Duration) (uint64, error) {
+			return s.Raise(ctx, clock, keys, true, floor, ttl)
+		}}
+	},
+	"StampSoft/one number": func() broken {
+		return broken{stamps: func(s whole, ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
+			dst, err := s.Stamps(ctx, dst, keys)
+			for i := range dst {
+				dst[i].Soft = dst[i].Hard
+			}
+			return dst, err
+		}}
+	},
+	"StampSoft/lost is not hard": func() broken {
+		return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error) {
+			if soft {
+				_, _ = s.Settle(ctx, clock, nil, keys, ttl)
+			}
+			return s.Raise(ctx, clock, keys, soft, floor, ttl)
+		}}
+	},
+	"StampedGet/nothing found, no stamps": func() broken {
+		return broken{both: func(s whole, ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+			value, found, all, err := s.GetStamped(ctx, key, dst, keys)
+			if !found {
+				all = append(dst, make([]core.Stamp, len(keys))...)
+			}
+			return value, found, all, err
+		}}
+	},
+	"StampedGet/dst dropped": func() broken {
+		return broken{both: func(s whole, ctx context.Context, key string, _ []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+			return s.GetStamped(ctx, key, nil, keys)
+		}}
+	},
+	"StampedGet/remembered": func() broken {
+		var mu sync.Mutex
+		seen := map[string][]byte{}
+		return broken{both: func(s whole, ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+			value, found, all, err := s.GetStamped(ctx, key, dst, keys)
+			mu.Lock()
+			defer mu.Unlock()
+			if old, ok := seen[key]; ok {
+				return old, true, all, err
+			} else if found {
+				seen[key] = value
+			}
+			return value, found, all, err
 		}}
 	},
 	"StampFloor/ignored": func() broken {
@@ -369,26 +578,26 @@ var brokenStores = map[string]func() broken{
 		})
 	},
 	"StampSettle/creates nothing": func() broken {
-		return broken{settle: func(s whole, ctx context.Context, clock string, dst []uint64, keys []string, _ time.Duration) ([]uint64, error) {
+		return broken{settle: func(s whole, ctx context.Context, clock string, dst []core.Stamp, keys []string, _ time.Duration) ([]core.Stamp, error) {
 			dst, err := s.Stamps(ctx, dst, keys)
 			last, _ := s.Sequence(ctx, clock)
-			for i, n := range dst {
-				if n == 0 {
-					dst[i] = last
+			for i, stamp := range dst {
+				if stamp.Hard == 0 {
+					dst[i] = core.Stamp{Hard: last, Soft: last}
 				}
 			}
 			return dst, err
 		}}
 	},
 	"StampSettle/replaces": func() broken {
-		return broken{settle: func(s whole, ctx context.Context, clock string, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error) {
-			_, _ = s.Raise(ctx, clock, keys, 0, ttl)
+		return broken{settle: func(s whole, ctx context.Context, clock string, dst []core.Stamp, keys []string, ttl time.Duration) ([]core.Stamp, error) {
+			_, _ = s.Raise(ctx, clock, keys, false, 0, ttl)
 			return s.Settle(ctx, clock, dst, keys, ttl)
 		}}
 	},
 	"StampSettle/next number": func() broken {
-		return broken{settle: func(s whole, ctx context.Context, clock string, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error) {
-			_, _ = s.Raise(ctx, clock, nil, 0, ttl)
+		return broken{settle: func(s whole, ctx context.Context, clock string, dst []core.Stamp, keys []string, ttl time.Duration) ([]core.Stamp, error) {
+			_, _ = s.Raise(ctx, clock, nil, false, 0, ttl)
 			return s.Settle(ctx, clock, dst, keys, ttl)
 		}}
 	},
@@ -398,7 +607,7 @@ var brokenStores = map[string]func() broken{
 		})
 	},
 	"StampExpiry/settled for ever": func() broken {
-		return broken{settle: func(s whole, ctx context.Context, clock string, dst []uint64, keys []string, ttl time.Duration) ([]uint64, error) {
+		return broken{settle: func(s whole, ctx context.Context, clock string, dst []core.Stamp, keys []string, ttl time.Duration) ([]core.Stamp, error) {
 			return s.Settle(ctx, clock, dst, keys, max(ttl, time.Hour))
 		}}
 	},
@@ -408,25 +617,25 @@ var brokenStores = map[string]func() broken{
 		})
 	},
 	"StampConcurrent/read, then write": func() broken {
-		return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error) {
+		return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error) {
 			last, _ := s.Sequence(ctx, clock)
 			time.Sleep(time.Millisecond)
-			_, err := s.Raise(ctx, clock, keys, floor, ttl)
+			_, err := s.Raise(ctx, clock, keys, soft, floor, ttl)
 			return max(last, floor) + 1, err
 		}}
 	},
 	"StampConcurrent/late": func() broken {
-		return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error) {
-			n, err := s.Raise(ctx, clock, nil, floor, ttl)
-			time.AfterFunc(10*time.Millisecond, func() { _, _ = s.Raise(context.WithoutCancel(ctx), clock, keys, n-1, ttl) })
+		return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error) {
+			n, err := s.Raise(ctx, clock, nil, soft, floor, ttl)
+			time.AfterFunc(10*time.Millisecond, func() { _, _ = s.Raise(context.WithoutCancel(ctx), clock, keys, soft, n-1, ttl) })
 			return n, err
 		}}
 	},
 	"StampTogether/one by one": func() broken {
-		return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, floor uint64, ttl time.Duration) (uint64, error) {
-			n, err := s.Raise(ctx, clock, nil, floor, ttl)
+		return broken{raise: func(s whole, ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error) {
+			n, err := s.Raise(ctx, clock, nil, soft, floor, ttl)
 			for i := range keys {
-				n, err = s.Raise(ctx, clock, keys[i:i+1], floor, ttl)
+				n, err = s.Raise(ctx, clock, keys[i:i+1], soft, floor, ttl)
 				time.Sleep(time.Millisecond)
 			}
 			return n, err
@@ -446,7 +655,7 @@ var brokenStores = map[string]func() broken{
 		})
 	},
 	"StampDoneContext/ignored": func() broken {
-		return broken{stamps: func(s whole, ctx context.Context, dst []uint64, keys []string) ([]uint64, error) {
+		return broken{stamps: func(s whole, ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
 			return s.Stamps(context.WithoutCancel(ctx), dst, keys)
 		}}
 	},
@@ -470,7 +679,7 @@ func TestFindsBrokenStores(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = s.Close() })
 			b := brokenStores[name]()
-			b.whole = s
+			b.whole = stamped{s}
 			return b
 		})
 		return

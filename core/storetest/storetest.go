@@ -84,8 +84,17 @@ var cases = []struct {
 	{"LockRefused", (*suite).lockRefused},
 	{"LockDoneContext", (*suite).lockDoneContext},
 
+	{"Guarded", (*suite).guarded},
+	{"GuardedNot", (*suite).guardedNot},
+	{"GuardedExpiry", (*suite).guardedExpiry},
+	{"GuardedConcurrent", (*suite).guardedConcurrent},
+	{"GuardedRefused", (*suite).guardedRefused},
+	{"GuardedDoneContext", (*suite).guardedDoneContext},
+
 	{"StampSequence", (*suite).stampSequence},
 	{"StampRaise", (*suite).stampRaise},
+	{"StampSoft", (*suite).stampSoft},
+	{"StampedGet", (*suite).stampedGet},
 	{"StampFloor", (*suite).stampFloor},
 	{"StampSettle", (*suite).stampSettle},
 	{"StampExpiry", (*suite).stampExpiry},
@@ -97,8 +106,8 @@ var cases = []struct {
 }
 
 // Run tests the store that open returns, each case in a subtest with a store
-// of its own. A store that is no [core.Locker] or no [core.Stamper] is spared the
-// cases of that. Open closes the store in the test's Cleanup. Stores may share a
+// of its own. A store that is no [core.Locker], [core.Guarder] or [core.Stamper] is
+// spared the cases of that. Open closes the store in the test's Cleanup. Stores may share a
 // server, and other tests may use it too: Run only touches keys that begin with
 // "storetest:" and a random part.
 //

@@ -223,6 +223,9 @@ func (e *Entry) Vary(yield func(Field) bool) { iterate(e.vary, yield) }
 // Header iterates over the header fields.
 func (e *Entry) Header(yield func(Field) bool) { iterate(e.header, yield) }
 
+// Tagged reports whether there are tags.
+func (e *Entry) Tagged() bool { return len(e.tags) > 0 }
+
 // Tags iterates over the tags.
 func (e *Entry) Tags(yield func(string) bool) {
 	for b := e.tags; len(b) > 0; {

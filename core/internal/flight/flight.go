@@ -58,6 +58,7 @@ type Flight[T, L any] struct {
 	hash    uint64
 	done    chan struct{} // made by the first who waits
 	ended   bool
+	sealed  bool
 	waiting int
 	outcome Outcome
 	value   T
@@ -66,17 +67,17 @@ type Flight[T, L any] struct {
 var seed = maphash.MakeSeed()
 
 // Join returns the flight under way for key, or a new one that the caller
-// leads and must end.
-func (g *Group[T, L]) Join(key string) (f *Flight[T, L], leads bool) {
+// leads and must end. One that comes late has no use for the value: see Seal.
+func (g *Group[T, L]) Join(key string) (f *Flight[T, L], leads, late bool) {
 	h := maphash.String(seed, key)
 	s := &g.shards[h%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.flights[key]; f != nil {
 		f.follow()
-		return f, false
+		return f, false, f.sealed
 	}
-	return s.start(g, key, h), true
+	return s.start(g, key, h), true, false
 }
 
 // TryLead returns a new flight for key, or nil if there is one already.
@@ -98,6 +99,16 @@ func (s *shard[T, L]) start(g *Group[T, L], key string, h uint64) *Flight[T, L] 
 	}
 	s.flights[key] = f
 	return f
+}
+
+// Seal says that the leader has its value, and is about to make it known
+// elsewhere. What is revoked there from now on is unknown to f, so that who
+// joins from now on has to look there.
+func (f *Flight[T, L]) Seal() {
+	s := &f.group.shards[f.hash%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.sealed = true
 }
 
 // Ended is the number of flights that have ended. It costs one atomic load.

@@ -18,7 +18,7 @@ func TestFollowersGetTheOutcome(t *testing.T) {
 	for _, want := range []Outcome{Retry, Shared, Failed, Pass} {
 		synctest.Test(t, func(t *testing.T) {
 			var g group
-			f, leads := g.Join("k")
+			f, leads, _ := g.Join("k")
 			if !leads || f.Key() != "k" {
 				t.Fatal("the first does not lead")
 			}
@@ -26,14 +26,14 @@ func TestFollowersGetTheOutcome(t *testing.T) {
 			if g.TryLead("k") != nil {
 				t.Error("two leaders")
 			}
-			if _, leads := g.Join("other"); !leads {
+			if _, leads, _ := g.Join("other"); !leads {
 				t.Error("waits for another key")
 			}
 			const n = 10
 			var got atomic.Int64
 			for range n {
 				go func() {
-					same, leads := g.Join("k")
+					same, leads, _ := g.Join("k")
 					if leads || same != f {
 						t.Error("not the flight under way")
 						return
@@ -56,7 +56,7 @@ func TestFollowersGetTheOutcome(t *testing.T) {
 			if got.Load() != n {
 				t.Errorf("%d of %d got it", got.Load(), n)
 			}
-			if next, leads := g.Join("k"); !leads || next == f {
+			if next, leads, _ := g.Join("k"); !leads || next == f {
 				t.Error("an ended flight is still under way")
 			}
 		})
@@ -66,11 +66,11 @@ func TestFollowersGetTheOutcome(t *testing.T) {
 func TestOnlyTheFirstEndCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g group
-		f, _ := g.Join("k")
+		f, _, _ := g.Join("k")
 		g.Join("k")
 		go f.End(Shared, 1)
 		synctest.Wait()
-		next, _ := g.Join("k")
+		next, _, _ := g.Join("k")
 		if f.End(Failed, 2) {
 			t.Error("the second End counted")
 		}
@@ -90,19 +90,19 @@ func TestOnlyTheFirstEndCounts(t *testing.T) {
 func TestEndedSince(t *testing.T) {
 	var g group
 	before := g.Ended()
-	f, _ := g.Join("k")
+	f, _, _ := g.Join("k")
 	if f.EndedSince(before) {
 		t.Error("ended before it ended")
 	}
 	f.End(Shared, 1)
-	next, _ := g.Join("k")
+	next, _, _ := g.Join("k")
 	if !next.EndedSince(before) || next.EndedSince(g.Ended()) {
 		t.Error("the last flight's end is not told from earlier ones")
 	}
 	next.End(Retry, 0)
 	other := func() *Flight[int, string] { // in another slot
 		for i := 0; ; i++ {
-			if o, _ := g.Join(fmt.Sprint("o", i)); o.hash%slots != f.hash%slots {
+			if o, _, _ := g.Join(fmt.Sprint("o", i)); o.hash%slots != f.hash%slots {
 				return o
 			}
 		}
@@ -133,7 +133,7 @@ func TestFollow(t *testing.T) {
 func TestWaitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g group
-		f, _ := g.Join("k")
+		f, _, _ := g.Join("k")
 		g.Join("k")
 		start := time.Now()
 		if o, _ := f.Wait(t.Context(), 3*time.Second); o != TimedOut || time.Since(start) != 3*time.Second {
@@ -169,7 +169,7 @@ func TestOneLeader(t *testing.T) {
 			for i := range rounds {
 				k := (w + i) % keys
 				key := fmt.Sprint(k)
-				f, leads := g.Join(key)
+				f, leads, _ := g.Join(key)
 				if !leads {
 					if o, v := f.Wait(context.Background(), time.Minute); o != Shared || v != k {
 						t.Errorf("%v, %d of %s", o, v, key)
@@ -226,7 +226,7 @@ func TestInterleavings(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"join": func(rt *rapid.T) {
 				k := key.Draw(rt, "key")
-				f, leads := g.Join(k)
+				f, leads, _ := g.Join(k)
 				if leads {
 					begin(k, f)
 				} else if waiting[f]++; f != under[k] {

@@ -1,0 +1,177 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// MaxPurgeBody is the longest body that a [PurgeEndpoint] reads, in bytes.
+const MaxPurgeBody = 64 << 10
+
+// minPurgeToken keeps tokens from being guessed.
+const minPurgeToken = 16
+
+// PurgeAccess says who may purge over HTTP. One of its fields must be set; with
+// both, either is enough.
+type PurgeAccess struct {
+	// Token is what a request has to carry as "Authorization: Bearer <token>": 16
+	// bytes or more. It is compared in constant time.
+	Token string
+	// Authorize decides by the request, for instance by what an authentication
+	// middleware has put into ctx.
+	Authorize func(ctx context.Context, req *Request) bool
+}
+
+// PurgeEndpoint purges over HTTP. Adapters make a handler of it (their function
+// NewPurge). It takes
+//
+//	PURGE <URL>                     the URL itself, as PurgeURL
+//	POST with a body of JSON:
+//	{"tags": ["blog-1000"], "urls": ["https://example.com/"],
+//	 "prefixes": ["https://example.com/blogs"], "all": true, "soft": true}
+//
+// of which one of the first four is enough, and soft goes with tags, prefixes
+// and all. It answers 200 when everything is purged, 400 where a request makes
+// no sense, 401 without access, 503 where the store has not acknowledged: then
+// send it again.
+type PurgeEndpoint struct {
+	cache  *Cache
+	access PurgeAccess
+	sum    [sha256.Size]byte // of the token
+}
+
+// PurgeEndpoint returns an endpoint. It fails where access lets nobody in, or
+// everybody.
+func (c *Cache) PurgeEndpoint(access PurgeAccess) (*PurgeEndpoint, error) {
+	switch {
+	case access.Token == "" && access.Authorize == nil:
+		return nil, errors.New("cacheaside: PurgeAccess: neither Token nor Authorize is set: anybody could purge")
+	case access.Token != "" && len(access.Token) < minPurgeToken:
+		return nil, fmt.Errorf("cacheaside: PurgeAccess.Token: %d bytes are too few: use %d or more", len(access.Token), minPurgeToken)
+	}
+	return &PurgeEndpoint{cache: c, access: access, sum: sha256.Sum256([]byte(access.Token))}, nil
+}
+
+type purgeOrder struct {
+	Tags     []string `json:"tags"`
+	URLs     []string `json:"urls"`
+	Prefixes []string `json:"prefixes"`
+	All      bool     `json:"all"`
+	Soft     bool     `json:"soft"`
+}
+
+// Serve deals with one request. The body, which the adapter reads up to one byte
+// more than [MaxPurgeBody], is nil where there is none.
+func (p *PurgeEndpoint) Serve(ctx context.Context, req *Request, body []byte) *Response {
+	if !p.allowed(ctx, req) {
+		r := purgeAnswer(http.StatusUnauthorized, "access denied: send the token as Authorization: Bearer <token>")
+		r.Header = append(r.Header, Field{Name: "Www-Authenticate", Value: `Bearer realm="purge"`})
+		return r
+	}
+	var err error
+	switch req.Method {
+	case "PURGE":
+		err = p.cache.purgeRequest(ctx, req)
+	case http.MethodPost:
+		if len(body) > MaxPurgeBody {
+			return purgeAnswer(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body exceeds %d bytes: send several requests", MaxPurgeBody))
+		}
+		var order purgeOrder
+		if order, err = decodeOrder(body); err == nil {
+			err = p.cache.check(order)
+		}
+		if err != nil {
+			return purgeAnswer(http.StatusBadRequest, err.Error())
+		}
+		err = p.cache.obey(ctx, order)
+	default:
+		r := purgeAnswer(http.StatusMethodNotAllowed, "use PURGE on a URL, or POST with JSON")
+		r.Header = append(r.Header, Field{Name: "Allow", Value: "PURGE, POST"})
+		return r
+	}
+	if err != nil {
+		p.cache.log.Warn("cacheaside: a purge failed", "error", err)
+		return purgeAnswer(http.StatusServiceUnavailable, "the store has not acknowledged: send it again")
+	}
+	return purgeAnswer(http.StatusOK, "")
+}
+
+func (p *PurgeEndpoint) allowed(ctx context.Context, req *Request) bool {
+	ok := false
+	if p.access.Token != "" {
+		var given string
+		if lines := req.Header.Values("Authorization"); len(lines) == 1 {
+			if scheme, rest, found := strings.Cut(lines[0], " "); found && strings.EqualFold(scheme, "Bearer") {
+				given = strings.TrimSpace(rest)
+			}
+		}
+		sum := sha256.Sum256([]byte(given)) // lengths are equal then
+		ok = subtle.ConstantTimeCompare(sum[:], p.sum[:]) == 1
+	}
+	return ok || p.access.Authorize != nil && p.access.Authorize(ctx, req)
+}
+
+func decodeOrder(body []byte) (o purgeOrder, err error) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&o); err != nil {
+		return o, fmt.Errorf("the body is no such JSON: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return o, errors.New("there is something behind the JSON")
+	}
+	switch {
+	case len(o.Tags)+len(o.URLs)+len(o.Prefixes) == 0 && !o.All:
+		return o, errors.New("nothing to purge: give tags, urls, prefixes or all")
+	case o.Soft && len(o.URLs) > 0:
+		return o, errors.New("a URL cannot be purged softly: leave soft out, or use prefixes")
+	}
+	return o, nil
+}
+
+// check finds what is wrong before anything is purged.
+func (c *Cache) check(o purgeOrder) error {
+	var errs []error
+	for _, tag := range o.Tags {
+		errs = append(errs, checkTag(tag))
+	}
+	for _, u := range append(o.URLs, o.Prefixes...) {
+		_, err := c.requestFor("PurgeURL", u)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Cache) obey(ctx context.Context, o purgeOrder) error {
+	errs := []error{c.purgeTags(ctx, o.Tags, o.Soft)}
+	for _, u := range o.URLs {
+		errs = append(errs, c.PurgeURL(ctx, u))
+	}
+	for _, u := range o.Prefixes {
+		errs = append(errs, c.purgePrefix(ctx, u, o.Soft))
+	}
+	if o.All {
+		errs = append(errs, c.purgeJournal(ctx, "PurgeAll", "", o.Soft))
+	}
+	return errors.Join(errs...)
+}
+
+func purgeAnswer(status int, trouble string) *Response {
+	body := []byte("{\"purged\":true}\n")
+	if trouble != "" {
+		text, _ := json.Marshal(trouble)
+		body = append(append([]byte(`{"error":`), text...), "}\n"...)
+	}
+	return &Response{Status: status, Body: body, Header: Fields{
+		{Name: "Content-Type", Value: "application/json"},
+		{Name: "Cache-Control", Value: "no-store"},
+	}}
+}

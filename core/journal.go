@@ -1,0 +1,250 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The purges of everything and of path prefixes are in one value in the store,
+// the journal. A process may use its copy for a lease, so that a hit needs no
+// look at it, and who purges waits for that long: then no copy without the
+// purge is in use any more, in whatever process.
+
+const (
+	// journalLease is how long a copy is used, counted from before it was read.
+	journalLease = 400 * time.Millisecond
+	// journalWait is what a purge waits: the lease, and what clocks of different
+	// machines may differ in speed.
+	journalWait = journalLease + 50*time.Millisecond
+	// journalAge is how long the journal lives without a purge. Without it,
+	// everything stored counts as purged.
+	journalAge = 365 * 24 * time.Hour
+	// maxPrefixes bounds the journal. One prefix too many, and the oldest counts
+	// for everything.
+	maxPrefixes = 64
+)
+
+var errNoJournal = errors.New("what has been purged could not be read")
+
+// journal is the content. It never changes once it is in use.
+type journal struct {
+	All      Stamp    `json:"all"`
+	Prefixes []prefix `json:"prefixes,omitempty"` // oldest first
+}
+
+type prefix struct {
+	Key   string `json:"key"` // what primary keys begin with
+	Stamp Stamp  `json:"stamp"`
+}
+
+// of returns the newest purges that concern a primary key.
+func (j *journal) of(primary string) (hard, soft uint64) {
+	hard, soft = j.All.Hard, j.All.Soft
+	for i := range j.Prefixes {
+		if p := &j.Prefixes[i]; p.covers(primary) {
+			hard, soft = max(hard, p.Stamp.Hard), max(soft, p.Stamp.Soft)
+		}
+	}
+	return hard, soft
+}
+
+// covers reports whether primary is the prefix itself or below it: /blog covers
+// /blog?page=2 and /blog/1000, but not /blogs.
+func (p *prefix) covers(primary string) bool {
+	rest, ok := strings.CutPrefix(primary, p.Key)
+	return ok && (rest == "" || strings.HasSuffix(p.Key, "/") || strings.IndexByte("/?|", rest[0]) >= 0)
+}
+
+// with returns j after a purge.
+func (j *journal) with(key string, soft bool, n uint64) *journal {
+	out := &journal{All: j.All}
+	raise := func(s *Stamp) {
+		s.Soft = n
+		if !soft {
+			s.Hard = n
+		}
+	}
+	if key == "" {
+		raise(&out.All)
+		for _, p := range j.Prefixes { // what a hard purge of all leaves of them
+			if p.Stamp.Hard > out.All.Hard {
+				out.Prefixes = append(out.Prefixes, p)
+			}
+		}
+		return out
+	}
+	mine := prefix{Key: key, Stamp: Stamp{Hard: j.All.Hard, Soft: j.All.Soft}}
+	for _, p := range j.Prefixes {
+		if p.Key == key {
+			mine.Stamp = p.Stamp
+		} else {
+			out.Prefixes = append(out.Prefixes, p)
+		}
+	}
+	raise(&mine.Stamp)
+	out.Prefixes = append(out.Prefixes, mine)
+	for len(out.Prefixes) > maxPrefixes {
+		oldest := out.Prefixes[0]
+		out.Prefixes = out.Prefixes[1:]
+		out.All.Hard, out.All.Soft = max(out.All.Hard, oldest.Stamp.Hard), max(out.All.Soft, oldest.Stamp.Soft)
+	}
+	return out
+}
+
+func decodeJournal(text string) (*journal, bool) {
+	j := new(journal)
+	err := json.Unmarshal([]byte(text), j)
+	return j, err == nil && j.All.Hard > 0 && j.All.Soft >= j.All.Hard
+}
+
+func (j *journal) encode() string {
+	b, _ := json.Marshal(j) // there is nothing in it that could fail
+	return string(b)
+}
+
+// lease is a copy of the journal, and the sequence number known with it.
+type lease struct {
+	*journal
+	seq  uint64
+	from time.Time
+	text string
+}
+
+// holds reports whether the copy is younger than age for a request that came at
+// now, which may be before it was read; a clock that was set back is no reason
+// to use it for ever.
+func (l *lease) holds(now time.Time, age time.Duration) bool {
+	d := now.Sub(l.from)
+	return d < age && d > -time.Minute
+}
+
+// leases keeps the copy of this process.
+type leases struct {
+	last     atomic.Pointer[lease]
+	renewing atomic.Bool
+	failed   atomic.Int64 // when the journal could not be read, Unix nanoseconds
+	mu       sync.Mutex   // of those who have to wait for a new one
+}
+
+// journalPause is how long a failure to read the journal is not repeated.
+const journalPause = 100 * time.Millisecond
+
+// at returns a copy that is good at now. A hit costs two loads; a copy that has
+// become old is renewed beside it.
+func (l *leases) at(ctx context.Context, c *Cache, now time.Time) (*lease, bool) {
+	last := l.last.Load()
+	if last != nil && last.holds(now, journalLease) {
+		if !last.holds(now, journalLease/2) && l.renewing.CompareAndSwap(false, true) {
+			c.background.aside(func() {
+				defer l.renewing.Store(false)
+				ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
+				defer cancel()
+				l.renew(ctx, c)
+			})
+		}
+		return last, true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last := l.last.Load(); last != nil && last.holds(now, journalLease) {
+		return last, true
+	}
+	if d := now.UnixNano() - l.failed.Load(); d >= 0 && d < int64(journalPause) {
+		return nil, false
+	}
+	return l.renew(ctx, c)
+}
+
+// renew reads the journal, or begins one.
+func (l *leases) renew(ctx context.Context, c *Cache) (*lease, bool) {
+	old := l.last.Load()
+	fresh := &lease{from: c.cfg.Now()}
+	var err error
+	if fresh.seq, err = c.stamper.Sequence(ctx, c.clock); err == nil {
+		// What was stored before the journal was lost is not known to be good.
+		none := journal{All: Stamp{fresh.seq, fresh.seq}}
+		text := none.encode()
+		var held string
+		if held, err = c.guarder.Lock(ctx, c.journalKey, text, journalAge); err == nil {
+			if held != "" {
+				text = held
+			}
+			fresh.text = text
+			var ok bool
+			if fresh.journal, ok = decodeJournal(text); !ok { // somebody else's: begin a new one
+				err = c.guarder.Unlock(ctx, c.journalKey, text, none.encode(), journalAge)
+				fresh.journal = &none
+			}
+		}
+	}
+	if err != nil {
+		l.failed.Store(c.cfg.Now().UnixNano())
+		c.trouble("reading what was purged", err)
+		return nil, false
+	}
+	l.last.CompareAndSwap(old, fresh) // a purge of our own may have come between
+	return fresh, true
+}
+
+// expire has the next who asks read anew.
+func (l *leases) expire() { l.last.Store(nil) }
+
+// purge enters a purge into the journal and waits until no process uses an
+// older copy.
+func (l *leases) purge(ctx context.Context, c *Cache, key string, soft bool) error {
+	n, err := c.stamper.Raise(ctx, c.clock, nil, soft, c.floor(), stampAge)
+	if err != nil {
+		return err
+	}
+	for { // until no other purge comes between
+		l.mu.Lock()
+		old, ok := l.renew(ctx, c)
+		l.mu.Unlock()
+		if !ok {
+			return errNoJournal
+		}
+		next := old.with(key, soft, n)
+		text := next.encode()
+		if err := c.guarder.Unlock(ctx, c.journalKey, old.text, text, journalAge); err != nil {
+			return err
+		}
+		held, err := c.guarder.Lock(ctx, c.journalKey, text, journalAge)
+		if err != nil {
+			return err
+		}
+		if j, ok := decodeJournal(held); held == "" || held == text || ok && j.has(key, soft, n) {
+			break
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	l.expire()
+	if c.ownStore { // no other process has a copy
+		return nil
+	}
+	timer := time.NewTimer(journalWait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// has reports whether the purge n is in j, or was overtaken by a later one.
+func (j *journal) has(key string, soft bool, n uint64) bool {
+	hard, softer := j.All.Hard, j.All.Soft
+	for _, p := range j.Prefixes {
+		if p.Key == key {
+			hard, softer = max(hard, p.Stamp.Hard), max(softer, p.Stamp.Soft)
+		}
+	}
+	return soft && softer >= n || hard >= n
+}

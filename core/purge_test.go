@@ -1,0 +1,452 @@
+package core_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/nethttp"
+)
+
+// server is a memory store that the engine does not know for one: as if it were
+// shared by processes.
+type server struct {
+	core.Guarder
+	core.Stamper
+	core.Store
+	reads atomic.Int64 // of values
+	trips atomic.Int64 // of anything
+	lose  func(key string)
+	fail  atomic.Bool
+}
+
+func newServer(t testing.TB) *server {
+	m, err := memory.New(64 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	return &server{Guarder: m, Stamper: m, Store: m}
+}
+
+var errDown = errors.New("down")
+
+func (s *server) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	s.reads.Add(1)
+	s.trips.Add(1)
+	return s.Store.Get(ctx, key)
+}
+
+func (s *server) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+	s.reads.Add(1)
+	s.trips.Add(1)
+	return s.Stamper.GetStamped(ctx, key, dst, keys)
+}
+
+func (s *server) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
+	s.trips.Add(1)
+	return s.Stamper.Stamps(ctx, dst, keys)
+}
+
+func (s *server) Raise(ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error) {
+	if s.fail.Load() {
+		return 0, errDown
+	}
+	return s.Stamper.Raise(ctx, clock, keys, soft, floor, ttl)
+}
+
+// rows are what handlers read: a value per path, with a tag of the same name.
+type rows struct {
+	mu     sync.Mutex
+	values map[string]int
+	calls  atomic.Int64
+	during func(path string) // while the handler runs, after it has read
+	header http.Header
+}
+
+func (r *rows) set(path string, v int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.values == nil {
+		r.values = map[string]int{}
+	}
+	r.values[path] = v
+}
+
+func (r *rows) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.calls.Add(1)
+	r.mu.Lock()
+	v, during := r.values[req.URL.Path], r.during
+	r.mu.Unlock()
+	if during != nil {
+		during(req.URL.Path)
+	}
+	for name, values := range r.header {
+		w.Header()[name] = values
+	}
+	w.Header().Add("Cache-Tag", "all-rows,row"+strings.ReplaceAll(req.URL.Path, "/", "-"))
+	fmt.Fprint(w, v)
+}
+
+// instance is one process.
+type instance struct {
+	*core.Cache
+	h http.Handler
+}
+
+func newInstance(t testing.TB, store core.Store, h http.Handler, change ...func(*core.Config)) *instance {
+	t.Helper()
+	cfg := core.Config{Store: store, TTL: time.Hour}
+	for _, f := range change {
+		f(&cfg)
+	}
+	c, err := core.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	i := &instance{Cache: c, h: nethttp.New(c)(h)}
+	return i
+}
+
+func (i *instance) get(t testing.TB, path string, fields ...string) (body, status string) {
+	t.Helper()
+	return i.send(t, http.MethodGet, path, fields...)
+}
+
+func (i *instance) send(t testing.TB, method, path string, fields ...string) (body, status string) {
+	t.Helper()
+	r := httptest.NewRequest(method, "http://example.com"+path, nil)
+	for n := 0; n+1 < len(fields); n += 2 {
+		r.Header.Add(fields[n], fields[n+1])
+	}
+	r = r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, &http.Server{Handler: i.h})) //nolint:gosec // it does not listen
+	w := httptest.NewRecorder()
+	i.h.ServeHTTP(w, r)
+	b, _ := io.ReadAll(w.Result().Body)
+	if tag := w.Header()["Cache-Tag"]; len(tag) > 0 {
+		t.Errorf("the client sees Cache-Tag %q", tag)
+	}
+	return string(b), w.Header().Get("Cache-Status")
+}
+
+func (i *instance) want(t testing.TB, path, body, status string, fields ...string) {
+	t.Helper()
+	b, s := i.get(t, path, fields...)
+	if b != body || !strings.Contains(s, status) {
+		t.Errorf("%s: %q, %s; want %q, %s", path, b, s, body, status)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPurge: what is purged by one instance is gone on the other, whatever it
+// is purged by; the rest stays.
+func TestPurge(t *testing.T) {
+	ctx := context.Background()
+	for name, c := range map[string]struct {
+		purge func(*instance) error
+		gone  []string
+		kept  []string
+	}{
+		"a tag":                 {func(i *instance) error { return i.PurgeTags(ctx, "row-a-1") }, []string{"/a/1"}, []string{"/a", "/a/2", "/ab", "/b"}},
+		"two tags":              {func(i *instance) error { return i.PurgeTags(ctx, "row-a-1", "row-b") }, []string{"/a/1", "/b"}, []string{"/a", "/a/2", "/ab"}},
+		"a tag of all":          {func(i *instance) error { return i.PurgeTags(ctx, "all-rows") }, []string{"/a", "/a/1", "/a/2", "/ab", "/b"}, nil},
+		"an unknown tag":        {func(i *instance) error { return i.PurgeTags(ctx, "nobody") }, nil, []string{"/a", "/a/1", "/a/2", "/ab", "/b"}},
+		"a URL":                 {func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a/1") }, []string{"/a/1"}, []string{"/a", "/a/2", "/ab", "/b"}},
+		"a URL of another host": {func(i *instance) error { return i.PurgeURL(ctx, "http://example.org/a/1") }, nil, []string{"/a/1", "/a"}},
+		"a prefix":              {func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/a") }, []string{"/a", "/a/1", "/a/2"}, []string{"/ab", "/b"}},
+		"a prefix with a slash": {func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/a/") }, []string{"/a/1", "/a/2"}, []string{"/a", "/ab", "/b"}},
+		"all":                   {func(i *instance) error { return i.PurgeAll(ctx) }, []string{"/a", "/a/1", "/a/2", "/ab", "/b"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, rows := newServer(t), &rows{}
+				one, two := newInstance(t, store, rows), newInstance(t, store, rows)
+				for _, p := range append(c.gone, c.kept...) {
+					rows.set(p, 1)
+					one.want(t, p, "1", "stored")
+					two.want(t, p, "1", "hit")
+					rows.set(p, 2)
+				}
+				must(t, c.purge(one))
+				for range 2 { // the second time by what is remembered
+					for _, p := range c.kept {
+						one.want(t, p, "1", "hit")
+						two.want(t, p, "1", "hit")
+					}
+				}
+				for _, p := range c.gone {
+					two.want(t, p, "2", "fwd=")
+					one.want(t, p, "2", "")
+				}
+				synctest.Wait()
+				time.Sleep(time.Second) // what was remembered of the sequence is read anew
+				for _, p := range c.gone {
+					two.want(t, p, "2", "")
+					one.want(t, p, "2", "hit")
+				}
+			})
+		})
+	}
+}
+
+// TestPurgeDuringFill: a response that was under way when its tag, URL or all
+// was purged is not stored, and not shared with who comes later.
+func TestPurgeDuringFill(t *testing.T) {
+	ctx := context.Background()
+	for name, purge := range map[string]func(*instance) error{
+		"tag":    func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
+		"URL":    func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
+		"prefix": func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/") },
+		"all":    func(i *instance) error { return i.PurgeAll(ctx) },
+		"PUT": func(i *instance) error {
+			i.h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPut, "http://example.com/a", nil))
+			return nil
+		},
+	} {
+		for _, vary := range []string{"", "Accept-Language"} {
+			t.Run(name+" "+vary, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					store, rows := newServer(t), &rows{}
+					if vary != "" {
+						rows.header = http.Header{"Vary": {vary}}
+					}
+					one, two := newInstance(t, store, rows), newInstance(t, store, rows)
+					rows.set("/a", 1)
+					once := true
+					rows.during = func(string) {
+						if once {
+							once = false
+							rows.set("/a", 2)
+							must(t, purge(two))
+						}
+					}
+					one.want(t, "/a", "1", "detail=purged")
+					one.want(t, "/a", "2", "fwd=")
+					two.want(t, "/a", "2", "")
+					time.Sleep(time.Second)
+					one.want(t, "/a", "2", "")
+					two.want(t, "/a", "2", "hit")
+				})
+			})
+		}
+	}
+}
+
+// TestPurgeURLReachesEveryKey: variants, partitions, and keys by field or cookie.
+func TestPurgeURLReachesEveryKey(t *testing.T) {
+	for _, how := range []string{"PurgeURL", "PUT"} {
+		t.Run(how, func(t *testing.T) {
+			store, rows := newServer(t), &rows{header: http.Header{"Vary": {"Accept-Language"}}}
+			policy := func(c *core.Config) {
+				c.KeyHeaders, c.KeyCookies = []string{"X-Plan"}, []string{"group"}
+				c.Partition = func(r *core.Request) string { return first(r.Header.Values("X-User")) }
+			}
+			one, two := newInstance(t, store, rows, policy), newInstance(t, store, rows, policy)
+			asks := [][]string{nil, {"Accept-Language", "de"}, {"X-Plan", "pro"}, {"Cookie", "group=1"}, {"X-User", "ann"}, {"X-User", "bob", "Accept-Language", "fr"}}
+			for _, ask := range asks {
+				one.want(t, "/a?x=1", "0", "stored", ask...)
+				two.want(t, "/a?x=1", "0", "hit", ask...)
+				two.want(t, "/b", "0", "", ask...)
+			}
+			rows.set("/a", 1)
+			if how == "PUT" {
+				one.send(t, http.MethodPut, "/a?x=1")
+			} else {
+				must(t, one.PurgeURL(t.Context(), "http://example.com/a?x=1"))
+			}
+			for _, ask := range asks {
+				two.want(t, "/a?x=1", "1", "fwd=", ask...)
+				two.want(t, "/b", "0", "hit", ask...)
+			}
+		})
+	}
+}
+
+func first(s []string) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return s[0]
+}
+
+// TestLostStamps: what the store has evicted costs misses and nothing else.
+func TestLostStamps(t *testing.T) {
+	store, rows := newServer(t), &rows{}
+	one, two := newInstance(t, store, rows), newInstance(t, store, rows)
+	one.want(t, "/a", "0", "stored")
+	two.want(t, "/a", "0", "hit")
+	rows.set("/a", 1)
+	must(t, one.PurgeTags(t.Context(), "row-a"))
+	for _, tag := range []string{"row-a", "all-rows"} {
+		must(t, store.Store.Delete(t.Context(), "cacheaside:1:{tags}:t:"+tag))
+	}
+	two.want(t, "/a", "1", "fwd=")
+}
+
+// TestSoftPurge: stale responses answer while they are renewed.
+func TestSoftPurge(t *testing.T) {
+	for name, purge := range map[string]func(*instance, context.Context) error{
+		"tags":   func(i *instance, ctx context.Context) error { return i.SoftPurgeTags(ctx, "row-a") },
+		"prefix": func(i *instance, ctx context.Context) error { return i.SoftPurgePrefix(ctx, "http://example.com/a") },
+		"all":    func(i *instance, ctx context.Context) error { return i.SoftPurgeAll(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, rows := newServer(t), &rows{}
+				one, two := newInstance(t, store, rows), newInstance(t, store, rows)
+				one.want(t, "/a", "0", "stored")
+				rows.set("/a", 1)
+				must(t, purge(one, t.Context()))
+				two.want(t, "/a", "0", "stale-while-revalidate")
+				synctest.Wait()
+				one.want(t, "/a", "1", "hit")
+				// A hard purge before a soft one counts.
+				rows.set("/a", 2)
+				must(t, one.PurgeTags(t.Context(), "row-a"))
+				must(t, purge(one, t.Context()))
+				two.want(t, "/a", "2", "fwd=")
+			})
+		})
+	}
+}
+
+// TestPurgeCommands: a hit without tags is one command, and one with tags one
+// round trip once they are known.
+func TestPurgeCommands(t *testing.T) {
+	store, rows := newServer(t), &rows{}
+	one := newInstance(t, store, rows)
+	plain := newInstance(t, store, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") }))
+	plain.want(t, "/plain", "x", "stored")
+	one.want(t, "/a", "0", "stored")
+	store.trips.Store(0)
+	for range 10 {
+		plain.want(t, "/plain", "x", "hit")
+		one.want(t, "/a", "0", "hit")
+	}
+	if n := store.trips.Load(); n != 20 {
+		t.Errorf("%d round trips for 20 hits", n)
+	}
+}
+
+// TestPurgeErrors: nothing is claimed that the store has not acknowledged, and
+// nonsense is refused.
+func TestPurgeErrors(t *testing.T) {
+	store, ctx := newServer(t), t.Context()
+	one := newInstance(t, store, &rows{})
+	store.fail.Store(true)
+	for name, err := range map[string]error{
+		"PurgeTags": one.PurgeTags(ctx, "a"), "PurgeURL": one.PurgeURL(ctx, "http://example.com/"),
+		"PurgePrefix": one.PurgePrefix(ctx, "http://example.com/"), "PurgeAll": one.PurgeAll(ctx),
+	} {
+		if !errors.Is(err, errDown) || !strings.Contains(err.Error(), "acknowledged") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	store.fail.Store(false)
+	if one.Stats().PurgeErrors != 4 {
+		t.Errorf("%+v", one.Stats())
+	}
+	for _, tag := range []string{"", strings.Repeat("x", core.MaxTagBytes+1)} {
+		if err := one.PurgeTags(ctx, tag); err == nil {
+			t.Errorf("a tag of %d bytes is taken", len(tag))
+		}
+	}
+	for _, u := range []string{"", "/a", "//example.com/", "http://", "::", "http://u:p@example.com/", "mailto:x"} {
+		if one.PurgeURL(ctx, u) == nil || one.PurgePrefix(ctx, u) == nil {
+			t.Errorf("%q is taken for a URL", u)
+		}
+	}
+	bare := newInstance(t, newSpy(t, newClock()), &rows{})
+	if err := bare.PurgeAll(ctx); !errors.Is(err, core.ErrCannotPurge) {
+		t.Error(err)
+	}
+	must(t, bare.PurgeURL(ctx, "http://example.com/a"))
+}
+
+// TestTags: from fields, from the context, with limits.
+func TestTags(t *testing.T) {
+	store := newServer(t)
+	header, added := http.Header{}, []string(nil)
+	one := newInstance(t, store, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for name, values := range header {
+			w.Header()[name] = values
+		}
+		core.AddTags(r.Context(), added...)
+		_, _ = io.WriteString(w, "x")
+	}))
+	long := strings.Repeat("x", core.MaxTagBytes)
+	many := func(n int) (out []string) {
+		for i := range n {
+			out = append(out, fmt.Sprint("t", i))
+		}
+		return out
+	}
+	for i, c := range []struct {
+		header http.Header
+		added  []string
+		purge  string // takes it away; empty: it is not stored
+	}{
+		{http.Header{"Cache-Tag": {"a, b c ,,"}}, nil, "b c"},
+		{http.Header{"Surrogate-Key": {"a  b", "c"}}, nil, "c"},
+		{nil, []string{"übung 💡", "b"}, "übung 💡"},
+		{nil, []string{long}, long},
+		{nil, []string{long + "x"}, ""},
+		{nil, []string{""}, ""},
+		{nil, many(64), "t63"},
+		{nil, many(65), ""},
+		{http.Header{"Cache-Tag": {strings.Join(many(5000), ",")}}, nil, ""},
+	} {
+		header, added = c.header, c.added
+		path := fmt.Sprint("/", i)
+		if c.purge == "" {
+			one.want(t, path, "x", "detail=tags")
+			continue
+		}
+		one.want(t, path, "x", "stored")
+		one.want(t, path, "x", "hit")
+		must(t, one.PurgeTags(t.Context(), "other"))
+		one.want(t, path, "x", "hit")
+		must(t, one.PurgeTags(t.Context(), c.purge))
+		one.want(t, path, "x", "fwd=")
+	}
+	core.AddTags(context.Background(), "nowhere") // does nothing
+}
+
+// TestCacheGroups is RFC 9875.
+func TestCacheGroups(t *testing.T) {
+	store, answer := newServer(t), http.Header{}
+	one := newInstance(t, store, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for name, values := range answer {
+			w.Header()[name] = values
+		}
+		_, _ = io.WriteString(w, "x")
+	}))
+	answer = http.Header{"Cache-Groups": {`"scripts", "v1";p=1`}}
+	one.want(t, "/a", "x", "stored")
+	answer = http.Header{"Cache-Groups": {`scripts, "v2"`}} // not a list of strings
+	one.want(t, "/b", "x", "stored")
+	answer = http.Header{"Cache-Group-Invalidation": {`"v2"`, `"v1"`}}
+	one.send(t, http.MethodGet, "/c") // a safe method
+	one.want(t, "/a", "x", "hit")
+	one.send(t, http.MethodPost, "/c")
+	one.want(t, "/b", "x", "hit")
+	one.want(t, "/a", "x", "fwd=")
+}

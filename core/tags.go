@@ -1,0 +1,264 @@
+package core
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
+
+// A stored response carries tags (surrogate keys), under which it can be purged.
+// What is stored begins with a letter that says where a tag comes from:
+//
+//	t:blog-1000                     the handler
+//	g:https://example.com|blogs     Cache-Groups of that origin (RFC 9875)
+//	u:0f3c…                         its own URL, where PurgeURL cannot name its key
+//
+// For each tag there is a stamp in the store: see Stamper. A response is valid
+// while the stamps of all its tags exist and are no newer than its own, which
+// was taken before the handler ran.
+const (
+	ofHandler = "t:"
+	ofGroup   = "g:"
+	ofURL     = "u:"
+
+	// MaxTagBytes is the longest tag. A response with a longer one is not stored.
+	MaxTagBytes = 256
+	// stampAge is how long a stamp is kept. What outlives its stamp is a miss.
+	stampAge = 30 * 24 * time.Hour
+	// tagsAge bounds how long the tags under a key are remembered, so that their
+	// stamps can be read together with it.
+	tagsAge = time.Minute
+)
+
+// Tags collects the tags of a response while its handler runs.
+type Tags struct {
+	mu   sync.Mutex
+	list []string
+}
+
+type tagsKey struct{}
+
+// WithTags returns a context in which [AddTags] adds to tags. Adapters give it
+// to the handler.
+func WithTags(ctx context.Context, tags *Tags) context.Context {
+	return context.WithValue(ctx, tagsKey{}, tags)
+}
+
+// AddTags gives the response to the request of ctx tags under which
+// [Cache.PurgeTags] finds it, like a Cache-Tag field would. It may be called
+// from anywhere behind the cache, until the handler returns; elsewhere it does
+// nothing. A tag is any text of 1 to 256 bytes.
+func AddTags(ctx context.Context, tags ...string) {
+	t, _ := ctx.Value(tagsKey{}).(*Tags)
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list = append(t.list, tags...)
+}
+
+func (t *Tags) take() []string {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.list)
+}
+
+func checkTag(tag string) error {
+	switch {
+	case tag == "":
+		return errors.New("cacheaside: an empty tag: leave it out")
+	case len(tag) > MaxTagBytes:
+		return fmt.Errorf("cacheaside: a tag of %d bytes: use %d at most", len(tag), MaxTagBytes)
+	}
+	return nil
+}
+
+// tagsOf returns the tags of a response as they are stored. It fails where they
+// exceed the limits: a response without some of its tags could not be purged.
+func (c *Cache) tagsOf(v *visit, resp Header, varied bool) ([]string, bool) {
+	var out []string
+	add := func(tag string) bool {
+		out = append(out, ofHandler+tag)
+		return checkTag(tag) == nil && len(out) <= c.cfg.MaxTags
+	}
+	for _, line := range resp.Values("Cache-Tag") {
+		for tag := range strings.SplitSeq(line, ",") {
+			if tag = strings.TrimSpace(tag); tag != "" && !add(tag) {
+				return nil, false
+			}
+		}
+	}
+	for _, line := range resp.Values("Surrogate-Key") {
+		for tag := range strings.FieldsSeq(line) {
+			if !add(tag) {
+				return nil, false
+			}
+		}
+	}
+	for _, tag := range v.tags.take() {
+		if !add(tag) {
+			return nil, false
+		}
+	}
+	for _, group := range httprules.Groups(resp.Values("Cache-Groups")) {
+		out = append(out, groupTag(v.req, group))
+	}
+	if len(out) > c.cfg.MaxTags {
+		return nil, false
+	}
+	if varied || c.scattered(v.req) {
+		out = append(out, c.urlTag(v.req))
+	}
+	slices.Sort(out)
+	return slices.Compact(out), true
+}
+
+// groupTag is the tag of a group, which is one origin's own (RFC 9875 section 2).
+func groupTag(req *Request, group string) string {
+	return ofGroup + req.Scheme + "://" + strings.ToLower(req.Host) + "|" + group
+}
+
+// scattered reports whether there are keys for the URL of req which a purge
+// cannot know.
+func (c *Cache) scattered(req *Request) bool {
+	return len(c.cfg.KeyHeaders) > 0 || len(c.cfg.KeyCookies) > 0 || c.cfg.Partition != nil || req.Partition != "" || req.Target != ""
+}
+
+// urlTag stands for all that is stored for the URL of req.
+func (c *Cache) urlTag(req *Request) string {
+	plain := *req
+	plain.Partition, plain.Target = "", ""
+	b, _ := c.urls.appendPrimary(make([]byte, 0, 128), &plain)
+	sum := sha256.Sum256(b)
+	return ofURL + hex.EncodeToString(sum[:16])
+}
+
+// stampKey is the key of a tag's stamp: ASCII, 17 bytes or more, and in one slot
+// with all others.
+func (s *shared) stampKey(tag string) string {
+	b := append(make([]byte, 0, len(s.tagPrefix)+len(tag)+8), s.tagPrefix...)
+	if len(tag) > MaxTagBytes { // a group of a long name
+		sum := sha256.Sum256([]byte(tag))
+		return string(hex.AppendEncode(append(b, tag[:2]...), sum[:]))
+	}
+	return string(escape(b, tag, &valueSafe))
+}
+
+// tagged are the tags that were last seen under a key, and their stamps' keys.
+type tagged struct{ tags, keys []string }
+
+func (s *shared) tagged(tags []string) tagged {
+	t := tagged{tags: tags, keys: make([]string, len(tags))}
+	for i, tag := range tags {
+		t.keys[i] = s.stampKey(tag)
+	}
+	return t
+}
+
+// are reports whether e has exactly these tags.
+func (t *tagged) are(e *entry.Entry) bool {
+	i := 0
+	for tag := range e.Tags {
+		if i >= len(t.tags) || t.tags[i] != tag {
+			return false
+		}
+		i++
+	}
+	return i == len(t.tags)
+}
+
+// current reports whether nothing of v.entry has been purged since it was made.
+// A soft purge leaves it, as stale. Stamps in v.stamps belong to known.
+func (c *Cache) current(ctx context.Context, v *visit, wire string, known tagged) bool {
+	e := &v.entry
+	v.soft = 0
+	if c.stamper == nil {
+		return true
+	}
+	at, ok := c.purges.at(ctx, c, v.now)
+	if !ok {
+		return false
+	}
+	if hard, soft := at.of(e.Key); !v.outlives(e, Stamp{hard, soft}) {
+		return false
+	}
+	v.seq = max(v.seq, at.seq)
+	if !e.Tagged() {
+		return true
+	}
+	if !known.are(e) || len(v.stamps) != len(known.keys) {
+		var tags []string
+		for tag := range e.Tags {
+			tags = append(tags, strings.Clone(tag))
+		}
+		known = c.tagged(tags)
+		c.tagMemo.put(wire, known, v.now.UnixNano())
+		var err error
+		if v.stamps, err = c.stamper.Stamps(ctx, v.stamps[:0], known.keys); err != nil {
+			c.trouble("reading stamps", err)
+			return false
+		}
+	}
+	for _, s := range v.stamps {
+		if !v.outlives(e, s) {
+			return false
+		}
+	}
+	return true
+}
+
+// outlives reports whether e was made after a hard purge, and notes a soft one.
+func (v *visit) outlives(e *entry.Entry, s Stamp) bool {
+	v.seq = max(v.seq, s.Hard, s.Soft)
+	if s.Hard == 0 || s.Hard > e.Stamp {
+		return false
+	}
+	if s.Soft > e.Stamp && (v.soft == 0 || s.Soft < v.soft) {
+		v.soft = s.Soft
+	}
+	return true
+}
+
+// settle makes sure that the tags of a response to be stored have stamps, and
+// that nothing was purged since v.seq was taken.
+func (c *Cache) settle(ctx context.Context, v *visit, tags []string) (bool, error) {
+	if c.stamper == nil {
+		return true, nil
+	}
+	at, ok := c.purges.at(ctx, c, c.cfg.Now())
+	if !ok {
+		return false, errNoJournal
+	}
+	if hard, soft := at.of(v.key.primary); max(hard, soft) > v.seq {
+		return false, nil
+	}
+	if len(tags) == 0 {
+		return true, nil
+	}
+	known := c.tagged(tags)
+	stamps, err := c.stamper.Settle(ctx, c.clock, nil, known.keys, stampAge)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range stamps {
+		if max(s.Hard, s.Soft) > v.seq {
+			c.purges.expire()
+			return false, nil
+		}
+	}
+	c.tagMemo.put(v.key.wire, known, v.now.UnixNano())
+	return true, nil
+}

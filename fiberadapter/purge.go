@@ -1,0 +1,29 @@
+package fiberadapter
+
+import (
+	"errors"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/cacheaside/cacheaside/core"
+)
+
+// NewPurge returns a handler that purges: see [core.PurgeEndpoint] for what it
+// takes. Route POST to it; for PURGE on any URL, the method has to be among
+// fiber.Config's RequestMethods. It fails where access lets nobody in, or
+// everybody.
+func NewPurge(cache *core.Cache, access core.PurgeAccess) (fiber.Handler, error) {
+	if cache == nil {
+		return nil, errors.New("fiberadapter.NewPurge: the cache is nil: make one with core.New")
+	}
+	endpoint, err := cache.PurgeEndpoint(access)
+	if err != nil {
+		return nil, err
+	}
+	return func(c *fiber.Ctx) error {
+		x := exchanges.Get().(*exchange)
+		defer x.release()
+		x.reset(c)
+		return x.Reply(endpoint.Serve(c.UserContext(), &x.req, c.Body()))
+	}, nil
+}
