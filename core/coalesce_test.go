@@ -1,10 +1,12 @@
 package core_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -80,6 +82,9 @@ func (r *remote) Unlock(ctx context.Context, key, token, note string, ttl time.D
 	}
 	return r.Store.Unlock(ctx, key, token, note, ttl)
 }
+
+// Hijack does as if the connection had been taken over.
+func (*got) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, nil }
 
 // fleet is a service of several processes on one store. Its time is that of a
 // synctest bubble.
@@ -383,6 +388,7 @@ func TestFollowersAreReleasedAtOnce(t *testing.T) {
 		"event stream": func(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/event-stream"); w.WriteHeader(200) },
 		"101":          func(w http.ResponseWriter) { w.WriteHeader(http.StatusSwitchingProtocols) },
 		"too large":    func(w http.ResponseWriter) { fmt.Fprint(w, strings.Repeat("x", 1000)) },
+		"hijack":       func(w http.ResponseWriter) { _, _, _ = w.(http.Hijacker).Hijack() },
 		"trailers":     func(w http.ResponseWriter) { w.Header().Set("Trailer", "X-T"); w.WriteHeader(200) },
 	} {
 		inBubble(t, name, func(t *testing.T) {
@@ -390,7 +396,7 @@ func TestFollowersAreReleasedAtOnce(t *testing.T) {
 			f := newFleet(t, 1, func(w http.ResponseWriter, _ *http.Request) {
 				n := calls.Add(1)
 				time.Sleep(time.Second)
-				begin(w)
+				begin(w) // a hijacked recorder still takes the body
 				time.Sleep(time.Second)
 				fmt.Fprint(w, "|", n)
 			}, process, func(c *core.Config) { c.MaxBytes = 100 })

@@ -135,7 +135,8 @@ type Forward struct {
 	// nil: there is none.
 	Tags *Tags
 	// Annotate is called once when the response goes to the client without
-	// Reply, just before its header is sent; it gives the fields to add. The
+	// Reply, just before its header is sent, or when the handler takes the
+	// connection over; it gives the fields to add. The
 	// status is 0 where it is not known, because the framework has yet to turn
 	// an error into a response. Reason is empty, or says why a capture was given
 	// up.

@@ -462,8 +462,11 @@ func (w *world) do(q *ask) {
 	w.store.mu.Unlock()
 	rec := httptest.NewRecorder()
 	w.handler.ServeHTTP(rec, r.WithContext(context.WithValue(r.Context(), askKey{}, q)))
-	if w.thrown != nil {
-		panic(w.thrown)
+	w.mu.Lock()
+	thrown := w.thrown
+	w.mu.Unlock()
+	if thrown != nil {
+		panic(thrown)
 	}
 	res := rec.Result()
 	body, _ := io.ReadAll(res.Body)

@@ -143,6 +143,9 @@ type hijackWriter struct{ *writer }
 func (w hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.inner).Hijack()
 	if err == nil {
+		if !w.passing && w.forward.Annotate != nil { // no field is sent, but it is decided
+			w.forward.Annotate(0, w.inner.Header(), core.ReasonHijack)
+		}
 		w.passing, w.hijacked, w.reason = true, true, core.ReasonHijack
 	}
 	return conn, rw, err

@@ -1,0 +1,78 @@
+package core_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/coretest"
+	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/nethttp"
+)
+
+// forgetful is a store in which nothing is ever found.
+type forgetful struct{ *memory.Store }
+
+func (forgetful) Get(context.Context, string) ([]byte, bool, error) { return nil, false, nil }
+
+func benchmarked(tb testing.TB, miss bool, change func(*core.Config)) (serve func()) {
+	m := core.Must(memory.New(16 << 20))
+	tb.Cleanup(func() { _ = m.Close() })
+	cfg := core.Config{Store: m, TTL: time.Hour, Logger: slog.New(slog.DiscardHandler)}
+	if miss {
+		cfg.Store = forgetful{m}
+	}
+	change(&cfg)
+	cache := core.Must(core.New(cfg))
+	tb.Cleanup(func() { _ = cache.Close(context.Background()) })
+	serve = coretest.BenchHTTP(nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = w.Write(coretest.BenchBody)
+	})))()
+	serve()
+	return serve
+}
+
+var benchmarks = []struct {
+	name   string
+	miss   bool
+	change func(*core.Config)
+}{
+	{"miss/CoalesceNone", true, func(c *core.Config) { c.Coalesce = core.CoalesceNone }},
+	{"miss/CoalesceProcess", true, func(c *core.Config) { c.Coalesce = core.CoalesceProcess }},
+	{"hit", false, func(*core.Config) {}},
+	{"hit/RefreshAhead", false, func(c *core.Config) { c.RefreshAhead = 0.5 }},
+}
+
+func BenchmarkWaiting(b *testing.B) {
+	for _, c := range benchmarks {
+		b.Run(c.name, func(b *testing.B) {
+			serve := benchmarked(b, c.miss, c.change)
+			b.ReportAllocs()
+			for b.Loop() {
+				serve()
+			}
+		})
+	}
+}
+
+// TestCostOfWaiting: a request that nobody waits for pays one allocation for
+// that, and a hit pays nothing for being renewed in time.
+func TestCostOfWaiting(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	allocs := make(map[string]float64)
+	for _, c := range benchmarks {
+		allocs[c.name] = testing.AllocsPerRun(500, benchmarked(t, c.miss, c.change))
+	}
+	if a, b := allocs["miss/CoalesceNone"], allocs["miss/CoalesceProcess"]; b > a+1 {
+		t.Errorf("a miss takes %v allocations, and %v where others may wait for it", a, b)
+	}
+	if a, b := allocs["hit"], allocs["hit/RefreshAhead"]; b > a {
+		t.Errorf("a hit takes %v allocations, and %v with RefreshAhead", a, b)
+	}
+}
