@@ -4,6 +4,7 @@ import (
 	"context"
 	mathrand "math/rand/v2"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
@@ -26,6 +27,19 @@ const (
 	// CoalesceNone lets every request ask the handler.
 	CoalesceNone
 )
+
+// String returns "all", "process" or "none".
+func (c Coalescing) String() string {
+	switch c {
+	case CoalesceAll:
+		return "all"
+	case CoalesceProcess:
+		return "process"
+	case CoalesceNone:
+		return "none"
+	}
+	return "Coalescing(" + strconv.Itoa(int(c)) + ")"
+}
 
 const (
 	// maxLooks bounds how often a request waits for one that then fails.

@@ -25,7 +25,7 @@ const (
 
 	DefaultPurgeTimeout   = time.Second
 	DefaultMaxTags        = 64
-	DefaultWaitTimeout    = 5 * time.Second
+	DefaultWaitTimeout    = 10 * time.Second
 	DefaultLockTTL        = 3 * time.Second
 	DefaultRefreshTimeout = 30 * time.Second
 	DefaultMaxRefreshes   = 16
@@ -178,7 +178,7 @@ type Config struct {
 	// processes that share the store.
 	Coalesce Coalescing
 	// WaitTimeout bounds that wait; after it a request asks the handler itself.
-	// Zero: 5 s.
+	// Zero: 10 s.
 	WaitTimeout time.Duration
 	// ValidateVariants offers the handler, where none of the stored variants is
 	// for the request, the ETags of up to four of them at once, and uses the one

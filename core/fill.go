@@ -316,6 +316,7 @@ func (c *Cache) judge(v *visit, status int, effective Header, now time.Time) htt
 			TTL: ttl, Listed: c.listed[status], Heuristic: c.cfg.Heuristic,
 			SetCookie: c.cfg.StoreSetCookie, Authorization: c.cfg.StoreAuthorized,
 			AnyStatus: c.cfg.AllStatusCodes, Targets: c.cfg.TargetedFields,
+			Grace: max(c.cfg.StaleWhileRevalidate, c.cfg.StaleIfError),
 		},
 	})
 	if c.cfg.TTLJitter > 0 {

@@ -130,7 +130,8 @@ type leases struct {
 	seq      atomic.Uint64 // that of the last copy, even if it has expired
 	renewing atomic.Bool
 	failed   atomic.Int64 // when the journal could not be read, Unix nanoseconds
-	mu       sync.Mutex   // of those who have to wait for a new one
+	mu       sync.Mutex
+	reading  chan struct{} // closed when a reader is done for whom others wait; nil: there is none
 }
 
 // journalPause is how long a failure to read the journal is not repeated.
@@ -152,13 +153,29 @@ func (l *leases) at(ctx context.Context, c *Cache, now time.Time) (*lease, bool)
 		return last, true
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if last := l.last.Load(); last != nil && last.holds(now, journalLease) {
-		return last, true
+	if reading := l.reading; reading != nil {
+		l.mu.Unlock()
+		select {
+		case <-reading:
+		case <-ctx.Done():
+			return nil, false
+		}
+		last := l.last.Load()
+		return last, last != nil && last.holds(now, journalLease)
 	}
 	if d := now.UnixNano() - l.failed.Load(); d >= 0 && d < int64(journalPause) {
+		l.mu.Unlock()
 		return nil, false
 	}
+	reading := make(chan struct{})
+	l.reading = reading
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.reading = nil
+		close(reading)
+	}()
 	return l.renew(ctx, c)
 }
 
@@ -205,9 +222,7 @@ func (l *leases) purge(ctx context.Context, c *Cache, key string, soft bool) err
 		return err
 	}
 	for { // until no other purge comes between
-		l.mu.Lock()
 		old, ok := l.renew(ctx, c)
-		l.mu.Unlock()
 		if !ok {
 			return errNoJournal
 		}

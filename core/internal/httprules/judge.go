@@ -16,6 +16,8 @@ type Rules struct {
 	// to store what RFC 9111 section 3.5 does not allow.
 	Heuristic, SetCookie, Authorization bool
 	Targets                             []string // targeted fields, most specific first (RFC 9213)
+	// Grace is how long a response that forbids nothing may be served stale.
+	Grace time.Duration
 }
 
 // Fill is a response that might be stored, and the request it answers.
@@ -59,6 +61,8 @@ type Verdict struct {
 	// Strip holds the fields that are not stored, in canonical form. The slice
 	// is not to be written to.
 	Strip []string
+
+	delay time.Duration // response_delay (RFC 9111 section 4.2.3)
 }
 
 // Why a response is not stored.
@@ -132,7 +136,8 @@ func (v *Verdict) age(f *Fill) {
 		delay = f.ResponseTime.Sub(f.RequestTime)
 	}
 	age, _ := ageValue(f.ResponseHeader)
-	v.InitialAge = min(max(apparent, age+clampDelta(delay), 0), maxDelta)
+	v.delay = clampDelta(delay)
+	v.InitialAge = min(max(apparent, age+v.delay, 0), maxDelta)
 }
 
 // ageValue reads Age (RFC 9111 section 5.1): of a list the first member; what
@@ -169,7 +174,9 @@ func (v *Verdict) freshness(f *Fill, c *ResponseControl) {
 	case c.NoCache:
 		v.Explicit = true // an answer to how long as well: not at all
 	case f.Rules.Listed && f.Rules.TTL > 0:
-		v.Lifetime = min(f.Rules.TTL, maxDelta)
+		// The policy's own lifetime begins with the response, or a handler that
+		// takes as long would never be cached.
+		v.Lifetime = min(f.Rules.TTL, maxDelta) + v.delay
 	case f.Rules.Heuristic && (c.Public || heuristicStatus(f.Status)):
 		v.Lifetime = heuristicLifetime(f.ResponseHeader, v.Date)
 		v.Heuristic = v.Lifetime > 0
@@ -230,8 +237,11 @@ func (v *Verdict) refuse(f *Fill, c *ResponseControl) string {
 	}
 	// Stale on arrival it can only be of use where it may be served stale.
 	grace := time.Duration(0)
-	if !v.MustRevalidate {
+	if !v.MustRevalidate || v.StatedStale {
 		grace = max(v.StaleWhileRevalidate.D, v.StaleIfError.D)
+	}
+	if !v.MustRevalidate {
+		grace = max(grace, f.Rules.Grace)
 	}
 	if v.Lifetime+grace <= v.InitialAge {
 		return reasonExpired
