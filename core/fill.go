@@ -103,8 +103,9 @@ func (c *Cache) prepare(ctx context.Context, v *visit) {
 	held, err := c.guarder.Lock(ctx, guardKey(v.key.wire), token, guardAge)
 	if err != nil {
 		c.trouble("guarding", err)
+		return // nothing will be stored
 	}
-	v.guard = cmp.Or(held, token) // without one in the store nothing will be stored
+	v.guard = cmp.Or(held, token)
 }
 
 // sequence is the number of the last purge. One that is a little old is safe,
@@ -461,10 +462,19 @@ func (c *Cache) write(ctx context.Context, v *visit, content entry.Content, name
 		v.lead.Seal()
 	}
 	content.Stamp = v.seq
-	if ok, err := c.settle(ctx, v, content.Tags); err != nil {
+	ok, err := true, error(nil)
+	if c.guarder != nil && v.guard == "" {
+		err = errUnguarded
+	} else if ok, err = c.settle(ctx, v, content.Tags); err != nil {
 		c.trouble("settling tags", err)
+	}
+	if err != nil {
+		// It is still good for those who wait.
+		content.Vary = selectingFields(mergeNames(names, v.by.names), v.req)
+		v.stored, _ = entry.Encode(content)
 		return err
-	} else if !ok {
+	}
+	if !ok {
 		return c.overtaken()
 	}
 	if len(names) == 0 {
@@ -489,6 +499,9 @@ func (c *Cache) write(ctx context.Context, v *visit, content entry.Content, name
 // errPurged says that a response was purged before it was stored.
 var errPurged = errors.New("purged meanwhile")
 
+// errUnguarded says that the store failed when the handler was called.
+var errUnguarded = errors.New("no guard could be set")
+
 func (c *Cache) overtaken() error {
 	c.stats.overtaken.Add(1)
 	return errPurged
@@ -497,7 +510,7 @@ func (c *Cache) overtaken() error {
 // set writes a value if nothing under its primary key was purged since the
 // handler was called.
 func (c *Cache) set(ctx context.Context, v *visit, wire string, b []byte, keep time.Duration) error {
-	if c.guarder == nil || v.guard == "" {
+	if c.guarder == nil {
 		return c.store.Set(ctx, wire, b, keep)
 	}
 	written, err := c.guarder.SetGuarded(ctx, guardKey(v.key.wire), v.guard, wire, b, keep)

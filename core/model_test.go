@@ -244,7 +244,7 @@ func (p policy) lifetime(a *answer) time.Duration {
 	case a.expires >= 0:
 		n = a.expires
 	case slices.Contains([]int{200, 203, 204, 301}, a.status) && p.ttl > 0:
-		n = p.ttl
+		n = p.ttl + a.delay // it begins with the response
 	case p.rfc && a.modified >= 0:
 		return time.Duration(min(a.modified, 864000)) * time.Second / 10
 	}

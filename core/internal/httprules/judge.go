@@ -176,7 +176,7 @@ func (v *Verdict) freshness(f *Fill, c *ResponseControl) {
 	case f.Rules.Listed && f.Rules.TTL > 0:
 		// The policy's own lifetime begins with the response, or a handler that
 		// takes as long would never be cached.
-		v.Lifetime = min(f.Rules.TTL, maxDelta) + v.delay
+		v.Lifetime = min(min(f.Rules.TTL, maxDelta)+v.delay, maxDelta)
 	case f.Rules.Heuristic && (c.Public || heuristicStatus(f.Status)):
 		v.Lifetime = heuristicLifetime(f.ResponseHeader, v.Date)
 		v.Heuristic = v.Lifetime > 0
