@@ -311,7 +311,12 @@ func (c *Cache) lookAgain(x Exchange, v *visit) (httprules.Decision, bool) {
 // hit answers with v.entry.
 func (c *Cache) hit(x Exchange, v *visit, d httprules.Decision) error {
 	c.stats.hits.Add(1)
-	return c.replyStored(x, v, v.now, httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v)})
+	s := httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v)}
+	if v.near {
+		c.stats.near.Add(1)
+		s.Detail = "near"
+	}
+	return c.replyStored(x, v, v.now, s)
 }
 
 // collapsed answers with what another request got from the handler.
