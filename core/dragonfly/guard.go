@@ -36,6 +36,7 @@ func (s *Store) SetGuarded(ctx context.Context, guard, token, key string, value 
 		return false, fmt.Errorf("dragonfly: guarded set: %w", err)
 	}
 	result, err := s.run(ctx, guardScript, []string{guard, key}, []string{token, rueidis.BinaryString(value), strconv.FormatInt(ms, 10)})
+	s.near.drop(key)
 	if err != nil {
 		return false, failure("guarded set", err)
 	}

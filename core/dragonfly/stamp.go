@@ -174,6 +174,7 @@ func (s *Store) Raise(ctx context.Context, clock string, keys []string, soft boo
 		kind = "soft"
 	}
 	result, err := s.run(ctx, raiseScript, withClock(clock, keys), []string{localTime(), strconv.FormatUint(floor, 10), strconv.FormatInt(ms, 10), kind})
+	s.near.drop(keys...)
 	if err != nil {
 		return 0, failure("raise", err)
 	}
@@ -184,9 +185,7 @@ func (s *Store) Raise(ctx context.Context, clock string, keys []string, soft boo
 	return n, nil
 }
 
-// Stamps appends the stamp under each key to dst, in one round trip. What is no
-// stamp of ours counts as none.
-func (s *Store) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
+func (s *Store) serverStamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
 	switch len(keys) {
 	case 0:
 		return dst, ctx.Err()
@@ -214,8 +213,7 @@ func (s *Store) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]
 	return dst, nil
 }
 
-// GetStamped is [Store.Get] and [Store.Stamps] in one round trip.
-func (s *Store) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+func (s *Store) serverGetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
 	if len(keys) == 0 {
 		value, found, err := s.Get(ctx, key)
 		return value, found, dst, err
@@ -274,7 +272,7 @@ func (s *Store) Settle(ctx context.Context, clock string, dst []core.Stamp, keys
 		ctx, cancel = context.WithTimeout(ctx, s.timeout)
 		defer cancel()
 	}
-	all, err := s.Stamps(ctx, dst, keys)
+	all, err := s.serverStamps(ctx, dst, keys)
 	if err != nil {
 		return dst, err
 	}
@@ -289,6 +287,7 @@ func (s *Store) Settle(ctx context.Context, clock string, dst []core.Stamp, keys
 		return all, nil
 	}
 	result, err := s.run(ctx, settleScript, withClock(clock, missing), []string{localTime(), strconv.FormatUint(newest, 10), strconv.FormatInt(ms, 10)})
+	s.near.drop(missing...)
 	if err != nil {
 		return dst, failure("settle", err)
 	}
