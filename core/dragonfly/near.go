@@ -61,7 +61,7 @@ type NearOptions struct {
 // The copies are read over a connection of their own, and the server tells it of
 // every write to what was read there. So a write of another process is seen when
 // that word arrives, usually well within a millisecond, not at once; where the
-// connection hangs, after about two seconds; and after MaxAge at the latest. When
+// connection hangs, after about three seconds; and after MaxAge at the latest. When
 // the connection is lost all copies are dropped. This store's own writes are seen
 // at once.
 //
@@ -148,8 +148,8 @@ func (s *Store) GetTier(ctx context.Context, key string) (value []byte, found, n
 // or when this process writes the key.
 //
 // That word may arrive after the writer has its acknowledgement, so a writer here
-// calls drop in between. Drop also spoils tracked reads under way, as what they
-// found may be older than the write. They are known until their answer is there
+// keeps copies out by writing and written. The latter also spoils tracked reads
+// under way, as what they found may be older than the write. They are known until their answer is there
 // or their connection is gone, however long that takes: so no answer is taken for
 // that of a later read of the same key.
 type near struct {
@@ -168,6 +168,7 @@ type near struct {
 
 	mu      sync.Mutex // held by all that changes the copies
 	flights map[string]*flight
+	writers map[string]int
 	closed  bool
 	fetches sync.WaitGroup
 	ending  sync.Once // of the client
@@ -204,6 +205,7 @@ func newNear(ctx context.Context, data rueidis.ClientOption, o options) (*near, 
 		start:   time.Now(),
 		hot:     newHot(o.near.HotWithin),
 		flights: map[string]*flight{},
+		writers: map[string]int{},
 	}
 	n.epoch.Store(1)
 	var err error
@@ -258,16 +260,32 @@ func (n *near) admit(key string, size int) {
 	n.fetches.Go(func() { n.fetch(key, f) })
 }
 
-// drop removes the copies of what this process has just written, before anybody
-// is told that it is written.
-func (n *near) drop(keys ...string) {
+// writing removes the copies of what this process is about to write. There will
+// be none until written is called, so that nobody here reads what was before once
+// somebody here has read, or been told, what was written.
+func (n *near) writing(keys ...string) {
 	if n == nil {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, key := range keys {
+		n.writers[key]++
 		n.copies.Invalidate(key)
+	}
+}
+
+// written is called before anybody is told of the write, or that it failed.
+func (n *near) written(keys ...string) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, key := range keys {
+		if n.writers[key]--; n.writers[key] <= 0 {
+			delete(n.writers, key)
+		}
 		if f := n.flights[key]; f != nil {
 			f.spoiled = true
 		}

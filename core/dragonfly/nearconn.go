@@ -34,7 +34,6 @@ func (n *near) connect(ctx context.Context, option rueidis.ClientOption) error {
 	// A replica would lag behind the acknowledgement of a write.
 	option.SendToReplicas = nil
 	option.ReadNodeSelector = nil
-	option.ReplicaSelector = nil
 	option.Standalone.ReplicaAddress = nil
 
 	ctx, cancel := context.WithTimeout(ctx, patience(option))
@@ -113,7 +112,7 @@ func oldDragonfly(version string) bool {
 
 // fetch reads key so that the server tracks it. It has no deadline: the flight
 // must be known until the answer is there or the connection is gone, which its
-// pings find out within about two seconds.
+// pings find out within about three seconds.
 func (n *near) fetch(key string, f *flight) {
 	err := n.read(key)
 	n.mu.Lock()
@@ -124,7 +123,7 @@ func (n *near) fetch(key string, f *flight) {
 		n.rejections.Add(1)
 	}
 	switch {
-	case err == nil:
+	case err == nil, rueidis.IsRedisNil(err):
 	case cannotTrack(err):
 		n.disable(err)
 	default:
@@ -176,7 +175,7 @@ func (c *conn) Update(key, _ string, message rueidis.RedisMessage) int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f := n.flights[key]
-	if f == nil || f.conn != c || f.spoiled || c.closed || n.closed || n.off.Load() {
+	if f == nil || f.conn != c || f.spoiled || n.writers[key] > 0 || c.closed || n.closed || n.off.Load() {
 		return pxat
 	}
 	value, err := message.AsBytes()

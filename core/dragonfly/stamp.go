@@ -173,8 +173,9 @@ func (s *Store) Raise(ctx context.Context, clock string, keys []string, soft boo
 	if soft {
 		kind = "soft"
 	}
+	s.near.writing(keys...)
 	result, err := s.run(ctx, raiseScript, withClock(clock, keys), []string{localTime(), strconv.FormatUint(floor, 10), strconv.FormatInt(ms, 10), kind})
-	s.near.drop(keys...)
+	s.near.written(keys...)
 	if err != nil {
 		return 0, failure("raise", err)
 	}
@@ -286,8 +287,9 @@ func (s *Store) Settle(ctx context.Context, clock string, dst []core.Stamp, keys
 	if len(missing) == 0 {
 		return all, nil
 	}
+	s.near.writing(missing...)
 	result, err := s.run(ctx, settleScript, withClock(clock, missing), []string{localTime(), strconv.FormatUint(newest, 10), strconv.FormatInt(ms, 10)})
-	s.near.drop(missing...)
+	s.near.written(missing...)
 	if err != nil {
 		return dst, failure("settle", err)
 	}

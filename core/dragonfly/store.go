@@ -142,8 +142,9 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	if err != nil {
 		return fmt.Errorf("dragonfly: %w", err)
 	}
+	s.near.writing(key)
 	result, err := s.do(ctx, s.client.B().Set().Key(key).Value(rueidis.BinaryString(value)).PxMilliseconds(ms).Build())
-	s.near.drop(key)
+	s.near.written(key)
 	if err == nil {
 		err = result.Error()
 	}
@@ -156,8 +157,9 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 // Delete removes the key; the server frees its memory in the background. An
 // absent key is no error.
 func (s *Store) Delete(ctx context.Context, key string) error {
+	s.near.writing(key)
 	result, err := s.do(ctx, s.client.B().Unlink().Key(key).Build())
-	s.near.drop(key)
+	s.near.written(key)
 	if err == nil {
 		err = result.Error()
 	}
