@@ -255,6 +255,9 @@ func (n *near) admit(key string, size int) {
 	if n.closed || len(n.flights) >= maxFlights || n.flights[key] != nil {
 		return
 	}
+	if _, ok := n.copies.GetEntryQuietly(key); ok {
+		return // made since the caller looked
+	}
 	f := &flight{}
 	n.flights[key] = f
 	n.fetches.Go(func() { n.fetch(key, f) })

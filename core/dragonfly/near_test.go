@@ -198,8 +198,8 @@ func TestNearCoherence(t *testing.T) {
 		found  bool
 		rounds int
 	}{
-		"SET":      {[]string{"SET", key, "new", "PX", "60000"}, "new", true, 300},
-		"DEL":      {[]string{"DEL", key}, "", false, 300},
+		"SET":      {[]string{"SET", key, "new", "PX", "60000"}, "new", true, 150},
+		"DEL":      {[]string{"DEL", key}, "", false, 150},
 		"UNLINK":   {[]string{"UNLINK", key}, "", false, 100},
 		"PEXPIRE":  {[]string{"PEXPIRE", key, "1"}, "", false, 50},
 		"EVAL":     {[]string{"EVAL", "redis.call('SET', KEYS[1], 'new', 'PX', 60000)", "1", key}, "new", true, 100},

@@ -34,6 +34,7 @@ func (n *near) connect(ctx context.Context, option rueidis.ClientOption) error {
 	// A replica would lag behind the acknowledgement of a write.
 	option.SendToReplicas = nil
 	option.ReadNodeSelector = nil
+	option.ReplicaSelector = nil //nolint:staticcheck // rueidis refuses it without SendToReplicas
 	option.Standalone.ReplicaAddress = nil
 
 	ctx, cancel := context.WithTimeout(ctx, patience(option))
