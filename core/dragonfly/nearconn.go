@@ -192,9 +192,9 @@ func (c *conn) Update(key, _ string, message rueidis.RedisMessage) int64 {
 	if h.until <= n.now() {
 		return pxat
 	}
-	n.copies.Set(key, h)
 	f.copied = true
-	n.admissions.Add(1)
+	n.admissions.Add(1) // before anybody can find it
+	n.copies.Set(key, h)
 	return pxat
 }
 
