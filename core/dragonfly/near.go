@@ -123,6 +123,9 @@ func (s *Store) NearStats() NearStats {
 	}
 }
 
+// Near reports whether there is a near tier, and the server keeps it true.
+func (s *Store) Near() bool { return s.near != nil && !s.near.off.Load() }
+
 // GetTier is [Store.Get], but takes a copy of this process where there is one,
 // and says so. See [WithNear].
 func (s *Store) GetTier(ctx context.Context, key string) (value []byte, found, near bool, err error) {
@@ -149,9 +152,9 @@ func (s *Store) GetTier(ctx context.Context, key string) (value []byte, found, n
 //
 // That word may arrive after the writer has its acknowledgement, so a writer here
 // keeps copies out by writing and written. The latter also spoils tracked reads
-// under way, as what they found may be older than the write. They are known until their answer is there
-// or their connection is gone, however long that takes: so no answer is taken for
-// that of a later read of the same key.
+// under way, as what they found may be older than the write. They are known until
+// their answer is there or their connection is gone, however long that takes: so
+// no answer is taken for that of a later read of the same key.
 type near struct {
 	client rueidis.Client
 	logger *slog.Logger
