@@ -213,6 +213,7 @@ func newNear(ctx context.Context, data rueidis.ClientOption, o options) (*near, 
 	n.epoch.Store(1)
 	var err error
 	n.copies, err = otter.New(&otter.Options[string, held]{
+		Executor:      func(f func()) { f() }, // cheaper than a goroutine
 		MaximumWeight: uint64(o.near.Bytes),
 		Weigher:       func(key string, h held) uint32 { return uint32(min(copyWeight(key, cap(h.value)), 1<<32-1)) },
 		// Otter reads its clock before it asks, so the copy expires no later.
