@@ -95,6 +95,15 @@ func (s *suite) lock(t *testing.T) {
 func (s *suite) lockExclusive(t *testing.T) {
 	l := s.newLocker(t)
 	ctx := l.ctx()
+	for _, want := range []string{"", "first", "first"} {
+		token := "second"
+		if want == "" {
+			token = "first"
+		}
+		if holder, err := l.locks.Lock(ctx, l.prefix+"one", token, time.Hour); err != nil || holder != want {
+			t.Errorf("Lock is given %q, %v; want %q", holder, err, want)
+		}
+	}
 	const workers, rounds = 64, 20
 	var holders, taken atomic.Int64
 	var wg sync.WaitGroup
@@ -126,6 +135,9 @@ func (s *suite) lockExclusive(t *testing.T) {
 				taken.Add(1)
 				if n := holders.Add(1); n != 1 {
 					t.Errorf("%d have the lock at once", n)
+				}
+				if w%16 == 0 {
+					time.Sleep(time.Millisecond) // for others who have looked and not yet taken
 				}
 				if held, err := l.locks.Extend(ctx, l.prefix+"k", token, time.Hour); err != nil || !held {
 					t.Errorf("Extend by the holder: %v, %v", held, err)
