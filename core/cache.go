@@ -165,6 +165,7 @@ func (c *Cache) Close(ctx context.Context) error {
 // Stats are counts since the cache was made, over all its handles.
 type Stats struct {
 	Hits         uint64 `json:"hits"`           // answered from the store without the handler
+	Near         uint64 `json:"near"`           // of these, answered from this process, by a store with a near tier
 	Misses       uint64 `json:"misses"`         // the handler was asked, nothing usable was stored
 	Stale        uint64 `json:"stale"`          // the handler was asked, a stale response was stored
 	Revalidated  uint64 `json:"revalidated"`    // of these, freshened by a 304 from the handler
@@ -188,7 +189,7 @@ type Stats struct {
 }
 
 type counters struct {
-	hits, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storeErrors, corrupt,
+	hits, near, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storeErrors, corrupt,
 	purges, purgeErrors, overtaken, tagsRefused,
 	coalesced, staleWhileRevalidate, refreshed, refreshErrors, refreshDropped atomic.Uint64
 }
@@ -197,7 +198,7 @@ type counters struct {
 func (c *Cache) Stats() Stats {
 	s := &c.stats
 	return Stats{
-		Hits: s.hits.Load(), Misses: s.misses.Load(), Stale: s.stale.Load(),
+		Hits: s.hits.Load(), Near: s.near.Load(), Misses: s.misses.Load(), Stale: s.stale.Load(),
 		Revalidated: s.revalidated.Load(), StaleIfError: s.staleIfError.Load(), Invalidated: s.invalidated.Load(), Bypasses: s.bypasses.Load(), Stores: s.stores.Load(),
 		StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
 		Coalesced: s.coalesced.Load(), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),

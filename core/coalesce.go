@@ -72,7 +72,7 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 		return c.fetch(x, v)
 	}
 	deadline := time.Now().Add(c.cfg.WaitTimeout)
-	for range maxLooks {
+	for look := range maxLooks {
 		key := v.flightKey()
 		if outer := v.req.Outer; outer != nil && outer.cache == c.shared && outer.lead != nil && outer.lead.Key() == key {
 			v.lead = outer.lead // it would wait for itself
@@ -81,19 +81,22 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 		if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
 			return c.fetch(x, v)
 		}
-		f, leads, late := c.flights.Join(key)
+		f, leads, ticket := c.flights.Join(key)
 		if leads {
+			if look > 0 {
+				time.Sleep(time.Millisecond) // lets follow who waited as well
+			}
 			v.lead = f
 			return c.lead(x, v, deadline)
 		}
-		outcome, e := f.Wait(x.Context(), time.Until(deadline))
+		outcome, e := f.Wait(x.Context(), ticket, time.Until(deadline))
 		switch outcome {
 		case flight.Cancelled:
 			return c.gaveUp(x, v)
 		case flight.Pass, flight.TimedOut:
 			return c.fetch(x, v)
 		case flight.Shared:
-			if !late && e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
+			if e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
 				v.entry, v.soft = e, 0
 				if d, ok := c.usable(v); ok {
 					return c.collapsed(x, v, d)
@@ -146,6 +149,7 @@ func (c *Cache) lead(x Exchange, v *visit, deadline time.Time) error {
 	l := v.lead
 	defer c.conclude(l, flight.Retry, nil) // for a panic and the like
 	if l.EndedSince(v.epoch) {             // between the look-up and now
+		l.Vouch(l.Advance())
 		if d, ok := c.lookAgain(x, v); ok {
 			c.conclude(l, flight.Shared, &v.entry)
 			return c.hit(x, v, d)
@@ -194,6 +198,7 @@ func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Dec
 		}
 		// Whoever had the lock until now may have stored something; a holder may
 		// have, and not have released it yet.
+		l.Vouch(l.Advance())
 		if d, ok := c.lookAgain(x, v); ok {
 			return d, found
 		}
@@ -306,7 +311,12 @@ func (c *Cache) lookAgain(x Exchange, v *visit) (httprules.Decision, bool) {
 // hit answers with v.entry.
 func (c *Cache) hit(x Exchange, v *visit, d httprules.Decision) error {
 	c.stats.hits.Add(1)
-	return c.replyStored(x, v, v.now, httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v)})
+	s := httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v)}
+	if v.near {
+		c.stats.near.Add(1)
+		s.Detail = "near"
+	}
+	return c.replyStored(x, v, v.now, s)
 }
 
 // collapsed answers with what another request got from the handler.

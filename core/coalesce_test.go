@@ -339,7 +339,7 @@ func TestLeadersClientLeaves(t *testing.T) {
 		}()
 		for _, a := range f.herd(100, "/") {
 			a.is(t, 200, "whole", "fwd=miss")
-			if a.took != 3*time.Second {
+			if a.took < 3*time.Second || a.took > 3*time.Second+5*time.Millisecond {
 				t.Errorf("a client waited %v", a.took)
 			}
 		}
@@ -354,7 +354,7 @@ func TestHandlerThatAlwaysPanics(t *testing.T) {
 			panic("always")
 		}, process)
 		for _, a := range f.herd(100, "/") {
-			if a.panicked != "always" || a.took > 4*time.Second {
+			if a.panicked != "always" || a.took > 4*time.Second+5*time.Millisecond {
 				t.Errorf("panic %v after %v", a.panicked, a.took)
 			}
 		}
@@ -820,13 +820,21 @@ func TestLockThatFails(t *testing.T) {
 		inBubble(t, name, func(t *testing.T) {
 			f := newFleet(t, 2, slow(time.Second))
 			f.store.lock, f.store.lockAll = c.lock, c.all
+			// Without guards it is not known whether something was purged: who came
+			// while the handler ran waits for the next run.
+			runs := 1
+			if c.all {
+				runs = 2
+			}
 			for _, a := range f.herd(50, "/") {
 				a.is(t, 200, "/", "fwd=miss")
-				if a.took > time.Second+5*core.DefaultLookupTimeout {
+				if a.took > time.Duration(runs)*(time.Second+5*core.DefaultLookupTimeout) {
 					t.Errorf("a client waited %v", a.took)
 				}
 			}
-			f.called(2)
+			if n := f.calls.Load(); n < 2 || n > int64(2*runs) {
+				t.Errorf("%d calls by two processes", n)
+			}
 			if s := f.stats(); s.StoreErrors != 2 && !c.all {
 				t.Errorf("stats %+v", s)
 			}

@@ -7,7 +7,10 @@
 //	             lookup   one read of the store                         serve.go
 //	             decide   fresh, or to be validated                     internal/httprules
 //	             reply    the stored response, 304, or a range          reply.go
+//	             ask      one request asks the handler, others wait     coalesce.go
 //	             store    what the handler made, where the rules allow  fill.go, vary.go
+//	             renew    by running the request again, in the back     refresh.go
+//	             purge    by tag, URL, prefix, or all                   purge.go, tags.go, journal.go
 //
 // Make a cache with [New] and hand it to an adapter:
 //
@@ -32,6 +35,26 @@
 // value in full. A value that is not whole, of another format version or of
 // another request is a miss. Responses with Vary have a key each, and a record
 // of the names under the first.
+//
+// # Many at once
+//
+// Requests that miss at the same time wait for one of them to ask the handler:
+// those of a process in a flight (internal/flight), those of other processes by
+// a lock in the store. A flight ends in one of three ways: what the handler gave
+// is for all; the leader failed, and another one takes over; or it is for nobody
+// else, and the resource is remembered as such for a while, so that nobody waits
+// for it in vain. Whether a response may be shared is decided before anybody
+// else sees a byte of it.
+//
+// # Purging
+//
+// Each purge takes a number of a sequence that only grows. A response carries
+// the number that was the last one before its handler ran, and is good while all
+// that could have purged it is older. A stamp says when a tag was purged last;
+// one that the store has lost counts as the newest, so that eviction costs
+// misses but never brings back what was purged. A response that was under way
+// when its URL was purged cannot be stored, because the guard under which it
+// would be written is gone.
 //
 // # When the store fails
 //

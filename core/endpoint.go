@@ -139,7 +139,7 @@ func decodeOrder(body []byte) (o purgeOrder, err error) {
 
 // check finds what is wrong before anything is purged.
 func (c *Cache) check(o purgeOrder) error {
-	var errs []error
+	errs := make([]error, 0, len(o.Tags)+len(o.URLs)+len(o.Prefixes))
 	for _, tag := range o.Tags {
 		errs = append(errs, checkTag(tag))
 	}

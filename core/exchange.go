@@ -111,6 +111,22 @@ type Request struct {
 	Bypass string
 }
 
+// RewrittenTarget gives [Request.Target]: the request-target as it was received
+// if path and query are no longer what it says, otherwise "".
+func RewrittenTarget(target, host, path, query string) string {
+	rest := target
+	if !strings.HasPrefix(rest, "/") { // the absolute form (RFC 9112 section 3.2.2)
+		if _, after, ok := strings.Cut(rest, "://"); ok && len(after) >= len(host) && strings.EqualFold(after[:len(host)], host) {
+			rest = after[len(host):]
+		}
+	}
+	rest, ok := strings.CutPrefix(rest, path)
+	if ok && (rest == "" && query == "" || rest != "" && rest[0] == '?' && rest[1:] == query) {
+		return ""
+	}
+	return target
+}
+
 // Flight is one run of a handler behind a handle. Its fields are the engine's.
 type Flight struct {
 	cache *shared

@@ -36,6 +36,9 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	c.prepare(x.Context(), v)
 	status := httprules.CacheStatus{Fwd: v.fwd, Key: c.shownKey(v)}
 	v.flight.cache, v.flight.lead, v.began = c.shared, v.lead, c.cfg.Now()
+	if v.lead != nil { // what the handler gives is new to who has joined by now
+		v.lead.Vouch(v.lead.Advance())
+	}
 	resp, panicked, err := c.next(x, v, Forward{
 		Capture:  true,
 		Flight:   &v.flight,
@@ -91,11 +94,12 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 // while it was made.
 func (c *Cache) prepare(ctx context.Context, v *visit) {
 	v.tags = new(Tags)
-	if c.guarder == nil || v.req.Method != http.MethodGet {
+	if c.guarder == nil || v.req.Method != http.MethodGet && !v.stale {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.LookupTimeout)
-	defer cancel()
+	at := c.lookups.begin(ctx, c.cfg.LookupTimeout)
+	defer c.lookups.end(at)
+	ctx = at
 	if c.stamper != nil {
 		v.seq = max(v.seq, c.sequence(ctx, v.now))
 	}
@@ -443,7 +447,7 @@ func staleKept(lifetime time.Duration) time.Duration {
 // write stores an entry under the primary key, or as a variant where the
 // response names request fields. A variant is written before the record that
 // leads to it.
-func (c *Cache) write(ctx context.Context, v *visit, content entry.Content, names []string, now time.Time) error {
+func (c *Cache) write(ctx context.Context, v *visit, content entry.Content, names []string, now time.Time) (err error) {
 	remaining := time.Duration(content.Born + content.Lifetime - now.UnixNano())
 	keep := max(remaining, 0) + time.Duration(max(content.SWR, content.SIE))
 	for _, f := range content.Header {
@@ -459,17 +463,22 @@ func (c *Cache) write(ctx context.Context, v *visit, content entry.Content, name
 	defer cancel()
 
 	if v.lead != nil {
-		v.lead.Seal()
+		phase := v.lead.Advance()
+		defer func() {
+			if err == nil { // nothing was purged until the phase began
+				v.lead.Vouch(phase)
+			}
+		}()
 	}
 	content.Stamp = v.seq
-	ok, err := true, error(nil)
+	ok := true
 	if c.guarder != nil && v.guard == "" {
 		err = errUnguarded
 	} else if ok, err = c.settle(ctx, v, content.Tags); err != nil {
 		c.trouble("settling tags", err)
 	}
 	if err != nil {
-		// It is still good for those who wait.
+		// It is still good for those who came before the handler was called.
 		content.Vary = selectingFields(mergeNames(names, v.by.names), v.req)
 		v.stored, _ = entry.Encode(content)
 		return err

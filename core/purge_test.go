@@ -27,7 +27,6 @@ type server struct {
 	core.Store
 	reads atomic.Int64 // of values
 	trips atomic.Int64 // of anything
-	lose  func(key string)
 	fail  atomic.Bool
 }
 

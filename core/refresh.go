@@ -147,6 +147,7 @@ func (c *Cache) serveRerun(x Exchange, v *visit) error {
 		return c.noAnswer(x, http.StatusServiceUnavailable, httprules.CacheStatus{Detail: "rerun"})
 	}
 	v.fwd = "miss"
+	r.lead.Vouch(r.lead.Advance())
 	if c.lookup(x.Context(), v) == foundEntry {
 		if d, ok := c.usable(v); ok && v.entry.Born > r.born { // by another process
 			r.done.Store(true)
@@ -166,7 +167,7 @@ func (c *Cache) askSoftly(x Exchange, v *visit) error {
 	if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
 		return c.fetch(x, v)
 	}
-	l, leads, late := c.flights.Join(key)
+	l, leads, ticket := c.flights.Join(key)
 	if leads {
 		l.Follow()
 		if _, room := c.detach(x, v, l); !room {
@@ -174,7 +175,7 @@ func (c *Cache) askSoftly(x Exchange, v *visit) error {
 		}
 	}
 	detail := "stale-if-error"
-	outcome, e := l.Wait(x.Context(), c.cfg.SoftTimeout)
+	outcome, e := l.Wait(x.Context(), ticket, c.cfg.SoftTimeout)
 	switch outcome {
 	case flight.Cancelled:
 		return c.gaveUp(x, v)
@@ -183,7 +184,7 @@ func (c *Cache) askSoftly(x Exchange, v *visit) error {
 	case flight.TimedOut:
 		detail = "soft-timeout"
 	case flight.Shared:
-		if old, soft := v.entry, v.soft; !late && e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
+		if old, soft := v.entry, v.soft; e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
 			v.entry, v.soft = e, 0
 			if d, ok := c.usable(v); ok {
 				return c.collapsed(x, v, d)

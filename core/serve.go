@@ -284,7 +284,7 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 		v.known, _ = c.tagMemo.get(wire, v.now.UnixNano(), tagsAge)
 	}
 	switch {
-	case c.tiered != nil: // where the stamps are near as well
+	case c.tiered != nil && c.tiered.Near(): // and the stamps are near as well
 		b, found, v.near, err = c.tiered.GetTier(ctx, wire)
 	case len(v.known.keys) > 0:
 		b, found, v.stamps, err = c.stamper.GetStamped(ctx, wire, v.stamps, v.known.keys)

@@ -85,7 +85,11 @@ type Stamper interface {
 
 // Tiered is a [Store] that keeps copies of what is asked for often in this
 // process.
+// A copy, also one of a stamp, may be older than a write or a purge elsewhere
+// which has been acknowledged, by the time that word of it takes.
 type Tiered interface {
+	// Near reports whether copies are kept.
+	Near() bool
 	// GetTier is Get, and says whether the value comes from this process.
 	GetTier(ctx context.Context, key string) (value []byte, found, near bool, err error)
 }

@@ -24,12 +24,7 @@ func (x *exchange) reset(c *fiber.Ctx) {
 	if c.Context().IsTLS() {
 		q.Scheme = "https"
 	}
-	q.Target = c.OriginalURL()
-	if n := len(q.Path); len(q.Target) >= n && q.Target[:n] == q.Path {
-		if rest := q.Target[n:]; rest == "" && q.RawQuery == "" || rest != "" && rest[0] == '?' && rest[1:] == q.RawQuery {
-			q.Target = ""
-		}
-	}
+	q.Target = core.RewrittenTarget(c.OriginalURL(), q.Host, q.Path, q.RawQuery)
 	q.Header = &x.header
 	length := x.header.h.Peek("Content-Length")
 	q.HasBody = len(length) > 0 && string(length) != "0" || len(x.header.h.Peek("Transfer-Encoding")) > 0

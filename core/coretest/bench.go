@@ -22,7 +22,7 @@ var BenchBody = []byte(strings.Repeat("0123456789abcdef", 64))
 const BenchTarget = "http://example.com/blogs/1000?page=2"
 
 // Benchmark measures an adapter: the framework's own handler without a cache,
-// a hit in memory, a hit on a server, and a miss. Build makes an app with the
+// a hit in memory, a hit on a server, a hit in its near tier, and a miss. Build makes an app with the
 // handler at GET /blogs/:id behind the cache, which may be nil, and returns a
 // function that makes a server for one goroutine: each call of that serves
 // [BenchTarget] once.
@@ -39,6 +39,14 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) (newServer func() (se
 			}
 			newServer := build(cache)
 			newServer()() // fills the cache
+			if d, ok := store.(*dragonfly.Store); ok && d.Near() {
+				serve := newServer()
+				for deadline := time.Now().Add(10 * time.Second); cache.Stats().Near == 0; serve() {
+					if time.Now().After(deadline) {
+						b.Fatal("nothing gets near")
+					}
+				}
+			}
 			b.ReportAllocs()
 			b.ResetTimer()
 			if parallel {
@@ -69,6 +77,15 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) (newServer func() (se
 	defer server.Close()
 	run("server-hit", server, false)
 	run("server-hit-64-clients", server, true)
+	near, err := dragonfly.Open(context.Background(), storetest.Server(b), dragonfly.WithLogger(slog.New(slog.DiscardHandler)),
+		dragonfly.WithNear(dragonfly.NearOptions{Bytes: 16 << 20, HotWithin: time.Minute, MaxAge: time.Hour}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer near.Close()
+	if near.Near() { // miniredis does not track
+		run("near-hit", near, false)
+	}
 }
 
 // neverFound is a store in which nothing is ever found.

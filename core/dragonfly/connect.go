@@ -37,6 +37,7 @@ type options struct {
 	logger    *slog.Logger
 	timeout   time.Duration
 	unchecked bool
+	near      *NearOptions
 }
 
 func newOptions(opts []Option) options {
@@ -51,6 +52,13 @@ func newOptions(opts []Option) options {
 		o.timeout = DefaultTimeout
 	}
 	return o
+}
+
+func (o *options) check() error {
+	if o.near == nil {
+		return nil
+	}
+	return o.near.check()
 }
 
 // WithLogger sets who is told what was found at the start. Nil: slog.Default().
@@ -79,14 +87,18 @@ func Connect(ctx context.Context, url string, opts ...Option) (rueidis.Client, e
 	if err != nil {
 		return nil, err
 	}
-	return connect(ctx, option, newOptions(opts))
+	return connect(ctx, &option, newOptions(opts))
 }
 
-func connect(ctx context.Context, option rueidis.ClientOption, o options) (rueidis.Client, error) {
+// connect completes what is given, so that another client can be made like this
+// one.
+func connect(ctx context.Context, given *rueidis.ClientOption, o options) (rueidis.Client, error) {
+	option := *given
 	if len(option.InitAddress) == 0 {
 		return nil, errors.New("dragonfly: InitAddress is empty: give at least one host:port")
 	}
 	guessed := complete(&option)
+	*given = option
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, patience(option))
 	defer cancel()
@@ -113,6 +125,7 @@ func connect(ctx context.Context, option rueidis.ClientOption, o options) (rueid
 	if found.cluster && guessed {
 		client.Close()
 		option.ForceSingleClient = false
+		*given = option
 		if client, err = dial(ctx, option); err == nil {
 			// The nodes are known by the addresses that they give themselves.
 			if _, err = client.Do(ctx, client.B().Get().Key("cacheaside:start").Build()).ToMessage(); rueidis.IsRedisNil(err) {

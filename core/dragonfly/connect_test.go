@@ -291,7 +291,9 @@ func TestWithoutCheck(t *testing.T) {
 	storeWorks(t, s)
 }
 
-func TestCluster(t *testing.T) {
+// startCluster runs a cluster of one node.
+func startCluster(t *testing.T) *storetest.Process {
+	t.Helper()
 	if p := storetest.StartServer(t); p.Kind == "dragonfly" {
 		t.Skip("needs a cluster of Redis or Valkey")
 	}
@@ -320,6 +322,11 @@ func TestCluster(t *testing.T) {
 			t.Fatalf("the cluster does not come up: %s %v", info, err)
 		}
 	}
+	return p
+}
+
+func TestCluster(t *testing.T) {
+	p, ctx := startCluster(t), context.Background()
 	storetest.Run(t, func(t *testing.T) core.Store {
 		s, err := dragonfly.OpenOption(ctx, rueidis.ClientOption{InitAddress: []string{p.Addr}})
 		if err != nil {
@@ -357,10 +364,14 @@ func TestSentinel(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		s, err := dragonfly.Open(context.Background(), "redis://"+addr+"?master_set=cache")
+		s, err := dragonfly.Open(context.Background(), "redis://"+addr+"?master_set=cache", withNear())
 		if err == nil {
 			defer func() { _ = s.Close() }()
 			storeWorks(t, s)
+			if err := s.Set(context.Background(), "some:key:of:ours:near", []byte("v"), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			heat(t, s, "some:key:of:ours:near")
 			return
 		}
 		if time.Now().After(end) {

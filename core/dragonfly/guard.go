@@ -35,7 +35,9 @@ func (s *Store) SetGuarded(ctx context.Context, guard, token, key string, value 
 	if err != nil {
 		return false, fmt.Errorf("dragonfly: guarded set: %w", err)
 	}
+	s.near.writing(key)
 	result, err := s.run(ctx, guardScript, []string{guard, key}, []string{token, rueidis.BinaryString(value), strconv.FormatInt(ms, 10)})
+	s.near.written(key)
 	if err != nil {
 		return false, failure("guarded set", err)
 	}

@@ -173,7 +173,9 @@ func (s *Store) Raise(ctx context.Context, clock string, keys []string, soft boo
 	if soft {
 		kind = "soft"
 	}
+	s.near.writing(keys...)
 	result, err := s.run(ctx, raiseScript, withClock(clock, keys), []string{localTime(), strconv.FormatUint(floor, 10), strconv.FormatInt(ms, 10), kind})
+	s.near.written(keys...)
 	if err != nil {
 		return 0, failure("raise", err)
 	}
@@ -184,9 +186,7 @@ func (s *Store) Raise(ctx context.Context, clock string, keys []string, soft boo
 	return n, nil
 }
 
-// Stamps appends the stamp under each key to dst, in one round trip. What is no
-// stamp of ours counts as none.
-func (s *Store) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
+func (s *Store) serverStamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
 	switch len(keys) {
 	case 0:
 		return dst, ctx.Err()
@@ -214,8 +214,7 @@ func (s *Store) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]
 	return dst, nil
 }
 
-// GetStamped is [Store.Get] and [Store.Stamps] in one round trip.
-func (s *Store) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+func (s *Store) serverGetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
 	if len(keys) == 0 {
 		value, found, err := s.Get(ctx, key)
 		return value, found, dst, err
@@ -274,7 +273,7 @@ func (s *Store) Settle(ctx context.Context, clock string, dst []core.Stamp, keys
 		ctx, cancel = context.WithTimeout(ctx, s.timeout)
 		defer cancel()
 	}
-	all, err := s.Stamps(ctx, dst, keys)
+	all, err := s.serverStamps(ctx, dst, keys)
 	if err != nil {
 		return dst, err
 	}
@@ -288,7 +287,9 @@ func (s *Store) Settle(ctx context.Context, clock string, dst []core.Stamp, keys
 	if len(missing) == 0 {
 		return all, nil
 	}
+	s.near.writing(missing...)
 	result, err := s.run(ctx, settleScript, withClock(clock, missing), []string{localTime(), strconv.FormatUint(newest, 10), strconv.FormatInt(ms, 10)})
+	s.near.written(missing...)
 	if err != nil {
 		return dst, failure("settle", err)
 	}

@@ -41,6 +41,7 @@ type Store struct {
 	gate    gate
 	// noSetGet is set once a server has refused SET with both NX and GET.
 	noSetGet atomic.Bool
+	near     *near // nil without
 }
 
 // Open connects to the server at url, looks at what it is, and logs that in one
@@ -58,11 +59,11 @@ type Store struct {
 // An error within about a second says what failed and what to do. It never
 // contains the password.
 func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
-	client, err := Connect(ctx, url, opts...)
+	option, err := parseURL(url)
 	if err != nil {
 		return nil, err
 	}
-	return newStore(client, true, opts), nil
+	return OpenOption(ctx, option, opts...)
 }
 
 // OpenOption is [Open] with rueidis' own options, for clusters, sentinels,
@@ -70,11 +71,15 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 // for Open; client-side caching and retries are always switched off. Who wants
 // another client altogether makes it and calls [FromClient].
 func OpenOption(ctx context.Context, option rueidis.ClientOption, opts ...Option) (*Store, error) {
-	client, err := connect(ctx, option, newOptions(opts))
+	o := newOptions(opts)
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	client, err := connect(ctx, &option, o)
 	if err != nil {
 		return nil, err
 	}
-	return newStore(client, true, opts), nil
+	return newStore(ctx, client, true, option, o)
 }
 
 // FromClient returns a store on a client that stays the caller's: nothing is
@@ -83,11 +88,31 @@ func FromClient(client rueidis.Client, opts ...Option) (*Store, error) {
 	if client == nil {
 		return nil, errors.New("dragonfly: client is nil: give one made by rueidis.NewClient, or call Open")
 	}
-	return newStore(client, false, opts), nil
+	o := newOptions(opts)
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if o.near != nil && o.near.Connect == nil {
+		return nil, errors.New("dragonfly: NearOptions.Connect is nil: FromClient needs it, or call OpenOption")
+	}
+	return newStore(context.Background(), client, false, rueidis.ClientOption{}, o)
 }
 
-func newStore(client rueidis.Client, owned bool, opts []Option) *Store {
-	return &Store{client: client, owned: owned, timeout: newOptions(opts).timeout}
+func newStore(ctx context.Context, client rueidis.Client, owned bool, option rueidis.ClientOption, o options) (*Store, error) {
+	s := &Store{client: client, owned: owned, timeout: o.timeout}
+	if o.near == nil {
+		return s, nil
+	}
+	if o.near.Connect != nil {
+		option = *o.near.Connect
+		complete(&option)
+	}
+	var err error
+	if s.near, err = newNear(ctx, option, o); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // Client is the client that the store uses.
@@ -117,7 +142,9 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	if err != nil {
 		return fmt.Errorf("dragonfly: %w", err)
 	}
+	s.near.writing(key)
 	result, err := s.do(ctx, s.client.B().Set().Key(key).Value(rueidis.BinaryString(value)).PxMilliseconds(ms).Build())
+	s.near.written(key)
 	if err == nil {
 		err = result.Error()
 	}
@@ -130,7 +157,9 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 // Delete removes the key; the server frees its memory in the background. An
 // absent key is no error.
 func (s *Store) Delete(ctx context.Context, key string) error {
+	s.near.writing(key)
 	result, err := s.do(ctx, s.client.B().Unlink().Key(key).Build())
+	s.near.written(key)
 	if err == nil {
 		err = result.Error()
 	}
@@ -199,8 +228,10 @@ func failure(command string, err error) error {
 	return fmt.Errorf("dragonfly: %s: %w", command, err)
 }
 
-// Close closes the client if the store made it. Calls under way may fail.
+// Close closes the client if the store made it, and the one of [WithNear]. Calls
+// under way may fail.
 func (s *Store) Close() error {
+	s.near.close()
 	if s.owned {
 		s.client.Close()
 	}

@@ -72,6 +72,9 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 	}
 	s := &Store{maxBytes: uint64(maxBytes)}
 	cfg := &otter.Options[string, item]{
+		// Its short maintenance beside every few reads costs less than a goroutine
+		// for it.
+		Executor:         func(f func()) { f() },
 		MaximumWeight:    s.maxBytes,
 		Weigher:          func(key string, it item) uint32 { return uint32(weight(key, it.value)) },
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, item]) time.Duration { return e.Value.ttl }),

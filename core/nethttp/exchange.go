@@ -3,7 +3,6 @@ package nethttp
 import (
 	"context"
 	"net/http"
-	"strings"
 
 	"github.com/cacheaside/cacheaside/core"
 )
@@ -29,7 +28,7 @@ func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
 	if r.TLS != nil {
 		q.Scheme = "https"
 	}
-	q.Target = rewritten(r.RequestURI, q.Path, q.RawQuery)
+	q.Target = core.RewrittenTarget(r.RequestURI, r.Host, q.Path, q.RawQuery)
 	q.Header = r.Header
 	q.HasBody = r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
 	q.Upgrade = len(r.Header["Upgrade"]) > 0
@@ -49,15 +48,6 @@ func outerFlight(w http.ResponseWriter) *core.Flight {
 		}
 		w = u.Unwrap()
 	}
-}
-
-// rewritten returns the request-target if it differs from path and query.
-func rewritten(target, path, query string) string {
-	rest, ok := strings.CutPrefix(target, path)
-	if ok && (rest == "" || rest[0] == '?' && rest[1:] == query) && (rest != "" || query == "") || target == "" {
-		return ""
-	}
-	return target
 }
 
 // Context is the request's context.

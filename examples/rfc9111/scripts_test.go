@@ -11,8 +11,7 @@ func scripts() []script {
 }
 
 // known are scripts that the engine fails, and what is wrong.
-var known = map[string]failure{
-}
+var known = map[string]failure{}
 
 // exceptions are scripts that a framework cannot play, and why.
 var exceptions = map[string]map[string]string{

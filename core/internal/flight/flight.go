@@ -5,6 +5,7 @@ package flight
 import (
 	"context"
 	"hash/maphash"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,7 +59,8 @@ type Flight[T, L any] struct {
 	hash    uint64
 	done    chan struct{} // made by the first who waits
 	ended   bool
-	sealed  bool
+	phase   int // see Advance
+	before  int // Shared is for those who joined in an earlier phase
 	waiting int
 	outcome Outcome
 	value   T
@@ -67,17 +69,17 @@ type Flight[T, L any] struct {
 var seed = maphash.MakeSeed()
 
 // Join returns the flight under way for key, or a new one that the caller
-// leads and must end. One that comes late has no use for the value: see Seal.
-func (g *Group[T, L]) Join(key string) (f *Flight[T, L], leads, late bool) {
+// leads and must end. The ticket is for Wait.
+func (g *Group[T, L]) Join(key string) (f *Flight[T, L], leads bool, ticket int) {
 	h := maphash.String(seed, key)
 	s := &g.shards[h%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.flights[key]; f != nil {
 		f.follow()
-		return f, false, f.sealed
+		return f, false, f.phase
 	}
-	return s.start(g, key, h), true, false
+	return s.start(g, key, h), true, 0
 }
 
 // TryLead returns a new flight for key, or nil if there is one already.
@@ -93,7 +95,7 @@ func (g *Group[T, L]) TryLead(key string) *Flight[T, L] {
 }
 
 func (s *shard[T, L]) start(g *Group[T, L], key string, h uint64) *Flight[T, L] {
-	f := &Flight[T, L]{group: g, key: key, hash: h}
+	f := &Flight[T, L]{group: g, key: key, hash: h, before: math.MaxInt}
 	if s.flights == nil {
 		s.flights = make(map[string]*Flight[T, L])
 	}
@@ -101,14 +103,24 @@ func (s *shard[T, L]) start(g *Group[T, L], key string, h uint64) *Flight[T, L] 
 	return f
 }
 
-// Seal says that the leader has its value, and is about to make it known
-// elsewhere. What is revoked there from now on is unknown to f, so that who
-// joins from now on has to look there.
-func (f *Flight[T, L]) Seal() {
+// Advance begins a new phase, and returns it. A leader does so just before it
+// looks for a value, or makes sure that it has not been revoked: who joins later
+// may have come after a revocation that the leader has not seen.
+func (f *Flight[T, L]) Advance() int {
 	s := &f.group.shards[f.hash%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.sealed = true
+	f.phase++
+	return f.phase
+}
+
+// Vouch says that the value is good for those who joined before phase; for the
+// others Shared is a Retry.
+func (f *Flight[T, L]) Vouch(phase int) {
+	s := &f.group.shards[f.hash%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.before = phase
 }
 
 // Ended is the number of flights that have ended. It costs one atomic load.
@@ -176,14 +188,17 @@ func (f *Flight[T, L]) End(o Outcome, value T) bool {
 	return true
 }
 
-// Wait waits for the end of a flight that the caller follows, for timeout at
-// most.
-func (f *Flight[T, L]) Wait(ctx context.Context, timeout time.Duration) (Outcome, T) {
+// Wait waits for the end of a flight that the caller follows with ticket, for
+// timeout at most.
+func (f *Flight[T, L]) Wait(ctx context.Context, ticket int, timeout time.Duration) (Outcome, T) {
 	var none T
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case <-f.done:
+		if f.outcome == Shared && ticket >= f.before {
+			return Retry, none
+		}
 		return f.outcome, f.value
 	case <-ctx.Done():
 		f.leave()

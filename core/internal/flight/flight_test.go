@@ -38,7 +38,7 @@ func TestFollowersGetTheOutcome(t *testing.T) {
 						t.Error("not the flight under way")
 						return
 					}
-					if o, v := same.Wait(t.Context(), time.Hour); o == want && v == 7 {
+					if o, v := same.Wait(t.Context(), 0, time.Hour); o == want && v == 7 {
 						got.Add(1)
 					} else {
 						t.Errorf("%v, %d", o, v)
@@ -77,7 +77,7 @@ func TestOnlyTheFirstEndCounts(t *testing.T) {
 		if g.TryLead("k") != nil {
 			t.Error("a late End has ended the next flight")
 		}
-		if o, v := f.Wait(t.Context(), time.Hour); o != Shared || v != 1 {
+		if o, v := f.Wait(t.Context(), 0, time.Hour); o != Shared || v != 1 {
 			t.Errorf("%v, %d", o, v)
 		}
 		next.End(Retry, 0)
@@ -118,13 +118,13 @@ func TestFollow(t *testing.T) {
 		f := g.TryLead("k")
 		f.Follow()
 		go f.End(Shared, 3)
-		if o, v := f.Wait(t.Context(), time.Hour); o != Shared || v != 3 {
+		if o, v := f.Wait(t.Context(), 0, time.Hour); o != Shared || v != 3 {
 			t.Errorf("%v, %d", o, v)
 		}
 		ended := g.TryLead("k")
 		ended.End(Pass, 4)
 		ended.Follow() // of what is over
-		if o, v := ended.Wait(t.Context(), time.Hour); o != Pass || v != 4 {
+		if o, v := ended.Wait(t.Context(), 0, time.Hour); o != Pass || v != 4 {
 			t.Errorf("%v, %d", o, v)
 		}
 	})
@@ -136,18 +136,18 @@ func TestWaitEnds(t *testing.T) {
 		f, _, _ := g.Join("k")
 		g.Join("k")
 		start := time.Now()
-		if o, _ := f.Wait(t.Context(), 3*time.Second); o != TimedOut || time.Since(start) != 3*time.Second {
+		if o, _ := f.Wait(t.Context(), 0, 3*time.Second); o != TimedOut || time.Since(start) != 3*time.Second {
 			t.Errorf("%v after %v", o, time.Since(start))
 		}
 		g.Join("k")
-		if o, _ := f.Wait(t.Context(), -time.Second); o != TimedOut {
+		if o, _ := f.Wait(t.Context(), 0, -time.Second); o != TimedOut {
 			t.Errorf("%v", o)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		g.Join("k")
 		start = time.Now()
-		if o, _ := f.Wait(ctx, time.Hour); o != Cancelled || time.Since(start) != time.Second {
+		if o, _ := f.Wait(ctx, 0, time.Hour); o != Cancelled || time.Since(start) != time.Second {
 			t.Errorf("%v after %v", o, time.Since(start))
 		}
 		if f.Waiting() != 0 {
@@ -171,7 +171,7 @@ func TestOneLeader(t *testing.T) {
 				key := fmt.Sprint(k)
 				f, leads, _ := g.Join(key)
 				if !leads {
-					if o, v := f.Wait(context.Background(), time.Minute); o != Shared || v != k {
+					if o, v := f.Wait(context.Background(), 0, time.Minute); o != Shared || v != k {
 						t.Errorf("%v, %d of %s", o, v, key)
 						return
 					}
@@ -261,10 +261,10 @@ func TestInterleavings(t *testing.T) {
 				}
 				waiting[f]--
 				if v, over := ends[f]; over {
-					if o, got := f.Wait(context.Background(), time.Minute); o != Shared || got != v {
+					if o, got := f.Wait(context.Background(), 0, time.Minute); o != Shared || got != v {
 						rt.Fatalf("%v, %d, want %d", o, got, v)
 					}
-				} else if o, _ := f.Wait(gone, time.Minute); o != Cancelled {
+				} else if o, _ := f.Wait(gone, 0, time.Minute); o != Cancelled {
 					rt.Fatalf("%v for one that has left", o)
 				} else if f.Waiting() != waiting[f] {
 					rt.Fatalf("%d wait, want %d", f.Waiting(), waiting[f])

@@ -1,0 +1,678 @@
+package dragonfly_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/rueidis"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/dragonfly"
+	"github.com/cacheaside/cacheaside/core/storetest"
+)
+
+var _ core.Tiered = (*dragonfly.Store)(nil)
+
+func withNear() dragonfly.Option {
+	return dragonfly.WithNear(dragonfly.NearOptions{Bytes: 16 << 20, MaxAge: time.Hour, HotWithin: time.Minute})
+}
+
+// openNear opens a store with copies on a server of its own.
+func openNear(t *testing.T, opts ...dragonfly.Option) (*dragonfly.Store, *storetest.Process) {
+	t.Helper()
+	p := storetest.StartServer(t)
+	s := open(t, p.Addr, append([]dragonfly.Option{withNear()}, opts...)...)
+	if !s.NearStats().On {
+		t.Fatal("the near tier is off")
+	}
+	return s, p
+}
+
+// other is a client of another process.
+func other(t *testing.T, addr string) rueidis.Client {
+	t.Helper()
+	c, err := dragonfly.Connect(context.Background(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func run(t *testing.T, c rueidis.Client, args ...string) {
+	t.Helper()
+	if err := c.Do(context.Background(), c.B().Arbitrary(args...).Build()).Error(); err != nil && !rueidis.IsRedisNil(err) {
+		t.Fatalf("%v: %v", args, err)
+	}
+}
+
+func tier(t *testing.T, s *dragonfly.Store, key string) (value string, found, near bool) {
+	t.Helper()
+	v, found, near, err := s.GetTier(context.Background(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(v), found, near
+}
+
+// heat reads key until it comes from here.
+func heat(t *testing.T, s *dragonfly.Store, key string) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Microsecond) {
+		if _, found, near := tier(t, s, key); near {
+			return
+		} else if !found {
+			t.Fatalf("%s is not there", key)
+		}
+		if time.Now().After(end) {
+			t.Fatalf("no copy of %s is made: %+v", key, s.NearStats())
+		}
+	}
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(20 * time.Microsecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within 10s", what)
+		}
+	}
+}
+
+func TestNearOptions(t *testing.T) {
+	for want, o := range map[string]dragonfly.NearOptions{
+		"Bytes is 0":        {},
+		"Bytes is -1":       {Bytes: -1},
+		"Bytes is 1000":     {Bytes: 1000},
+		"Bytes is 4611":     {Bytes: 1 << 62},
+		"MaxAge is -1s":     {Bytes: 1 << 20, MaxAge: -time.Second},
+		"MaxAge is 1ns":     {Bytes: 1 << 20, MaxAge: 1},
+		"MaxAge is 25h0m0s": {Bytes: 1 << 20, MaxAge: 25 * time.Hour},
+		"HotWithin is -1s":  {Bytes: 1 << 20, HotWithin: -time.Second},
+		"HotWithin is 2h":   {Bytes: 1 << 20, HotWithin: 2 * time.Hour},
+		"InitAddress":       {Bytes: 1 << 20, Connect: &rueidis.ClientOption{}},
+	} {
+		s, err := dragonfly.Open(context.Background(), "127.0.0.1:1", dragonfly.WithNear(o))
+		if err == nil || !strings.Contains(err.Error(), "NearOptions."+want) && want != "InitAddress" || !strings.Contains(err.Error(), want) || s != nil {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	c := other(t, storetest.Server(t))
+	if _, err := dragonfly.FromClient(c, withNear()); err == nil || !strings.Contains(err.Error(), "NearOptions.Connect") {
+		t.Errorf("FromClient: %v", err)
+	}
+}
+
+func TestNearFromClient(t *testing.T) {
+	p := storetest.StartServer(t)
+	s, err := dragonfly.FromClient(other(t, p.Addr), dragonfly.WithNear(dragonfly.NearOptions{
+		Bytes: 1 << 20, Connect: &rueidis.ClientOption{InitAddress: []string{p.Addr}},
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	storeWorks(t, s)
+	if err := s.Set(context.Background(), "some:key:of:ours:near", []byte("v"), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	heat(t, s, "some:key:of:ours:near")
+}
+
+// tiered reads all that it can from this process.
+type tiered struct{ *dragonfly.Store }
+
+func (s tiered) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	value, found, _, err := s.GetTier(ctx, key)
+	return value, found, err
+}
+
+func TestNearStore(t *testing.T) {
+	addr := storetest.Server(t)
+	const late = "copies of stamps learn of a Raise elsewhere when its word arrives"
+	storetest.Run(t, func(t *testing.T) core.Store { return tiered{open(t, addr, withNear())} },
+		storetest.Lacks("StampConcurrent", late), storetest.Lacks("StampTogether", late))
+}
+
+func TestNearHotOnly(t *testing.T) {
+	s, p := openNear(t)
+	ctx := context.Background()
+	for i := range 500 {
+		key := fmt.Sprintf("some:key:of:ours:%d", i)
+		if err := s.Set(ctx, key, []byte("v"), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, near := tier(t, s, key); near {
+			t.Errorf("the first read of %s is near", key)
+		}
+		for range 5 {
+			tier(t, s, fmt.Sprintf("some:absent:key:%d", i))
+		}
+	}
+	time.Sleep(20 * time.Millisecond)
+	if n := s.NearStats(); n.Admissions+n.Rejections+n.Hits != 0 {
+		t.Errorf("cold and absent keys: %+v", n)
+	}
+	if p.Kind != "dragonfly" {
+		text, err := s.Client().Do(ctx, s.Client().B().Info().Section("stats").Build()).ToString()
+		if err != nil || !strings.Contains(text, "tracking_total_keys:0") {
+			t.Errorf("keys are tracked: %v\n%s", err, text)
+		}
+	}
+	heat(t, s, "some:key:of:ours:1")
+	if n := s.NearStats(); n.Admissions != 1 || n.Entries != 1 {
+		t.Errorf("one hot key: %+v", n)
+	}
+	// Values too large are left alone, absent or foreign ones too.
+	if err := s.Set(ctx, "some:large:key:of:ours", make([]byte, 3<<20), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		tier(t, s, "some:large:key:of:ours")
+	}
+	if n := s.NearStats(); n.Admissions+n.Rejections != 1 {
+		t.Errorf("a large value: %+v", n)
+	}
+}
+
+// TestNearCoherence measures how long after its acknowledgement a write of
+// another process is seen.
+func TestNearCoherence(t *testing.T) {
+	s, p := openNear(t)
+	c := other(t, p.Addr)
+	ctx := context.Background()
+	key := storetest.Prefix() + "key"
+	for name, write := range map[string]struct {
+		args   []string
+		want   string
+		found  bool
+		rounds int
+	}{
+		"SET":      {[]string{"SET", key, "new", "PX", "60000"}, "new", true, 150},
+		"DEL":      {[]string{"DEL", key}, "", false, 150},
+		"UNLINK":   {[]string{"UNLINK", key}, "", false, 100},
+		"PEXPIRE":  {[]string{"PEXPIRE", key, "1"}, "", false, 50},
+		"EVAL":     {[]string{"EVAL", "redis.call('SET', KEYS[1], 'new', 'PX', 60000)", "1", key}, "new", true, 100},
+		"FLUSHALL": {[]string{"FLUSHALL"}, "", false, 50},
+	} {
+		delays := make([]time.Duration, 0, write.rounds)
+		for range write.rounds {
+			run(t, c, "SET", key, "old", "PX", "60000")
+			// The word of this SET may still remove a copy.
+			until(t, "a copy of the old value", func() bool { v, _, near := tier(t, s, key); return near && v == "old" })
+			run(t, c, write.args...)
+			start := time.Now()
+			until(t, name, func() bool { v, found, _ := tier(t, s, key); return v == write.want && found == write.found })
+			delays = append(delays, time.Since(start))
+		}
+		slices.Sort(delays)
+		t.Logf("%s seen after p50 %v, p99 %v, max %v", name, delays[len(delays)/2], delays[len(delays)*99/100], delays[len(delays)-1])
+	}
+	// Expiry on the server is ours, too, whatever it tells.
+	run(t, c, "SET", key, "old", "PX", "60")
+	start := time.Now()
+	for {
+		_, found, _, err := s.GetTier(ctx, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !found {
+			break
+		}
+		if took := time.Since(start); took > 90*time.Millisecond {
+			t.Fatalf("an entry of 60ms is there after %v", took)
+		}
+	}
+	t.Logf("%+v", s.NearStats())
+}
+
+func TestNearMaxAge(t *testing.T) {
+	const maxAge = 40 * time.Millisecond
+	s := open(t, storetest.StartServer(t).Addr, dragonfly.WithNear(dragonfly.NearOptions{Bytes: 1 << 20, MaxAge: maxAge}))
+	ctx, key := context.Background(), storetest.Prefix()+"key"
+	if err := s.Set(ctx, key, []byte("v"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		before := s.NearStats().Admissions
+		start := time.Now()
+		heat(t, s, key)
+		for {
+			_, _, near := tier(t, s, key)
+			if !near {
+				break
+			}
+			if took := time.Since(start); took > 2*maxAge && s.NearStats().Admissions == before+1 {
+				t.Fatalf("a copy is there after %v", took)
+			}
+		}
+	}
+	if n := s.NearStats(); n.Admissions < 10 {
+		t.Errorf("%+v", n)
+	}
+}
+
+// TestNearRace writes many keys while they are read and copied. Once all is
+// quiet no copy may be old.
+func TestNearRace(t *testing.T) {
+	s, p := openNear(t)
+	c := other(t, p.Addr)
+	ctx := context.Background()
+	const keys, rounds = 4000, 5
+	name := func(i int) string { return fmt.Sprintf("some:key:of:ours:%d", i) }
+	for i := range keys {
+		run(t, c, "SET", name(i), "0", "EX", "3600")
+	}
+	var writer, readers sync.WaitGroup
+	var done atomic.Bool
+	for r := range 4 {
+		readers.Go(func() {
+			for i := r * 1000; !done.Load(); i++ {
+				for range 3 {
+					if _, found, _, err := s.GetTier(ctx, name(i%keys)); err != nil || !found {
+						t.Errorf("%v, %v", found, err)
+						return
+					}
+				}
+			}
+		})
+	}
+	writer.Go(func() {
+		for round := 1; round <= rounds; round++ {
+			for i := range keys {
+				if err := c.Do(ctx, c.B().Set().Key(name(i)).Value(strconv.Itoa(round)).ExSeconds(3600).Build()).Error(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	writer.Wait()
+	done.Store(true)
+	readers.Wait()
+	time.Sleep(200 * time.Millisecond)
+	var stale, near int
+	for i := range keys {
+		v, _, from := tier(t, s, name(i))
+		if v != strconv.Itoa(rounds) {
+			stale++
+		}
+		if from {
+			near++
+		}
+	}
+	t.Logf("%d of %d keys near, %d stale; %+v", near, keys, stale, s.NearStats())
+	if stale != 0 || near == 0 {
+		t.Errorf("%d of %d are stale, %d near", stale, keys, near)
+	}
+}
+
+// TestNearOwnWrites reads every write back at once, while others read and copy.
+func TestNearOwnWrites(t *testing.T) {
+	s, _ := openNear(t)
+	ctx, prefix := context.Background(), storetest.Prefix()
+	var readers, writers sync.WaitGroup
+	var done atomic.Bool
+	var near atomic.Int64
+	key := func(w int) string { return prefix + "{k}" + strconv.Itoa(w) }
+	for w := range 4 {
+		readers.Go(func() {
+			for !done.Load() {
+				if _, _, from, err := s.GetTier(ctx, key(w)); err != nil {
+					t.Error(err)
+					return
+				} else if from {
+					near.Add(1)
+				}
+			}
+		})
+		writers.Go(func() {
+			guard := prefix + "{k}guard" + strconv.Itoa(w)
+			if _, err := s.Lock(ctx, guard, "token", time.Hour); err != nil {
+				t.Error(err)
+				return
+			}
+			for i := range 1500 {
+				want := []byte(strconv.Itoa(i))
+				var err error
+				switch i % 3 {
+				case 0:
+					err = s.Set(ctx, key(w), want, time.Hour)
+				case 1:
+					_, err = s.SetGuarded(ctx, guard, "token", key(w), want, time.Hour)
+				case 2:
+					want, err = nil, s.Delete(ctx, key(w))
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for range 4 {
+					if got, found, _, err := s.GetTier(ctx, key(w)); err != nil || !bytes.Equal(got, want) || found != (want != nil) {
+						t.Errorf("round %d: read %q, %v, %v after %q was written", i, got, found, err, want)
+						return
+					}
+				}
+			}
+		})
+	}
+	writers.Wait()
+	done.Store(true)
+	readers.Wait()
+	t.Logf("%+v", s.NearStats())
+	if n := s.NearStats(); near.Load() == 0 || n.Admissions < 100 {
+		t.Errorf("%d near: %+v", near.Load(), n)
+	}
+}
+
+func TestNearConnectionLost(t *testing.T) {
+	s, p := openNear(t)
+	ctx, c := context.Background(), other(t, p.Addr)
+	const key, value = "some:key:of:ours:near", "v"
+	set := func(v string) { run(t, c, "SET", key, v, "EX", "3600") }
+	set(value)
+	heat(t, s, key)
+	for i := range 5 {
+		before := s.NearStats().Drops
+		text, err := c.Do(ctx, c.B().ClientList().Build()).ToString()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(text) {
+			if id, rest, _ := strings.Cut(strings.TrimPrefix(line, "id="), " "); strings.Contains(rest, "name=cacheaside-near ") {
+				run(t, c, "CLIENT", "KILL", "ID", id)
+			}
+		}
+		start := time.Now()
+		until(t, "the drop", func() bool { return s.NearStats().Drops > before })
+		t.Logf("dropped %v after the connection was killed", time.Since(start))
+		set(strconv.Itoa(i))
+		until(t, "the new value", func() bool { v, _, _ := tier(t, s, key); return v == strconv.Itoa(i) })
+		heat(t, s, key)
+	}
+
+	p.Stop()
+	until(t, "the drop", func() bool { _, _, near, err := s.GetTier(ctx, key); return !near && err != nil })
+	p.Start()
+	eventually(t, s)
+	if _, found, near := tier(t, s, key); found || near {
+		t.Errorf("after a restart: %v, %v", found, near)
+	}
+	until(t, "a client of the new server", func() bool {
+		return c.Do(ctx, c.B().Set().Key(key).Value(value).ExSeconds(3600).Build()).Error() == nil
+	})
+	heat(t, s, key)
+
+	// While the server is silent its copies serve until the connection is given up.
+	before := s.NearStats().Drops
+	p.Pause()
+	start := time.Now()
+	if _, _, near := tier(t, s, key); !near {
+		t.Error("the copy is gone at once")
+	}
+	until(t, "the drop", func() bool { return s.NearStats().Drops > before })
+	t.Logf("dropped %v after the server fell silent", time.Since(start))
+	if _, _, near, err := s.GetTier(ctx, key); near || err == nil {
+		t.Errorf("from a silent server: %v, %v", near, err)
+	}
+	p.Resume()
+	eventually(t, s)
+	heat(t, s, key)
+}
+
+func TestNearCluster(t *testing.T) {
+	p := startCluster(t)
+	s, err := dragonfly.OpenOption(context.Background(), rueidis.ClientOption{InitAddress: []string{p.Addr}}, withNear())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if mode := s.Client().Mode(); mode != rueidis.ClientModeCluster || !s.NearStats().On {
+		t.Fatalf("the client is %q: %+v", mode, s.NearStats())
+	}
+	c := other(t, p.Addr)
+	for i := range 50 {
+		key := fmt.Sprintf("some:key:of:ours:%d", i)
+		run(t, c, "SET", key, "old", "EX", "3600")
+		heat(t, s, key)
+		run(t, c, "SET", key, "new", "EX", "3600")
+		until(t, "the new value", func() bool { v, _, _ := tier(t, s, key); return v == "new" })
+		heat(t, s, key)
+	}
+	before := s.NearStats().Drops
+	run(t, c, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	until(t, "the drop", func() bool { return s.NearStats().Drops > before })
+	eventually(t, s)
+	heat(t, s, "some:key:of:ours:1")
+}
+
+func TestNearStartsLate(t *testing.T) {
+	p := storetest.StartServer(t)
+	p.Kill()
+	s := open(t, p.Addr, withNear(), dragonfly.WithoutCheck())
+	if _, _, _, err := s.GetTier(context.Background(), "some:key:of:ours:near"); err == nil {
+		t.Error("no error without a server")
+	}
+	p.Start()
+	eventually(t, s)
+	if err := s.Set(context.Background(), "some:key:of:ours:near", []byte("v"), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	heat(t, s, "some:key:of:ours:near")
+}
+
+func TestNearBytes(t *testing.T) {
+	const limit = 1 << 20
+	s := open(t, storetest.StartServer(t).Addr, dragonfly.WithNear(dragonfly.NearOptions{Bytes: limit, HotWithin: time.Minute}))
+	ctx := context.Background()
+	value := make([]byte, 4<<10)
+	var most uint64
+	for i := range 1500 {
+		key := fmt.Sprintf("some:key:of:ours:%d", i)
+		if err := s.Set(ctx, key, value, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		tier(t, s, key)
+		tier(t, s, key)
+		most = max(most, s.NearStats().Bytes)
+	}
+	until(t, "the bound", func() bool { return s.NearStats().Bytes <= limit })
+	n := s.NearStats()
+	t.Logf("at most %d of %d; %+v", most, limit, n)
+	if n.Bytes < limit/2 || n.Admissions < 500 || most > limit+limit/4 {
+		t.Errorf("at most %d of %d; %+v", most, limit, n)
+	}
+}
+
+func TestNearOff(t *testing.T) {
+	works := func(t *testing.T, option rueidis.ClientOption, why string) {
+		t.Helper()
+		logger, log := logTo()
+		s, err := dragonfly.OpenOption(context.Background(), option, withNear(), logger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close() }()
+		storeWorks(t, s)
+		for range 5 {
+			tier(t, s, "some:key:of:ours")
+		}
+		if n := s.NearStats(); n.On || n.Hits+n.Admissions != 0 {
+			t.Errorf("%+v", n)
+		}
+		if text := log.String(); strings.Count(text, "no near tier") != 1 || !strings.Contains(text, why) {
+			t.Errorf("logged, want once %q:\n%s", why, text)
+		}
+	}
+	p := storetest.StartServer(t)
+	t.Run("RESP2", func(t *testing.T) {
+		works(t, rueidis.ClientOption{InitAddress: []string{p.Addr}, AlwaysRESP2: true}, "RESP3")
+	})
+	c := other(t, p.Addr)
+	for _, denied := range []string{"client|tracking", "client|caching", "pttl", "multi"} {
+		t.Run(denied, func(t *testing.T) {
+			if p.Kind == "dragonfly" {
+				t.Skip("has no rules for subcommands")
+			}
+			run(t, c, "ACL", "SETUSER", "near", "on", "reset", ">secret", "~*", "+@all", "-"+denied)
+			run(t, c, "ACL", "SETUSER", "near", "on")
+			works(t, rueidis.ClientOption{InitAddress: []string{p.Addr}, Username: "near", Password: "secret"}, denied)
+		})
+	}
+}
+
+func TestNearStamps(t *testing.T) {
+	p := storetest.StartServer(t)
+	here, there := open(t, p.Addr, withNear()), open(t, p.Addr)
+	ctx := context.Background()
+	const clock, key = "some:clock:of:{ours}", "some:value:of:{ours}"
+	keys := []string{"some:stamp:of:{ours}", "other:stamp:of:{ours}", "third:stamp:of:{ours}"}
+	if err := here.Set(ctx, key, []byte("v"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	warm := func() {
+		t.Helper()
+		until(t, "copies", func() bool {
+			before := here.NearStats().Hits
+			value, found, stamps, err := here.GetStamped(ctx, key, make([]core.Stamp, 1), keys)
+			if err != nil || string(value) != "v" || !found || len(stamps) != 4 {
+				t.Fatal(value, found, stamps, err)
+			}
+			return here.NearStats().Hits == before+4
+		})
+	}
+	if _, err := here.Settle(ctx, clock, nil, keys, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		if i%30 == 0 {
+			warm()
+		}
+		n, err := here.Raise(ctx, clock, keys[i%2:2], i%4 == 3, 0, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, got, err := here.GetStamped(ctx, key, nil, keys)
+		if err != nil || got[1].Soft != n {
+			t.Fatalf("after Raise to %d: %v, %v", n, got, err)
+		}
+		if got, err = here.Stamps(ctx, nil, keys); err != nil || got[1].Soft != n || got[2].Soft >= n {
+			t.Fatalf("after Raise to %d: %v, %v", n, got, err)
+		}
+		want, err := there.Stamps(ctx, nil, keys)
+		if err != nil || !slices.Equal(got, want) {
+			t.Fatalf("%v here, %v there, %v", got, want, err)
+		}
+	}
+	warm()
+	n, err := there.Raise(ctx, clock, keys, false, 0, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the stamp of another process", func() bool {
+		got, err := here.Stamps(ctx, nil, keys)
+		return err == nil && got[0].Hard == n && got[1].Hard == n && got[2].Hard == n
+	})
+	run(t, there.Client(), "DEL", keys[0])
+	until(t, "the loss of a stamp", func() bool {
+		got, err := here.Stamps(ctx, nil, keys)
+		return err == nil && got[0] == (core.Stamp{}) && got[1].Hard == n
+	})
+}
+
+func TestNearDoneContext(t *testing.T) {
+	s, _ := openNear(t)
+	if err := s.Set(context.Background(), "some:key:of:ours:near", []byte("v"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	heat(t, s, "some:key:of:ours:near")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, _, _, err := s.GetTier(ctx, "some:key:of:ours:near"); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestNearHitAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	s, _ := openNear(t)
+	ctx, key := context.Background(), "some:key:of:ours:near"
+	if err := s.Set(ctx, key, make([]byte, 1024), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	heat(t, s, key)
+	least := 1.0
+	for range 5 {
+		least = min(least, testing.AllocsPerRun(1000, func() {
+			if _, _, near, err := s.GetTier(ctx, key); !near || err != nil {
+				t.Error(near, err)
+			}
+		}))
+	}
+	if least != 0 {
+		t.Errorf("a near hit allocates %v times", least)
+	}
+}
+
+func BenchmarkNear(b *testing.B) {
+	if !storetest.HasServer() {
+		b.Skip("needs a server that tracks")
+	}
+	s := open(b, storetest.Server(b), withNear())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	key := storetest.Prefix() + "key"
+	if err := s.Set(ctx, key, make([]byte, 1024), time.Hour); err != nil {
+		b.Fatal(err)
+	}
+	for near := false; !near; {
+		_, _, near, _ = s.GetTier(ctx, key)
+	}
+	b.Run("one", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, _, near, _ := s.GetTier(ctx, key); !near {
+				b.Fatal("not near")
+			}
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if _, _, near, _ := s.GetTier(ctx, key); !near {
+					b.Error("not near")
+				}
+			}
+		})
+	})
+	b.Run("cold", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, found, _ := s.Get(ctx, key); !found {
+				b.Fatal("not found")
+			}
+		}
+	})
+}
+
+func TestNearOffOnMiniredis(t *testing.T) {
+	m := miniredis.RunT(t)
+	logger, log := logTo()
+	s := open(t, m.Addr(), withNear(), logger)
+	storeWorks(t, s)
+	if text := log.String(); s.NearStats().On || strings.Count(text, "no near tier") != 1 {
+		t.Errorf("logged %s", text)
+	}
+}

@@ -1,0 +1,41 @@
+package dragonfly
+
+import (
+	"hash/maphash"
+	"sync/atomic"
+	"time"
+)
+
+// hotSlots are 128 KiB.
+const hotSlots = 1 << 14
+
+// hot remembers which keys were read last, one per slot of a table of fixed size:
+// half of a key's hash and the time in ms. It takes one load and one store and no
+// lock. Keys that share a slot push each other out, so at 100,000 cold reads a
+// second a key must come again within about 160 ms to be noticed. That is what is
+// wanted: the busier the process, the hotter a key must be. A key missed or, once
+// in 2^32, mistaken costs a read.
+type hot struct {
+	slots  [hotSlots]atomic.Uint64
+	seed   maphash.Seed
+	start  time.Time
+	within uint32
+}
+
+func newHot(within time.Duration) *hot {
+	return &hot{seed: maphash.MakeSeed(), start: time.Now(), within: uint32(within.Milliseconds())}
+}
+
+// again reports whether key was here within the time, and forgets it if so.
+func (h *hot) again(key string) bool {
+	sum := maphash.String(h.seed, key)
+	slot := &h.slots[sum%hotSlots]
+	now := uint32(time.Since(h.start).Milliseconds()) + 1
+	last := slot.Load()
+	if last>>32 == sum>>32 && last != 0 && now-uint32(last) <= h.within {
+		slot.Store(0)
+		return true
+	}
+	slot.Store(sum>>32<<32 | uint64(now))
+	return false
+}
