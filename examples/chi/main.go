@@ -26,12 +26,13 @@ func run(ctx context.Context, opt blog.Options) error {
 	if err != nil {
 		return err
 	}
-	db, err := blog.Open(ctx, opt.Latency)
+	db, err := blog.Open(ctx, opt.DB, opt.Latency)
 	if err != nil {
 		return err
 	}
 	defer server.Close(cache, store, db)
 
+	chi.RegisterMethod("PURGE")
 	r := chi.NewRouter()
 	r.Use(middleware.Recoverer, middleware.GetHead)
 	r.Group(func(r chi.Router) {
@@ -43,6 +44,21 @@ func run(ctx context.Context, opt blog.Options) error {
 			send(w, db.Blog(r.Context(), chi.URLParam(r, "id")))
 		})
 	})
+	r.Put("/users/{id}", func(w http.ResponseWriter, r *http.Request) {
+		send(w, db.PutUser(r.Context(), cache, chi.URLParam(r, "id"), blog.ReadBody(r.Body)))
+	})
+	r.Post("/blogs", func(w http.ResponseWriter, r *http.Request) {
+		send(w, db.PostBlog(r.Context(), cache, blog.ReadBody(r.Body)))
+	})
+	if opt.PurgeToken != "" {
+		purge, err := chiadapter.NewPurge(cache, core.PurgeAccess{Token: opt.PurgeToken})
+		if err != nil {
+			return err
+		}
+		r.Method(http.MethodPost, "/purge", purge)
+		r.Method("PURGE", "/users/{id}", purge)
+		r.Method("PURGE", "/blogs/{id}", purge)
+	}
 	r.Get("/stats", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		send(w, db.Stats(cache.Stats()))
@@ -52,7 +68,9 @@ func run(ctx context.Context, opt blog.Options) error {
 }
 
 func send(w http.ResponseWriter, a blog.Answer) {
-	w.Header().Set("Content-Type", "application/json")
+	for name, value := range a.Fields() {
+		w.Header().Set(name, value)
+	}
 	w.WriteHeader(a.Status)
 	_, _ = w.Write(a.JSON) // the client may have left
 }

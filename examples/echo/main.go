@@ -26,7 +26,7 @@ func run(ctx context.Context, opt blog.Options) error {
 	if err != nil {
 		return err
 	}
-	db, err := blog.Open(ctx, opt.Latency)
+	db, err := blog.Open(ctx, opt.DB, opt.Latency)
 	if err != nil {
 		return err
 	}
@@ -42,6 +42,23 @@ func run(ctx context.Context, opt blog.Options) error {
 	e.Match(get, "/blogs/:id", func(c echo.Context) error {
 		return send(c, db.Blog(c.Request().Context(), c.Param("id")))
 	}, cached)
+	e.PUT("/users/:id", func(c echo.Context) error {
+		r := c.Request()
+		return send(c, db.PutUser(r.Context(), cache, c.Param("id"), blog.ReadBody(r.Body)))
+	})
+	e.POST("/blogs", func(c echo.Context) error {
+		r := c.Request()
+		return send(c, db.PostBlog(r.Context(), cache, blog.ReadBody(r.Body)))
+	})
+	if opt.PurgeToken != "" {
+		purge, err := echoadapter.NewPurge(cache, core.PurgeAccess{Token: opt.PurgeToken})
+		if err != nil {
+			return err
+		}
+		e.POST("/purge", purge)
+		e.Add("PURGE", "/users/:id", purge)
+		e.Add("PURGE", "/blogs/:id", purge)
+	}
 	e.Match(get, "/stats", func(c echo.Context) error {
 		c.Response().Header().Set("Cache-Control", "no-store")
 		return send(c, db.Stats(cache.Stats()))
@@ -50,4 +67,9 @@ func run(ctx context.Context, opt blog.Options) error {
 	return server.Serve(ctx, opt.Addr, srv.Serve, srv.Shutdown)
 }
 
-func send(c echo.Context, a blog.Answer) error { return c.JSONBlob(a.Status, a.JSON) }
+func send(c echo.Context, a blog.Answer) error {
+	for name, value := range a.Fields() {
+		c.Response().Header().Set(name, value)
+	}
+	return c.Blob(a.Status, echo.MIMEApplicationJSON, a.JSON)
+}

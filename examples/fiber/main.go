@@ -25,7 +25,7 @@ func run(ctx context.Context, opt blog.Options) error {
 	if err != nil {
 		return err
 	}
-	db, err := blog.Open(ctx, opt.Latency)
+	db, err := blog.Open(ctx, opt.DB, opt.Latency)
 	if err != nil {
 		return err
 	}
@@ -33,6 +33,7 @@ func run(ctx context.Context, opt blog.Options) error {
 
 	app := fiber.New(fiber.Config{
 		DisableStartupMessage: true,
+		RequestMethods:        append([]string{"PURGE"}, fiber.DefaultMethods...),
 		ReadTimeout:           5 * time.Second, // or an unused connection keeps Shutdown waiting
 		IdleTimeout:           time.Minute,
 	})
@@ -44,6 +45,21 @@ func run(ctx context.Context, opt blog.Options) error {
 	app.Get("/blogs/:id", cached, func(c *fiber.Ctx) error {
 		return send(c, db.Blog(c.UserContext(), c.Params("id")))
 	})
+	app.Put("/users/:id", func(c *fiber.Ctx) error {
+		return send(c, db.PutUser(c.UserContext(), cache, c.Params("id"), c.Body()))
+	})
+	app.Post("/blogs", func(c *fiber.Ctx) error {
+		return send(c, db.PostBlog(c.UserContext(), cache, c.Body()))
+	})
+	if opt.PurgeToken != "" {
+		purge, err := fiberadapter.NewPurge(cache, core.PurgeAccess{Token: opt.PurgeToken})
+		if err != nil {
+			return err
+		}
+		app.Post("/purge", purge)
+		app.Add("PURGE", "/users/:id", purge)
+		app.Add("PURGE", "/blogs/:id", purge)
+	}
 	app.Get("/stats", func(c *fiber.Ctx) error {
 		c.Set("Cache-Control", "no-store")
 		return send(c, db.Stats(cache.Stats()))
@@ -52,5 +68,8 @@ func run(ctx context.Context, opt blog.Options) error {
 }
 
 func send(c *fiber.Ctx, a blog.Answer) error {
-	return c.Status(a.Status).Type("json").Send(a.JSON)
+	for name, value := range a.Fields() {
+		c.Set(name, value)
+	}
+	return c.Status(a.Status).Send(a.JSON)
 }

@@ -25,7 +25,7 @@ func run(ctx context.Context, opt blog.Options) error {
 	if err != nil {
 		return err
 	}
-	db, err := blog.Open(ctx, opt.Latency)
+	db, err := blog.Open(ctx, opt.DB, opt.Latency)
 	if err != nil {
 		return err
 	}
@@ -43,6 +43,21 @@ func run(ctx context.Context, opt blog.Options) error {
 	r.Match(get, "/blogs/:id", cached, func(c *gin.Context) {
 		send(c, db.Blog(c.Request.Context(), c.Param("id")))
 	})
+	r.PUT("/users/:id", func(c *gin.Context) {
+		send(c, db.PutUser(c.Request.Context(), cache, c.Param("id"), blog.ReadBody(c.Request.Body)))
+	})
+	r.POST("/blogs", func(c *gin.Context) {
+		send(c, db.PostBlog(c.Request.Context(), cache, blog.ReadBody(c.Request.Body)))
+	})
+	if opt.PurgeToken != "" {
+		purge, err := ginadapter.NewPurge(cache, core.PurgeAccess{Token: opt.PurgeToken})
+		if err != nil {
+			return err
+		}
+		r.POST("/purge", purge)
+		r.Handle("PURGE", "/users/:id", purge)
+		r.Handle("PURGE", "/blogs/:id", purge)
+	}
 	r.Match(get, "/stats", func(c *gin.Context) {
 		c.Header("Cache-Control", "no-store")
 		send(c, db.Stats(cache.Stats()))
@@ -51,4 +66,9 @@ func run(ctx context.Context, opt blog.Options) error {
 	return server.Serve(ctx, opt.Addr, srv.Serve, srv.Shutdown)
 }
 
-func send(c *gin.Context, a blog.Answer) { c.Data(a.Status, gin.MIMEJSON, a.JSON) }
+func send(c *gin.Context, a blog.Answer) {
+	for name, value := range a.Fields() {
+		c.Header(name, value)
+	}
+	c.Data(a.Status, gin.MIMEJSON, a.JSON)
+}

@@ -1,5 +1,10 @@
 // Package blog is the service that the examples put a cache in front of: users
 // and blogs in an SQLite database that is slow on purpose.
+//
+// What reads gives its response a tag, what writes purges the tag:
+//
+//	GET /users/7    Cache-Tag: user-7
+//	PUT /users/7    PurgeTags(ctx, "user-7")
 package blog
 
 import (
@@ -9,6 +14,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -33,7 +39,7 @@ WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
 SELECT i, 1 + i * 7 % 1000, 'Blog ' || i, 'What user ' || (1 + i * 7 % 1000) || ' wrote in blog ' || i || '.' FROM n;
 `
 
-// DB is the database with 1000 users and 1000 blogs.
+// DB is the database with 1000 users and 1000 blogs to begin with.
 type DB struct {
 	db      *sql.DB
 	dir     string
@@ -41,16 +47,25 @@ type DB struct {
 	reads   atomic.Uint64
 }
 
-// Open makes the database in a temporary file, which Close removes.
-func Open(ctx context.Context, latency time.Duration) (*DB, error) {
-	dir, err := os.MkdirTemp("", "cacheaside-blog-")
-	if err != nil {
-		return nil, err
+// Open opens the database in a file, which it makes if need be: several
+// processes may share it. Without a path it is a temporary one, which Close
+// removes.
+func Open(ctx context.Context, path string, latency time.Duration) (*DB, error) {
+	d := &DB{latency: latency}
+	if path == "" {
+		dir, err := os.MkdirTemp("", "cacheaside-blog-")
+		if err != nil {
+			return nil, err
+		}
+		d.dir, path = dir, filepath.Join(dir, "blog.db")
 	}
-	d := &DB{dir: dir, latency: latency}
-	d.db, err = sql.Open("sqlite", filepath.Join(dir, "blog.db"))
+	name := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: url.Values{
+		"_pragma": {"busy_timeout(10000)", "journal_mode(wal)"}, "_txlock": {"immediate"},
+	}.Encode()}
+	var err error
+	d.db, err = sql.Open("sqlite", name.String())
 	if err == nil {
-		_, err = d.db.ExecContext(ctx, schema)
+		err = d.fill(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -58,42 +73,94 @@ func Open(ctx context.Context, latency time.Duration) (*DB, error) {
 	return d, nil
 }
 
-// Close closes the database and removes its file.
+// fill makes the tables, unless another process has.
+func (d *DB) fill(ctx context.Context) error {
+	tx, err := d.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	var version int
+	if err := tx.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&version); err != nil || version > 0 {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, schema+`PRAGMA user_version = 1;`); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// Close closes the database and removes its file if that is temporary.
 func (d *DB) Close() error {
 	var err error
 	if d.db != nil {
 		err = d.db.Close()
+	}
+	if d.dir == "" {
+		return err
 	}
 	return errors.Join(err, os.RemoveAll(d.dir))
 }
 
 // Answer is a response of the service, for a framework to send.
 type Answer struct {
-	Status int
-	JSON   []byte
+	Status   int
+	JSON     []byte
+	CacheTag string // the field Cache-Tag, if not empty
+	Location string // the field Location, if not empty
 }
 
-// User answers GET /users/:id.
-func (d *DB) User(ctx context.Context, id string) Answer {
-	var user struct {
-		ID    int64  `json:"id"`
-		Name  string `json:"name"`
-		Email string `json:"email"`
+// Fields are the header fields.
+func (a Answer) Fields() map[string]string {
+	out := map[string]string{"Content-Type": "application/json"}
+	if a.CacheTag != "" {
+		out["Cache-Tag"] = a.CacheTag
 	}
-	return d.read(ctx, id, &user, `SELECT id, name, email FROM users WHERE id = ?`,
-		&user.ID, &user.Name, &user.Email)
+	if a.Location != "" {
+		out["Location"] = a.Location
+	}
+	return out
 }
 
-// Blog answers GET /blogs/:id.
-func (d *DB) Blog(ctx context.Context, id string) Answer {
-	var blog struct {
-		ID     int64  `json:"id"`
-		UserID int64  `json:"user_id"`
-		Title  string `json:"title"`
-		Body   string `json:"body"`
+type user struct {
+	ID    int64  `json:"id"`
+	Name  string `json:"name"`
+	Email string `json:"email"`
+}
+
+type blog struct {
+	ID     int64  `json:"id"`
+	UserID int64  `json:"user_id"`
+	Title  string `json:"title"`
+	Body   string `json:"body"`
+}
+
+// A tag is made of the number, not of the text in the URL: /users/007 is user 7.
+func userTag(id int64) string { return "user-" + strconv.FormatInt(id, 10) }
+func blogTag(id int64) string { return "blog-" + strconv.FormatInt(id, 10) }
+
+// User answers GET /users/:id. The tag is in a field of the response.
+func (d *DB) User(ctx context.Context, text string) Answer {
+	id, wrong := number(text)
+	if wrong != nil {
+		return *wrong
 	}
-	return d.read(ctx, id, &blog, `SELECT id, user_id, title, body FROM blogs WHERE id = ?`,
-		&blog.ID, &blog.UserID, &blog.Title, &blog.Body)
+	var u user
+	a := d.read(ctx, &u, `SELECT id, name, email FROM users WHERE id = ?`, id, &u.ID, &u.Name, &u.Email)
+	a.CacheTag = userTag(id)
+	return a
+}
+
+// Blog answers GET /blogs/:id. The tag goes the other way: code that knows no
+// response, only the request's context, can give it as well.
+func (d *DB) Blog(ctx context.Context, text string) Answer {
+	id, wrong := number(text)
+	if wrong != nil {
+		return *wrong
+	}
+	core.AddTags(ctx, blogTag(id)) // even if there is none yet: a 404 may be cached
+	var b blog
+	return d.read(ctx, &b, `SELECT id, user_id, title, body FROM blogs WHERE id = ?`, id, &b.ID, &b.UserID, &b.Title, &b.Body)
 }
 
 // Stats answers GET /stats.
@@ -101,30 +168,44 @@ func (d *DB) Stats(cache core.Stats) Answer {
 	return answer(http.StatusOK, map[string]any{"origin_reads": d.reads.Load(), "cache": cache})
 }
 
+// number is the id in a URL, or what to answer where there is none.
+func number(text string) (int64, *Answer) {
+	n, err := strconv.ParseUint(text, 10, 63)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		a := notFound()
+		return 0, &a
+	case err != nil:
+		a := failure(http.StatusBadRequest, "the id is not a number")
+		return 0, &a
+	}
+	return int64(n), nil
+}
+
 // read reads the row with the id into the fields of v.
-func (d *DB) read(ctx context.Context, id string, v any, query string, fields ...any) Answer {
-	n, err := strconv.ParseUint(id, 10, 63)
-	if errors.Is(err, strconv.ErrSyntax) {
-		return failure(http.StatusBadRequest, "the id is not a number")
+func (d *DB) read(ctx context.Context, v any, query string, id int64, fields ...any) Answer {
+	d.reads.Add(1)
+	select {
+	case <-time.After(d.latency):
+	case <-ctx.Done():
 	}
-	if err == nil {
-		d.reads.Add(1)
-		select {
-		case <-time.After(d.latency):
-		case <-ctx.Done():
-		}
-		err = d.db.QueryRowContext(ctx, query, n).Scan(fields...)
-	}
+	err := d.db.QueryRowContext(ctx, query, id).Scan(fields...)
 	switch {
 	case err == nil:
 		return answer(http.StatusOK, v)
-	case errors.Is(err, sql.ErrNoRows), errors.Is(err, strconv.ErrRange):
-		return failure(http.StatusNotFound, "there is none with this id")
+	case errors.Is(err, sql.ErrNoRows):
+		return notFound()
 	default:
-		slog.Error("reading the database", "error", err)
-		return failure(http.StatusInternalServerError, "the database failed")
+		return failed("reading", err)
 	}
 }
+
+func failed(what string, err error) Answer {
+	slog.Error(what+" the database", "error", err)
+	return failure(http.StatusInternalServerError, "the database failed")
+}
+
+func notFound() Answer { return failure(http.StatusNotFound, "there is none with this id") }
 
 func failure(status int, text string) Answer {
 	return answer(status, map[string]string{"error": text})
@@ -135,5 +216,5 @@ func answer(status int, v any) Answer {
 	if err != nil {
 		panic(err) // only for types that JSON does not have
 	}
-	return Answer{status, b}
+	return Answer{Status: status, JSON: b}
 }

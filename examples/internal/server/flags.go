@@ -90,7 +90,7 @@ func (o *Options) Flags(ttl time.Duration) *Flags {
 	Add(f, &o.Coalesce, "coalesce", "COALESCE", core.CoalesceAll,
 		"which requests wait for one that asks the handler: all (of all processes on the server), process or none", coalesce)
 	Add(f, &o.WaitTimeout, "wait-timeout", "WAIT_TIMEOUT", 0,
-		"how long they wait before they ask the handler themselves (0: 5s)", Duration)
+		"how long they wait before they ask the handler themselves (0: 10s)", Duration)
 	return f
 }
 
