@@ -69,16 +69,26 @@ func TestConsistency(t *testing.T) {
 		}
 		fmt.Fprint(w, v)
 	})
-	caches, handlers := make([]*core.Cache, nodes), make([]http.Handler, nodes)
+	// plain and parted are the handles of each process.
+	plain, parted := make([]*core.Cache, nodes), make([]*core.Cache, nodes)
+	handlers := make([]http.Handler, nodes)
 	for n := range nodes {
 		s, err := dragonfly.Open(t.Context(), p.Addr, dragonfly.WithLogger(slog.New(slog.DiscardHandler)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = s.Close() })
-		caches[n] = core.Must(core.New(core.Config{Store: s, TTL: time.Hour, KeyHeaders: []string{"X-Part"}, Logger: slog.New(slog.DiscardHandler)}))
-		t.Cleanup(func() { _ = caches[n].Close(context.Background()) })
-		handlers[n] = nethttp.New(caches[n])(origin)
+		plain[n] = core.Must(core.New(core.Config{Store: s, TTL: time.Hour, Logger: slog.New(slog.DiscardHandler)}))
+		t.Cleanup(func() { _ = plain[n].Close(context.Background()) })
+		parted[n] = core.Must(plain[n].With(func(c *core.Config) { c.KeyHeaders = []string{"X-Part"} }))
+		one, two := nethttp.New(plain[n])(origin), nethttp.New(parted[n])(origin)
+		handlers[n] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if i, _ := strconv.Atoi(r.URL.Path[1:]); i%4 == 0 {
+				two.ServeHTTP(w, r)
+			} else {
+				one.ServeHTTP(w, r)
+			}
+		})
 	}
 	send := func(rng *rand.Rand, method string, i int) (body, status string, code int) {
 		r := httptest.NewRequest(method, fmt.Sprintf("http://example.com/%d", i), nil)
@@ -136,7 +146,10 @@ func TestConsistency(t *testing.T) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		v := r.version.Add(1)
-		c, err := caches[rng.IntN(nodes)], error(nil)
+		c, err := plain[rng.IntN(nodes)], error(nil)
+		if i%4 == 0 {
+			c = parted[rng.IntN(nodes)]
+		}
 		url := fmt.Sprintf("http://example.com/%d", i)
 		switch k := rng.IntN(400); {
 		case k == 0:
