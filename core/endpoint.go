@@ -40,7 +40,7 @@ type PurgeAccess struct {
 //
 // of which one of the first four is enough, and soft goes with tags, prefixes
 // and all. It answers 200 when everything is purged, 400 where a request makes
-// no sense, 401 without access, 503 where the store has not acknowledged: then
+// no sense, 401 without access, 501 where the store keeps no stamps, 503 where the store has not acknowledged: then
 // send it again.
 type PurgeEndpoint struct {
 	cache  *Cache
@@ -54,6 +54,8 @@ func (c *Cache) PurgeEndpoint(access PurgeAccess) (*PurgeEndpoint, error) {
 	switch {
 	case access.Token == "" && access.Authorize == nil:
 		return nil, errors.New("cacheaside: PurgeAccess: neither Token nor Authorize is set: anybody could purge")
+	case access.Token != strings.TrimSpace(access.Token):
+		return nil, errors.New("cacheaside: PurgeAccess.Token: it begins or ends with a space, which no request can: remove it")
 	case access.Token != "" && len(access.Token) < minPurgeToken:
 		return nil, fmt.Errorf("cacheaside: PurgeAccess.Token: %d bytes are too few: use %d or more", len(access.Token), minPurgeToken)
 	}
@@ -72,7 +74,7 @@ type purgeOrder struct {
 // more than [MaxPurgeBody], is nil where there is none.
 func (p *PurgeEndpoint) Serve(ctx context.Context, req *Request, body []byte) *Response {
 	if !p.allowed(ctx, req) {
-		r := purgeAnswer(http.StatusUnauthorized, "access denied: send the token as Authorization: Bearer <token>")
+		r := purgeAnswer(http.StatusUnauthorized, "access denied: send the token as Authorization: Bearer TOKEN")
 		r.Header = append(r.Header, Field{Name: "Www-Authenticate", Value: `Bearer realm="purge"`})
 		return r
 	}
@@ -88,7 +90,10 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *Request, body []byte) *R
 		if order, err = decodeOrder(body); err == nil {
 			err = p.cache.check(order)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrCannotPurge):
+			return purgeAnswer(http.StatusNotImplemented, err.Error())
+		case err != nil:
 			return purgeAnswer(http.StatusBadRequest, err.Error())
 		}
 		err = p.cache.obey(ctx, order)
@@ -143,9 +148,16 @@ func (c *Cache) check(o purgeOrder) error {
 	for _, tag := range o.Tags {
 		errs = append(errs, checkTag(tag))
 	}
-	for _, u := range append(o.URLs, o.Prefixes...) {
+	for _, u := range o.URLs {
 		_, err := c.requestFor("PurgeURL", u)
 		errs = append(errs, err)
+	}
+	for _, u := range o.Prefixes {
+		_, err := c.prefixFor(u)
+		errs = append(errs, err)
+	}
+	if c.stamper == nil && (len(o.Tags) > 0 || len(o.Prefixes) > 0 || o.All) {
+		return ErrCannotPurge
 	}
 	return errors.Join(errs...)
 }
@@ -155,11 +167,16 @@ func (c *Cache) obey(ctx context.Context, o purgeOrder) error {
 	for _, u := range o.URLs {
 		errs = append(errs, c.PurgeURL(ctx, u))
 	}
+	var keys []string // purged together, because that takes its time
 	for _, u := range o.Prefixes {
-		errs = append(errs, c.purgePrefix(ctx, u, o.Soft))
+		key, err := c.prefixFor(u)
+		keys, errs = append(keys, key), append(errs, err)
 	}
 	if o.All {
-		errs = append(errs, c.purgeJournal(ctx, "PurgeAll", "", o.Soft))
+		keys = append(keys, "")
+	}
+	if len(keys) > 0 {
+		errs = append(errs, c.purgeJournal(ctx, "purging by prefix", keys, o.Soft))
 	}
 	return errors.Join(errs...)
 }

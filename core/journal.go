@@ -214,9 +214,9 @@ func (l *leases) renew(ctx context.Context, c *Cache) (*lease, bool) {
 // expire has the next who asks read anew.
 func (l *leases) expire() { l.last.Store(nil) }
 
-// purge enters a purge into the journal and waits until no process uses an
-// older copy.
-func (l *leases) purge(ctx context.Context, c *Cache, key string, soft bool) error {
+// purge enters purges into the journal, of everything where a key is empty, and
+// waits until no process uses an older copy.
+func (l *leases) purge(ctx context.Context, c *Cache, keys []string, soft bool) error {
 	n, err := c.stamper.Raise(ctx, c.clock, nil, soft, c.floor(), stampAge)
 	if err != nil {
 		return err
@@ -226,7 +226,10 @@ func (l *leases) purge(ctx context.Context, c *Cache, key string, soft bool) err
 		if !ok {
 			return errNoJournal
 		}
-		next := old.with(key, soft, n)
+		next := old.journal
+		for _, key := range keys {
+			next = next.with(key, soft, n)
+		}
 		text := next.encode()
 		if err := c.guarder.Unlock(ctx, c.journalKey, old.text, text, journalAge); err != nil {
 			return err
@@ -235,7 +238,7 @@ func (l *leases) purge(ctx context.Context, c *Cache, key string, soft bool) err
 		if err != nil {
 			return err
 		}
-		if j, ok := decodeJournal(held); held == "" || held == text || ok && j.has(key, soft, n) {
+		if j, ok := decodeJournal(held); held == "" || held == text || ok && j.hasAll(keys, soft, n) {
 			break
 		}
 		if ctx.Err() != nil {
@@ -254,6 +257,15 @@ func (l *leases) purge(ctx context.Context, c *Cache, key string, soft bool) err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func (j *journal) hasAll(keys []string, soft bool, n uint64) bool {
+	for _, key := range keys {
+		if !j.has(key, soft, n) {
+			return false
+		}
+	}
+	return true
 }
 
 // has reports whether the purge n is in j, or was overtaken by a later one.

@@ -145,37 +145,46 @@ func (c *Cache) SoftPurgePrefix(ctx context.Context, rawURL string) error {
 }
 
 func (c *Cache) purgePrefix(ctx context.Context, rawURL string, soft bool) error {
-	req, err := c.requestFor("PurgePrefix", rawURL)
+	key, err := c.prefixFor(rawURL)
 	if err != nil {
 		return err
 	}
+	return c.purgeJournal(ctx, "PurgePrefix", []string{key}, soft)
+}
+
+// prefixFor is what the primary keys of a URL and of those below it begin with.
+func (c *Cache) prefixFor(rawURL string) (string, error) {
+	req, err := c.requestFor("PurgePrefix", rawURL)
+	if err != nil {
+		return "", err
+	}
 	if c.cfg.KeyGenerator != nil {
-		return errors.New("cacheaside: PurgePrefix: keys made by KeyGenerator have no path: use PurgeTags or PurgeAll")
+		return "", errors.New("cacheaside: PurgePrefix: keys made by KeyGenerator have no path: use PurgeTags or PurgeAll")
 	}
 	req.RawQuery = ""
 	key, _ := c.urls.appendPrimary(nil, req)
-	return c.purgeJournal(ctx, "PurgePrefix", string(key), soft)
+	return string(key), nil
 }
 
 // PurgeAll removes everything that is stored under the namespace, in constant
 // time but for half a second as with PurgePrefix. The guarantee is that of
 // PurgeTags.
 func (c *Cache) PurgeAll(ctx context.Context) error {
-	return c.purgeJournal(ctx, "PurgeAll", "", false)
+	return c.purgeJournal(ctx, "PurgeAll", []string{""}, false)
 }
 
 // SoftPurgeAll is to PurgeAll what SoftPurgeTags is to PurgeTags.
 func (c *Cache) SoftPurgeAll(ctx context.Context) error {
-	return c.purgeJournal(ctx, "PurgeAll", "", true)
+	return c.purgeJournal(ctx, "PurgeAll", []string{""}, true)
 }
 
-func (c *Cache) purgeJournal(ctx context.Context, what, key string, soft bool) error {
+func (c *Cache) purgeJournal(ctx context.Context, what string, keys []string, soft bool) error {
 	if c.stamper == nil {
 		return fmt.Errorf("cacheaside: %s: %w", what, ErrCannotPurge)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.PurgeTimeout+journalWait)
 	defer cancel()
-	return c.purged(what, c.purges.purge(ctx, c, key, soft))
+	return c.purged(what, c.purges.purge(ctx, c, keys, soft))
 }
 
 // requestFor is the request that a URL stands for.
