@@ -12,34 +12,17 @@ import (
 type lookups struct{ pool sync.Pool }
 
 // lookup is a context with the values of a request and a deadline of its own.
-// It does not end when the client leaves: a lookup is short. Its timer runs only
-// if somebody waits for it, which a lookup in this process does not.
+// It does not end when the client leaves: a lookup is short.
 type lookup struct {
 	context.Context //nolint:containedctx // it is a context
 	at              time.Time
 	done            chan struct{}
-	timer           *time.Timer // nil until the first wait
-	armed           atomic.Bool
+	timer           *time.Timer
 	expired         atomic.Bool
 }
 
 func (l *lookup) Deadline() (time.Time, bool) { return l.at, true }
-
-func (l *lookup) Done() <-chan struct{} {
-	if l.armed.CompareAndSwap(false, true) {
-		if left := time.Until(l.at); l.timer == nil {
-			l.timer = time.AfterFunc(left, l.expire)
-		} else {
-			l.timer.Reset(left)
-		}
-	}
-	return l.done
-}
-
-func (l *lookup) expire() {
-	l.expired.Store(true)
-	close(l.done)
-}
+func (l *lookup) Done() <-chan struct{}       { return l.done }
 
 func (l *lookup) Err() error {
 	if l.expired.Load() {
@@ -52,6 +35,12 @@ func (p *lookups) begin(ctx context.Context, timeout time.Duration) *lookup {
 	l, _ := p.pool.Get().(*lookup)
 	if l == nil {
 		l = &lookup{done: make(chan struct{})}
+		l.timer = time.AfterFunc(timeout, func() {
+			l.expired.Store(true)
+			close(l.done)
+		})
+	} else {
+		l.timer.Reset(timeout)
 	}
 	l.Context, l.at = ctx, time.Now().Add(timeout)
 	return l
@@ -59,12 +48,8 @@ func (p *lookups) begin(ctx context.Context, timeout time.Duration) *lookup {
 
 // end releases l, which nobody may use any more.
 func (p *lookups) end(l *lookup) {
-	if l.armed.Load() {
-		if !l.timer.Stop() { // its channel is closed, or about to be
-			return
-		}
-		l.armed.Store(false)
+	if l.timer.Stop() { // else its channel is closed, or about to be
+		l.Context = nil
+		p.pool.Put(l)
 	}
-	l.Context = nil
-	p.pool.Put(l)
 }

@@ -17,21 +17,21 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/cacheaside/cacheaside/examples/internal/server"
 )
 
 func main() {
-	server := flag.String("dragonfly", os.Getenv("DRAGONFLY_ADDR"), "Dragonfly or Redis `address`, host:port (empty: start one that is on the PATH)")
+	addr := flag.String("dragonfly", os.Getenv("DRAGONFLY_ADDR"), "Dragonfly or Redis `address`, host:port (empty: start one that is on the PATH)")
 	latency := flag.Duration("db-latency", 500*time.Millisecond, "how long the handler takes")
 	flag.Usage = func() {
 		_, _ = fmt.Fprintln(flag.CommandLine.Output(), "herd counts the calls of the handler when 500 and 1,000 clients ask for one cold URL at once,\n"+
@@ -45,7 +45,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *server, *latency)
+	err := run(ctx, *addr, *latency)
 	stop()
 	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "herd:", err)
@@ -58,18 +58,19 @@ var (
 	coalesce   = []string{"none", "process", "all"} // what the services take as -coalesce
 )
 
-func run(ctx context.Context, server string, latency time.Duration) (err error) {
+func run(ctx context.Context, addr string, latency time.Duration) (err error) {
 	dir, err := os.MkdirTemp("", "cacheaside-herd-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if server == "" {
-		var stop func()
-		if server, stop, err = startServer(ctx, dir); err != nil {
+	if addr == "" {
+		store, err := server.StartStore(ctx, dir)
+		if err != nil {
 			return err
 		}
-		defer stop()
+		defer store.Stop()
+		addr = store.Addr
 	}
 	build := []string{"build", "-o", dir + string(filepath.Separator)}
 	for _, name := range frameworks {
@@ -88,7 +89,7 @@ func run(ctx context.Context, server string, latency time.Duration) (err error) 
 				for _, name := range frameworks {
 					h := herd{
 						service: filepath.Join(dir, name), processes: processes, clients: clients,
-						args: []string{"-addr", "127.0.0.1:0", "-dragonfly", server, "-db-latency", latency.String(),
+						args: []string{"-addr", "127.0.0.1:0", "-dragonfly", addr, "-db-latency", latency.String(),
 							"-coalesce", mode, "-wait-timeout", "30s", "-store-timeout", "10s"}, // a busy machine is no failure
 					}
 					calls, err := h.run(ctx)
@@ -200,47 +201,4 @@ func startService(ctx context.Context, path string, args []string) (url string, 
 		log.WriteString(lines.Text() + "\n")
 	}
 	return "", nil, fmt.Errorf("%w: %s", cmd.Wait(), log.String())
-}
-
-// startServer starts a cache server that keeps its data in memory.
-func startServer(ctx context.Context, dir string) (addr string, stop func(), err error) {
-	path := ""
-	for _, name := range []string{"redis-server", "valkey-server", "dragonfly"} {
-		if path, err = exec.LookPath(name); err == nil {
-			break
-		}
-	}
-	if path == "" {
-		return "", nil, errors.New("no redis-server, valkey-server or dragonfly on the PATH: start one and name it with -dragonfly host:port")
-	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0") // a free port
-	if err != nil {
-		return "", nil, err
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
-	args := []string{"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir}
-	if strings.HasSuffix(path, "-server") {
-		args = append(args, "--save", "", "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru")
-	}
-	cmd := exec.CommandContext(ctx, path, args...)
-	if err := cmd.Start(); err != nil {
-		return "", nil, err
-	}
-	addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	stop = func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-	}
-	var dialer net.Dialer
-	for range 500 {
-		if c, err := dialer.DialContext(ctx, "tcp", addr); err == nil {
-			_ = c.Close()
-			return addr, stop, nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	stop()
-	return "", nil, fmt.Errorf("%s does not listen", path)
 }

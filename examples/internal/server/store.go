@@ -1,0 +1,79 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// StoreProcess is a cache server that a program has for itself. It keeps its
+// data in memory.
+type StoreProcess struct {
+	Addr string // host:port
+	path string
+	args []string
+	cmd  *exec.Cmd
+}
+
+// StartStore starts the redis-server, valkey-server or dragonfly on the PATH on a
+// free port.
+func StartStore(ctx context.Context, dir string) (*StoreProcess, error) {
+	var path string
+	var err error
+	for _, name := range []string{"redis-server", "valkey-server", "dragonfly"} {
+		if path, err = exec.LookPath(name); err == nil {
+			break
+		}
+	}
+	if path == "" {
+		return nil, errors.New("no redis-server, valkey-server or dragonfly on the PATH: start one and name it with -dragonfly host:port")
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	_ = l.Close()
+	p := &StoreProcess{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), path: path}
+	p.args = []string{"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir}
+	if strings.HasSuffix(path, "-server") {
+		p.args = append(p.args, "--save", "", "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru")
+	}
+	return p, p.Start(ctx)
+}
+
+// Start starts the server again after Kill, at the same address and empty.
+func (p *StoreProcess) Start(ctx context.Context) error {
+	p.cmd = exec.CommandContext(ctx, p.path, p.args...)
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	var dialer net.Dialer
+	for range 500 {
+		if c, err := dialer.DialContext(ctx, "tcp", p.Addr); err == nil {
+			return c.Close()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	p.Kill()
+	return fmt.Errorf("%s does not listen", p.path)
+}
+
+// Stop ends the server in good order.
+func (p *StoreProcess) Stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.cmd.Wait()
+}
+
+// Kill ends the server at once; what it held is lost.
+func (p *StoreProcess) Kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
