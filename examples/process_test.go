@@ -88,6 +88,7 @@ func TestBadFlags(t *testing.T) {
 		{"echo", nil, "NOT_FOUND_TTL=x", 2, "NOT_FOUND_TTL"},
 		{"fiber", []string{"-coalesce", "some"}, "", 2, "-coalesce"},
 		{"proxy", nil, "COALESCE=some", 2, "-coalesce"},
+		{"chi", []string{"-near", "1000"}, "", 2, "-near"},
 		{"proxy", []string{"-wait-timeout", "x"}, "", 2, "-wait-timeout"},
 		{"chi", []string{"-purge-token", "fifteen bytes.."}, "", 2, "-purge-token: shorter than 16 bytes"},
 		{"fiber", nil, "PURGE_TOKEN=secret", 2, "PURGE_TOKEN"},

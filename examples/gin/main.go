@@ -17,7 +17,7 @@ import (
 func main() { blog.Main(run) }
 
 func run(ctx context.Context, opt blog.Options) error {
-	store, err := server.OpenStore(ctx, opt.Dragonfly)
+	store, err := server.OpenStore(ctx, opt.Dragonfly, opt.Near)
 	if err != nil {
 		return err
 	}

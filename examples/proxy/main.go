@@ -41,7 +41,7 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	store, err := server.OpenStore(ctx, o.Dragonfly)
+	store, err := server.OpenStore(ctx, o.Dragonfly, o.Near)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type Options struct {
 	NotFoundTTL                                     time.Duration // of a 404
 	Coalesce                                        core.Coalescing
 	WaitTimeout                                     time.Duration
+	Near                                            int64 // bytes of a near tier
 }
 
 // Config is base with what the flags say; what they leave at zero stays as it
@@ -91,6 +92,7 @@ func (o *Options) Flags(ttl time.Duration) *Flags {
 		"which requests wait for one that asks the handler: all (of all processes on the server), process or none", coalesce)
 	Add(f, &o.WaitTimeout, "wait-timeout", "WAIT_TIMEOUT", 0,
 		"how long they wait before they ask the handler themselves (0: 10s)", Duration)
+	Add(f, &o.Near, "near", "NEAR", 0, "bytes of copies of hot responses in this process, from 65536 (0: none)", nearBytes)
 	return f
 }
 
@@ -195,6 +197,14 @@ func coalesce(s string) (core.Coalescing, error) {
 		return core.CoalesceNone, nil
 	}
 	return 0, errors.New("not one of all, process and none")
+}
+
+func nearBytes(s string) (int64, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n != 0 && n < 64<<10 {
+		return 0, errors.New("not a number of bytes such as 67108864")
+	}
+	return n, nil
 }
 
 func listenAddress(s string) (string, error) {

@@ -36,7 +36,7 @@ func Main(flags *Flags, run func(ctx context.Context) error) {
 }
 
 // OpenStore opens the store that the cache is kept in, and says which.
-func OpenStore(ctx context.Context, addr string) (core.Store, error) {
+func OpenStore(ctx context.Context, addr string, near int64) (core.Store, error) {
 	if addr == "" {
 		slog.Info("cache: the embedded memory store of this process; -dragonfly host:port shares it")
 		return memory.New(core.DefaultMemoryBytes)
@@ -46,6 +46,9 @@ func OpenStore(ctx context.Context, addr string) (core.Store, error) {
 		shown = u.Redacted()
 	}
 	slog.Info("cache: on a server", "addr", shown)
+	if near > 0 {
+		return dragonfly.Open(ctx, addr, dragonfly.WithNear(dragonfly.NearOptions{Bytes: near}))
+	}
 	return dragonfly.Open(ctx, addr)
 }
 
