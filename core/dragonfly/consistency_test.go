@@ -146,11 +146,12 @@ func TestConsistency(t *testing.T) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		v := r.version.Add(1)
-		c, err := plain[rng.IntN(nodes)], error(nil)
+		c := plain[rng.IntN(nodes)]
 		if i%4 == 0 {
 			c = parted[rng.IntN(nodes)]
 		}
 		url := fmt.Sprintf("http://example.com/%d", i)
+		var err error
 		switch k := rng.IntN(400); {
 		case k == 0:
 			err = c.PurgeAll(ctx)
