@@ -43,6 +43,7 @@ type shared struct {
 	guarder   Guarder
 	stamper   Stamper // nil: nothing but URLs can be purged
 	tiered    Tiered
+	breaker   *breaker // between the engine and the store; nil: none
 	purges    leases
 	tagMemo   memo[tagged]
 	tokens    atomic.Uint64
@@ -85,8 +86,29 @@ func New(cfg Config) (*Cache, error) {
 	s.process = rand.Text()[:16] + "-"
 	s.tagPrefix = cfg.Namespace + ":1:{tags}:"
 	s.clock, s.journalKey = s.tagPrefix+"clock", s.tagPrefix+"journal"
+	if _, inMemory := s.store.(*memory.Store); !inMemory && cfg.BreakerFailures > 0 {
+		s.shield(&cfg)
+	}
 	s.background = newBackground(cfg.MaxRefreshes, cfg.RefreshQueue)
 	return newHandle(s, cfg), nil
+}
+
+// shield puts the circuit breaker in front of the store.
+func (s *shared) shield(cfg *Config) {
+	b := newBreaker(wholeStore{s.store, s.locker, s.guarder, s.stamper, s.tiered}, cfg, s.clock)
+	s.breaker, s.store = b, b
+	if s.locker != nil {
+		s.locker = b
+	}
+	if s.guarder != nil {
+		s.guarder = b
+	}
+	if s.stamper != nil {
+		s.stamper = b
+	}
+	if s.tiered != nil {
+		s.tiered = b
+	}
 }
 
 func newHandle(s *shared, cfg Config) *Cache {
@@ -103,7 +125,7 @@ func newHandle(s *shared, cfg Config) *Cache {
 	for code := range cfg.StatusTTL {
 		c.listed[code] = true
 	}
-	_, c.inMemory = s.store.(*memory.Store)
+	_, c.inMemory = cfg.Store.(*memory.Store)
 	return c
 }
 
@@ -119,10 +141,10 @@ func (c *Cache) With(change func(*Config)) (*Cache, error) {
 	change(&cfg)
 	if !sameStore(cfg.Store, c.cfg.Store) || cfg.Namespace != c.cfg.Namespace || cfg.Logger != c.cfg.Logger ||
 		cfg.LookupTimeout != c.cfg.LookupTimeout || cfg.StoreTimeout != c.cfg.StoreTimeout || cfg.LockTTL != c.cfg.LockTTL ||
-		cfg.PurgeTimeout != c.cfg.PurgeTimeout ||
+		cfg.PurgeTimeout != c.cfg.PurgeTimeout || cfg.BreakerFailures != c.cfg.BreakerFailures || cfg.BreakerPause != c.cfg.BreakerPause ||
 		cfg.MaxRefreshes != c.cfg.MaxRefreshes || cfg.RefreshQueue != c.cfg.RefreshQueue ||
 		reflect.ValueOf(cfg.Now).Pointer() != reflect.ValueOf(c.cfg.Now).Pointer() {
-		return nil, errors.New("cacheaside: With: Store, Namespace, Now, Logger, LookupTimeout, StoreTimeout, PurgeTimeout, LockTTL, MaxRefreshes and RefreshQueue belong to the whole cache: set them in New")
+		return nil, errors.New("cacheaside: With: Store, Namespace, Now, Logger, LookupTimeout, StoreTimeout, PurgeTimeout, BreakerFailures, BreakerPause, LockTTL, MaxRefreshes and RefreshQueue belong to the whole cache: set them in New")
 	}
 	cfg, err := cfg.validated()
 	if err != nil {
@@ -155,6 +177,9 @@ func Must[T any](v T, err error) T {
 func (c *Cache) Close(ctx context.Context) error {
 	c.closeOnce.Do(func() {
 		c.closeErr = c.background.close(ctx)
+		if c.breaker != nil {
+			c.breaker.stop()
+		}
 		if c.ownStore {
 			c.closeErr = errors.Join(c.closeErr, c.store.Close())
 		}
@@ -186,6 +211,11 @@ type Stats struct {
 	Stores               uint64 `json:"stores"`          // responses written to the store
 	StoreErrors          uint64 `json:"store_errors"`    // reads and writes that failed or took too long
 	Corrupt              uint64 `json:"corrupt"`         // values under our keys that were no entries of ours
+	BreakerOpened        uint64 `json:"breaker_opened"`  // times the circuit breaker has opened
+	Spared               uint64 `json:"spared"`          // calls not made of the store because it was open
+	// BreakerOpen says that it is open now: requests are answered as if nothing
+	// were stored.
+	BreakerOpen bool `json:"breaker_open"`
 }
 
 type counters struct {
@@ -197,7 +227,7 @@ type counters struct {
 // Stats returns the counts.
 func (c *Cache) Stats() Stats {
 	s := &c.stats
-	return Stats{
+	stats := Stats{
 		Hits: s.hits.Load(), Near: s.near.Load(), Misses: s.misses.Load(), Stale: s.stale.Load(),
 		Revalidated: s.revalidated.Load(), StaleIfError: s.staleIfError.Load(), Invalidated: s.invalidated.Load(), Bypasses: s.bypasses.Load(), Stores: s.stores.Load(),
 		StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
@@ -205,6 +235,10 @@ func (c *Cache) Stats() Stats {
 		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), TagsRefused: s.tagsRefused.Load(),
 		Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(),
 	}
+	if b := c.breaker; b != nil {
+		stats.BreakerOpened, stats.Spared, stats.BreakerOpen = b.opened.Load(), b.spared.Load(), b.open.Load()
+	}
+	return stats
 }
 
 // token returns a text that nobody else has.
@@ -212,6 +246,9 @@ func (s *shared) token() string { return s.process + strconv.FormatUint(s.tokens
 
 // trouble counts a failure of the store and logs at most one in ten seconds.
 func (c *Cache) trouble(what string, err error) {
+	if errors.Is(err, errShunned) {
+		return // counted and told of already
+	}
 	n := c.stats.storeErrors.Add(1)
 	now := c.cfg.Now().UnixNano()
 	if last := c.lastLog.Load(); last != 0 && now-last < int64(10*time.Second) || !c.lastLog.CompareAndSwap(c.lastLog.Load(), now) {

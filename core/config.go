@@ -23,13 +23,15 @@ const (
 	DefaultMaxKeyBytes   = 8 << 10
 	DefaultMaxVariants   = 64
 
-	DefaultPurgeTimeout   = time.Second
-	DefaultMaxTags        = 64
-	DefaultWaitTimeout    = 10 * time.Second
-	DefaultLockTTL        = 3 * time.Second
-	DefaultRefreshTimeout = 30 * time.Second
-	DefaultMaxRefreshes   = 16
-	DefaultRefreshQueue   = 1024
+	DefaultPurgeTimeout    = time.Second
+	DefaultBreakerPause    = time.Second
+	DefaultBreakerFailures = 5
+	DefaultMaxTags         = 64
+	DefaultWaitTimeout     = 10 * time.Second
+	DefaultLockTTL         = 3 * time.Second
+	DefaultRefreshTimeout  = 30 * time.Second
+	DefaultMaxRefreshes    = 16
+	DefaultRefreshQueue    = 1024
 )
 
 // Config is what [New] makes a [Cache] from. The zero value is valid: it keeps
@@ -56,6 +58,15 @@ type Config struct {
 	StoreTimeout time.Duration
 	// PurgeTimeout bounds a purge. Zero: 1 s.
 	PurgeTimeout time.Duration
+	// BreakerFailures is how many calls in a row must fail, or get no answer in
+	// time, for the circuit breaker to open: then requests are answered as if
+	// nothing were stored, without asking the store. Zero: 5; negative: never.
+	// A write that the store refuses (see [ErrRefused]) is no failure, and a store
+	// in this process needs no breaker.
+	BreakerFailures int
+	// BreakerPause is how often the cache asks the store meanwhile, by itself,
+	// whether it answers again. Zero: 1 s.
+	BreakerPause time.Duration
 	// LockTTL is how long other processes wait for one that has died while it
 	// asked the handler; it is prolonged while the handler runs, for up to a
 	// minute. Zero: 3 s.
@@ -315,6 +326,7 @@ func (c Config) validated() (Config, error) {
 		{"WaitTimeout", &c.WaitTimeout, DefaultWaitTimeout},
 		{"LockTTL", &c.LockTTL, DefaultLockTTL},
 		{"PurgeTimeout", &c.PurgeTimeout, DefaultPurgeTimeout},
+		{"BreakerPause", &c.BreakerPause, DefaultBreakerPause},
 	} {
 		if *d.v < 0 {
 			bad(d.name, "%v is negative: use 0 for the default or a positive duration", *d.v)
@@ -322,6 +334,9 @@ func (c Config) validated() (Config, error) {
 		if *d.v == 0 {
 			*d.v = d.def
 		}
+	}
+	if c.BreakerFailures == 0 {
+		c.BreakerFailures = DefaultBreakerFailures
 	}
 	if c.TTL > maxLifetime {
 		bad("TTL", "%v is longer than a year: shorten it", c.TTL)

@@ -46,7 +46,7 @@ func (c *Cache) purgeTags(ctx context.Context, tags []string, soft bool) error {
 		}
 		own[i] = ofHandler + tag
 	}
-	return c.raise(ctx, "PurgeTags", own, soft)
+	return c.raise(insisting(ctx), "PurgeTags", own, soft)
 }
 
 // raise purges tags in their stored form.
@@ -84,7 +84,7 @@ func (c *Cache) PurgeURL(ctx context.Context, rawURL string) error {
 	if err != nil {
 		return err
 	}
-	return c.purgeRequest(ctx, req)
+	return c.purgeRequest(insisting(ctx), req)
 }
 
 // purgeRequest removes what is stored for the URL of req.
@@ -182,7 +182,7 @@ func (c *Cache) purgeJournal(ctx context.Context, what string, keys []string, so
 	if c.stamper == nil {
 		return fmt.Errorf("cacheaside: %s: %w", what, ErrCannotPurge)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.PurgeTimeout+journalWait)
+	ctx, cancel := context.WithTimeout(insisting(ctx), c.cfg.PurgeTimeout+journalWait)
 	defer cancel()
 	return c.purged(what, c.purges.purge(ctx, c, keys, soft))
 }

@@ -2,8 +2,14 @@ package core
 
 import (
 	"context"
+	"errors"
 	"time"
 )
+
+// ErrRefused is what a write returns, wrapped, when the store works but does not
+// take the write: it has no memory left for it, or may only be read. Nothing was
+// stored; a later write may succeed.
+var ErrRefused = errors.New("the store refused the write")
 
 // Store keeps values under keys until they expire. It is shared by all
 // goroutines of a process and may be shared by many processes.
@@ -90,6 +96,7 @@ type Stamper interface {
 type Tiered interface {
 	// Near reports whether copies are kept.
 	Near() bool
-	// GetTier is Get, and says whether the value comes from this process.
+	// GetTier is Get, and says whether the value comes from this process. With a
+	// context that has ended it looks there, and nowhere else.
 	GetTier(ctx context.Context, key string) (value []byte, found, near bool, err error)
 }

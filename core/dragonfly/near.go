@@ -127,12 +127,9 @@ func (s *Store) NearStats() NearStats {
 func (s *Store) Near() bool { return s.near != nil && !s.near.off.Load() }
 
 // GetTier is [Store.Get], but takes a copy of this process where there is one,
-// and says so. See [WithNear].
+// and says so, even if ctx has ended. See [WithNear].
 func (s *Store) GetTier(ctx context.Context, key string) (value []byte, found, near bool, err error) {
 	if s.near != nil {
-		if err := ctx.Err(); err != nil {
-			return nil, false, false, fmt.Errorf("dragonfly: GET: %w", err)
-		}
 		if value, found = s.near.get(key); found {
 			return value, true, true, nil
 		}

@@ -15,9 +15,6 @@ func (s *Store) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]
 	if s.near == nil {
 		return s.serverStamps(ctx, dst, keys)
 	}
-	if err := ctx.Err(); err != nil {
-		return dst, failure("stamps: GET", err)
-	}
 	all, missing := s.near.stamps(dst, keys)
 	if len(missing) > 0 {
 		got, err := s.serverStamps(ctx, nil, missing)
@@ -34,9 +31,6 @@ func (s *Store) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]
 func (s *Store) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
 	if s.near == nil {
 		return s.serverGetStamped(ctx, key, dst, keys)
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, false, dst, failure("GET with stamps", err)
 	}
 	// The stamps may be newer than the value, which is on the safe side.
 	value, found := s.near.get(key)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/cacheaside/cacheaside/core"
 )
 
 // DefaultTimeout bounds a call whose context has no deadline.
@@ -25,8 +27,9 @@ const DefaultTimeout = time.Second
 const maxTTL = 8 * 365 * 24 * time.Hour
 
 // ErrRefused is what a write returns, wrapped, when the server has no memory for
-// it. Nothing was stored; a later write may succeed.
-var ErrRefused = errors.New("the server refused the write for lack of memory")
+// it or is a replica that may only be read. Nothing was stored; a later write may
+// succeed.
+var ErrRefused = core.ErrRefused
 
 // Store keeps values on a server. All methods may be called concurrently.
 //
@@ -135,8 +138,7 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
 }
 
 // Set keeps value under key for ttl, in whole milliseconds, at least one. A
-// refusal for lack of memory is [ErrRefused]. A ttl beyond eight years is cut
-// to that.
+// refusal is [ErrRefused]. A ttl beyond eight years is cut to that.
 func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	ms, err := milliseconds(ttl)
 	if err != nil {
@@ -220,9 +222,9 @@ func milliseconds(ttl time.Duration) (int64, error) {
 	return max(1, min(ttl, maxTTL).Milliseconds()), nil
 }
 
-// failure says which command failed, and marks a refusal for lack of memory.
+// failure says which command failed, and marks a refusal.
 func failure(command string, err error) error {
-	if isOutOfMemory(err) {
+	if isRefusal(err) {
 		return fmt.Errorf("dragonfly: %s: %w: %w", command, ErrRefused, err)
 	}
 	return fmt.Errorf("dragonfly: %s: %w", command, err)
@@ -243,9 +245,25 @@ func isWrongType(err error) bool {
 	return ok && strings.HasPrefix(e.Error(), "WRONGTYPE")
 }
 
-// isOutOfMemory knows "OOM command not allowed" of Redis, which older ones put
-// behind the place in the script, and "Out of memory" of Dragonfly.
-func isOutOfMemory(err error) bool {
+// isRefusal reports whether the server is well, but does not take a write: no
+// memory ("OOM command not allowed" of Redis, which older ones put behind the
+// place in the script, and "Out of memory" of Dragonfly), a replica, a disk that
+// is full, or a user without the right to write.
+func isRefusal(err error) bool {
 	e, ok := rueidis.IsRedisErr(err)
-	return ok && (strings.HasPrefix(e.Error(), "OOM") || strings.Contains(e.Error(), "OOM command not allowed") || strings.Contains(e.Error(), "Out of memory"))
+	if !ok {
+		return false
+	}
+	text := e.Error()
+	for _, begin := range []string{"OOM", "READONLY", "MISCONF", "NOREPLICAS", "NOPERM"} {
+		if strings.HasPrefix(text, begin) {
+			return true
+		}
+	}
+	for _, part := range []string{"OOM command not allowed", "Out of memory", "-READONLY", "-MISCONF"} {
+		if strings.Contains(text, part) {
+			return true
+		}
+	}
+	return false
 }

@@ -1,0 +1,250 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+// errShunned is what a call fails with while the circuit breaker is open.
+var errShunned = errors.New("the store is left alone for a while: it has failed too often in a row")
+
+// breaker stands between the engine and a store that may fail. After a number of
+// failures in a row it is open, and calls fail at once instead of waiting for
+// their deadline each. It asks the store by itself whether it is back, so that no
+// request has to.
+//
+// The engine's way through it while all is well is one atomic load per call.
+type breaker struct {
+	inner  wholeStore
+	open   atomic.Bool
+	failed atomic.Bool // since the last success
+	states *gobreaker.TwoStepCircuitBreaker[struct{}]
+	pause  time.Duration
+	probe  func(context.Context) error
+	limit  time.Duration // of a probe
+	closed atomic.Bool
+	timer  atomic.Pointer[time.Timer]
+	spared atomic.Uint64
+	opened atomic.Uint64
+}
+
+// wholeStore is a store and what else it can do; nil is what it cannot.
+type wholeStore struct {
+	Store
+	locker  Locker
+	guarder Guarder
+	stamper Stamper
+	tiered  Tiered
+}
+
+func newBreaker(inner wholeStore, cfg *Config, probeKey string) *breaker {
+	b := &breaker{inner: inner, pause: cfg.BreakerPause, limit: cfg.LookupTimeout}
+	b.probe = func(ctx context.Context) error {
+		_, _, err := inner.Get(ctx, probeKey)
+		return err
+	}
+	log := cfg.Logger
+	b.states = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Timeout:      cfg.BreakerPause,
+		ReadyToTrip:  func(n gobreaker.Counts) bool { return int64(n.ConsecutiveFailures) >= int64(cfg.BreakerFailures) },
+		IsSuccessful: func(err error) bool { return err == nil || errors.Is(err, ErrRefused) },
+		IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) },
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			b.open.Store(to != gobreaker.StateClosed)
+			switch {
+			case to == gobreaker.StateOpen && from == gobreaker.StateClosed:
+				b.opened.Add(1)
+				log.Warn("cacheaside: the store has failed too often in a row; it is left alone until it answers again", "asked_every", b.pause)
+			case to == gobreaker.StateClosed:
+				log.Info("cacheaside: the store answers again")
+			}
+			if to == gobreaker.StateOpen {
+				b.askLater()
+			}
+		},
+	})
+	return b
+}
+
+// askLater has the store asked when the pause is over. The breaker wants more
+// time than that to have passed.
+func (b *breaker) askLater() {
+	b.timer.Store(time.AfterFunc(b.pause+time.Millisecond, func() {
+		done, err := b.states.Allow()
+		if b.closed.Load() || err != nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), b.limit)
+		defer cancel()
+		done(b.probe(ctx))
+	}))
+}
+
+// stop ends the asking. The breaker stays as it is.
+func (b *breaker) stop() {
+	b.closed.Store(true)
+	if t := b.timer.Load(); t != nil {
+		t.Stop()
+	}
+}
+
+// allow fails while the breaker is open, except for who insists.
+func (b *breaker) allow(ctx context.Context) error {
+	if !b.open.Load() || ctx.Value(insistKey{}) != nil {
+		return nil
+	}
+	b.spared.Add(1)
+	return errShunned
+}
+
+// ended is a context that lets nothing but copies be read.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+type insistKey struct{}
+
+// insisting returns a context whose calls are tried even while the breaker is
+// open: for what is rare, and asked for by somebody who wants to know.
+func insisting(ctx context.Context) context.Context {
+	return context.WithValue(ctx, insistKey{}, true)
+}
+
+// note takes account of how a call has ended, and returns err. A success is of
+// interest only after a failure.
+func (b *breaker) note(err error) error {
+	switch {
+	case err != nil:
+		b.failed.Store(true)
+	case !b.failed.Load() || !b.failed.CompareAndSwap(true, false):
+		return nil
+	}
+	if done, closed := b.states.Allow(); closed == nil {
+		done(err)
+	}
+	return err
+}
+
+func (b *breaker) Get(ctx context.Context, key string) (value []byte, found bool, err error) {
+	if err = b.allow(ctx); err == nil {
+		value, found, err = b.inner.Get(ctx, key)
+		_ = b.note(err)
+	}
+	return value, found, err
+}
+
+func (b *breaker) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	if err := b.allow(ctx); err != nil {
+		return err
+	}
+	return b.note(b.inner.Set(ctx, key, value, ttl))
+}
+
+func (b *breaker) Delete(ctx context.Context, key string) error {
+	if err := b.allow(ctx); err != nil {
+		return err
+	}
+	return b.note(b.inner.Delete(ctx, key))
+}
+
+func (b *breaker) Close() error {
+	b.stop()
+	return b.inner.Close()
+}
+
+func (b *breaker) Lock(ctx context.Context, key, token string, ttl time.Duration) (holder string, err error) {
+	if err = b.allow(ctx); err == nil {
+		holder, err = b.inner.locker.Lock(ctx, key, token, ttl)
+		_ = b.note(err)
+	}
+	return holder, err
+}
+
+func (b *breaker) Extend(ctx context.Context, key, token string, ttl time.Duration) (held bool, err error) {
+	if err = b.allow(ctx); err == nil {
+		held, err = b.inner.locker.Extend(ctx, key, token, ttl)
+		_ = b.note(err)
+	}
+	return held, err
+}
+
+func (b *breaker) Unlock(ctx context.Context, key, token, note string, ttl time.Duration) error {
+	if err := b.allow(ctx); err != nil {
+		return err
+	}
+	return b.note(b.inner.locker.Unlock(ctx, key, token, note, ttl))
+}
+
+func (b *breaker) SetGuarded(ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (written bool, err error) {
+	if err = b.allow(ctx); err == nil {
+		written, err = b.inner.guarder.SetGuarded(ctx, guard, token, key, value, ttl)
+		_ = b.note(err)
+	}
+	return written, err
+}
+
+func (b *breaker) Sequence(ctx context.Context, clock string) (n uint64, err error) {
+	if err = b.allow(ctx); err == nil {
+		n, err = b.inner.stamper.Sequence(ctx, clock)
+		_ = b.note(err)
+	}
+	return n, err
+}
+
+func (b *breaker) Raise(ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (n uint64, err error) {
+	if err = b.allow(ctx); err == nil {
+		n, err = b.inner.stamper.Raise(ctx, clock, keys, soft, floor, ttl)
+		_ = b.note(err)
+	}
+	return n, err
+}
+
+func (b *breaker) Stamps(ctx context.Context, dst []Stamp, keys []string) (stamps []Stamp, err error) {
+	if err = b.allow(ctx); err != nil {
+		if b.inner.tiered != nil {
+			if stamps, near := b.inner.stamper.Stamps(ended, dst, keys); near == nil {
+				return stamps, nil
+			}
+		}
+		return dst, err
+	}
+	stamps, err = b.inner.stamper.Stamps(ctx, dst, keys)
+	return stamps, b.note(err)
+}
+
+func (b *breaker) Settle(ctx context.Context, clock string, dst []Stamp, keys []string, ttl time.Duration) (stamps []Stamp, err error) {
+	if err = b.allow(ctx); err == nil {
+		stamps, err = b.inner.stamper.Settle(ctx, clock, dst, keys, ttl)
+		_ = b.note(err)
+	}
+	return stamps, err
+}
+
+func (b *breaker) GetStamped(ctx context.Context, key string, dst []Stamp, keys []string) (value []byte, found bool, stamps []Stamp, err error) {
+	if err = b.allow(ctx); err == nil {
+		value, found, stamps, err = b.inner.stamper.GetStamped(ctx, key, dst, keys)
+		_ = b.note(err)
+	}
+	return value, found, stamps, err
+}
+
+func (b *breaker) Near() bool { return b.inner.tiered.Near() }
+
+func (b *breaker) GetTier(ctx context.Context, key string) (value []byte, found, near bool, err error) {
+	if err = b.allow(ctx); err != nil { // copies need no server
+		if value, found, near, _ = b.inner.tiered.GetTier(ended, key); near {
+			return value, found, near, nil
+		}
+		return nil, false, false, err
+	}
+	if value, found, near, err = b.inner.tiered.GetTier(ctx, key); !near {
+		_ = b.note(err)
+	}
+	return value, found, near, err
+}
