@@ -52,6 +52,7 @@ type shared struct {
 	// stamps of tags.
 	clock, journalKey, tagPrefix string
 	background                   *background
+	writes                       *writes
 	lookups                      lookups
 	stats                        counters
 	log                          *slog.Logger
@@ -89,6 +90,7 @@ func New(cfg Config) (*Cache, error) {
 	if _, inMemory := s.store.(*memory.Store); !inMemory && cfg.BreakerFailures > 0 {
 		s.shield(&cfg)
 	}
+	s.writes = newWrites(cfg.WriteBuffer)
 	s.background = newBackground(cfg.MaxRefreshes, cfg.RefreshQueue)
 	return newHandle(s, cfg), nil
 }
@@ -142,9 +144,9 @@ func (c *Cache) With(change func(*Config)) (*Cache, error) {
 	if !sameStore(cfg.Store, c.cfg.Store) || cfg.Namespace != c.cfg.Namespace || cfg.Logger != c.cfg.Logger ||
 		cfg.LookupTimeout != c.cfg.LookupTimeout || cfg.StoreTimeout != c.cfg.StoreTimeout || cfg.LockTTL != c.cfg.LockTTL ||
 		cfg.PurgeTimeout != c.cfg.PurgeTimeout || cfg.BreakerFailures != c.cfg.BreakerFailures || cfg.BreakerPause != c.cfg.BreakerPause ||
-		cfg.MaxRefreshes != c.cfg.MaxRefreshes || cfg.RefreshQueue != c.cfg.RefreshQueue ||
+		cfg.WriteBuffer != c.cfg.WriteBuffer || cfg.MaxRefreshes != c.cfg.MaxRefreshes || cfg.RefreshQueue != c.cfg.RefreshQueue ||
 		reflect.ValueOf(cfg.Now).Pointer() != reflect.ValueOf(c.cfg.Now).Pointer() {
-		return nil, errors.New("cacheaside: With: Store, Namespace, Now, Logger, LookupTimeout, StoreTimeout, PurgeTimeout, BreakerFailures, BreakerPause, LockTTL, MaxRefreshes and RefreshQueue belong to the whole cache: set them in New")
+		return nil, errors.New("cacheaside: With: Store, Namespace, Now, Logger, LookupTimeout, StoreTimeout, PurgeTimeout, BreakerFailures, BreakerPause, LockTTL, WriteBuffer, MaxRefreshes and RefreshQueue belong to the whole cache: set them in New")
 	}
 	cfg, err := cfg.validated()
 	if err != nil {
@@ -169,14 +171,15 @@ func Must[T any](v T, err error) T {
 	return v
 }
 
-// Close waits for what goes on in the background, until ctx ends: then that is
+// Close waits for what goes on in the background, and for what is on its way to
+// the store, until ctx ends: then that is
 // cancelled, and Close returns the error of ctx. It releases what the cache has
 // made itself. A store that it was given stays open: close that afterwards.
 // Requests that are still served go on without background work. Later calls
 // return what the first one did.
 func (c *Cache) Close(ctx context.Context) error {
 	c.closeOnce.Do(func() {
-		c.closeErr = c.background.close(ctx)
+		c.closeErr = errors.Join(c.background.close(ctx), c.writes.jobs.close(ctx))
 		if c.breaker != nil {
 			c.breaker.stop()
 		}
@@ -209,6 +212,7 @@ type Stats struct {
 	Bypasses             uint64 `json:"bypasses"`        // requests that were none of the cache's business
 	Invalidated          uint64 `json:"invalidated"`     // URIs purged because an unsafe request succeeded
 	Stores               uint64 `json:"stores"`          // responses written to the store
+	StoresDropped        uint64 `json:"stores_dropped"`  // responses not written because too much was on its way already
 	StoreErrors          uint64 `json:"store_errors"`    // reads and writes that failed or took too long
 	Corrupt              uint64 `json:"corrupt"`         // values under our keys that were no entries of ours
 	BreakerOpened        uint64 `json:"breaker_opened"`  // times the circuit breaker has opened
@@ -219,7 +223,7 @@ type Stats struct {
 }
 
 type counters struct {
-	hits, near, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storeErrors, corrupt,
+	hits, near, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storesDropped, storeErrors, corrupt,
 	purges, purgeErrors, overtaken, tagsRefused,
 	coalesced, staleWhileRevalidate, refreshed, refreshErrors, refreshDropped atomic.Uint64
 }
@@ -230,7 +234,7 @@ func (c *Cache) Stats() Stats {
 	stats := Stats{
 		Hits: s.hits.Load(), Near: s.near.Load(), Misses: s.misses.Load(), Stale: s.stale.Load(),
 		Revalidated: s.revalidated.Load(), StaleIfError: s.staleIfError.Load(), Invalidated: s.invalidated.Load(), Bypasses: s.bypasses.Load(), Stores: s.stores.Load(),
-		StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
+		StoresDropped: s.storesDropped.Load(), StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
 		Coalesced: s.coalesced.Load(), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
 		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), TagsRefused: s.tagsRefused.Load(),
 		Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(),

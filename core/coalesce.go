@@ -147,8 +147,8 @@ func (v *visit) flightKey() string {
 // lead asks the handler for all who wait on v.lead.
 func (c *Cache) lead(x Exchange, v *visit, deadline time.Time) error {
 	l := v.lead
-	defer c.conclude(l, flight.Retry, nil) // for a panic and the like
-	if l.EndedSince(v.epoch) {             // between the look-up and now
+	defer func() { c.conclude(v.lead, flight.Retry, nil) }() // for a panic and the like
+	if l.EndedSince(v.epoch) {                               // between the look-up and now
 		l.Vouch(l.Advance())
 		if d, ok := c.lookAgain(x, v); ok {
 			c.conclude(l, flight.Shared, &v.entry)

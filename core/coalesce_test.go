@@ -181,6 +181,7 @@ func (f *fleet) send(ctx context.Context, node int, method, target string, field
 		a.exited = false
 	}()
 	<-done
+	_ = f.caches[node%len(f.nodes)].Flush(context.Background())
 	if a.panicked != nil {
 		a.exited = false
 	}

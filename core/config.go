@@ -26,6 +26,7 @@ const (
 	DefaultPurgeTimeout    = time.Second
 	DefaultBreakerPause    = time.Second
 	DefaultBreakerFailures = 5
+	DefaultWriteBuffer     = 32 << 20
 	DefaultMaxTags         = 64
 	DefaultWaitTimeout     = 10 * time.Second
 	DefaultLockTTL         = 3 * time.Second
@@ -58,6 +59,10 @@ type Config struct {
 	StoreTimeout time.Duration
 	// PurgeTimeout bounds a purge. Zero: 1 s.
 	PurgeTimeout time.Duration
+	// WriteBuffer is how many bytes of responses may be on their way to a store that
+	// is not in this process: a client does not wait for its response to arrive
+	// there. What exceeds it is not stored. Zero: 32 MiB.
+	WriteBuffer int64
 	// BreakerFailures is how many calls in a row must fail, or get no answer in
 	// time, for the circuit breaker to open: then requests are answered as if
 	// nothing were stored, without asking the store. Zero: 5; negative: never.
@@ -334,6 +339,12 @@ func (c Config) validated() (Config, error) {
 		if *d.v == 0 {
 			*d.v = d.def
 		}
+	}
+	if c.WriteBuffer == 0 {
+		c.WriteBuffer = DefaultWriteBuffer
+	}
+	if c.WriteBuffer < 0 {
+		bad("WriteBuffer", "%d is negative: use 0 for 32 MiB or a number of bytes", c.WriteBuffer)
 	}
 	if c.BreakerFailures == 0 {
 		c.BreakerFailures = DefaultBreakerFailures

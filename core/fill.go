@@ -6,11 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"hash/fnv"
 	"io"
 	"math"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -250,39 +248,15 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		Header: c.storable(resp, verdict),
 		Body:   resp.Body,
 	}
-	err := c.write(x.Context(), v, content, names, now)
-	if errors.Is(err, errPurged) {
-		c.conclude(v.lead, flight.Retry, nil)
-		return "purged"
-	}
-	c.share(v, verdict)
-	if err != nil {
-		return "store-failed"
-	}
-	if r := v.req.Rerun; r != nil {
-		r.done.Store(true)
+	reason = c.send(x, v, content, names, verdict, now)
+	if reason != "" {
+		return reason
 	}
 	status.Stored = true
 	if ttl := verdict.Lifetime - verdict.InitialAge; ttl > 0 {
 		status.TTL, status.HasTTL = seconds(ttl), true
 	}
 	return ""
-}
-
-// share gives what was stored, or was to be, to those who wait for it.
-func (c *Cache) share(v *visit, verdict httprules.Verdict) {
-	if v.lead == nil {
-		return
-	}
-	if !verdict.Store || verdict.NoCache || verdict.Lifetime <= verdict.InitialAge { // each has to validate it
-		c.conclude(v.lead, flight.Pass, nil)
-		return
-	}
-	outcome, e := flight.Retry, entry.Entry{} // nobody waits; who comes now, looks
-	if v.lead.Waiting() > 0 && v.stored != nil && entry.Decode(v.stored, &e) == nil {
-		outcome = flight.Shared
-	}
-	c.conclude(v.lead, outcome, &e)
 }
 
 // superseded removes the stale entry when the handler has answered with
@@ -436,151 +410,4 @@ func serverError(status int) bool {
 		return true
 	}
 	return false
-}
-
-// staleKept is how long an entry with a validator stays beyond its freshness,
-// so that it can be validated instead of fetched anew.
-func staleKept(lifetime time.Duration) time.Duration {
-	return min(max(lifetime, time.Minute), time.Hour)
-}
-
-// write stores an entry under the primary key, or as a variant where the
-// response names request fields. A variant is written before the record that
-// leads to it.
-func (c *Cache) write(ctx context.Context, v *visit, content entry.Content, names []string, now time.Time) (err error) {
-	remaining := time.Duration(content.Born + content.Lifetime - now.UnixNano())
-	keep := max(remaining, 0) + time.Duration(max(content.SWR, content.SIE))
-	for _, f := range content.Header {
-		if f.Name == "Etag" || f.Name == "Last-Modified" {
-			keep = max(keep, max(remaining, 0)+staleKept(time.Duration(content.Lifetime)))
-			break
-		}
-	}
-	keep = max(keep, time.Millisecond)
-	// The handler's answer is complete: that the client leaves now is no
-	// reason to lose it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.StoreTimeout)
-	defer cancel()
-
-	if v.lead != nil {
-		phase := v.lead.Advance()
-		defer func() {
-			if err == nil { // nothing was purged until the phase began
-				v.lead.Vouch(phase)
-			}
-		}()
-	}
-	content.Stamp = v.seq
-	ok := true
-	if c.guarder != nil && v.guard == "" {
-		err = errUnguarded
-	} else if ok, err = c.settle(ctx, v, content.Tags); err != nil {
-		c.trouble("settling tags", err)
-	}
-	if err != nil {
-		// It is still good for those who came before the handler was called.
-		content.Vary = selectingFields(mergeNames(names, v.by.names), v.req)
-		v.stored, _ = entry.Encode(content)
-		return err
-	}
-	if !ok {
-		return c.overtaken()
-	}
-	if len(names) == 0 {
-		c.variants.drop(v.key.wire)
-		return c.put(ctx, v, v.key.wire, content, keep)
-	}
-	if !v.hasRec { // the names were remembered, or nothing was there
-		c.readRecord(ctx, v)
-	}
-	// A response belongs to the fields that any earlier one named as well:
-	// that may miss more often but never answers wrongly.
-	v.record.names = mergeNames(names, v.record.names)
-	content.Vary = selectingFields(v.record.names, v.req)
-	v.scratch = v.record.selecting(v.scratch[:0], v.req)
-	wire := v.key.variant(v.scratch)
-	if err := c.put(ctx, v, wire, content, keep); err != nil {
-		return err
-	}
-	return c.writeRecord(ctx, v, variantRef{wire[len(wire)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano())
-}
-
-// errPurged says that a response was purged before it was stored.
-var errPurged = errors.New("purged meanwhile")
-
-// errUnguarded says that the store failed when the handler was called.
-var errUnguarded = errors.New("no guard could be set")
-
-func (c *Cache) overtaken() error {
-	c.stats.overtaken.Add(1)
-	return errPurged
-}
-
-// set writes a value if nothing under its primary key was purged since the
-// handler was called.
-func (c *Cache) set(ctx context.Context, v *visit, wire string, b []byte, keep time.Duration) error {
-	if c.guarder == nil {
-		return c.store.Set(ctx, wire, b, keep)
-	}
-	written, err := c.guarder.SetGuarded(ctx, guardKey(v.key.wire), v.guard, wire, b, keep)
-	if err == nil && !written {
-		return c.overtaken()
-	}
-	return err
-}
-
-// readRecord reads the resource's record, or begins one.
-func (c *Cache) readRecord(ctx context.Context, v *visit) {
-	var e entry.Entry
-	b, found, err := c.store.Get(ctx, v.key.wire)
-	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.primary {
-		v.record = decodeVaryRecord(&e)
-	} else {
-		v.record = varyRecord{choice: choice{generation: rand.Uint64()}}
-	}
-	v.hasRec = true
-}
-
-func (c *Cache) put(ctx context.Context, v *visit, wire string, content entry.Content, keep time.Duration) error {
-	b, err := entry.Encode(content)
-	if err == nil {
-		v.stored = b
-		err = c.set(ctx, v, wire, b, keep)
-	}
-	if errors.Is(err, errPurged) {
-		return err
-	}
-	if err != nil {
-		c.trouble("writing", err)
-		return err
-	}
-	c.stats.stores.Add(1)
-	return nil
-}
-
-// writeRecord enters a variant into the resource's record and removes the
-// variants that are one too many. Two processes doing so at once may lose one
-// another's note of a variant; it then expires by itself.
-func (c *Cache) writeRecord(ctx context.Context, v *visit, ref variantRef, now int64) error {
-	dropped := v.record.add(ref, now, c.cfg.MaxVariants)
-	b, ttl, err := v.record.encode(v.key.primary, now)
-	if err == nil {
-		err = c.set(ctx, v, v.key.wire, b, max(ttl, time.Millisecond))
-	}
-	if errors.Is(err, errPurged) {
-		return err
-	}
-	if err != nil {
-		c.trouble("writing a Vary record", err)
-		return err
-	}
-	c.variants.put(v.key.wire, v.record.choice, now)
-	for _, d := range dropped {
-		if validDigest(d) {
-			if err := c.store.Delete(ctx, v.key.wire+":"+d); err != nil {
-				c.trouble("deleting a variant", err)
-			}
-		}
-	}
-	return nil
 }

@@ -338,6 +338,7 @@ func (s *rough) Close() error { return nil }
 func (s *rough) keys() []string { return slices.Sorted(maps.Keys(s.m)) }
 
 type world struct {
+	cache  *core.Cache
 	thrown any // by the handler
 	t      interface {
 		Logf(format string, args ...any)
@@ -382,6 +383,7 @@ func newWorld(p policy) *world {
 	if err != nil {
 		panic(err)
 	}
+	w.cache = cache
 	w.handler = nethttp.New(cache)(http.HandlerFunc(w.origin))
 	return w
 }
@@ -462,6 +464,7 @@ func (w *world) do(q *ask) {
 	w.store.mu.Unlock()
 	rec := httptest.NewRecorder()
 	w.handler.ServeHTTP(rec, r.WithContext(context.WithValue(r.Context(), askKey{}, q)))
+	_ = w.cache.Flush(context.Background())
 	w.mu.Lock()
 	thrown := w.thrown
 	w.mu.Unlock()

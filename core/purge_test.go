@@ -133,6 +133,7 @@ func (i *instance) send(t testing.TB, method, path string, fields ...string) (bo
 	r = r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, &http.Server{Handler: i.h})) //nolint:gosec // it does not listen
 	w := httptest.NewRecorder()
 	i.h.ServeHTTP(w, r)
+	must(t, i.Flush(context.Background()))
 	b, _ := io.ReadAll(w.Result().Body)
 	if tag := w.Header()["Cache-Tag"]; len(tag) > 0 {
 		t.Errorf("the client sees Cache-Tag %q", tag)
@@ -237,7 +238,10 @@ func TestPurgeDuringFill(t *testing.T) {
 							must(t, purge(two))
 						}
 					}
-					one.want(t, "/a", "1", "detail=purged")
+					one.want(t, "/a", "1", "fwd=miss")
+					if n := one.Stats().Overtaken; n != 1 {
+						t.Errorf("%d responses overtaken by a purge, want 1", n)
+					}
 					one.want(t, "/a", "2", "fwd=")
 					two.want(t, "/a", "2", "")
 					time.Sleep(time.Second)

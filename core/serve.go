@@ -40,7 +40,11 @@ func (c *Cache) Serve(x Exchange) error {
 	if req.Rerun != nil && req.Rerun.cache == c.shared {
 		return c.serveRerun(x, v)
 	}
-	found := c.lookup(x.Context(), v)
+	mark := c.writes.ended.Load()
+	found, d := c.find(x.Context(), v)
+	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.wire, mark, c.cfg.LookupTimeout) {
+		found, d = c.find(x.Context(), v)
+	}
 	if found != foundEntry {
 		v.fwd = "miss"
 		if found == foundOtherVariants {
@@ -48,7 +52,6 @@ func (c *Cache) Serve(x Exchange) error {
 		}
 		return c.miss(x, v)
 	}
-	d := v.decide(v.now)
 	if d.Use != httprules.Validate {
 		if c.cfg.RefreshAhead > 0 && c.early(v) {
 			c.refresh(x, v)
@@ -57,6 +60,14 @@ func (c *Cache) Serve(x Exchange) error {
 	}
 	v.fwd = d.Fwd
 	return c.revalidate(x, v, d)
+}
+
+// find looks for what is stored, and decides what it is good for.
+func (c *Cache) find(ctx context.Context, v *visit) (found finding, d httprules.Decision) {
+	if found = c.lookup(ctx, v); found == foundEntry {
+		d = v.decide(v.now)
+	}
+	return found, d
 }
 
 // canonical spares the engine, whose names are canonical, the work that

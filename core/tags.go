@@ -233,8 +233,8 @@ func (v *visit) outlives(e *entry.Entry, s Stamp) bool {
 }
 
 // settle makes sure that the tags of a response to be stored have stamps, and
-// that nothing was purged since v.seq was taken.
-func (c *Cache) settle(ctx context.Context, v *visit, tags []string) (bool, error) {
+// that nothing was purged since w.seq was taken.
+func (c *Cache) settle(ctx context.Context, w *write) (bool, error) {
 	if c.stamper == nil {
 		return true, nil
 	}
@@ -242,23 +242,23 @@ func (c *Cache) settle(ctx context.Context, v *visit, tags []string) (bool, erro
 	if !ok {
 		return false, errNoJournal
 	}
-	if hard, soft := at.of(v.key.primary); max(hard, soft) > v.seq {
+	if hard, soft := at.of(w.primary); max(hard, soft) > w.seq {
 		return false, nil
 	}
-	if len(tags) == 0 {
+	if len(w.tags) == 0 {
 		return true, nil
 	}
-	known := c.tagged(tags)
+	known := c.tagged(w.tags)
 	stamps, err := c.stamper.Settle(ctx, c.clock, nil, known.keys, stampAge)
 	if err != nil {
 		return false, err
 	}
 	for _, s := range stamps {
-		if max(s.Hard, s.Soft) > v.seq {
+		if max(s.Hard, s.Soft) > w.seq {
 			c.purges.expire()
 			return false, nil
 		}
 	}
-	c.tagMemo.put(v.key.wire, known, v.now.UnixNano())
+	c.tagMemo.put(w.at, known, c.cfg.Now().UnixNano())
 	return true, nil
 }

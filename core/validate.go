@@ -128,8 +128,7 @@ func (c *Cache) freshened(x Exchange, v *visit, notModified *Response) error {
 	if err != nil {
 		return err
 	}
-	verdict.Store = verdict.Store && stored // else v.stored lacks its Vary fields
-	c.share(v, verdict)
+	c.conclude(v.lead, flight.Pass, nil) // unless that is the write's duty now, or was
 	if r := v.req.Rerun; r != nil {
 		r.done.Store(true)
 	}
@@ -205,7 +204,7 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 		verdict.Store, verdict.Reason = false, "tags"
 	}
 	if verdict.Store && len(mergeNames(vary, v.by.names)) <= maxVaryNames && !v.flight.inner {
-		stored = c.write(x.Context(), v, content, vary, now) == nil
+		stored = c.send(x, v, content, vary, verdict, now) == ""
 	}
 	if v.stored == nil {
 		v.stored, err = entry.Encode(content)

@@ -1,0 +1,351 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/flight"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
+
+// What is stored is complete, and needs nothing of the request any more, before
+// the client has its answer; the writing itself is done beside it, by a write.
+
+var (
+	// errPurged says that a response was purged before it was stored.
+	errPurged = errors.New("purged meanwhile")
+	// errUnguarded says that the store failed when the handler was called.
+	errUnguarded = errors.New("no guard could be set")
+)
+
+// write is what is left to do for a response: an entry for the store, under the
+// primary key, or as a variant where the response names request fields, together
+// with the record that leads to it. It points to nothing of a visit.
+type write struct {
+	c       *Cache
+	primary string
+	wire    string // the primary key's
+	guard   string
+	seq     uint64
+	tags    []string
+	at      string // the key of value
+	value   []byte
+	keep    time.Duration
+	// Of a variant:
+	record     []byte
+	recordKept time.Duration
+	choice     choice
+	surplus    []string // variants that are one too many
+	lead       *lead
+	shareable  bool // with those who wait for lead
+	done       chan struct{}
+}
+
+// send has content stored, as soon as the client has its answer. The result is
+// why it will not be.
+func (c *Cache) send(x Exchange, v *visit, content entry.Content, names []string, verdict httprules.Verdict, now time.Time) (reason string) {
+	w, err := c.prepared(x.Context(), v, content, names, now)
+	if err != nil {
+		c.trouble("encoding", err)
+		c.conclude(v.lead, flight.Retry, nil)
+		return "store-failed"
+	}
+	v.stored = w.value
+	// Otherwise each has to validate it.
+	w.shareable = verdict.Store && !verdict.NoCache && verdict.Lifetime > verdict.InitialAge
+	if c.guarder != nil && w.guard == "" || c.breaker != nil && c.breaker.open.Load() {
+		w.end(errUnguarded) // of which the log tells
+		return "store-failed"
+	}
+	if c.inMemory || v.req.Rerun != nil { // nobody waits, or what there is to wait for takes no time
+		switch err := w.store(); {
+		case errors.Is(err, errPurged):
+			return "purged"
+		case err != nil:
+			return "store-failed"
+		}
+		if r := v.req.Rerun; r != nil {
+			r.done.Store(true)
+		}
+		return ""
+	}
+	if !c.writes.submit(w) {
+		c.stats.storesDropped.Add(1)
+		w.end(errUnguarded)
+		return "store-busy"
+	}
+	v.lead = nil // the write's duty
+	return ""
+}
+
+// prepared makes the write for content. Only the record of a variant may have to
+// be read for that.
+func (c *Cache) prepared(ctx context.Context, v *visit, content entry.Content, names []string, now time.Time) (*write, error) {
+	keep := keptFor(&content, now)
+	w := &write{
+		c: c, primary: v.key.primary, wire: v.key.wire, guard: v.guard, seq: v.seq, tags: content.Tags,
+		at: v.key.wire, keep: keep, lead: v.lead,
+	}
+	content.Stamp = v.seq
+	if len(names) > 0 {
+		if !v.hasRec { // the names were remembered, or nothing was there
+			c.readRecord(ctx, v)
+		}
+		// A response belongs to the fields that any earlier one named as well:
+		// that may miss more often but never answers wrongly.
+		v.record.names = mergeNames(names, v.record.names)
+		content.Vary = selectingFields(v.record.names, v.req)
+		v.scratch = v.record.selecting(v.scratch[:0], v.req)
+		w.at = v.key.variant(v.scratch)
+		w.choice = v.record.choice
+		w.surplus = v.record.add(variantRef{w.at[len(w.at)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano(), c.cfg.MaxVariants)
+		var err error
+		if w.record, w.recordKept, err = v.record.encode(v.key.primary, now.UnixNano()); err != nil {
+			return nil, err
+		}
+		w.recordKept = max(w.recordKept, time.Millisecond)
+	}
+	var err error
+	w.value, err = entry.Encode(content)
+	return w, err
+}
+
+// keptFor is how long an entry stays in the store: as long as it may be used.
+func keptFor(content *entry.Content, now time.Time) time.Duration {
+	fresh := max(0, time.Duration(content.Born+content.Lifetime-now.UnixNano()))
+	keep := fresh + time.Duration(max(content.SWR, content.SIE))
+	for _, f := range content.Header {
+		if f.Name == "Etag" || f.Name == "Last-Modified" {
+			keep = max(keep, fresh+staleKept(time.Duration(content.Lifetime)))
+			break
+		}
+	}
+	return max(keep, time.Millisecond)
+}
+
+// staleKept is how long an entry with a validator stays beyond its freshness,
+// so that it can be validated instead of fetched anew.
+func staleKept(lifetime time.Duration) time.Duration {
+	return min(max(lifetime, time.Minute), time.Hour)
+}
+
+// readRecord reads the resource's record, or begins one.
+func (c *Cache) readRecord(ctx context.Context, v *visit) {
+	at := c.lookups.begin(ctx, c.cfg.LookupTimeout)
+	defer c.lookups.end(at)
+	var e entry.Entry
+	b, found, err := c.store.Get(at, v.key.wire)
+	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.primary {
+		v.record = decodeVaryRecord(&e)
+	} else {
+		v.record = varyRecord{choice: choice{generation: rand.Uint64()}}
+	}
+	v.hasRec = true
+}
+
+func (w *write) run(context.Context) {
+	defer w.c.writes.over(w)
+	_ = w.store()
+}
+
+// dropped is never called: the cache waits for its writes when it is closed.
+func (w *write) dropped() {
+	w.c.writes.over(w)
+	w.end(errUnguarded)
+}
+
+// store writes it, within StoreTimeout, unless something was purged meanwhile,
+// and tells those who wait. The handler's answer is complete: that the client
+// has left is no reason to lose it.
+func (w *write) store() (err error) {
+	c := w.c
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
+	defer cancel()
+	phase := 0
+	if w.lead != nil {
+		phase = w.lead.Advance()
+	}
+	defer func() {
+		if err == nil && w.lead != nil { // nothing was purged until the phase began
+			w.lead.Vouch(phase)
+		}
+		if err == nil {
+			c.stats.stores.Add(1)
+		}
+		w.end(err)
+	}()
+	ok, err := c.settle(ctx, w)
+	if err != nil {
+		if !errors.Is(err, errNoJournal) { // that has been told of
+			c.trouble("settling tags", err)
+		}
+		return err
+	}
+	if !ok {
+		return errPurged
+	}
+	// A variant is written before the record that leads to it.
+	if err := w.set(ctx, w.at, w.value, w.keep); err != nil {
+		return err
+	}
+	if w.record == nil {
+		c.variants.drop(w.wire)
+		return nil
+	}
+	// Two processes doing so at once may lose one another's note of a variant; it
+	// then expires by itself.
+	if err := w.set(ctx, w.wire, w.record, w.recordKept); err != nil {
+		return err
+	}
+	c.variants.put(w.wire, w.choice, c.cfg.Now().UnixNano())
+	for _, d := range w.surplus {
+		if validDigest(d) {
+			if err := c.store.Delete(ctx, w.wire+":"+d); err != nil {
+				c.trouble("deleting a variant", err)
+			}
+		}
+	}
+	return nil
+}
+
+// set writes a value if nothing under its primary key was purged since the
+// handler was called.
+func (w *write) set(ctx context.Context, key string, value []byte, keep time.Duration) error {
+	c, written := w.c, true
+	var err error
+	if c.guarder == nil {
+		err = c.store.Set(ctx, key, value, keep)
+	} else {
+		written, err = c.guarder.SetGuarded(ctx, guardKey(w.wire), w.guard, key, value, keep)
+	}
+	switch {
+	case err != nil:
+		c.trouble("writing", err)
+		return err
+	case !written:
+		return errPurged
+	}
+	return nil
+}
+
+// end tells those who wait how it ended. What could not be stored is still good
+// for who came before the handler was called.
+func (w *write) end(err error) {
+	outcome, e := flight.Retry, entry.Entry{} // nobody waits; who comes now, looks
+	switch {
+	case errors.Is(err, errPurged):
+		w.c.stats.overtaken.Add(1)
+	case w.lead == nil:
+	case !w.shareable:
+		outcome = flight.Pass
+	case w.lead.Waiting() > 0 && entry.Decode(w.value, &e) == nil:
+		outcome = flight.Shared
+	}
+	w.c.conclude(w.lead, outcome, &e)
+}
+
+// maxWriters bounds the writes that are in the hands of the store at a time.
+const maxWriters = 64
+
+// writes are those under way: a bounded number of bytes.
+type writes struct {
+	jobs    *background
+	limit   int64 // of bytes
+	mu      sync.Mutex
+	pending map[string]*write // by the primary key, the latest one
+	all     map[*write]struct{}
+	bytes   int64
+	ended   atomic.Uint64
+	last    [writeSlots]atomic.Uint64 // by key: ended, as the last write left it
+}
+
+// writeSlots is how many keys apart wait can tell writes that have just ended.
+const writeSlots = 1024
+
+func newWrites(limit int64) *writes {
+	return &writes{
+		jobs: newBackground(maxWriters, math.MaxInt), limit: limit,
+		pending: map[string]*write{}, all: map[*write]struct{}{},
+	}
+}
+
+// submit reports whether there is room for w. One that is larger than all that
+// there may be gets its turn when there is nothing else.
+func (q *writes) submit(w *write) bool {
+	size := int64(len(w.value) + len(w.record))
+	w.done = make(chan struct{})
+	q.mu.Lock()
+	if q.bytes > 0 && q.bytes+size > q.limit {
+		q.mu.Unlock()
+		return false
+	}
+	q.bytes += size
+	q.pending[w.wire] = w
+	q.all[w] = struct{}{}
+	q.mu.Unlock()
+	if !q.jobs.submit(w) { // closed: nobody would wait for it
+		w.run(context.Background())
+	}
+	return true
+}
+
+func (q *writes) over(w *write) {
+	q.last[q.slot(w.wire)].Store(q.ended.Add(1))
+	q.mu.Lock()
+	q.bytes -= int64(len(w.value) + len(w.record))
+	if q.pending[w.wire] == w {
+		delete(q.pending, w.wire)
+	}
+	delete(q.all, w)
+	q.mu.Unlock()
+	close(w.done)
+}
+
+func (q *writes) slot(wire string) uint64 { return maphash.String(memoSeed, wire) % writeSlots }
+
+// wait waits for a write under way of what is under a primary key, and reports
+// whether there was one that has ended in time, or probably one since ended was
+// mark: then it is worth while to look again.
+func (q *writes) wait(ctx context.Context, wire string, mark uint64, timeout time.Duration) bool {
+	q.mu.Lock()
+	w := q.pending[wire]
+	q.mu.Unlock()
+	if w == nil {
+		return q.last[q.slot(wire)].Load() > mark
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-w.done:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// Flush waits until the responses that are on their way to the store when it is
+// called have arrived there, or failed to. It returns the error of ctx if that
+// ends first. A request never needs it: one for what is on its way waits for that.
+func (c *Cache) Flush(ctx context.Context) error {
+	c.writes.mu.Lock()
+	all := slices.Collect(maps.Keys(c.writes.all))
+	c.writes.mu.Unlock()
+	for _, w := range all {
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
