@@ -1,0 +1,258 @@
+package core_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core"
+)
+
+// ailing is a server that can be made to fail. It is what purging needs as well.
+type ailing struct {
+	*server
+	fail  atomic.Pointer[func(ctx context.Context, write bool) error]
+	calls atomic.Int64
+	delay atomic.Int64 // of writes that are no locks
+}
+
+// ill sets how calls fail; nil: not at all.
+func (a *ailing) ill(f func(ctx context.Context, write bool) error) {
+	if f == nil {
+		a.fail.Store(nil)
+		return
+	}
+	a.fail.Store(&f)
+}
+
+func silent(ctx context.Context, _ bool) error { <-ctx.Done(); return ctx.Err() }
+
+func (a *ailing) call(ctx context.Context, write bool) error {
+	a.calls.Add(1)
+	if f := a.fail.Load(); f != nil {
+		return (*f)(ctx, write)
+	}
+	return nil
+}
+
+func (a *ailing) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	if err := a.call(ctx, false); err != nil {
+		return nil, false, err
+	}
+	return a.server.Get(ctx, key)
+}
+
+func (a *ailing) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+	if err := a.call(ctx, false); err != nil {
+		return nil, false, dst, err
+	}
+	return a.server.GetStamped(ctx, key, dst, keys)
+}
+
+func (a *ailing) Sequence(ctx context.Context, clock string) (uint64, error) {
+	if err := a.call(ctx, false); err != nil {
+		return 0, err
+	}
+	return a.server.Sequence(ctx, clock)
+}
+
+func (a *ailing) Lock(ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+	if err := a.call(ctx, true); err != nil {
+		return "", err
+	}
+	return a.server.Lock(ctx, key, token, ttl)
+}
+
+func (a *ailing) SetGuarded(ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+	if err := a.call(ctx, true); err != nil {
+		return false, err
+	}
+	select {
+	case <-time.After(time.Duration(a.delay.Load())):
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return a.server.SetGuarded(ctx, guard, token, key, value, ttl)
+}
+
+func (a *ailing) Raise(ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error) {
+	if err := a.call(ctx, true); err != nil {
+		return 0, err
+	}
+	return a.server.Raise(ctx, clock, keys, soft, floor, ttl)
+}
+
+func newAiling(t testing.TB, change ...func(*core.Config)) (*ailing, *rows, *instance) {
+	a, r := &ailing{server: newServer(t)}, &rows{}
+	r.set("/a", 1)
+	return a, r, newInstance(t, a, r, append([]func(*core.Config){quiet}, change...)...)
+}
+
+func quiet(c *core.Config) { c.Logger = slog.New(slog.DiscardHandler) }
+
+// timed is how long a GET took.
+func (i *instance) timed(t testing.TB, path string) time.Duration {
+	t.Helper()
+	began := time.Now()
+	w := httptest.NewRecorder()
+	i.h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://example.com"+path, nil))
+	if w.Code != 200 {
+		t.Errorf("status %d", w.Code)
+	}
+	return time.Since(began)
+}
+
+// TestBreaker: a store that stops answering costs a few requests their deadline,
+// then none, and is used again when it is back.
+func TestBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, rows, one := newAiling(t)
+		one.want(t, "/a", "1", "miss")
+		one.want(t, "/a", "1", "hit")
+		if st := one.Stats(); st.BreakerOpen || st.BreakerOpened != 0 {
+			t.Fatalf("open although nothing failed: %+v", st)
+		}
+
+		a.ill(silent)
+		for n := 0; !one.Stats().BreakerOpen; n++ {
+			if d := one.timed(t, "/a"); n == core.DefaultBreakerFailures || d > 4*core.DefaultLookupTimeout {
+				t.Fatalf("request %d took %v, and the breaker is closed", n, d)
+			}
+		}
+		must(t, one.Flush(t.Context()))
+		errorsBefore, callsBefore := one.Stats().StoreErrors, a.calls.Load()
+		began := time.Now()
+		for range 1000 {
+			rows.set("/a", 2)
+			if d := one.timed(t, "/a"); d != 0 {
+				t.Fatalf("a request took %v while the breaker was open", d)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		asked := a.calls.Load() - callsBefore
+		if want := int64(time.Since(began)/core.DefaultBreakerPause) + 1; asked < 5 || asked > want {
+			t.Errorf("the store was asked %d times in %v", asked, time.Since(began))
+		}
+		if st := one.Stats(); st.StoreErrors != errorsBefore || st.BreakerOpened != 1 || st.Spared == 0 || st.Hits != 1 {
+			t.Errorf("stats %+v", st)
+		}
+
+		a.ill(nil)
+		time.Sleep(2 * core.DefaultBreakerPause)
+		if one.Stats().BreakerOpen {
+			t.Fatal("still open after the store was back")
+		}
+		rows.set("/b", 1)
+		one.want(t, "/b", "1", "stored")
+		one.want(t, "/b", "1", "hit")
+	})
+}
+
+func TestBreakerCountsFailuresInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _, one := newAiling(t)
+		n := 0
+		a.ill(func(context.Context, bool) error {
+			if n++; n%core.DefaultBreakerFailures != 0 {
+				return errors.New("reset by peer")
+			}
+			return nil
+		})
+		for range 50 {
+			one.timed(t, "/a")
+			must(t, one.Flush(t.Context()))
+		}
+		if one.Stats().BreakerOpened != 0 {
+			t.Error("it has opened although calls succeeded in between")
+		}
+	})
+}
+
+// TestRefusedWrites: a full or read-only store is still good for reading.
+func TestRefusedWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, rows, one := newAiling(t, func(c *core.Config) { c.BreakerFailures = 1 })
+		one.want(t, "/a", "1", "miss")
+		a.ill(func(_ context.Context, write bool) error {
+			if write {
+				return fmt.Errorf("OOM: %w", core.ErrRefused)
+			}
+			return nil
+		})
+		for i := range 20 {
+			path := fmt.Sprint("/", i)
+			rows.set(path, i)
+			one.want(t, path, fmt.Sprint(i), "store-failed")
+		}
+		one.want(t, "/a", "1", "hit")
+		if st := one.Stats(); st.BreakerOpened != 0 || st.StoreErrors < 20 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
+func TestPurgesWhileTheBreakerIsOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		a, _, one := newAiling(t)
+		one.want(t, "/a", "1", "miss")
+		a.ill(silent)
+		for !one.Stats().BreakerOpen {
+			one.timed(t, "/a")
+		}
+		// Who purges wants to know, and tries.
+		began := time.Now()
+		if err := one.PurgeTags(ctx, "row-a"); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != core.DefaultPurgeTimeout {
+			t.Errorf("PurgeTags: %v after %v", err, time.Since(began))
+		}
+		// A client that writes has nothing to do with it.
+		began = time.Now()
+		r := httptest.NewRequest(http.MethodPut, "http://example.com/a", strings.NewReader("x"))
+		one.h.ServeHTTP(httptest.NewRecorder(), r)
+		if d := time.Since(began); d != 0 {
+			t.Errorf("a PUT took %v", d)
+		}
+		if st := one.Stats(); st.PurgeErrors != 2 {
+			t.Errorf("stats %+v", st)
+		}
+		a.ill(nil)
+		must(t, one.PurgeTags(ctx, "row-a"))
+	})
+}
+
+func TestBreakerCanBeSwitchedOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _, one := newAiling(t, func(c *core.Config) { c.BreakerFailures = -1 })
+		a.ill(silent)
+		for range 20 {
+			if d := one.timed(t, "/a"); d < core.DefaultLookupTimeout {
+				t.Fatalf("a request took %v", d)
+			}
+		}
+	})
+}
+
+// TestClosedCacheAsksNothing: also not whether the store is back.
+func TestClosedCacheAsksNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _, one := newAiling(t)
+		a.ill(silent)
+		for !one.Stats().BreakerOpen {
+			one.timed(t, "/a")
+		}
+		must(t, one.Close(t.Context()))
+		n := a.calls.Load()
+		time.Sleep(time.Minute)
+		if a.calls.Load() != n {
+			t.Error("the store was asked after Close")
+		}
+	})
+}
