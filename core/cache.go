@@ -53,6 +53,7 @@ type shared struct {
 	clock, journalKey, tagPrefix string
 	background                   *background
 	writes                       *writes
+	waiting                      atomic.Int64 // requests that wait for others
 	lookups                      lookups
 	stats                        counters
 	log                          *slog.Logger

@@ -89,7 +89,13 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 			v.lead = f
 			return c.lead(x, v, deadline)
 		}
+		if c.waiting.Add(1) > int64(c.cfg.MaxWaiting) {
+			c.waiting.Add(-1)
+			f.Leave()
+			return c.fetch(x, v)
+		}
 		outcome, e := f.Wait(x.Context(), ticket, time.Until(deadline))
+		c.waiting.Add(-1)
 		switch outcome {
 		case flight.Cancelled:
 			return c.gaveUp(x, v)

@@ -16,12 +16,15 @@ import (
 
 // Defaults of the fields of [Config] that are left at zero.
 const (
-	DefaultNamespace     = "cacheaside"
-	DefaultMemoryBytes   = 64 << 20 // of the embedded store
-	DefaultLookupTimeout = 50 * time.Millisecond
-	DefaultStoreTimeout  = 250 * time.Millisecond
-	DefaultMaxKeyBytes   = 8 << 10
-	DefaultMaxVariants   = 64
+	DefaultNamespace      = "cacheaside"
+	DefaultMemoryBytes    = 64 << 20 // of the embedded store
+	DefaultLookupTimeout  = 50 * time.Millisecond
+	DefaultStoreTimeout   = 250 * time.Millisecond
+	DefaultMaxBytes       = 8 << 20
+	DefaultMaxHeaderBytes = 64 << 10
+	DefaultMaxWaiting     = 10_000
+	DefaultMaxKeyBytes    = 8 << 10
+	DefaultMaxVariants    = 64
 
 	DefaultPurgeTimeout    = time.Second
 	DefaultBreakerPause    = time.Second
@@ -100,8 +103,11 @@ type Config struct {
 	// Nil: both.
 	Methods []string
 	// MaxBytes is the largest body that is held back and stored, in bytes; a
-	// longer one streams through. Zero: no limit.
+	// longer one streams through. Zero: 8 MiB; math.MaxInt64 is no limit.
 	MaxBytes int64
+	// MaxHeaderBytes is how long the header fields of a stored response may be
+	// together, in bytes; one with longer ones is not stored. Zero: 64 KiB.
+	MaxHeaderBytes int
 	// ResponseHeaders selects the fields of the response that are stored.
 	// Content-Type, Content-Encoding and whatever caching needs are always kept.
 	ResponseHeaders Selection
@@ -196,6 +202,9 @@ type Config struct {
 	// WaitTimeout bounds that wait; after it a request asks the handler itself.
 	// Zero: 10 s.
 	WaitTimeout time.Duration
+	// MaxWaiting is how many requests may wait for others at a time; those beyond
+	// ask the handler themselves. Zero: 10,000.
+	MaxWaiting int
 	// ValidateVariants offers the handler, where none of the stored variants is
 	// for the request, the ETags of up to four of them at once, and uses the one
 	// that its 304 names (RFC 9111 section 4.3.1). Only for handlers whose ETags
@@ -372,7 +381,9 @@ func (c Config) validated() (Config, error) {
 		v    *int
 		def  int
 	}{
+		{"MaxHeaderBytes", &c.MaxHeaderBytes, DefaultMaxHeaderBytes},
 		{"MaxTags", &c.MaxTags, DefaultMaxTags},
+		{"MaxWaiting", &c.MaxWaiting, DefaultMaxWaiting},
 		{"MaxRefreshes", &c.MaxRefreshes, DefaultMaxRefreshes},
 		{"RefreshQueue", &c.RefreshQueue, DefaultRefreshQueue},
 	} {
@@ -406,8 +417,11 @@ func (c Config) validated() (Config, error) {
 			bad("Methods", "%q: only GET and HEAD can be answered from a cache", m)
 		}
 	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = DefaultMaxBytes
+	}
 	if c.MaxBytes < 0 {
-		bad("MaxBytes", "%d is negative: use 0 for no limit", c.MaxBytes)
+		bad("MaxBytes", "%d is negative: use a number of bytes, or 0 for 8 MiB", c.MaxBytes)
 	}
 	checkSelection(bad, "Query", c.Query)
 	checkSelection(bad, "ResponseHeaders", c.ResponseHeaders)

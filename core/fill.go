@@ -241,11 +241,16 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		c.conclude(v.lead, flight.Pass, nil)
 		return "tags"
 	}
+	header, ok := c.storable(resp, verdict)
+	if !ok {
+		c.conclude(v.lead, flight.Pass, nil)
+		return "header-too-large"
+	}
 	content := entry.Content{
 		Meta:   c.meta(verdict, resp.Status, v.began, now),
 		Key:    v.key.primary,
 		Tags:   tags,
-		Header: c.storable(resp, verdict),
+		Header: header,
 		Body:   resp.Body,
 	}
 	reason = c.send(x, v, content, names, verdict, now)
@@ -349,8 +354,9 @@ func (c *Cache) meta(v httprules.Verdict, status int, began, now time.Time) entr
 	return m
 }
 
-// storable gives the fields of resp that are kept.
-func (c *Cache) storable(resp *Response, v httprules.Verdict) []entry.Field {
+// storable gives the fields of resp that are kept, and whether they are within
+// the limit.
+func (c *Cache) storable(resp *Response, v httprules.Verdict) ([]entry.Field, bool) {
 	out := make([]entry.Field, 0, len(resp.Header)+2)
 	hasDate := false
 fields:
@@ -383,7 +389,11 @@ fields:
 	if BodyAllowed(resp.Status) {
 		out = append(out, entry.Field{Name: "Content-Length", Value: strconv.Itoa(len(resp.Body))})
 	}
-	return out
+	size := 0
+	for i := range out {
+		size += len(out[i].Name) + len(out[i].Value)
+	}
+	return out, size <= c.cfg.MaxHeaderBytes
 }
 
 // maxGeneratedETag bounds the bodies that are hashed.

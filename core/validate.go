@@ -191,10 +191,11 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 	vary = mergeNames(vary, nil)
 	resp := &Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
 	verdict = c.judge(v, resp.Status, effective, now)
-	content := entry.Content{
-		Meta: c.meta(verdict, resp.Status, v.began, now), Key: v.key.primary,
-		Header: c.storable(resp, verdict), Body: resp.Body,
+	header, ok := c.storable(resp, verdict)
+	if !ok {
+		verdict.Store, verdict.Reason = false, "header-too-large"
 	}
+	content := entry.Content{Meta: c.meta(verdict, resp.Status, v.began, now), Key: v.key.primary, Header: header, Body: resp.Body}
 	for tag := range v.entry.Tags {
 		content.Tags = append(content.Tags, tag)
 	}

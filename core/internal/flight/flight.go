@@ -201,15 +201,16 @@ func (f *Flight[T, L]) Wait(ctx context.Context, ticket int, timeout time.Durati
 		}
 		return f.outcome, f.value
 	case <-ctx.Done():
-		f.leave()
+		f.Leave()
 		return Cancelled, none
 	case <-timer.C:
-		f.leave()
+		f.Leave()
 		return TimedOut, none
 	}
 }
 
-func (f *Flight[T, L]) leave() {
+// Leave is for who follows f and does not wait.
+func (f *Flight[T, L]) Leave() {
 	s := &f.group.shards[f.hash%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()

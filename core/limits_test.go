@@ -1,0 +1,79 @@
+package core_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core"
+)
+
+func TestLongHeadersAreNotStored(t *testing.T) {
+	long := ""
+	s := newService(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Long", long)
+		w.Header().Set("Etag", `"1"`)
+		fmt.Fprint(w, "fine")
+	})
+	long = strings.Repeat("x", core.DefaultMaxHeaderBytes)
+	wantStatus(t, s.get("/long"), "cacheaside; fwd=miss; detail=header-too-large")
+	long = strings.Repeat("x", core.DefaultMaxHeaderBytes-500)
+	wantStatus(t, s.get("/long"), "cacheaside; fwd=miss; ttl=30; stored")
+
+	// The same for what an update would make of it.
+	s = newService(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"1"`)
+		if r.Header.Get("If-None-Match") != "" {
+			w.Header().Set("X-Long", strings.Repeat("x", core.DefaultMaxHeaderBytes))
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		fmt.Fprint(w, "fine")
+	})
+	s.get("/")
+	s.clock.Advance(time.Minute)
+	r := s.get("/")
+	if body(r) != "fine" {
+		t.Error("no body")
+	}
+	wantStatus(t, r, "cacheaside; fwd=stale; fwd-status=304; ttl=30; detail=header-too-large")
+}
+
+func TestLargeBodiesStreamThrough(t *testing.T) {
+	size := core.DefaultMaxBytes + 1
+	s := newService(t, func(w http.ResponseWriter, _ *http.Request) {
+		for range size >> 10 {
+			_, _ = w.Write(make([]byte, 1<<10))
+		}
+		_, _ = w.Write(make([]byte, size%(1<<10)))
+	})
+	r := s.get("/")
+	if n := len(body(r)); n != size {
+		t.Errorf("%d bytes, want %d", n, size)
+	}
+	wantStatus(t, r, "cacheaside; fwd=miss; detail=too-large")
+	size--
+	s.get("/")
+	if r = s.get("/"); len(body(r)) != size {
+		t.Error("not the whole body")
+	}
+	wantStatus(t, r, "cacheaside; hit; ttl=30")
+}
+
+// TestWaitingIsBounded: beyond it requests do not fail, but ask the handler.
+func TestWaitingIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1, slow(time.Second), process, func(c *core.Config) { c.MaxWaiting = 20 })
+		for _, a := range f.herd(50, "/x") {
+			a.is(t, 200, "/x", "")
+		}
+		f.called(1 + 50 - 1 - 20)
+		for _, a := range f.herd(20, "/y") { // nobody is forgotten to have left
+			a.is(t, 200, "/y", "")
+		}
+		f.called(1)
+	})
+}
