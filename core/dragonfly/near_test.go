@@ -597,8 +597,11 @@ func TestNearDoneContext(t *testing.T) {
 	heat(t, s, "some:key:of:ours:near")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, _, _, err := s.GetTier(ctx, "some:key:of:ours:near"); !errors.Is(err, context.Canceled) {
-		t.Error(err)
+	if v, _, near, err := s.GetTier(ctx, "some:key:of:ours:near"); !near || string(v) != "v" {
+		t.Errorf("a copy: %q, %v, %v", v, near, err)
+	}
+	if _, _, _, err := s.GetTier(ctx, "another:key:of:ours:near"); !errors.Is(err, context.Canceled) {
+		t.Errorf("without a copy: %v", err)
 	}
 }
 

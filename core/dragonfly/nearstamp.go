@@ -10,9 +10,9 @@ import (
 
 // Stamps appends the stamp under each key to dst, a zero one for what is no stamp
 // of ours, in one round trip. With [WithNear] it takes the copies of this process
-// where there are any, and asks the server for the others.
+// where there are any, even if ctx has ended, and asks the server for the others.
 func (s *Store) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
-	if s.near == nil {
+	if s.near == nil || len(keys) == 0 {
 		return s.serverStamps(ctx, dst, keys)
 	}
 	all, missing := s.near.stamps(dst, keys)
