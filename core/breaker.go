@@ -70,6 +70,11 @@ func newBreaker(inner wholeStore, cfg *Config, probeKey string) *breaker {
 	return b
 }
 
+// BreakerOpen reports whether the circuit breaker is open: requests are answered
+// as if nothing were stored, since the store has failed too often in a row. See
+// [Config].BreakerFailures.
+func (c *Cache) BreakerOpen() bool { return c.breaker != nil && c.breaker.open.Load() }
+
 // askLater has the store asked when the pause is over. The breaker wants more
 // time than that to have passed.
 func (b *breaker) askLater() {

@@ -117,12 +117,12 @@ func TestBreaker(t *testing.T) {
 		a, rows, one := newAiling(t)
 		one.want(t, "/a", "1", "miss")
 		one.want(t, "/a", "1", "hit")
-		if st := one.Stats(); st.BreakerOpen || st.BreakerOpened != 0 {
+		if st := one.Stats(); one.BreakerOpen() || st.BreakerOpened != 0 {
 			t.Fatalf("open although nothing failed: %+v", st)
 		}
 
 		a.ill(silent)
-		for n := 0; !one.Stats().BreakerOpen; n++ {
+		for n := 0; !one.BreakerOpen(); n++ {
 			if d := one.timed(t, "/a"); n == core.DefaultBreakerFailures || d > 4*core.DefaultLookupTimeout {
 				t.Fatalf("request %d took %v, and the breaker is closed", n, d)
 			}
@@ -147,7 +147,7 @@ func TestBreaker(t *testing.T) {
 
 		a.ill(nil)
 		time.Sleep(2 * core.DefaultBreakerPause)
-		if one.Stats().BreakerOpen {
+		if one.BreakerOpen() {
 			t.Fatal("still open after the store was back")
 		}
 		rows.set("/b", 1)
@@ -205,7 +205,7 @@ func TestPurgesWhileTheBreakerIsOpen(t *testing.T) {
 		a, _, one := newAiling(t)
 		one.want(t, "/a", "1", "miss")
 		a.ill(silent)
-		for !one.Stats().BreakerOpen {
+		for !one.BreakerOpen() {
 			one.timed(t, "/a")
 		}
 		// Who purges wants to know, and tries.
@@ -245,7 +245,7 @@ func TestClosedCacheAsksNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _, one := newAiling(t)
 		a.ill(silent)
-		for !one.Stats().BreakerOpen {
+		for !one.BreakerOpen() {
 			one.timed(t, "/a")
 		}
 		must(t, one.Close(t.Context()))

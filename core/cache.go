@@ -218,9 +218,6 @@ type Stats struct {
 	Corrupt              uint64 `json:"corrupt"`         // values under our keys that were no entries of ours
 	BreakerOpened        uint64 `json:"breaker_opened"`  // times the circuit breaker has opened
 	Spared               uint64 `json:"spared"`          // calls not made of the store because it was open
-	// BreakerOpen says that it is open now: requests are answered as if nothing
-	// were stored.
-	BreakerOpen bool `json:"breaker_open"`
 }
 
 type counters struct {
@@ -241,7 +238,7 @@ func (c *Cache) Stats() Stats {
 		Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(),
 	}
 	if b := c.breaker; b != nil {
-		stats.BreakerOpened, stats.Spared, stats.BreakerOpen = b.opened.Load(), b.spared.Load(), b.open.Load()
+		stats.BreakerOpened, stats.Spared = b.opened.Load(), b.spared.Load()
 	}
 	return stats
 }

@@ -62,7 +62,7 @@ func (c *Cache) send(x Exchange, v *visit, content entry.Content, names []string
 	v.stored = w.value
 	// Otherwise each has to validate it.
 	w.shareable = verdict.Store && !verdict.NoCache && verdict.Lifetime > verdict.InitialAge
-	if c.guarder != nil && w.guard == "" || c.breaker != nil && c.breaker.open.Load() {
+	if c.guarder != nil && w.guard == "" || c.BreakerOpen() {
 		w.end(errUnguarded) // of which the log tells
 		return "store-failed"
 	}

@@ -231,7 +231,7 @@ func testBroken(c *run, store core.Store, rounds int) {
 	}
 	s.Handled("/x", 2*rounds)
 	c.flush(s.cache)
-	if st := s.cache.Stats(); st.StoreErrors == 0 || st.Stores > 0 || !st.BreakerOpen {
+	if st := s.cache.Stats(); st.StoreErrors == 0 || st.Stores > 0 || !s.cache.BreakerOpen() {
 		c.Errorf("Stats tells of no store errors, of stores, or of no open circuit breaker: %+v", st)
 	}
 }
