@@ -253,6 +253,54 @@ func TestPurgeDuringFill(t *testing.T) {
 	}
 }
 
+// TestSoftPurgeDuringFill: the response is of use, but no longer fresh.
+func TestSoftPurgeDuringFill(t *testing.T) {
+	for name, purge := range map[string]func(*instance, context.Context) error{
+		"tag": func(i *instance, ctx context.Context) error { return i.SoftPurgeTags(ctx, "row-a") },
+		"all": func(i *instance, ctx context.Context) error { return i.SoftPurgeAll(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, rows := newServer(t), &rows{}
+				one, two := newInstance(t, store, rows), newInstance(t, store, rows)
+				one.want(t, "/a", "0", "stored") // the tag is known
+				must(t, one.PurgeURL(t.Context(), "http://example.com/a"))
+				rows.set("/a", 1)
+				once := true
+				rows.during = func(string) {
+					if once {
+						once = false
+						rows.set("/a", 2)
+						must(t, purge(two, t.Context()))
+					}
+				}
+				one.want(t, "/a", "1", "stored")
+				two.want(t, "/a", "1", "stale-while-revalidate")
+				synctest.Wait()
+				must(t, two.Flush(t.Context()))
+				one.want(t, "/a", "2", "hit")
+			})
+		})
+	}
+}
+
+// TestWhoComesAfterASoftPurge is not given what is older, though it waits for it.
+func TestWhoComesAfterASoftPurge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, rows := newServer(t), &rows{}
+		one := newInstance(t, store, rows)
+		one.want(t, "/a", "0", "stored")
+		must(t, one.PurgeURL(t.Context(), "http://example.com/a"))
+		time.Sleep(time.Second)
+		rows.during = func(string) { time.Sleep(time.Second) }
+		go one.want(t, "/a", "0", "stored")
+		time.Sleep(500 * time.Millisecond)
+		rows.set("/a", 1)
+		must(t, one.SoftPurgeTags(t.Context(), "row-a"))
+		one.want(t, "/a", "1", "")
+	})
+}
+
 // TestPurgeURLReachesEveryKey: variants, partitions, and keys by field or cookie.
 func TestPurgeURLReachesEveryKey(t *testing.T) {
 	for _, how := range []string{"PurgeURL", "PUT"} {

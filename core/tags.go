@@ -233,7 +233,8 @@ func (v *visit) outlives(e *entry.Entry, s Stamp) bool {
 }
 
 // settle makes sure that the tags of a response to be stored have stamps, and
-// that nothing was purged since w.seq was taken.
+// that nothing was purged since w.seq was taken. After a soft purge it is stored,
+// but will be found stale.
 func (c *Cache) settle(ctx context.Context, w *write) (bool, error) {
 	if c.stamper == nil {
 		return true, nil
@@ -242,9 +243,11 @@ func (c *Cache) settle(ctx context.Context, w *write) (bool, error) {
 	if !ok {
 		return false, errNoJournal
 	}
-	if hard, soft := at.of(w.primary); max(hard, soft) > w.seq {
+	hard, soft := at.of(w.primary)
+	if hard > w.seq {
 		return false, nil
 	}
+	w.outdated = soft > w.seq
 	if len(w.tags) == 0 {
 		return true, nil
 	}
@@ -254,10 +257,11 @@ func (c *Cache) settle(ctx context.Context, w *write) (bool, error) {
 		return false, err
 	}
 	for _, s := range stamps {
-		if max(s.Hard, s.Soft) > w.seq {
+		if s.Hard > w.seq {
 			c.purges.expire()
 			return false, nil
 		}
+		w.outdated = w.outdated || s.Soft > w.seq
 	}
 	c.tagMemo.put(w.at, known, c.cfg.Now().UnixNano())
 	return true, nil

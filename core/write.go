@@ -47,6 +47,7 @@ type write struct {
 	surplus    []string // variants that are one too many
 	lead       *lead
 	shareable  bool // with those who wait for lead
+	outdated   bool // softly purged since the handler was called
 	done       chan struct{}
 }
 
@@ -175,7 +176,7 @@ func (w *write) store() (err error) {
 		phase = w.lead.Advance()
 	}
 	defer func() {
-		if err == nil && w.lead != nil { // nothing was purged until the phase began
+		if err == nil && w.lead != nil && !w.outdated { // nothing was purged until the phase began
 			w.lead.Vouch(phase)
 		}
 		if err == nil {

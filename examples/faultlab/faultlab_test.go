@@ -1,0 +1,30 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// TestFaults goes through all faults in short.
+func TestFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes half a minute")
+	}
+	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CACHEASIDE_REQUIRE_SERVER") != "1" {
+		t.Skip("there is no redis-server on the PATH")
+	}
+	l := lab{length: 500 * time.Millisecond, seed: 1, verbose: true}
+	if _, err := l.run(context.Background(), func(results []*result) {
+		for _, r := range results {
+			t.Logf("%s, %s: %d requests, %d hits, %d errors of the handler, back after %v", r.fault, r.framework, r.requests, r.hits, r.caused, r.recovered)
+			if !r.ok() || r.requests == 0 {
+				t.Errorf("%s, %s: %d requests, %d wrong, %d errors, back after %v: %q", r.fault, r.framework, r.requests, r.wrong, r.errors, r.recovered, r.what)
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,122 @@
+package faultproxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// echo answers lines.
+func echo(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = c.Close() }()
+				_, _ = io.Copy(c, c)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func start(t *testing.T) *Proxy {
+	t.Helper()
+	p, err := New(context.Background(), echo(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func dial(t *testing.T, p *Proxy) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", p.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func ask(c net.Conn, line string, limit time.Duration) (string, error) {
+	_ = c.SetDeadline(time.Now().Add(limit))
+	if _, err := io.WriteString(c, line+"\n"); err != nil {
+		return "", err
+	}
+	s, err := bufio.NewReader(c).ReadString('\n')
+	return strings.TrimSuffix(s, "\n"), err
+}
+
+func TestPassesAndDelays(t *testing.T) {
+	p := start(t)
+	c := dial(t, p)
+	for _, delay := range []time.Duration{0, 50 * time.Millisecond, 0} {
+		p.Delay(delay)
+		began := time.Now()
+		if s, err := ask(c, "hello", time.Second); s != "hello" || err != nil || time.Since(began) < delay {
+			t.Errorf("%q, %v after %v", s, err, time.Since(began))
+		}
+	}
+}
+
+func TestDrop(t *testing.T) {
+	p := start(t)
+	c := dial(t, p)
+	p.Drop(true)
+	for _, c := range []net.Conn{c, dial(t, p)} {
+		if s, err := ask(c, "hello", 50*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%q, %v", s, err)
+		}
+	}
+	p.Drop(false)
+	if s, err := ask(dial(t, p), "hello", time.Second); s != "hello" || err != nil {
+		t.Errorf("%q, %v", s, err)
+	}
+}
+
+func TestCut(t *testing.T) {
+	p := start(t)
+	c := dial(t, p)
+	p.Cut(2)
+	if s, err := ask(c, "first", time.Second); s != "first" || err != nil {
+		t.Errorf("%q, %v", s, err)
+	}
+	if s, err := ask(c, "second", time.Second); err == nil || errors.Is(err, os.ErrDeadlineExceeded) || len(s) > 3 {
+		t.Errorf("%q, %v: want half of it at most, and the end of the connection", s, err)
+	}
+}
+
+func TestRefuse(t *testing.T) {
+	p := start(t)
+	c := dial(t, p)
+	if _, err := ask(c, "hello", time.Second); err != nil {
+		t.Fatal(err)
+	}
+	p.Refuse(true)
+	for _, c := range []net.Conn{c, dial(t, p)} {
+		if s, err := ask(c, "hello", time.Second); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%q, %v", s, err)
+		}
+	}
+	p.Refuse(false)
+	if s, err := ask(dial(t, p), "hello", time.Second); s != "hello" || err != nil {
+		t.Errorf("%q, %v", s, err)
+	}
+}

@@ -1,0 +1,13 @@
+//go:build !unix
+
+package server
+
+import "errors"
+
+var errNoPause = errors.New("this system cannot stop a process and let it go on")
+
+// Pause is not possible here.
+func (p *StoreProcess) Pause() error { return errNoPause }
+
+// Resume is not possible here.
+func (p *StoreProcess) Resume() error { return errNoPause }
