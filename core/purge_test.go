@@ -275,6 +275,7 @@ func TestSoftPurgeDuringFill(t *testing.T) {
 					}
 				}
 				one.want(t, "/a", "1", "stored")
+				synctest.Wait() // for the lock to be released
 				two.want(t, "/a", "1", "stale-while-revalidate")
 				synctest.Wait()
 				must(t, two.Flush(t.Context()))
