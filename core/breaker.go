@@ -21,7 +21,8 @@ var errShunned = errors.New("the store is left alone for a while: it has failed 
 type breaker struct {
 	inner  wholeStore
 	open   atomic.Bool
-	failed atomic.Bool // since the last success
+	failed atomic.Bool  // since the last success
+	since  atomic.Int64 // when the first of these failures was, Unix nanoseconds
 	states *gobreaker.TwoStepCircuitBreaker[struct{}]
 	pause  time.Duration
 	probe  func(context.Context) error
@@ -49,8 +50,13 @@ func newBreaker(inner wholeStore, cfg *Config, probeKey string) *breaker {
 	}
 	log := cfg.Logger
 	b.states = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Timeout:      cfg.BreakerPause,
-		ReadyToTrip:  func(n gobreaker.Counts) bool { return int64(n.ConsecutiveFailures) >= int64(cfg.BreakerFailures) },
+		Timeout: cfg.BreakerPause,
+		// A connection that is lost fails all calls under way at once, and the next
+		// one has a new connection: so failures must go on for a while.
+		ReadyToTrip: func(n gobreaker.Counts) bool {
+			return int64(n.ConsecutiveFailures) >= int64(cfg.BreakerFailures) &&
+				time.Now().UnixNano()-b.since.Load() >= int64(cfg.LookupTimeout)
+		},
 		IsSuccessful: func(err error) bool { return err == nil || errors.Is(err, ErrRefused) },
 		IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
@@ -126,7 +132,9 @@ func insisting(ctx context.Context) context.Context {
 func (b *breaker) note(err error) error {
 	switch {
 	case err != nil:
-		b.failed.Store(true)
+		if !b.failed.Load() && b.failed.CompareAndSwap(false, true) {
+			b.since.Store(time.Now().UnixNano())
+		}
 	case !b.failed.Load() || !b.failed.CompareAndSwap(true, false):
 		return nil
 	}

@@ -176,10 +176,37 @@ func TestBreakerCountsFailuresInARow(t *testing.T) {
 	})
 }
 
+// TestLostConnection: what fails all at once is no reason to leave the store alone.
+func TestLostConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, rows, one := newAiling(t)
+		for i := range 100 {
+			rows.set(fmt.Sprint("/", i), i)
+		}
+		lost := time.Now().Add(20 * time.Millisecond)
+		a.ill(func(ctx context.Context, _ bool) error {
+			if time.Now().Before(lost) { // under way when the connection ends
+				time.Sleep(time.Until(lost))
+				return errors.New("reset by peer")
+			}
+			return nil
+		})
+		for i := range 100 {
+			go one.timed(t, fmt.Sprint("/", i))
+		}
+		time.Sleep(time.Second)
+		if st := one.Stats(); st.BreakerOpened != 0 || st.StoreErrors < 100 {
+			t.Errorf("stats %+v", st)
+		}
+		one.want(t, "/new", "0", "stored")
+		one.want(t, "/new", "0", "hit")
+	})
+}
+
 // TestRefusedWrites: a full or read-only store is still good for reading.
 func TestRefusedWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, rows, one := newAiling(t, func(c *core.Config) { c.BreakerFailures = 1 })
+		a, rows, one := newAiling(t)
 		one.want(t, "/a", "1", "miss")
 		a.ill(func(_ context.Context, write bool) error {
 			if write {
@@ -191,6 +218,13 @@ func TestRefusedWrites(t *testing.T) {
 			path := fmt.Sprint("/", i)
 			rows.set(path, i)
 			one.want(t, path, fmt.Sprint(i), "store-failed")
+			if err := one.PurgeTags(t.Context(), "row"); !errors.Is(err, core.ErrRefused) {
+				t.Errorf("PurgeTags: %v", err)
+			}
+		}
+		for range 20 { // nothing but refusals
+			_ = one.PurgeTags(t.Context(), "row")
+			time.Sleep(10 * time.Millisecond)
 		}
 		one.want(t, "/a", "1", "hit")
 		if st := one.Stats(); st.BreakerOpened != 0 || st.StoreErrors < 20 {

@@ -67,7 +67,7 @@ type Config struct {
 	// there. What exceeds it is not stored. Zero: 32 MiB.
 	WriteBuffer int64
 	// BreakerFailures is how many calls in a row must fail, or get no answer in
-	// time, for the circuit breaker to open: then requests are answered as if
+	// time, over LookupTimeout at least, for the circuit breaker to open: then requests are answered as if
 	// nothing were stored, without asking the store. Zero: 5; negative: never.
 	// A write that the store refuses (see [ErrRefused]) is no failure, and a store
 	// in this process needs no breaker.
