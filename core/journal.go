@@ -189,7 +189,16 @@ func (l *leases) renew(ctx context.Context, c *Cache) (*lease, bool) {
 		none := journal{All: Stamp{fresh.seq, fresh.seq}}
 		text := none.encode()
 		var held string
-		if held, err = c.guarder.Lock(ctx, c.journalKey, text, journalAge); err == nil {
+		held, err = c.guarder.Lock(ctx, c.journalKey, text, journalAge)
+		if errors.Is(err, ErrRefused) { // a full store can still be read
+			var b []byte
+			var found bool
+			if b, found, err = c.store.Get(ctx, c.journalKey); err == nil && !found {
+				err = ErrRefused
+			}
+			held = string(b)
+		}
+		if err == nil {
 			if held != "" {
 				text = held
 			}

@@ -7,8 +7,9 @@ import (
 )
 
 // ErrRefused is what a write returns, wrapped, when the store works but does not
-// take the write: it has no memory left for it, or may only be read. Nothing was
-// stored; a later write may succeed.
+// take the write, for lack of memory for instance. Nothing was stored; a later
+// write may succeed. What is read of such a store is as good as ever: one that
+// has become a copy of another does not belong here.
 var ErrRefused = errors.New("the store refused the write")
 
 // Store keeps values under keys until they expire. It is shared by all

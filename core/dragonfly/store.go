@@ -27,8 +27,9 @@ const DefaultTimeout = time.Second
 const maxTTL = 8 * 365 * 24 * time.Hour
 
 // ErrRefused is what a write returns, wrapped, when the server has no memory for
-// it or is a replica that may only be read. Nothing was stored; a later write may
-// succeed.
+// it, or otherwise does not take it. Nothing was stored; a later write may
+// succeed. What a replica refuses is another matter: there, reading may be
+// behind what was purged.
 var ErrRefused = core.ErrRefused
 
 // Store keeps values on a server. All methods may be called concurrently.
@@ -247,20 +248,20 @@ func isWrongType(err error) bool {
 
 // isRefusal reports whether the server is well, but does not take a write: no
 // memory ("OOM command not allowed" of Redis, which older ones put behind the
-// place in the script, and "Out of memory" of Dragonfly), a replica, a disk that
-// is full, or a user without the right to write.
+// place in the script, and "Out of memory" of Dragonfly), a disk that is full, or
+// a user without the right to write.
 func isRefusal(err error) bool {
 	e, ok := rueidis.IsRedisErr(err)
 	if !ok {
 		return false
 	}
 	text := e.Error()
-	for _, begin := range []string{"OOM", "READONLY", "MISCONF", "NOREPLICAS", "NOPERM"} {
+	for _, begin := range []string{"OOM", "MISCONF", "NOREPLICAS", "NOPERM"} {
 		if strings.HasPrefix(text, begin) {
 			return true
 		}
 	}
-	for _, part := range []string{"OOM command not allowed", "Out of memory", "-READONLY", "-MISCONF"} {
+	for _, part := range []string{"OOM command not allowed", "Out of memory", "-MISCONF"} {
 		if strings.Contains(text, part) {
 			return true
 		}
