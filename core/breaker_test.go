@@ -47,7 +47,15 @@ func (a *ailing) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	if err := a.call(ctx, false); err != nil {
 		return nil, false, err
 	}
-	return a.server.Get(ctx, key)
+	value, found, err := a.server.Get(ctx, key)
+	if !found && err == nil { // a server keeps locks among its values
+		var held string
+		if held, err = a.server.Lock(ctx, key, "look", time.Hour); held != "" {
+			return []byte(held), true, err
+		}
+		err = errors.Join(err, a.server.Unlock(ctx, key, "look", "", 0))
+	}
+	return value, found, err
 }
 
 func (a *ailing) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {

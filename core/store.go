@@ -35,7 +35,8 @@ type Store interface {
 }
 
 // Locker is a [Store] that can also lock, for all processes that share it, so
-// that only one of them asks the handler for what all of them miss.
+// that only one of them asks the handler for what all of them miss. Where writes
+// may be refused (see [ErrRefused]), Get returns what is under the key of a lock.
 type Locker interface {
 	// Lock takes the lock under key, with token as its content, until ttl has
 	// passed. Where somebody else has it, it returns what is under key instead
