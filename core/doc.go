@@ -8,7 +8,8 @@
 //	             decide   fresh, or to be validated                     internal/httprules
 //	             reply    the stored response, 304, or a range          reply.go
 //	             ask      one request asks the handler, others wait     coalesce.go
-//	             store    what the handler made, where the rules allow  fill.go, vary.go
+//	             store    what the handler made, where the rules allow  fill.go, vary.go,
+//	                      beside the client's way                       write.go
 //	             renew    by running the request again, in the back     refresh.go
 //	             purge    by tag, URL, prefix, or all                   purge.go, tags.go, journal.go
 //
@@ -59,5 +60,6 @@
 // # When the store fails
 //
 // The handler answers. Reads and writes have deadlines, and their failures are
-// counted and logged, never shown to a client.
+// counted and logged, never shown to a client. After several in a row a circuit
+// breaker leaves the store alone until it answers again (breaker.go).
 package core
