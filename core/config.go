@@ -132,6 +132,12 @@ type Config struct {
 	// IgnoreHost and IgnoreScheme leave host or scheme out of the key, for a
 	// service that answers alike under all its names.
 	IgnoreHost, IgnoreScheme bool
+	// IgnoreForwarded leaves X-Forwarded-Host, X-Forwarded-Proto and the like (see
+	// the README) out of the key, where they differ from the request itself. Only
+	// where a proxy in front replaces all of them, or nothing behind the cache looks
+	// at them: otherwise anybody can have a response stored that speaks of another
+	// host.
+	IgnoreForwarded bool
 	// MaxKeyBytes is the longest key; a request with a longer one bypasses the
 	// cache. Zero: 8 KiB.
 	MaxKeyBytes int

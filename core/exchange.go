@@ -109,6 +109,9 @@ type Request struct {
 	// Bypass, if not empty, makes the cache leave the request to the handler;
 	// it is the reason as Cache-Status shows it.
 	Bypass string
+	// forwarded says that there is a field by which a proxy, or anybody, says what
+	// it has seen.
+	forwarded bool
 }
 
 // RewrittenTarget gives [Request.Target]: the request-target as it was received

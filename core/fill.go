@@ -228,6 +228,10 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		// to say so.
 		names = mergeNames(names, []string{"Accept-Encoding"})
 	}
+	if origin := resp.Effective.Values("Access-Control-Allow-Origin"); len(origin) > 0 && origin[0] != "*" {
+		// What was said to one origin, and the handler forgot to say so.
+		names = mergeNames(names, []string{"Origin"})
+	}
 	if len(mergeNames(names, v.by.names)) > maxVaryNames {
 		c.conclude(v.lead, flight.Pass, nil)
 		return "vary"
@@ -241,10 +245,10 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		c.conclude(v.lead, flight.Pass, nil)
 		return "tags"
 	}
-	header, ok := c.storable(resp, verdict)
-	if !ok {
+	header, reason := c.storable(resp, verdict)
+	if reason != "" {
 		c.conclude(v.lead, flight.Pass, nil)
-		return "header-too-large"
+		return reason
 	}
 	content := entry.Content{
 		Meta:   c.meta(verdict, resp.Status, v.began, now),
@@ -354,9 +358,8 @@ func (c *Cache) meta(v httprules.Verdict, status int, began, now time.Time) entr
 	return m
 }
 
-// storable gives the fields of resp that are kept, and whether they are within
-// the limit.
-func (c *Cache) storable(resp *Response, v httprules.Verdict) ([]entry.Field, bool) {
+// storable gives the fields of resp that are kept, or says why they cannot be.
+func (c *Cache) storable(resp *Response, v httprules.Verdict) (fields []entry.Field, reason string) {
 	out := make([]entry.Field, 0, len(resp.Header)+2)
 	hasDate := false
 fields:
@@ -392,8 +395,14 @@ fields:
 	size := 0
 	for i := range out {
 		size += len(out[i].Name) + len(out[i].Value)
+		if !entry.ValidField(out[i].Name, out[i].Value) {
+			return nil, "header"
+		}
 	}
-	return out, size <= c.cfg.MaxHeaderBytes
+	if size > c.cfg.MaxHeaderBytes {
+		return nil, "header-too-large"
+	}
+	return out, ""
 }
 
 // maxGeneratedETag bounds the bodies that are hashed.

@@ -95,6 +95,9 @@ func (k keyer) appendPrimary(buf []byte, req *Request) ([]byte, bool) {
 		buf = escape(append(buf, "|c:"...), name, &valueSafe)
 		buf = appendCookie(buf, req.Header.Values("Cookie"), name)
 	}
+	if req.forwarded && !k.IgnoreForwarded {
+		buf = appendForwarded(buf, req)
+	}
 	return buf, len(buf)-start <= k.MaxKeyBytes
 }
 

@@ -89,7 +89,9 @@ func (c *Cache) PurgeURL(ctx context.Context, rawURL string) error {
 
 // purgeRequest removes what is stored for the URL of req.
 func (c *Cache) purgeRequest(ctx context.Context, req *Request) error {
-	k, _, ok := c.keys.key(nil, req)
+	plain := *req
+	plain.forwarded = false // others have the tag of the URL
+	k, _, ok := c.keys.key(nil, &plain)
 	if !ok {
 		return nil // nothing with so long a key is ever stored
 	}

@@ -22,8 +22,13 @@ func (c *Cache) Serve(x Exchange) error {
 		req.Outer.inner = true // the policy nearest to the handler decides
 	}
 	header := canonical(req.Header)
+	var overridden bool
+	req.forwarded, overridden = pretends(header)
 	if fwd, detail := c.bypass(req, header); fwd != "" {
 		return c.pass(x, fwd, detail)
+	}
+	if overridden {
+		return c.pass(x, "bypass", "override")
 	}
 	v := visits.Get().(*visit)
 	defer v.release()

@@ -134,13 +134,14 @@ func groupTag(req *Request, group string) string {
 // scattered reports whether there are keys for the URL of req which a purge
 // cannot know.
 func (c *Cache) scattered(req *Request) bool {
-	return len(c.cfg.KeyHeaders) > 0 || len(c.cfg.KeyCookies) > 0 || c.cfg.Partition != nil || req.Partition != "" || req.Target != ""
+	return len(c.cfg.KeyHeaders) > 0 || len(c.cfg.KeyCookies) > 0 || c.cfg.Partition != nil || req.Partition != "" || req.Target != "" ||
+		req.forwarded && !c.cfg.IgnoreForwarded
 }
 
 // urlTag stands for all that is stored for the URL of req.
 func (c *Cache) urlTag(req *Request) string {
 	plain := *req
-	plain.Partition, plain.Target = "", ""
+	plain.Partition, plain.Target, plain.forwarded = "", "", false
 	b, _ := c.urls.appendPrimary(make([]byte, 0, 128), &plain)
 	sum := sha256.Sum256(b)
 	return ofURL + hex.EncodeToString(sum[:16])

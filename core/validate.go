@@ -191,9 +191,12 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 	vary = mergeNames(vary, nil)
 	resp := &Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
 	verdict = c.judge(v, resp.Status, effective, now)
-	header, ok := c.storable(resp, verdict)
-	if !ok {
-		verdict.Store, verdict.Reason = false, "header-too-large"
+	header, reason := c.storable(resp, verdict)
+	if reason != "" { // the client gets what there was
+		verdict.Store, verdict.Reason = false, reason
+		for f := range v.entry.Header {
+			header = append(header, f)
+		}
 	}
 	content := entry.Content{Meta: c.meta(verdict, resp.Status, v.began, now), Key: v.key.primary, Header: header, Body: resp.Body}
 	for tag := range v.entry.Tags {

@@ -50,6 +50,12 @@ func (r *requestHeader) Values(name string) []string {
 	return r.values
 }
 
+// Names goes through the names of the fields.
+func (r *requestHeader) Names(f func(name string) bool) {
+	more := true
+	r.h.VisitAll(func(name, _ []byte) { more = more && f(view(name)) })
+}
+
 // responseHeader copies the header of the response. The Content-Type that
 // fasthttp makes up, but does not send with an empty body, is not part of it.
 func responseHeader(c *fiber.Ctx) http.Header {

@@ -1,0 +1,138 @@
+package core
+
+import (
+	"net/http"
+	"strings"
+)
+
+// Fields of a request by which frameworks, middleware and handlers let themselves
+// be told that the request is another one than it is. Whoever reaches the service
+// can send them, and what is made of them would be served to everybody (web cache
+// poisoning). Those that say what a proxy has seen become part of the key. Those
+// that put another method or path in the place of the request's have no use in a
+// GET, and such a request bypasses the cache.
+
+// pretence is what a field name is of these.
+type pretence uint8
+
+const (
+	honest pretence = iota
+	forwarded
+	override
+)
+
+// pretenceOf judges a canonical field name.
+func pretenceOf(name string) pretence {
+	if len(name) < 9 || name[0] != 'X' && name[0] != 'F' {
+		return honest
+	}
+	switch name {
+	case "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Ssl",
+		"X-Forwarded-Prefix", "X-Url-Scheme", "Forwarded":
+		return forwarded
+	case "X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override":
+		return override
+	}
+	return honest
+}
+
+// pretences are the names, in the order in which they are in keys.
+var (
+	forwardedFields = []string{
+		"Forwarded", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Protocol",
+		"X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Url-Scheme",
+	}
+	overrideFields = []string{"X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
+)
+
+// NamesHeader is a [Header] that can go through the names of its fields, in
+// canonical form, until f returns false; that is faster than asking for each of
+// many that are hardly ever there.
+type NamesHeader interface {
+	Header
+	Names(f func(name string) bool)
+}
+
+// pretends reports which of the fields are there.
+func pretends(h Header) (forwardedToo, overridden bool) {
+	see := func(name string) bool {
+		switch pretenceOf(name) {
+		case forwarded:
+			forwardedToo = true
+		case override:
+			overridden = true
+		}
+		return true
+	}
+	switch h := h.(type) {
+	case canonicalHeader:
+		for name := range h {
+			see(name)
+		}
+	case http.Header:
+		for name := range h {
+			see(name)
+		}
+	case NamesHeader:
+		h.Names(see)
+	default:
+		for _, name := range forwardedFields {
+			forwardedToo = forwardedToo || len(h.Values(name)) > 0
+		}
+		for _, name := range overrideFields {
+			overridden = overridden || len(h.Values(name)) > 0
+		}
+	}
+	return forwardedToo, overridden
+}
+
+// appendForwarded adds to a key what the request says of itself that its
+// connection does not say as well.
+func appendForwarded(buf []byte, req *Request) []byte {
+	for _, name := range forwardedFields {
+		values := req.Header.Values(name)
+		if len(values) == 0 || len(values) == 1 && redundant(name, values[0], req) {
+			continue
+		}
+		buf = escape(append(buf, "|f:"...), name, &valueSafe)
+		sep := byte('=')
+		for _, v := range values {
+			if name == "Forwarded" {
+				v = hostAndProto(v)
+			}
+			buf = escape(append(buf, sep), strings.TrimSpace(v), &valueSafe)
+			sep = ','
+		}
+	}
+	return buf
+}
+
+// redundant reports whether a field says the same as the request itself.
+func redundant(name, value string, req *Request) bool {
+	switch name {
+	case "X-Forwarded-Host":
+		return strings.EqualFold(value, req.Host)
+	case "X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Url-Scheme":
+		return strings.EqualFold(value, req.Scheme)
+	case "Forwarded":
+		return hostAndProto(value) == ""
+	}
+	return false
+}
+
+// hostAndProto is what a Forwarded field (RFC 7239) says of the host and the
+// scheme; the addresses in it differ with each client.
+func hostAndProto(v string) string {
+	var b strings.Builder
+	for element := range strings.SplitSeq(v, ",") {
+		for pair := range strings.SplitSeq(element, ";") {
+			pair = strings.TrimSpace(pair)
+			name, _, _ := strings.Cut(pair, "=")
+			switch strings.ToLower(strings.TrimSpace(name)) {
+			case "host", "proto":
+				b.WriteString(pair + ";")
+			}
+		}
+	}
+	return b.String()
+}
