@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -228,7 +229,8 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		// to say so.
 		names = mergeNames(names, []string{"Accept-Encoding"})
 	}
-	if origin := resp.Effective.Values("Access-Control-Allow-Origin"); len(origin) > 0 && origin[0] != "*" {
+	origin := resp.Effective.Values("Access-Control-Allow-Origin")
+	if len(origin) > 0 && origin[0] != "*" || slices.Contains(v.by.names, "Origin") {
 		// What was said to one origin, and the handler forgot to say so.
 		names = mergeNames(names, []string{"Origin"})
 	}

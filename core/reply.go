@@ -22,6 +22,10 @@ func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprule
 			etag = f.Value
 		case "Last-Modified":
 			modified = f.Value
+		case "Set-Cookie":
+			if !c.cfg.StoreSetCookie { // not stored by us
+				continue
+			}
 		}
 		fields = append(fields, Field{f.Name, f.Value, Op(f.Op)})
 	}

@@ -153,7 +153,7 @@ type testCase struct {
 }
 
 func allCases() []testCase {
-	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, ruleCases, keyCases, storeCases)
+	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, ruleCases, keyCases, storeCases, hostileCases)
 }
 
 // Run runs the suite with the embedded store, and once more with a real

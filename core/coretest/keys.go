@@ -17,7 +17,6 @@ var keyCases = []testCase{
 	{name: "Partition", run: testPartition},
 	{name: "host", run: testHost},
 	{name: "scheme", run: testScheme},
-	{name: "forwarded fields", run: testForwarded},
 	{name: "oversized key", run: testOversized},
 	{name: "long key", run: testLongKey},
 	{name: "hostile paths", run: testHostile},
@@ -147,16 +146,6 @@ func testScheme(c *run) {
 	s, secure = c.Site(app(true)), c.TLSSite(app(true))
 	s.Get("/x").Miss().Stored()
 	secure.Get("/x").Hit()
-}
-
-// testForwarded: what a client claims of host and scheme selects no entry.
-func testForwarded(c *run) {
-	s := c.Site(one(c.Cache(), text("a")))
-	s.Get("/x", "X-Forwarded-Host: evil.test", "X-Forwarded-Proto: https", "X-Forwarded-Ssl: on", "X-Url-Scheme: https").Miss().Stored()
-	s.Get("/x").Hit()
-	s.Get("/x", "X-Forwarded-Host: other.test", "Forwarded: host=third.test;proto=https").Hit()
-	s.Get("/x", "Host: evil.test").Miss()
-	s.Handled("/x", 2)
 }
 
 func testOversized(c *run) {
