@@ -1,7 +1,7 @@
 package core
 
 import (
-	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -12,19 +12,16 @@ import (
 // that put another method or path in the place of the request's have no use in a
 // GET, and such a request bypasses the cache.
 
-// pretence is what a field name is of these.
-type pretence uint8
-
+// What a field is of these.
 const (
-	honest pretence = iota
-	forwarded
+	forwarded uint8 = 1 << iota
 	override
 )
 
 // pretenceOf judges a canonical field name.
-func pretenceOf(name string) pretence {
+func pretenceOf(name string) uint8 {
 	if len(name) < 9 || name[0] != 'X' && name[0] != 'F' {
-		return honest
+		return 0
 	}
 	switch name {
 	case "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Ssl",
@@ -33,10 +30,10 @@ func pretenceOf(name string) pretence {
 	case "X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override":
 		return override
 	}
-	return honest
+	return 0
 }
 
-// pretences are the names, in the order in which they are in keys.
+// Their names, in the order in which they are in keys.
 var (
 	forwardedFields = []string{
 		"Forwarded", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Protocol",
@@ -45,45 +42,33 @@ var (
 	overrideFields = []string{"X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
 )
 
-// NamesHeader is a [Header] that can go through the names of its fields, in
-// canonical form, until f returns false; that is faster than asking for each of
-// many that are hardly ever there.
+// NamesHeader is a [Header] that can go through the names of its fields, which is
+// faster than asking for each of many that are hardly ever there.
 type NamesHeader interface {
 	Header
-	Names(f func(name string) bool)
+	// Names gives the bits that judge has for the names, all together. The names
+	// are in canonical form.
+	Names(judge func(name string) uint8) uint8
 }
 
-// pretends reports which of the fields are there.
+// pretends tells what there is of these fields.
 func pretends(h Header) (forwardedToo, overridden bool) {
-	see := func(name string) bool {
-		switch pretenceOf(name) {
-		case forwarded:
-			forwardedToo = true
-		case override:
-			overridden = true
-		}
-		return true
-	}
+	var all uint8
 	switch h := h.(type) {
 	case canonicalHeader:
 		for name := range h {
-			see(name)
-		}
-	case http.Header:
-		for name := range h {
-			see(name)
+			all |= pretenceOf(name)
 		}
 	case NamesHeader:
-		h.Names(see)
+		all = h.Names(pretenceOf)
 	default:
-		for _, name := range forwardedFields {
-			forwardedToo = forwardedToo || len(h.Values(name)) > 0
-		}
-		for _, name := range overrideFields {
-			overridden = overridden || len(h.Values(name)) > 0
+		for _, name := range slices.Concat(forwardedFields, overrideFields) {
+			if len(h.Values(name)) > 0 {
+				all |= pretenceOf(name)
+			}
 		}
 	}
-	return forwardedToo, overridden
+	return all&forwarded != 0, all&override != 0
 }
 
 // appendForwarded adds to a key what the request says of itself that its

@@ -50,10 +50,10 @@ func (r *requestHeader) Values(name string) []string {
 	return r.values
 }
 
-// Names goes through the names of the fields.
-func (r *requestHeader) Names(f func(name string) bool) {
-	more := true
-	r.h.VisitAll(func(name, _ []byte) { more = more && f(view(name)) })
+// Names is core.NamesHeader's.
+func (r *requestHeader) Names(judge func(name string) uint8) (all uint8) {
+	r.h.VisitAll(func(name, _ []byte) { all |= judge(view(name)) })
+	return all
 }
 
 // responseHeader copies the header of the response. The Content-Type that
