@@ -4,9 +4,38 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 )
+
+func TestSoak(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes ten seconds")
+	}
+	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CACHEASIDE_REQUIRE_SERVER") != "1" {
+		t.Skip("there is no redis-server on the PATH")
+	}
+	var out strings.Builder
+	l := lab{seed: 1}
+	if err := l.soak(context.Background(), 10*time.Second, 1000, &out); err != nil {
+		t.Errorf("%v\n%s", err, &out)
+	}
+}
+
+func TestFlat(t *testing.T) {
+	level, growing := make([]sample, 100), make([]sample, 100)
+	for i := range level {
+		level[i] = sample{goroutines: 100 + i%7, heap: 50 << 20, descriptors: 90}
+		growing[i] = sample{goroutines: 100 + i, heap: 50 << 20, descriptors: 90}
+	}
+	if err := flat(level); err != nil {
+		t.Error(err)
+	}
+	if flat(growing) == nil || flat(level[:5]) == nil {
+		t.Error("what grows, or is too short to tell, counts as flat")
+	}
+}
 
 // TestFaults goes through all faults in short.
 func TestFaults(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 )
 
 const (
+	rows    = 100
 	ttl     = time.Second
 	clients = 8 // of each framework
 	pause   = 20 * time.Millisecond
@@ -88,7 +89,7 @@ func (l *lab) run(ctx context.Context, report func([]*result)) (ok bool, err err
 func (l *lab) try(ctx context.Context, f fault, dir string, rng *rand.Rand) (results []*result, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w := &world{data: new(database), rng: rng}
+	w := &world{data: newDatabase(rows), rng: rng}
 	if w.server, err = server.StartStore(ctx, dir); err != nil {
 		return nil, err
 	}
@@ -102,13 +103,9 @@ func (l *lab) try(ctx context.Context, f fault, dir string, rng *rand.Rand) (res
 		return nil, err
 	}
 	defer w.admin.Close()
-	for i := range w.data.rows {
-		w.data.rows[i].next()
-	}
-
 	var loads []*load
 	for _, framework := range frameworks {
-		with, err := l.start(ctx, f, w, framework)
+		with, err := l.start(ctx, f, w.proxy.Addr(), w.data, framework)
 		if err != nil {
 			return nil, err
 		}
@@ -184,23 +181,23 @@ func set(loads []*load, phase int32) {
 }
 
 // start starts a service twice: with a cache and without.
-func (l *lab) start(ctx context.Context, f fault, w *world, framework string) (*load, error) {
+func (l *lab) start(ctx context.Context, f fault, addr string, data *database, framework string) (*load, error) {
 	quiet := slog.New(slog.DiscardHandler)
 	opts := []dragonfly.Option{dragonfly.WithLogger(quiet)}
 	if l.near > 0 {
 		opts = append(opts, dragonfly.WithNear(dragonfly.NearOptions{Bytes: int64(l.near)}))
 	}
-	store, err := dragonfly.Open(ctx, w.proxy.Addr(), opts...)
+	store, err := dragonfly.Open(ctx, addr, opts...)
 	if err != nil {
 		return nil, err
 	}
-	cfg := core.Config{Store: store, TTL: ttl, Namespace: framework, Logger: quiet}
+	cfg := core.Config{Store: store, TTL: ttl, Namespace: framework, Logger: quiet, GenerateETag: true}
 	f.policy(&cfg)
 	cache, err := core.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	out := &load{fault: &f, framework: framework, data: w.data, cache: cache, client: &http.Client{
+	out := &load{fault: &f, framework: framework, data: data, cache: cache, client: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: clients, DisableCompression: true},
 		Timeout:   10 * time.Second,
 	}}
@@ -211,7 +208,7 @@ func (l *lab) start(ctx context.Context, f fault, w *world, framework string) (*
 		if err != nil {
 			return nil, err
 		}
-		serve, stop := service(framework, w.data, c)
+		serve, stop := service(framework, data, c)
 		go func() { _ = serve(ln) }()
 		stops = append(stops, stop)
 		*base = "http://" + ln.Addr().String() + "/"
@@ -402,7 +399,7 @@ func write(ctx context.Context, d *database, loads []*load, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // not for secrets
 	for ctx.Err() == nil {
 		time.Sleep(5 * time.Millisecond)
-		n := rng.IntN(rows)
+		n := rng.IntN(len(d.rows))
 		r := &d.rows[n]
 		v := r.next()
 		if rng.IntN(3) > 0 {

@@ -6,6 +6,7 @@
 //	go run ./examples/faultlab            # 5 s per fault
 //	go run ./examples/faultlab -quick     # 1 s
 //	go run ./examples/faultlab -only 'silent|slow' -v
+//	go run ./examples/faultlab -soak 10m  # no faults, but does it stay as small as it is?
 //
 // It needs a redis-server, valkey-server or dragonfly on the PATH, which it
 // starts, kills and stops. The exit status is 1 if anything was wrong.
@@ -30,6 +31,7 @@ func run() int {
 	markdown := flag.Bool("markdown", false, "print a table for a README")
 	flag.DurationVar(&l.length, "for", 5*time.Second, "how long each fault lasts")
 	flag.Uint64Var(&l.seed, "seed", uint64(time.Now().UnixNano()), "of the load and of what is broken at random")
+	soak := flag.Duration("soak", 0, "no faults, but so long a run over 100,000 rows, with a look at what the process holds")
 	flag.IntVar(&l.near, "near", 0, "bytes of a near tier; 0: none")
 	flag.BoolVar(&l.verbose, "v", false, "a line for each framework, and what was wrong")
 	flag.Parse()
@@ -43,6 +45,13 @@ func run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if *soak > 0 {
+		if err := l.soak(ctx, *soak, 100_000, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "faultlab:", err)
+			return 1
+		}
+		return 0
+	}
 	t := newTable(os.Stdout, *markdown)
 	if !*markdown {
 		fmt.Printf("seed %d, %v per fault\n", l.seed, l.length)

@@ -27,14 +27,13 @@ import (
 )
 
 const (
-	rows        = 100
 	handlerTime = 5 * time.Millisecond
 	hangTime    = 400 * time.Millisecond
 )
 
 // database is what the handlers read, and how they fail.
 type database struct {
-	rows   [rows]row
+	rows   []row
 	mode   atomic.Int32
 	failed atomic.Int64 // answers that were errors of the handler's own
 }
@@ -62,12 +61,21 @@ func (r *row) next() int64 {
 	return v
 }
 
+// newDatabase has n rows, in their first version.
+func newDatabase(n int) *database {
+	d := &database{rows: make([]row, n)}
+	for i := range d.rows {
+		d.rows[i].next()
+	}
+	return d
+}
+
 var errBroken = errors.New("the database is down")
 
 // answer is the whole handler but for its framework.
 func (d *database) answer(ctx context.Context, id string) (body string, err error) {
 	n, err := strconv.Atoi(id)
-	if err != nil || n < 0 || n >= rows {
+	if err != nil || n < 0 || n >= len(d.rows) {
 		return "", err
 	}
 	core.AddTags(ctx, tagOf(n))
@@ -129,7 +137,7 @@ func service(framework string, d *database, cache *core.Cache) (serve func(net.L
 		if cache != nil {
 			r.Use(ginadapter.New(cache, ginadapter.WithEngine(r)))
 		}
-		r.GET("/:id", func(c *gin.Context) {
+		r.Match([]string{http.MethodGet, http.MethodHead}, "/:id", func(c *gin.Context) {
 			body, err := d.answer(c.Request.Context(), c.Param("id"))
 			if err != nil {
 				c.String(http.StatusServiceUnavailable, broken)
@@ -144,7 +152,7 @@ func service(framework string, d *database, cache *core.Cache) (serve func(net.L
 		if cache != nil {
 			e.Use(echoadapter.New(cache))
 		}
-		e.GET("/:id", func(c echo.Context) error {
+		e.Match([]string{http.MethodGet, http.MethodHead}, "/:id", func(c echo.Context) error {
 			body, err := d.answer(c.Request().Context(), c.Param("id"))
 			if err != nil {
 				return echo.NewHTTPError(http.StatusServiceUnavailable, broken)
@@ -158,14 +166,16 @@ func service(framework string, d *database, cache *core.Cache) (serve func(net.L
 		if cache != nil {
 			r.Use(chiadapter.New(cache))
 		}
-		r.Get("/{id}", func(w http.ResponseWriter, r *http.Request) {
+		page := func(w http.ResponseWriter, r *http.Request) {
 			body, err := d.answer(r.Context(), chi.URLParam(r, "id"))
 			if err != nil {
 				http.Error(w, broken, http.StatusServiceUnavailable)
 				return
 			}
 			_, _ = w.Write([]byte(body))
-		})
+		}
+		r.Get("/{id}", page)
+		r.Head("/{id}", page)
 		h = r
 	}
 	s := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
