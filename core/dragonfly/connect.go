@@ -311,6 +311,8 @@ func diagnose(option rueidis.ClientOption, cause error) (what, fix string) {
 		return "it does not speak TLS", "use redis:// instead of rediss://"
 	case errors.As(cause, &badCert), errors.As(cause, &hostname):
 		return "its certificate is not trusted", "check the host name, or give OpenOption a TLSConfig with the right RootCAs"
+	case errors.As(cause, &op) && op.Op == "remote error": // an alert of TLS
+		return "it refuses the TLS connection", "give OpenOption a TLSConfig with the right Certificates, of a version that the server allows"
 	case errors.As(cause, &dns):
 		return "its name is not known", "check the host in the address"
 	case errors.Is(cause, syscall.ECONNREFUSED):
@@ -331,7 +333,7 @@ func diagnose(option rueidis.ClientOption, cause error) (what, fix string) {
 
 func otherTLS(option rueidis.ClientOption) string {
 	if option.TLSConfig != nil {
-		return "that it speaks TLS (else use redis://)"
+		return "that it speaks TLS (else use redis://), and whether it wants a client certificate (Certificates in the TLSConfig for OpenOption)"
 	}
 	return "that it wants no TLS (else use rediss://)"
 }
