@@ -128,7 +128,7 @@ func connect(ctx context.Context, given *rueidis.ClientOption, o options) (rueid
 		*given = option
 		if client, err = dial(ctx, option); err == nil {
 			// The nodes are known by the addresses that they give themselves.
-			if _, err = client.Do(ctx, client.B().Get().Key("cacheaside:start").Build()).ToMessage(); rueidis.IsRedisNil(err) {
+			if _, err = client.Do(ctx, client.B().Get().Key("cacheaside:start").Build()).ToMessage(); rueidis.IsRedisNil(err) || isForeignKey(err) {
 				err = nil
 			}
 		}
@@ -345,7 +345,7 @@ func diagnoseAnswer(option rueidis.ClientOption, answer string) (what, fix strin
 	case strings.HasPrefix(answer, "WRONGPASS"), strings.Contains(answer, "invalid password"), strings.HasPrefix(answer, "ERR AUTH"):
 		return "it does not accept the user or password", "check both; special characters are percent-encoded in a URL"
 	case strings.HasPrefix(answer, "NOPERM"):
-		return "the user may not do what is needed", "allow the user GET, SET, UNLINK, PING, HELLO and CLIENT"
+		return "the user may not do what is needed", "give the user the rights that the README lists under TLS, users, clusters"
 	case strings.Contains(answer, "DB index"):
 		return fmt.Sprintf("it has no database %d", option.SelectDB), "choose another one after the host"
 	case strings.HasPrefix(answer, "LOADING"):

@@ -1,7 +1,6 @@
 package dragonfly_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,8 +32,8 @@ func TestMain(m *testing.M) {
 }
 
 // logTo returns an option and what is logged with it.
-func logTo() (dragonfly.Option, *bytes.Buffer) {
-	var b bytes.Buffer
+func logTo() (dragonfly.Option, *logBuffer) {
+	var b logBuffer
 	return dragonfly.WithLogger(slog.New(slog.NewTextHandler(&b, nil))), &b
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"log"
 	"os"
+	"strings"
 
 	"github.com/redis/rueidis"
 
@@ -35,7 +36,7 @@ func ExampleOpenOption() {
 		},
 		AuthCredentialsFn: func(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
 			password, err := os.ReadFile("/run/secrets/cacheaside")
-			return rueidis.AuthCredentials{Username: "cacheaside", Password: string(password)}, err
+			return rueidis.AuthCredentials{Username: "cacheaside", Password: strings.TrimSpace(string(password))}, err
 		},
 	})
 	if err != nil {

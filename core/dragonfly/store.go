@@ -261,7 +261,7 @@ func isRefusal(err error) bool {
 			return true
 		}
 	}
-	for _, part := range []string{"OOM command not allowed", "Out of memory", "-MISCONF"} {
+	for _, part := range []string{"OOM command not allowed", "Out of memory", "-MISCONF", "user executing the script", "ACL failure in script"} {
 		if strings.Contains(text, part) {
 			return true
 		}

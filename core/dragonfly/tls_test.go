@@ -11,7 +11,6 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
@@ -52,14 +51,10 @@ func TestTLS(t *testing.T) {
 	storeWorks(t, s)
 
 	// The host name of the address is that of the certificate.
-	local := "localhost:" + strconv.Itoa(p.Port())
-	storetest.Run(t, func(t *testing.T) core.Store {
-		s, err := openTLS(t, local, &tls.Config{RootCAs: a.Roots, MinVersion: tls.VersionTLS12})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	})
+	if s, err = openTLS(t, "localhost:"+strconv.Itoa(p.Port()), &tls.Config{RootCAs: a.Roots, MinVersion: tls.VersionTLS12}); err != nil {
+		t.Fatal(err)
+	}
+	storeWorks(t, s)
 }
 
 func TestTLSErrors(t *testing.T) {
