@@ -24,6 +24,7 @@ type site struct {
 	handler http.Handler
 	calls   atomic.Int64
 	row     atomic.Int64 // what the handler answers
+	answer  func(path string) string
 }
 
 func newSite(t *testing.T, s *dragonfly.Store, change ...func(*core.Config)) *site {
@@ -33,11 +34,12 @@ func newSite(t *testing.T, s *dragonfly.Store, change ...func(*core.Config)) *si
 		c(&cfg)
 	}
 	w := &site{Cache: core.Must(core.New(cfg))}
+	w.answer = func(string) string { return fmt.Sprint(w.row.Load()) }
 	t.Cleanup(func() { _ = w.Close(t.Context()) })
 	w.handler = nethttp.New(w.Cache)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.calls.Add(1)
 		rw.Header().Set("Cache-Tag", r.URL.Path)
-		fmt.Fprint(rw, w.row.Load())
+		fmt.Fprint(rw, w.answer(r.URL.Path))
 	}))
 	return w
 }

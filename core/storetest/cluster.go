@@ -192,17 +192,24 @@ func (c *Cluster) Master(key string) *Process {
 	return found
 }
 
-// Replica is the node that follows master.
+// Replica is the node that follows master and has what that has.
 func (c *Cluster) Replica(master *Process) *Process {
 	c.tb.Helper()
-	for line := range strings.Lines(c.Must(master, "CLUSTER", "NODES")) {
-		fields := strings.Fields(line)
-		if i := slices.Index(c.ids, fields[0]); fields[3] == c.ID(master) && i >= 0 && c.Nodes[i].cmd != nil {
-			return c.Nodes[i]
+	var found *Process
+	c.Until(master.Addr+" has a replica", func() bool {
+		for _, p := range c.Nodes {
+			if p.cmd == nil || p == master {
+				continue
+			}
+			role, err := c.Do(p, "INFO", "replication")
+			if err == nil && strings.Contains(role, "master_port:"+strconv.Itoa(master.Port())) && strings.Contains(role, "master_link_status:up") {
+				found = p
+				return true
+			}
 		}
-	}
-	c.tb.Fatalf("storetest: %s has no replica", master.Addr)
-	return nil
+		return false
+	})
+	return found
 }
 
 // Migrate moves a slot to another master, with its keys, as "redis-cli --cluster
