@@ -285,3 +285,63 @@ func TestClusterLostPurge(t *testing.T) {
 		}
 	}
 }
+
+// TestNearCluster: copies stay true whatever becomes of the nodes, though they
+// would be good for an hour.
+func TestNearCluster(t *testing.T) {
+	c := storetest.StartCluster(t)
+	s := open(t, clusterURL(c, ""), withNear())
+	if !s.Near() {
+		t.Fatal("the near tier is off")
+	}
+	writer := open(t, clusterURL(c, ""))
+	keys := make([]string, 30)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("some:key:of:ours:%d", i)
+	}
+	n := 0
+	coherent := func(what string) {
+		t.Helper()
+		for _, key := range keys {
+			n++
+			want := strconv.Itoa(n)
+			until(t, "a write after "+what, func() bool { return writer.Set(t.Context(), key, []byte(want), time.Hour) == nil })
+			until(t, "what was written after "+what, func() bool {
+				v, _, _, err := s.GetTier(t.Context(), key)
+				return err == nil && string(v) == want
+			})
+			until(t, "a copy after "+what, func() bool {
+				_, _, near, err := s.GetTier(t.Context(), key)
+				return err == nil && near
+			})
+		}
+	}
+	coherent("the start")
+
+	key := keys[0]
+	from := c.Master(key)
+	to := c.Nodes[0]
+	if to == from {
+		to = c.Nodes[1]
+	}
+	c.Migrate(c.Slot(key), from, to, func() {})
+	coherent("moving a slot")
+
+	// The old master follows the new one, and still tells of what changes.
+	replica := c.Replica(from)
+	c.Must(replica, "CLUSTER", "FAILOVER")
+	c.Until("the replica is the master", func() bool {
+		role, err := c.Do(replica, "ROLE")
+		return err == nil && strings.HasPrefix(role, "master")
+	})
+	coherent("handing over to a replica")
+
+	c.Settled()
+	master := c.Master(key)
+	replica = c.Replica(master)
+	c.Must(master, "WAIT", "1", "2000")
+	master.Kill()
+	c.Until("the replica is the master", func() bool { return c.Master(key) == replica })
+	coherent("the end of a node")
+	t.Logf("%+v", s.NearStats())
+}
