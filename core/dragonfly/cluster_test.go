@@ -30,6 +30,7 @@ func clusterURL(c *storetest.Cluster, user string) string {
 // TestCluster has a user with the least rights, and first one address only: the
 // store finds out that it belongs to a cluster.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	c := storetest.StartCluster(t)
 	for _, p := range c.Nodes {
 		c.Must(p, append([]string{"ACL", "SETUSER", "cacheaside", "on", ">hunter2"}, strings.Fields(rights)...)...)
@@ -189,6 +190,7 @@ func (l *load) well(what string) {
 // TestClusterChanges: whatever becomes of the nodes, no client gets an error or
 // what was purged before, and all is well afterwards.
 func TestClusterChanges(t *testing.T) {
+	t.Parallel()
 	c := storetest.StartCluster(t)
 	l := startLoad(t, c)
 	l.well("the start")
@@ -242,6 +244,7 @@ func TestClusterChanges(t *testing.T) {
 // can be lost that was acknowledged. Where all of the stamp is lost with it, that
 // counts as purged, and PurgeAll makes up for the rest.
 func TestClusterLostPurge(t *testing.T) {
+	t.Parallel()
 	c := storetest.StartCluster(t)
 	w := newSite(t, open(t, clusterURL(c, "")))
 	master := c.Master(ofTags)
@@ -289,6 +292,7 @@ func TestClusterLostPurge(t *testing.T) {
 // TestNearCluster: copies stay true whatever becomes of the nodes, though they
 // would be good for an hour.
 func TestNearCluster(t *testing.T) {
+	t.Parallel()
 	c := storetest.StartCluster(t)
 	s := open(t, clusterURL(c, ""), withNear())
 	if !s.Near() {
@@ -344,4 +348,72 @@ func TestNearCluster(t *testing.T) {
 	c.Until("the replica is the master", func() bool { return c.Master(key) == replica })
 	coherent("the end of a node")
 	t.Logf("%+v", s.NearStats())
+}
+
+// TestClusterSilentNode: a node that hangs keeps nobody for longer than a call's
+// deadline, and does no harm to calls of the other nodes.
+func TestClusterSilentNode(t *testing.T) {
+	t.Parallel()
+	c := storetest.StartCluster(t, "--cluster-node-timeout", "60000")
+	s := open(t, clusterURL(c, ""))
+	keys := make(map[*storetest.Process]string)
+	for i := 0; len(keys) < 3; i++ {
+		key := fmt.Sprint("some:key:of:ours:", i)
+		keys[c.Master(key)] = key
+	}
+	for _, key := range keys { // connections are made before
+		if _, _, err := s.Get(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hung, well := keys[c.Nodes[0]], keys[c.Nodes[1]]
+	var spread []string // over the other nodes
+	for i := 0; len(spread) < 32; i++ {
+		if key := fmt.Sprint("other:key:of:ours:", i); c.Master(key) != c.Nodes[0] {
+			spread = append(spread, key)
+		}
+	}
+	c.Nodes[0].Pause()
+	defer c.Nodes[0].Resume()
+	const deadline = 50 * time.Millisecond
+	start := time.Now()
+	var wg sync.WaitGroup
+	var longest, failed, answered atomic.Int64
+	callers := func(n int, call func(ctx context.Context, i int) error, fails bool) {
+		for i := range n {
+			wg.Go(func() {
+				for time.Since(start) < 3200*time.Millisecond {
+					ctx, cancel := context.WithTimeout(context.Background(), deadline)
+					began := time.Now()
+					err := call(ctx, i)
+					cancel()
+					took := int64(time.Since(began))
+					switch {
+					case fails:
+						for l := longest.Load(); took > l && !longest.CompareAndSwap(l, took); l = longest.Load() {
+						}
+					case err != nil:
+						failed.Add(1)
+					default:
+						answered.Add(1)
+					}
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+	}
+	callers(128, func(ctx context.Context, _ int) error { _, _, err := s.Get(ctx, hung); return err }, true)
+	callers(64, func(ctx context.Context, _ int) error {
+		_, _, _, err := s.GetStamped(ctx, well, nil, []string{hung})
+		return err
+	}, true)
+	callers(32, func(ctx context.Context, i int) error { _, _, err := s.Get(ctx, spread[i]); return err }, false)
+	wg.Wait()
+	t.Logf("calls of the node that hangs took %v at most; of the others %d failed and %d were answered", time.Duration(longest.Load()), failed.Load(), answered.Load())
+	if l := time.Duration(longest.Load()); l > time.Second {
+		t.Errorf("a call with a deadline of %v took %v", deadline, l)
+	}
+	if f, a := failed.Load(), answered.Load(); f*100 > a {
+		t.Errorf("of nodes that are well %d calls failed and %d were answered", f, a)
+	}
 }
