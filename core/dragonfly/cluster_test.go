@@ -54,6 +54,13 @@ func TestCluster(t *testing.T) {
 			t.Errorf("%d: hit %v after 1 to 4 were purged", i, hit)
 		}
 	}
+	moving := entryKey("/9")
+	from := c.Master(moving)
+	c.Migrate(c.Slot(moving), from, c.OtherMaster(from), func() {
+		if err := w.PurgeURL(t.Context(), "http://example.com/9"); err != nil { // of whose keys one has moved
+			t.Error(err)
+		}
+	})
 	for _, p := range c.Nodes {
 		c.Must(p, "ACL", "SETUSER", "cacheaside", "~storetest:*")
 	}
@@ -197,11 +204,7 @@ func TestClusterChanges(t *testing.T) {
 
 	for what, key := range map[string]string{"stamps": ofTags, "an entry": entryKey("/1")} {
 		from := c.Master(key)
-		to := c.Nodes[0]
-		if to == from {
-			to = c.Nodes[1]
-		}
-		c.Migrate(c.Slot(key), from, to, func() { time.Sleep(200 * time.Millisecond) })
+		c.Migrate(c.Slot(key), from, c.OtherMaster(from), func() { time.Sleep(200 * time.Millisecond) })
 		l.well("moving the slot of " + what)
 	}
 
@@ -324,11 +327,7 @@ func TestNearCluster(t *testing.T) {
 
 	key := keys[0]
 	from := c.Master(key)
-	to := c.Nodes[0]
-	if to == from {
-		to = c.Nodes[1]
-	}
-	c.Migrate(c.Slot(key), from, to, func() {})
+	c.Migrate(c.Slot(key), from, c.OtherMaster(from), func() {})
 	coherent("moving a slot")
 
 	// The old master follows the new one, and still tells of what changes.

@@ -192,6 +192,14 @@ func (c *Cluster) Master(key string) *Process {
 	return found
 }
 
+// OtherMaster is one of the nodes that began as masters, but not p.
+func (c *Cluster) OtherMaster(p *Process) *Process {
+	if p == c.Nodes[0] {
+		return c.Nodes[1]
+	}
+	return c.Nodes[0]
+}
+
 // Replica is the node that follows master and has what that has.
 func (c *Cluster) Replica(master *Process) *Process {
 	c.tb.Helper()

@@ -11,10 +11,7 @@ func TestStartCluster(t *testing.T) {
 	if got := c.Must(master, "SET", key, "v"); got != "OK" {
 		t.Errorf("SET: %q", got)
 	}
-	to := c.Nodes[0]
-	if to == master {
-		to = c.Nodes[1]
-	}
+	to := c.OtherMaster(master)
 	c.Migrate(c.Slot(key), master, to, func() {
 		if _, err := c.Do(master, "GET", key); err == nil {
 			t.Error("the key is where it was")
