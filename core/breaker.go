@@ -23,6 +23,7 @@ type breaker struct {
 	open   atomic.Bool
 	failed atomic.Bool  // since the last success
 	since  atomic.Int64 // when the first of these failures was, Unix nanoseconds
+	last   atomic.Pointer[error]
 	states *gobreaker.TwoStepCircuitBreaker[struct{}]
 	pause  time.Duration
 	probe  func(context.Context) error
@@ -64,7 +65,7 @@ func newBreaker(inner wholeStore, cfg *Config, probeKey string) *breaker {
 			switch {
 			case to == gobreaker.StateOpen && from == gobreaker.StateClosed:
 				b.opened.Add(1)
-				log.Warn("cacheaside: the store has failed too often in a row; it is left alone until it answers again", "asked_every", b.pause)
+				log.Warn("cacheaside: the store has failed too often in a row; it is left alone until it answers again", "error", *b.last.Load(), "asked_every", b.pause)
 			case to == gobreaker.StateClosed:
 				log.Info("cacheaside: the store answers again")
 			}
@@ -135,6 +136,8 @@ func (b *breaker) note(err error) error {
 		if !b.failed.Load() && b.failed.CompareAndSwap(false, true) {
 			b.since.Store(time.Now().UnixNano())
 		}
+		last := err // so that err itself stays off the heap
+		b.last.Store(&last)
 	case !b.failed.Load() || !b.failed.CompareAndSwap(true, false):
 		return nil
 	}

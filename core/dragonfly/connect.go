@@ -128,7 +128,7 @@ func connect(ctx context.Context, given *rueidis.ClientOption, o options) (rueid
 		*given = option
 		if client, err = dial(ctx, option); err == nil {
 			// The nodes are known by the addresses that they give themselves.
-			if _, err = client.Do(ctx, client.B().Get().Key("cacheaside:start").Build()).ToMessage(); rueidis.IsRedisNil(err) {
+			if _, err = client.Do(ctx, client.B().Get().Key("cacheaside:start").Build()).ToMessage(); rueidis.IsRedisNil(err) || isForeignKey(err) {
 				err = nil
 			}
 		}
@@ -311,6 +311,8 @@ func diagnose(option rueidis.ClientOption, cause error) (what, fix string) {
 		return "it does not speak TLS", "use redis:// instead of rediss://"
 	case errors.As(cause, &badCert), errors.As(cause, &hostname):
 		return "its certificate is not trusted", "check the host name, or give OpenOption a TLSConfig with the right RootCAs"
+	case errors.As(cause, &op) && op.Op == "remote error": // an alert of TLS
+		return "it refuses the TLS connection", "give OpenOption a TLSConfig with the right Certificates, of a version that the server allows"
 	case errors.As(cause, &dns):
 		return "its name is not known", "check the host in the address"
 	case errors.Is(cause, syscall.ECONNREFUSED):
@@ -331,7 +333,7 @@ func diagnose(option rueidis.ClientOption, cause error) (what, fix string) {
 
 func otherTLS(option rueidis.ClientOption) string {
 	if option.TLSConfig != nil {
-		return "that it speaks TLS (else use redis://)"
+		return "that it speaks TLS (else use redis://), and whether it wants a client certificate (Certificates in the TLSConfig for OpenOption)"
 	}
 	return "that it wants no TLS (else use rediss://)"
 }
@@ -343,7 +345,7 @@ func diagnoseAnswer(option rueidis.ClientOption, answer string) (what, fix strin
 	case strings.HasPrefix(answer, "WRONGPASS"), strings.Contains(answer, "invalid password"), strings.HasPrefix(answer, "ERR AUTH"):
 		return "it does not accept the user or password", "check both; special characters are percent-encoded in a URL"
 	case strings.HasPrefix(answer, "NOPERM"):
-		return "the user may not do what is needed", "allow the user GET, SET, UNLINK, PING, HELLO and CLIENT"
+		return "the user may not do what is needed", "give the user the rights that the README lists under TLS, users, clusters"
 	case strings.Contains(answer, "DB index"):
 		return fmt.Sprintf("it has no database %d", option.SelectDB), "choose another one after the host"
 	case strings.HasPrefix(answer, "LOADING"):

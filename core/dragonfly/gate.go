@@ -15,53 +15,88 @@ const (
 	// probes come on top.
 	maxQueued  = 768
 	probeEvery = 100 * time.Millisecond
+
+	// gateParts is into how many parts the slots of a cluster fall, and maxPart how
+	// many commands may be left behind in one of them.
+	gateParts = 32
+	maxPart   = maxQueued / gateParts
 )
 
-// gate keeps the client's queue from filling up. A call that ends with its
+// gate keeps the client's queues from filling up. A call that ends with its
 // context leaves its command there, and once the queue is full, calls wait for
 // a place whatever their context says: measured, for 2.6 s with a server that
 // went silent, until the connection is given up. So calls in flight and commands
 // left behind are bounded together, and who finds no place waits here, where
 // its context counts.
+//
+// In a cluster each node has a queue, and nobody tells which slots a node has. So
+// the commands left behind are counted, and bounded, in parts of neighbouring
+// slots, which mostly belong to one node: an answer says nothing of another node's
+// queue, and calls of nodes that are well are let through.
 type gate struct {
+	cluster  bool
 	inflight atomic.Int64
-	lost     atomic.Int64 // calls that ended without an answer, ever
-	over     atomic.Int64 // how many of lost have left the queue since
-	probed   atomic.Int64 // when a call was last let through nevertheless, in ms
+	left     atomic.Int64 // commands left behind, in all parts
+	parts    [gateParts]part
 }
 
-// ticket is what enter gives and leave takes: the calls lost before this one.
-type ticket int64
+type part struct {
+	lost   atomic.Int64 // calls that ended without an answer, ever
+	over   atomic.Int64 // how many of lost have left the queue since
+	probed atomic.Int64 // when a call was last let through nevertheless, in ms
+}
+
+// ticket is what enter gives and leave takes.
+type ticket struct {
+	*part
+	lost int64 // calls lost before this one
+}
+
+// of returns the part of a slot as rueidis' commands have it.
+func (g *gate) of(slot uint16) *part {
+	if !g.cluster {
+		return &g.parts[0]
+	}
+	return &g.parts[slot%(1<<14)/(1<<14/gateParts)]
+}
+
+// room takes a place if there is one.
+func (g *gate) room(left int64) bool {
+	if g.inflight.Add(1)+g.left.Load() <= maxQueued && (!g.cluster || left < maxPart) {
+		return true
+	}
+	g.inflight.Add(-1)
+	return false
+}
 
 // enter returns when there is room, or with an error when ctx is done or the
 // server is silent. Only after a nil error must leave be called.
-func (g *gate) enter(ctx context.Context) (ticket, error) {
+func (g *gate) enter(ctx context.Context, p *part) (ticket, error) {
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return ticket{}, err
 	}
-	lost := g.lost.Load()
-	if g.inflight.Add(1)+lost-g.over.Load() <= maxQueued {
-		return ticket(lost), nil
+	lost := p.lost.Load()
+	if g.room(lost - p.over.Load()) {
+		return ticket{p, lost}, nil
 	}
-	g.inflight.Add(-1)
-	return g.wait(ctx)
+	return g.wait(ctx, p)
 }
 
-func (g *gate) wait(ctx context.Context) (ticket, error) {
+func (g *gate) wait(ctx context.Context, p *part) (ticket, error) {
 	var timer *time.Timer
 	for {
-		lost := g.lost.Load()
-		left := lost - g.over.Load()
-		if g.inflight.Add(1)+left <= maxQueued {
-			return ticket(lost), nil
+		lost := p.lost.Load()
+		left := lost - p.over.Load()
+		if g.room(left) {
+			return ticket{p, lost}, nil
 		}
 		// Somebody has to find out that the server is back.
-		if now, last := time.Now().UnixMilli(), g.probed.Load(); left > 0 && now-last >= probeEvery.Milliseconds() && g.probed.CompareAndSwap(last, now) {
-			return ticket(lost), nil
+		if now, last := time.Now().UnixMilli(), p.probed.Load(); left > 0 && now-last >= probeEvery.Milliseconds() && p.probed.CompareAndSwap(last, now) {
+			g.inflight.Add(1)
+			return ticket{p, lost}, nil
 		}
-		g.inflight.Add(-1)
-		if left > maxQueued/2 {
-			return 0, errSilent
+		if left > maxQueued/2 || g.cluster && left >= maxPart {
+			return ticket{}, errSilent
 		}
 		if timer == nil {
 			timer = time.NewTimer(time.Millisecond)
@@ -71,7 +106,7 @@ func (g *gate) wait(ctx context.Context) (ticket, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return ticket{}, ctx.Err()
 		case <-timer.C:
 		}
 	}
@@ -81,10 +116,14 @@ func (g *gate) wait(ctx context.Context) (ticket, error) {
 // or the end of the connection, means that all lost before the call are over.
 func (g *gate) leave(t ticket, err error) {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		g.lost.Add(1)
+		g.left.Add(1)
+		t.part.lost.Add(1)
 	} else {
-		for over := g.over.Load(); over < int64(t) && !g.over.CompareAndSwap(over, int64(t)); {
-			over = g.over.Load()
+		for over := t.over.Load(); over < t.lost; over = t.over.Load() {
+			if t.over.CompareAndSwap(over, t.lost) {
+				g.left.Add(over - t.lost)
+				break
+			}
 		}
 	}
 	g.inflight.Add(-1)

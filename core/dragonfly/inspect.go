@@ -27,7 +27,7 @@ func inspect(ctx context.Context, client rueidis.Client) (server, error) {
 	)
 	if err := answers[0].Error(); err != nil {
 		// A user may be allowed GET and SET and no PING.
-		if e, ok := rueidis.IsRedisErr(err); !ok || !strings.HasPrefix(e.Error(), "NOPERM") {
+		if !isNoPerm(err) {
 			return server{}, err
 		}
 	}
@@ -44,6 +44,19 @@ func inspect(ctx context.Context, client rueidis.Client) (server, error) {
 		}
 	}
 	return readInfo(info), nil
+}
+
+// isNoPerm reports whether the user lacks a right.
+func isNoPerm(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	return ok && strings.HasPrefix(e.Error(), "NOPERM")
+}
+
+// isForeignKey reports whether the user may give the command, but not for this
+// key. Redis 7.0 and older have other words for it than the newer ones, and
+// Valkey; Dragonfly does not tell.
+func isForeignKey(err error) bool {
+	return isNoPerm(err) && (strings.Contains(err.Error(), "to access one of the keys") || strings.Contains(err.Error(), "to access a key"))
 }
 
 func readInfo(info map[string]string) server {

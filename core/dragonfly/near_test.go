@@ -429,32 +429,6 @@ func TestNearConnectionLost(t *testing.T) {
 	heat(t, s, key)
 }
 
-func TestNearCluster(t *testing.T) {
-	p := startCluster(t)
-	s, err := dragonfly.OpenOption(context.Background(), rueidis.ClientOption{InitAddress: []string{p.Addr}}, withNear())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
-	if mode := s.Client().Mode(); mode != rueidis.ClientModeCluster || !s.NearStats().On {
-		t.Fatalf("the client is %q: %+v", mode, s.NearStats())
-	}
-	c := other(t, p.Addr)
-	for i := range 50 {
-		key := fmt.Sprintf("some:key:of:ours:%d", i)
-		run(t, c, "SET", key, "old", "EX", "3600")
-		heat(t, s, key)
-		run(t, c, "SET", key, "new", "EX", "3600")
-		until(t, "the new value", func() bool { v, _, _ := tier(t, s, key); return v == "new" })
-		heat(t, s, key)
-	}
-	before := s.NearStats().Drops
-	run(t, c, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-	until(t, "the drop", func() bool { return s.NearStats().Drops > before })
-	eventually(t, s)
-	heat(t, s, "some:key:of:ours:1")
-}
-
 func TestNearStartsLate(t *testing.T) {
 	p := storetest.StartServer(t)
 	p.Kill()

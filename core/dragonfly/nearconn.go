@@ -74,8 +74,9 @@ func (n *near) probe(ctx context.Context) error {
 			}
 		}
 		for i, answer := range answers[1:5] {
-			// A node of a cluster refuses the key of another one.
-			if e, ok := rueidis.IsRedisErr(answer.Error()); ok && (i == 3 || strings.HasPrefix(e.Error(), "NOPERM")) {
+			// A node of a cluster refuses the key of another one, and the key need
+			// not be one that the user may touch: then at least the command is.
+			if e, ok := rueidis.IsRedisErr(answer.Error()); ok && (i == 3 || strings.Contains(e.Error(), "NOPERM") && !isForeignKey(e)) {
 				return fmt.Errorf("%w: %w", errUntracked, e)
 			}
 		}

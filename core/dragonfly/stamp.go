@@ -244,14 +244,16 @@ func (s *Store) serverGetStamped(ctx context.Context, key string, dst []core.Sta
 
 // pipeline sends several commands at once. The error is as for do.
 func (s *Store) pipeline(ctx context.Context, cmds rueidis.Commands) (results []rueidis.RedisResult, err error) {
-	_, err = s.bounded(ctx, func(ctx context.Context) rueidis.RedisResult {
+	_, err = s.bounded(ctx, cmds[0].Slot(), cmds[len(cmds)-1].Slot(), func(ctx context.Context) (result rueidis.RedisResult, first, last error) {
 		results = s.client.DoMulti(ctx, cmds...)
-		for _, result := range results {
-			if result.NonRedisError() != nil {
-				return result
+		result = results[0]
+		for _, r := range results {
+			if r.NonRedisError() != nil {
+				result = r
+				break
 			}
 		}
-		return results[0]
+		return result, results[0].NonRedisError(), results[len(results)-1].NonRedisError()
 	})
 	return results, err
 }

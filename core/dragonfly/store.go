@@ -104,6 +104,7 @@ func FromClient(client rueidis.Client, opts ...Option) (*Store, error) {
 
 func newStore(ctx context.Context, client rueidis.Client, owned bool, option rueidis.ClientOption, o options) (*Store, error) {
 	s := &Store{client: client, owned: owned, timeout: o.timeout}
+	s.gate.cluster = client.Mode() == rueidis.ClientModeCluster
 	if o.near == nil {
 		return s, nil
 	}
@@ -175,35 +176,66 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 // do sends one command. The error is that of the transport: the server's own is
 // in the result.
 func (s *Store) do(ctx context.Context, cmd rueidis.Completed) (rueidis.RedisResult, error) {
-	return s.bounded(ctx, func(ctx context.Context) rueidis.RedisResult { return s.client.Do(ctx, cmd) })
+	slot := cmd.Slot()
+	return s.bounded(ctx, slot, slot, func(ctx context.Context) (result rueidis.RedisResult, first, last error) {
+		result = s.client.Do(ctx, cmd)
+		err := result.NonRedisError()
+		return result, err, err
+	})
 }
 
 // run runs a script, which takes a second command if the server does not know it
 // yet. The error is as for do.
 func (s *Store) run(ctx context.Context, script *rueidis.Lua, keys, args []string) (rueidis.RedisResult, error) {
-	return s.bounded(ctx, func(ctx context.Context) rueidis.RedisResult { return script.Exec(ctx, s.client, keys, args) })
+	var slot uint16
+	if s.gate.cluster {
+		cmd := s.client.B().Get().Key(keys[0]).Build()
+		slot = cmd.Slot()
+	}
+	return s.bounded(ctx, slot, slot, func(ctx context.Context) (result rueidis.RedisResult, first, last error) {
+		result = script.Exec(ctx, s.client, keys, args)
+		err := result.NonRedisError()
+		return result, err, err
+	})
 }
 
 // bounded makes a call that has one command, or one pipeline, in the client's
-// queue at a time.
-func (s *Store) bounded(ctx context.Context, call func(context.Context) rueidis.RedisResult) (rueidis.RedisResult, error) {
+// queue at a time. A pipeline may have keys of two slots, and fail for one of them.
+func (s *Store) bounded(ctx context.Context, firstSlot, lastSlot uint16,
+	call func(context.Context) (result rueidis.RedisResult, first, last error),
+) (rueidis.RedisResult, error) {
 	// Nearly every call has a deadline, and is spared what another one costs.
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.timeout)
 		defer cancel()
 	}
-	ticket, err := s.gate.enter(ctx)
+	p, other := s.gate.of(firstSlot), s.gate.of(lastSlot)
+	ticket, err := s.gate.enter(ctx, p)
 	if err != nil {
 		return rueidis.RedisResult{}, err
 	}
-	result := call(ctx)
-	err = result.NonRedisError()
-	if err != nil && ctx.Err() != nil {
-		err = ctx.Err() // rather than what became of the connection for it
+	second := ticket
+	if other != p {
+		if second, err = s.gate.enter(ctx, other); err != nil {
+			s.gate.inflight.Add(-1) // which says nothing of p
+			return rueidis.RedisResult{}, err
+		}
 	}
-	s.gate.leave(ticket, err)
-	return result, err
+	result, first, last := call(ctx)
+	s.gate.leave(ticket, ended(ctx, first))
+	if other != p {
+		s.gate.leave(second, ended(ctx, last))
+	}
+	return result, ended(ctx, result.NonRedisError())
+}
+
+// ended is the end of ctx rather than what became of the connection for it.
+func ended(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }
 
 // newScript leaves SHA-1 alone where it is forbidden: the script is then sent
@@ -261,7 +293,7 @@ func isRefusal(err error) bool {
 			return true
 		}
 	}
-	for _, part := range []string{"OOM command not allowed", "Out of memory", "-MISCONF"} {
+	for _, part := range []string{"OOM command not allowed", "Out of memory", "-MISCONF", "user executing the script", "ACL failure in script"} {
 		if strings.Contains(text, part) {
 			return true
 		}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -40,7 +41,7 @@ func Server(tb testing.TB) string {
 	}
 	if kind, path := findServer(); path != "" {
 		p := &Process{Kind: kind, path: path, tb: tb}
-		p.begin()
+		p.must(p.begin())
 		return p.Addr
 	}
 	if os.Getenv(requireEnv) == "1" {
@@ -106,6 +107,7 @@ type Process struct {
 	tb   testing.TB
 	path string
 	args []string
+	tls  *tls.Config // of a client; nil without TLS
 	dir  string
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -116,20 +118,25 @@ type Process struct {
 // fails it if CACHEASIDE_REQUIRE_SERVER is 1.
 func StartServer(tb testing.TB, args ...string) *Process {
 	tb.Helper()
-	kind, path := findServer()
+	kind, path := needServer(tb)
+	p := &Process{Kind: kind, path: path, args: args, tb: tb}
+	p.must(p.begin())
+	return p
+}
+
+func needServer(tb testing.TB) (kind, path string) {
+	tb.Helper()
+	kind, path = findServer()
 	if path == "" {
 		if os.Getenv(requireEnv) == "1" {
 			tb.Fatalf("storetest: %s=1, but no redis-server, valkey-server or dragonfly is on the PATH", requireEnv)
 		}
 		tb.Skip("this needs a redis-server, valkey-server or dragonfly on the PATH")
 	}
-	p := &Process{Kind: kind, path: path, args: args, tb: tb}
-	p.begin()
-	return p
+	return kind, path
 }
 
-func (p *Process) begin() {
-	p.tb.Helper()
+func (p *Process) begin() error {
 	p.dir = p.tb.TempDir()
 	p.tb.Cleanup(p.Kill)
 	// A free port may be taken by somebody else before the server has it.
@@ -142,24 +149,32 @@ func (p *Process) begin() {
 		p.Addr = l.Addr().String()
 		_ = l.Close()
 		if err = p.start(); err == nil {
-			return
+			return nil
 		}
 		p.Kill()
 	}
-	p.tb.Fatalf("storetest: %s does not start: %v\n%s", p.Kind, err, p.log())
+	return err
+}
+
+func (p *Process) must(err error) {
+	p.tb.Helper()
+	if err != nil {
+		p.tb.Fatalf("storetest: %s does not start: %v\n%s", p.Kind, err, p.log())
+	}
 }
 
 // Start runs the server again, at the same address, after Stop or Kill.
 func (p *Process) Start() {
 	p.tb.Helper()
-	if err := p.start(); err != nil {
-		p.tb.Fatalf("storetest: %s does not start: %v\n%s", p.Kind, err, p.log())
-	}
+	p.must(p.start())
 }
 
 func (p *Process) start() error {
 	_, port, _ := net.SplitHostPort(p.Addr)
 	args := []string{"--port", port, "--bind", "127.0.0.1"}
+	if p.tls != nil {
+		args = []string{"--port", "0", "--tls-port", port, "--bind", "127.0.0.1"}
+	}
 	if p.Kind == "dragonfly" {
 		args = append(args, "--dir", p.dir, "--dbfilename", "", "--maxmemory=512mb", "--cache_mode=true", "--proactor_threads=1")
 	} else {
@@ -190,17 +205,17 @@ func (p *Process) wait() error {
 			return errors.New(p.cmd.ProcessState.String())
 		case <-time.After(5 * time.Millisecond):
 		}
-		if answers(p.Addr) {
+		if p.answers() {
 			return nil
 		}
 	}
 	return errors.New("no answer within 10s")
 }
 
-// answers reports whether a server is at addr. One that asks for a password
-// counts, one that is loading does not.
-func answers(addr string) bool {
-	c, err := net.DialTimeout("tcp", addr, time.Second)
+// answers reports whether the server does. One that asks for a password counts,
+// one that is loading does not.
+func (p *Process) answers() bool {
+	c, err := p.dial()
 	if err != nil {
 		return false
 	}

@@ -1,0 +1,422 @@
+package dragonfly_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/storetest"
+)
+
+// ofTags is in the slot of all stamps of the default namespace.
+const ofTags = "cacheaside:1:{tags}:clock"
+
+func entryKey(path string) string { return "cacheaside:1:{GET:http://example.com" + path + "}" }
+
+// clusterURL has all nodes that begin as masters.
+func clusterURL(c *storetest.Cluster, user string) string {
+	return "redis://" + user + c.Nodes[0].Addr + "?addr=" + c.Nodes[1].Addr + "&addr=" + c.Nodes[2].Addr
+}
+
+// TestCluster has a user with the least rights, and first one address only: the
+// store finds out that it belongs to a cluster.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	c := storetest.StartCluster(t)
+	for _, p := range c.Nodes {
+		c.Must(p, append([]string{"ACL", "SETUSER", "cacheaside", "on", ">hunter2"}, strings.Fields(rights)...)...)
+	}
+	s := open(t, "redis://cacheaside:hunter2@"+c.Nodes[4].Addr, withNear())
+	if mode := s.Client().Mode(); mode != rueidis.ClientModeCluster || !s.Near() {
+		t.Fatalf("the client is %q, near %v; want that of a cluster", mode, s.Near())
+	}
+	w := newSite(t, s)
+	for i := range 20 { // on all nodes
+		w.hits(t, fmt.Sprint("/", i))
+	}
+	if err := w.PurgeTags(t.Context(), "/1", "/2", "/3"); err != nil {
+		t.Error(err)
+	}
+	if err := w.PurgeURL(t.Context(), "http://example.com/4"); err != nil {
+		t.Error(err)
+	}
+	for i := range 20 {
+		if _, hit := w.get(t, fmt.Sprint("/", i)); hit != (i < 1 || i > 4) {
+			t.Errorf("%d: hit %v after 1 to 4 were purged", i, hit)
+		}
+	}
+	moving := entryKey("/9")
+	from := c.Master(moving)
+	c.Migrate(c.Slot(moving), from, c.OtherMaster(from), func() {
+		if err := w.PurgeURL(t.Context(), "http://example.com/9"); err != nil { // of whose keys one has moved
+			t.Error(err)
+		}
+	})
+	for _, p := range c.Nodes {
+		c.Must(p, "ACL", "SETUSER", "cacheaside", "~storetest:*")
+	}
+	storetest.Run(t, func(t *testing.T) core.Store { return open(t, clusterURL(c, "cacheaside:hunter2@")) })
+	for _, p := range c.Nodes {
+		admin := other(t, "redis://"+p.Addr)
+		for _, denied := range strings.Split(denials(t, admin), ", ") {
+			if denied != "" && denied != "command client|setinfo" && denied != "key cacheaside:start" {
+				t.Errorf("%s has refused: %s", p.Addr, denied)
+			}
+		}
+	}
+}
+
+// load is what several processes do with a cache on a cluster: reads, of which
+// each must have what was promised before it, and purges.
+type load struct {
+	t        *testing.T
+	sites    []*site
+	rows     [30]row
+	writing  sync.RWMutex // held by who wants no purges
+	stop     context.CancelFunc
+	wg       sync.WaitGroup
+	reads    atomic.Int64
+	hits     atomic.Int64
+	purges   atomic.Int64
+	refused  atomic.Int64
+	wrong    atomic.Int64
+	slowest  atomic.Int64
+	lastFail atomic.Pointer[error]
+}
+
+func startLoad(t *testing.T, c *storetest.Cluster) *load {
+	l := &load{t: t}
+	for range 2 {
+		l.sites = append(l.sites, newSite(t, open(t, clusterURL(c, "")), func(cfg *core.Config) {
+			cfg.PurgeTimeout = 500 * time.Millisecond
+		}))
+	}
+	for _, w := range l.sites {
+		w.answer = func(path string) string {
+			i, _ := strconv.Atoi(path[1:])
+			return strconv.FormatInt(l.rows[i].version.Load(), 10)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	l.stop = stop
+	t.Cleanup(func() { stop(); l.wg.Wait() })
+	for range 6 {
+		l.wg.Go(func() {
+			for ctx.Err() == nil {
+				l.read()
+				time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond)
+			}
+		})
+	}
+	for range 3 {
+		l.wg.Go(func() {
+			for ctx.Err() == nil {
+				l.write()
+				time.Sleep(time.Duration(rand.IntN(4000)) * time.Microsecond)
+			}
+		})
+	}
+	return l
+}
+
+func (l *load) read() {
+	i := rand.IntN(len(l.rows))
+	promised := l.rows[i].promised.Load()
+	start := time.Now()
+	body, hit := l.sites[rand.IntN(len(l.sites))].get(l.t, fmt.Sprint("/", i))
+	if took := int64(time.Since(start)); took > l.slowest.Load() {
+		l.slowest.Store(took)
+	}
+	if got, err := strconv.ParseInt(body, 10, 64); err != nil || got < promised {
+		l.wrong.Add(1)
+		l.t.Errorf("row %d: %q after %d was promised, hit %v", i, body, promised, hit)
+	}
+	l.reads.Add(1)
+	if hit {
+		l.hits.Add(1)
+	}
+}
+
+func (l *load) write() {
+	l.writing.RLock()
+	defer l.writing.RUnlock()
+	i := rand.IntN(len(l.rows))
+	r := &l.rows[i]
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := r.version.Add(1)
+	w := l.sites[rand.IntN(len(l.sites))]
+	var err error
+	if path := fmt.Sprint("/", i); i%3 == 0 {
+		err = w.PurgeURL(context.Background(), "http://example.com"+path)
+	} else {
+		err = w.PurgeTags(context.Background(), path)
+	}
+	if err != nil {
+		l.refused.Add(1)
+		l.lastFail.Store(&err)
+		return
+	}
+	l.purges.Add(1)
+	r.promised.Store(v)
+}
+
+// well waits until all rows become hits, and purges are acknowledged, and logs
+// what happened since it was last called.
+func (l *load) well(what string) {
+	l.t.Helper()
+	start := time.Now()
+	for _, w := range l.sites {
+		for i := range l.rows {
+			w.hits(l.t, fmt.Sprint("/", i))
+		}
+	}
+	until(l.t, "purges after "+what, func() bool {
+		before, purges := l.refused.Load(), l.purges.Load()
+		time.Sleep(20 * time.Millisecond)
+		return l.refused.Load() == before && l.purges.Load() > purges
+	})
+	var last error
+	if e := l.lastFail.Swap(nil); e != nil {
+		last = *e
+	}
+	l.t.Logf("%s: well after %v; %d reads, %d hits, slowest %v; %d purges, %d refused, such as: %v; %d wrong",
+		what, time.Since(start).Round(time.Millisecond), l.reads.Swap(0), l.hits.Swap(0), time.Duration(l.slowest.Swap(0)).Round(time.Millisecond),
+		l.purges.Swap(0), l.refused.Swap(0), last, l.wrong.Load())
+}
+
+// TestClusterChanges: whatever becomes of the nodes, no client gets an error or
+// what was purged before, and all is well afterwards.
+func TestClusterChanges(t *testing.T) {
+	t.Parallel()
+	c := storetest.StartCluster(t)
+	l := startLoad(t, c)
+	l.well("the start")
+
+	for what, key := range map[string]string{"stamps": ofTags, "an entry": entryKey("/1")} {
+		from := c.Master(key)
+		c.Migrate(c.Slot(key), from, c.OtherMaster(from), func() { time.Sleep(200 * time.Millisecond) })
+		l.well("moving the slot of " + what)
+	}
+
+	replica := c.Replica(c.Master(ofTags))
+	c.Must(replica, "CLUSTER", "FAILOVER")
+	c.Until("the replica is the master", func() bool { return c.Master(ofTags) == replica })
+	l.well("handing the stamps over to a replica")
+	c.Settled()
+
+	hung := c.Master(ofTags)
+	replica = c.Replica(hung)
+	l.writing.Lock()
+	c.Must(hung, "WAIT", "1", "2000")
+	hung.Pause()
+	l.writing.Unlock()
+	c.Until("the replica is the master", func() bool {
+		role, err := c.Do(replica, "ROLE")
+		return err == nil && strings.HasPrefix(role, "master")
+	})
+	l.well("a node that hangs")
+	hung.Resume()
+	time.Sleep(300 * time.Millisecond)
+	l.well("its return")
+	c.Settled()
+
+	// What the replica does not have yet would be lost: see TestClusterLostPurge.
+	master := c.Master(ofTags)
+	replica = c.Replica(master)
+	l.writing.Lock()
+	c.Must(master, "WAIT", "1", "2000")
+	master.Kill()
+	l.writing.Unlock()
+	c.Until("the replica is the master", func() bool { return c.Master(ofTags) == replica })
+	l.well("the end of the node that has the stamps")
+	l.stop()
+	l.wg.Wait()
+}
+
+// TestClusterLostPurge shows the limit: replication is asynchronous, so a purge
+// can be lost that was acknowledged. Where all of the stamp is lost with it, that
+// counts as purged, and PurgeAll makes up for the rest.
+func TestClusterLostPurge(t *testing.T) {
+	t.Parallel()
+	c := storetest.StartCluster(t)
+	w := newSite(t, open(t, clusterURL(c, "")))
+	master := c.Master(ofTags)
+	replica := c.Replica(master)
+	// elsewhere is a path whose response is not on the node that will end.
+	next := 0
+	elsewhere := func() string {
+		for {
+			next++
+			if path := fmt.Sprint("/", next); c.Master(entryKey(path)) != master {
+				return path
+			}
+		}
+	}
+	known, newer := elsewhere(), elsewhere()
+	w.hits(t, known)
+	c.Must(master, "WAIT", "1", "2000")
+
+	replica.Pause()
+	c.Must(master, "CLIENT", "KILL", "TYPE", "replica") // or it would find the rest in its socket
+	w.hits(t, newer)                                    // with a stamp that the replica does not get
+	w.row.Add(1)
+	if err := w.PurgeTags(t.Context(), known, newer); err != nil {
+		t.Fatal(err)
+	}
+	master.Kill()
+	replica.Resume()
+	c.Until("the replica is the master", func() bool { return c.Master(ofTags) == replica })
+	w.hits(t, known) // a request that the store has answered, so it is back
+	if body, _ := w.get(t, known); body != "0" {
+		t.Errorf("%s: %q, want 0: the README says that this purge is lost", known, body)
+	}
+	if body, _ := w.get(t, newer); body != "1" {
+		t.Errorf("%s: %q, want 1: its stamp is lost", newer, body)
+	}
+
+	until(t, "PurgeAll", func() bool { return w.PurgeAll(t.Context()) == nil })
+	for _, path := range []string{known, newer} {
+		if body, _ := w.get(t, path); body != "1" {
+			t.Errorf("%s: %q after PurgeAll, want 1", path, body)
+		}
+	}
+}
+
+// TestNearCluster: copies stay true whatever becomes of the nodes, though they
+// would be good for an hour.
+func TestNearCluster(t *testing.T) {
+	t.Parallel()
+	c := storetest.StartCluster(t)
+	s := open(t, clusterURL(c, ""), withNear())
+	if !s.Near() {
+		t.Fatal("the near tier is off")
+	}
+	writer := open(t, clusterURL(c, ""))
+	keys := make([]string, 30)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("some:key:of:ours:%d", i)
+	}
+	n := 0
+	coherent := func(what string) {
+		t.Helper()
+		for _, key := range keys {
+			n++
+			want := strconv.Itoa(n)
+			until(t, "a write after "+what, func() bool { return writer.Set(t.Context(), key, []byte(want), time.Hour) == nil })
+			until(t, "what was written after "+what, func() bool {
+				v, _, _, err := s.GetTier(t.Context(), key)
+				return err == nil && string(v) == want
+			})
+			until(t, "a copy after "+what, func() bool {
+				_, _, near, err := s.GetTier(t.Context(), key)
+				return err == nil && near
+			})
+		}
+	}
+	coherent("the start")
+
+	key := keys[0]
+	from := c.Master(key)
+	c.Migrate(c.Slot(key), from, c.OtherMaster(from), func() {})
+	coherent("moving a slot")
+
+	// The old master follows the new one, and still tells of what changes.
+	replica := c.Replica(from)
+	c.Must(replica, "CLUSTER", "FAILOVER")
+	c.Until("the replica is the master", func() bool {
+		role, err := c.Do(replica, "ROLE")
+		return err == nil && strings.HasPrefix(role, "master")
+	})
+	coherent("handing over to a replica")
+
+	c.Settled()
+	master := c.Master(key)
+	replica = c.Replica(master)
+	c.Must(master, "WAIT", "1", "2000")
+	master.Kill()
+	c.Until("the replica is the master", func() bool { return c.Master(key) == replica })
+	coherent("the end of a node")
+	t.Logf("%+v", s.NearStats())
+}
+
+// TestClusterSilentNode: a node that hangs keeps nobody for longer than a call's
+// deadline, and does no harm to calls of the other nodes.
+func TestClusterSilentNode(t *testing.T) {
+	t.Parallel()
+	c := storetest.StartCluster(t, "--cluster-node-timeout", "60000")
+	s := open(t, clusterURL(c, ""))
+	keys := make(map[*storetest.Process]string)
+	for i := 0; len(keys) < 3; i++ {
+		key := fmt.Sprint("some:key:of:ours:", i)
+		keys[c.Master(key)] = key
+	}
+	for _, key := range keys { // connections are made before
+		if _, _, err := s.Get(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hung, well := keys[c.Nodes[0]], keys[c.Nodes[1]]
+	var spread []string // over the other nodes
+	for i := 0; len(spread) < 32; i++ {
+		if key := fmt.Sprint("other:key:of:ours:", i); c.Master(key) != c.Nodes[0] {
+			spread = append(spread, key)
+		}
+	}
+	c.Nodes[0].Pause()
+	defer c.Nodes[0].Resume()
+	const deadline = 50 * time.Millisecond
+	start := time.Now()
+	var wg sync.WaitGroup
+	var longest, failed, answered atomic.Int64
+	callers := func(n int, call func(ctx context.Context, i int) error, fails bool) {
+		for i := range n {
+			wg.Go(func() {
+				for time.Since(start) < 3200*time.Millisecond {
+					limit := deadline
+					if !fails {
+						limit = time.Second // the machine may be busy
+					}
+					ctx, cancel := context.WithTimeout(context.Background(), limit)
+					began := time.Now()
+					err := call(ctx, i)
+					cancel()
+					took := int64(time.Since(began))
+					switch {
+					case fails:
+						for l := longest.Load(); took > l && !longest.CompareAndSwap(l, took); l = longest.Load() {
+						}
+					case err != nil:
+						failed.Add(1)
+					default:
+						answered.Add(1)
+					}
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+	}
+	callers(128, func(ctx context.Context, _ int) error { _, _, err := s.Get(ctx, hung); return err }, true)
+	callers(64, func(ctx context.Context, _ int) error {
+		_, _, _, err := s.GetStamped(ctx, well, nil, []string{hung})
+		return err
+	}, true)
+	callers(32, func(ctx context.Context, i int) error { _, _, err := s.Get(ctx, spread[i]); return err }, false)
+	wg.Wait()
+	t.Logf("calls of the node that hangs took %v at most; of the others %d failed and %d were answered", time.Duration(longest.Load()), failed.Load(), answered.Load())
+	if l := time.Duration(longest.Load()); l > time.Second {
+		t.Errorf("a call with a deadline of %v took %v", deadline, l)
+	}
+	if f, a := failed.Load(), answered.Load(); f*10 > a {
+		t.Errorf("of nodes that are well %d calls failed and %d were answered", f, a)
+	}
+}
