@@ -229,6 +229,24 @@ func TestHeadUpdatesTheStoredGet(t *testing.T) {
 	wantStatus(t, s.get("/"), "fwd=miss")
 }
 
+// TestHeadWithoutAValidator may agree with what is stored by chance.
+func TestHeadWithoutAValidator(t *testing.T) {
+	row := "old"
+	s := newService(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "3")
+		if r.Method == http.MethodGet {
+			fmt.Fprint(w, row)
+		}
+	}, func(c *core.Config) { c.GenerateETag = true })
+	s.get("/")
+	s.clock.Advance(time.Minute)
+	row = "new"
+	s.do(http.MethodHead, "/")
+	if r := s.get("/"); body(r) != "new" {
+		t.Errorf("a HEAD has made the old response fresh: %v", r.Header)
+	}
+}
+
 func TestShowKey(t *testing.T) {
 	s := newService(t, func(http.ResponseWriter, *http.Request) {}, func(p *core.Config) {
 		p.ShowKey = func(r *core.Request) bool { return len(r.Header.Values("X-Debug")) > 0 }

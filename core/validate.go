@@ -148,7 +148,8 @@ func sameResponse(etag string, notModified Header) bool {
 
 // headAnswered uses the handler's answer to a HEAD for the stored answer to a
 // GET: one that agrees with it makes it fresh, any other makes it invalid (RFC
-// 9111 section 4.3.5).
+// 9111 section 4.3.5). One without a validator may agree by chance, and says
+// nothing.
 func (c *Cache) headAnswered(x Exchange, v *visit, resp *Response) {
 	if resp.Reason != "" || v.entry.Status != http.StatusOK || resp.Status != http.StatusOK || v.control.NoStore {
 		return
@@ -158,11 +159,12 @@ func (c *Cache) headAnswered(x Exchange, v *visit, resp *Response) {
 		now := resp.Effective.Values(name)
 		return len(now) == 0 || now[0] == stored
 	}
-	if agrees("Etag", etag) && agrees("Last-Modified", modified) && agrees("Content-Length", strconv.Itoa(len(v.entry.Body))) {
+	switch {
+	case !agrees("Etag", etag), !agrees("Last-Modified", modified), !agrees("Content-Length", strconv.Itoa(len(v.entry.Body))):
+		c.invalidate(x.Context(), v.req)
+	case len(resp.Effective.Values("Etag"))+len(resp.Effective.Values("Last-Modified")) > 0:
 		_, _, _ = c.update(x, v, resp, c.cfg.Now()) // what fails is counted there
-		return
 	}
-	c.invalidate(x.Context(), v.req)
 }
 
 // update applies the header of newer, a 304 or the answer to a HEAD, to the
