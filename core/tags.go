@@ -200,13 +200,16 @@ func (c *Cache) current(ctx context.Context, v *visit, wire string, known tagged
 	if !e.Tagged() {
 		return true
 	}
-	if !known.are(e) || len(v.stamps) != len(known.keys) {
+	same := known.are(e)
+	if !same {
 		var tags []string
 		for tag := range e.Tags {
 			tags = append(tags, strings.Clone(tag))
 		}
 		known = c.tagged(tags)
 		c.tagMemo.put(wire, known, v.now.UnixNano())
+	}
+	if !same || len(v.stamps) != len(known.keys) { // with a near tier none were read along
 		var err error
 		if v.stamps, err = c.stamper.Stamps(ctx, v.stamps[:0], known.keys); err != nil {
 			c.trouble("reading stamps", err)
