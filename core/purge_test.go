@@ -434,6 +434,35 @@ func TestPurgeErrors(t *testing.T) {
 	must(t, bare.PurgeURL(ctx, "http://example.com/a"))
 }
 
+// TestPurgeEndpointInsists: who purges over HTTP asks the store even while the
+// circuit breaker is open.
+func TestPurgeEndpointInsists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newServer(t)
+		one := newInstance(t, store, &rows{}, func(c *core.Config) { c.BreakerFailures, c.BreakerPause = 2, time.Hour })
+		endpoint, err := one.PurgeEndpoint(core.PurgeAccess{Authorize: func(context.Context, *core.Request) bool { return true }})
+		must(t, err)
+		for _, o := range []struct{ method, body string }{{"PURGE", ""}, {"POST", `{"urls":["http://example.com/a"]}`}, {"POST", `{"tags":["row-a"]}`}} {
+			req := &core.Request{Method: o.method, Scheme: "http", Host: "example.com", Path: "/a", Header: http.Header{}}
+			store.fail.Store(true)
+			for range 3 { // failures that go on
+				if r := endpoint.Serve(t.Context(), req, []byte(o.body)); r.Status != 503 {
+					t.Errorf("%s %s of a store that is down: %d %s", o.method, o.body, r.Status, r.Body)
+				}
+				time.Sleep(time.Second)
+			}
+			if !one.BreakerOpen() {
+				t.Fatal("the breaker is not open")
+			}
+			store.fail.Store(false)
+			if r := endpoint.Serve(t.Context(), req, []byte(o.body)); r.Status != 200 {
+				t.Errorf("%s %s while the breaker is open: %d %s", o.method, o.body, r.Status, r.Body)
+			}
+			time.Sleep(2 * time.Hour) // it asks the store, and closes
+		}
+	})
+}
+
 // TestTags: from fields, from the context, with limits.
 func TestTags(t *testing.T) {
 	store := newServer(t)
