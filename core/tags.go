@@ -155,7 +155,15 @@ func (s *shared) stampKey(tag string) string {
 		sum := sha256.Sum256([]byte(tag))
 		return string(hex.AppendEncode(append(b, tag[:2]...), sum[:]))
 	}
-	return string(escape(b, tag, &valueSafe))
+	return string(padded(escape(b, tag, &valueSafe)))
+}
+
+// padded makes a key long enough, by what no escaped tag ends in.
+func padded(key []byte) []byte {
+	for len(key) < minWireKey {
+		key = append(key, '|')
+	}
+	return key
 }
 
 // tagged are the tags that were last seen under a key, and their stamps' keys.
