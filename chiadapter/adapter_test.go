@@ -16,13 +16,17 @@ import (
 	"github.com/cacheaside/cacheaside/core/coretest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	chi.RegisterMethod("PURGE")
+	goleak.VerifyTestMain(m)
+}
 
 func TestConformance(t *testing.T) {
 	coretest.Run(t, coretest.Framework{
-		Name:  "chiadapter",
-		New:   func(c *core.Cache) { chiadapter.New(c) },
-		Serve: serve,
+		Name:     "chiadapter",
+		New:      func(c *core.Cache) { chiadapter.New(c) },
+		NewPurge: func(c *core.Cache, a core.PurgeAccess) error { _, err := chiadapter.NewPurge(c, a); return err },
+		Serve:    serve,
 	})
 }
 
@@ -51,6 +55,13 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		if _, ok := route.InGroup(); !ok {
 			add(r, route.Path, route)
 		}
+	}
+	if app.Purge != nil {
+		purge := core.Must(chiadapter.NewPurge(app.Global, *app.Purge))
+		for _, method := range coretest.PurgeMethods {
+			r.Method(method, coretest.PurgePath, purge)
+		}
+		r.Method("PURGE", "/a", purge)
 	}
 	coretest.ServeHTTP(tb, r, ln)
 }

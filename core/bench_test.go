@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +20,7 @@ type forgetful struct{ *memory.Store }
 
 func (forgetful) Get(context.Context, string) ([]byte, bool, error) { return nil, false, nil }
 
-func benchmarked(tb testing.TB, miss bool, change func(*core.Config)) (serve func()) {
+func benchmarked(tb testing.TB, miss bool, change func(*core.Config), tags ...string) (serve func()) {
 	m := core.Must(memory.New(16 << 20))
 	tb.Cleanup(func() { _ = m.Close() })
 	cfg := core.Config{Store: m, TTL: time.Hour, Logger: slog.New(slog.DiscardHandler)}
@@ -30,6 +32,9 @@ func benchmarked(tb testing.TB, miss bool, change func(*core.Config)) (serve fun
 	tb.Cleanup(func() { _ = cache.Close(context.Background()) })
 	serve = coretest.BenchHTTP(nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
+		if len(tags) > 0 {
+			w.Header().Set("Cache-Tag", strings.Join(tags, ","))
+		}
 		_, _ = w.Write(coretest.BenchBody)
 	})))()
 	serve()
@@ -74,5 +79,37 @@ func TestCostOfWaiting(t *testing.T) {
 	}
 	if a, b := allocs["hit"], allocs["hit/RefreshAhead"]; b > a {
 		t.Errorf("a hit takes %v allocations, and %v with RefreshAhead", a, b)
+	}
+}
+
+var fiveTags = []string{"blog-1000", "user-7", "team-3", "blogs", "all"}
+
+// BenchmarkTags is what tags add to a hit in memory.
+func BenchmarkTags(b *testing.B) {
+	for _, tags := range [][]string{nil, fiveTags[:1], fiveTags} {
+		b.Run(strconv.Itoa(len(tags)), func(b *testing.B) {
+			serve := benchmarked(b, false, func(*core.Config) {}, tags...)
+			b.ReportAllocs()
+			for b.Loop() {
+				serve()
+			}
+		})
+	}
+	b.Run("5-0", func(b *testing.B) {
+		same := func(*core.Config) {}
+		coretest.Compare(b, benchmarked(b, false, same), benchmarked(b, false, same, fiveTags...))
+	})
+}
+
+// TestCostOfTags: a hit on a response with tags allocates no more than one
+// without.
+func TestCostOfTags(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	none := testing.AllocsPerRun(500, benchmarked(t, false, func(*core.Config) {}))
+	five := testing.AllocsPerRun(500, benchmarked(t, false, func(*core.Config) {}, fiveTags...))
+	if five > none {
+		t.Errorf("a hit takes %v allocations, and %v with five tags", none, five)
 	}
 }

@@ -87,7 +87,7 @@ func New(cfg Config) (*Cache, error) {
 	s.tiered, _ = s.store.(Tiered)
 	s.process = rand.Text()[:16] + "-"
 	s.tagPrefix = cfg.Namespace + ":1:{tags}:"
-	s.clock, s.journalKey = s.tagPrefix+"clock", s.tagPrefix+"journal"
+	s.clock, s.journalKey = string(padded([]byte(s.tagPrefix+"clock"))), s.tagPrefix+"journal"
 	if _, inMemory := s.store.(*memory.Store); !inMemory && cfg.BreakerFailures > 0 {
 		s.shield(&cfg)
 	}

@@ -81,7 +81,7 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *Request, body []byte) *R
 	var err error
 	switch req.Method {
 	case "PURGE":
-		err = p.cache.purgeRequest(ctx, req)
+		err = p.cache.purgeRequest(insisting(ctx), req)
 	case http.MethodPost:
 		if len(body) > MaxPurgeBody {
 			return purgeAnswer(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body exceeds %d bytes: send several requests", MaxPurgeBody))

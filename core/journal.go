@@ -60,19 +60,20 @@ func (p *prefix) covers(primary string) bool {
 	return ok && (rest == "" || strings.HasSuffix(p.Key, "/") || strings.IndexByte("/?|", rest[0]) >= 0)
 }
 
-// with returns j after a purge.
+// with returns j after a purge. One with a greater number may be there already:
+// who purges takes the number first and writes later.
 func (j *journal) with(key string, soft bool, n uint64) *journal {
 	out := &journal{All: j.All}
 	raise := func(s *Stamp) {
-		s.Soft = n
+		s.Soft = max(s.Soft, n)
 		if !soft {
-			s.Hard = n
+			s.Hard = max(s.Hard, n)
 		}
 	}
 	if key == "" {
 		raise(&out.All)
 		for _, p := range j.Prefixes { // what a hard purge of all leaves of them
-			if p.Stamp.Hard > out.All.Hard {
+			if p.Stamp.Hard > out.All.Hard || p.Stamp.Soft > out.All.Soft {
 				out.Prefixes = append(out.Prefixes, p)
 			}
 		}

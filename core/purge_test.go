@@ -28,6 +28,7 @@ type server struct {
 	reads atomic.Int64 // of values
 	trips atomic.Int64 // of anything
 	fail  atomic.Bool
+	wrote func() // what happens when a response has just been written, once
 }
 
 func newServer(t testing.TB) *server {
@@ -56,6 +57,15 @@ func (s *server) GetStamped(ctx context.Context, key string, dst []core.Stamp, k
 func (s *server) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
 	s.trips.Add(1)
 	return s.Stamper.Stamps(ctx, dst, keys)
+}
+
+func (s *server) SetGuarded(ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+	written, err := s.Guarder.SetGuarded(ctx, guard, token, key, value, ttl)
+	if f := s.wrote; f != nil {
+		s.wrote = nil
+		f()
+	}
+	return written, err
 }
 
 func (s *server) Raise(ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error) {
@@ -434,6 +444,35 @@ func TestPurgeErrors(t *testing.T) {
 	must(t, bare.PurgeURL(ctx, "http://example.com/a"))
 }
 
+// TestPurgeEndpointInsists: who purges over HTTP asks the store even while the
+// circuit breaker is open.
+func TestPurgeEndpointInsists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newServer(t)
+		one := newInstance(t, store, &rows{}, func(c *core.Config) { c.BreakerFailures, c.BreakerPause = 2, time.Hour })
+		endpoint, err := one.PurgeEndpoint(core.PurgeAccess{Authorize: func(context.Context, *core.Request) bool { return true }})
+		must(t, err)
+		for _, o := range []struct{ method, body string }{{"PURGE", ""}, {"POST", `{"urls":["http://example.com/a"]}`}, {"POST", `{"tags":["row-a"]}`}} {
+			req := &core.Request{Method: o.method, Scheme: "http", Host: "example.com", Path: "/a", Header: http.Header{}}
+			store.fail.Store(true)
+			for range 3 { // failures that go on
+				if r := endpoint.Serve(t.Context(), req, []byte(o.body)); r.Status != 503 {
+					t.Errorf("%s %s of a store that is down: %d %s", o.method, o.body, r.Status, r.Body)
+				}
+				time.Sleep(time.Second)
+			}
+			if !one.BreakerOpen() {
+				t.Fatal("the breaker is not open")
+			}
+			store.fail.Store(false)
+			if r := endpoint.Serve(t.Context(), req, []byte(o.body)); r.Status != 200 {
+				t.Errorf("%s %s while the breaker is open: %d %s", o.method, o.body, r.Status, r.Body)
+			}
+			time.Sleep(2 * time.Hour) // it asks the store, and closes
+		}
+	})
+}
+
 // TestTags: from fields, from the context, with limits.
 func TestTags(t *testing.T) {
 	store := newServer(t)
@@ -502,4 +541,167 @@ func TestCacheGroups(t *testing.T) {
 	one.send(t, http.MethodPost, "/c")
 	one.want(t, "/b", "x", "hit")
 	one.want(t, "/a", "x", "fwd=")
+}
+
+// TestPurgeDuringRenewal: a response that is being renewed, by a 304, in the
+// background, or by the answer to a HEAD, while it is purged does not come back.
+func TestPurgeDuringRenewal(t *testing.T) {
+	ctx := context.Background()
+	for how, ask := range map[string]struct {
+		control, method, status string
+	}{
+		"304":  {"max-age=10", http.MethodGet, "fwd=stale; fwd-status=304"},
+		"SWR":  {"max-age=10, stale-while-revalidate=600", http.MethodGet, "detail=stale-while-revalidate"},
+		"HEAD": {"max-age=10", http.MethodHead, "fwd=stale"},
+	} {
+		for name, purge := range map[string]func(*instance) error{
+			"tag":    func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
+			"URL":    func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
+			"prefix": func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/") },
+			"all":    func(i *instance) error { return i.PurgeAll(ctx) },
+			"PUT": func(i *instance) error {
+				i.h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPut, "http://example.com/a", nil))
+				return nil
+			},
+			"nothing": func(*instance) error { return nil },
+		} {
+			t.Run(how+" "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var version, purging atomic.Int64
+					var two *instance
+					h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if r.Method == http.MethodPut {
+							return
+						}
+						body, etag := fmt.Sprint(version.Load()), fmt.Sprintf(`"%d"`, version.Load()/10)
+						if purging.CompareAndSwap(1, 2) { // what was read is changed now
+							version.Store(1)
+							must(t, purge(two))
+						}
+						w.Header().Set("Etag", etag)
+						w.Header().Set("Cache-Control", ask.control)
+						w.Header().Set("Cache-Tag", "row-a")
+						if r.Header.Get("If-None-Match") == etag {
+							w.WriteHeader(http.StatusNotModified)
+							return
+						}
+						w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+						_, _ = io.WriteString(w, body)
+					})
+					store := newServer(t)
+					one := newInstance(t, store, h)
+					two = newInstance(t, store, h)
+					one.want(t, "/a", "0", "stored")
+					time.Sleep(11 * time.Second)
+					purging.Store(1)
+					if _, status := one.send(t, ask.method, "/a"); !strings.Contains(status, ask.status) {
+						t.Errorf("%s, want %s", status, ask.status)
+					}
+					synctest.Wait()
+					must(t, one.Flush(ctx))
+					if purging.Load() != 2 {
+						t.Fatal("nothing was renewed")
+					}
+					if name == "nothing" {
+						two.want(t, "/a", "0", "hit; ttl=10")
+						return
+					}
+					for range 2 {
+						two.want(t, "/a", "1", "")
+						one.want(t, "/a", "1", "")
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestLateJoiner: who comes after a purge, to others who wait for a response that
+// was under way before it, does not get that one.
+func TestLateJoiner(t *testing.T) {
+	ctx := context.Background()
+	for name, purge := range map[string]func(*instance) error{
+		"tag":     func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
+		"URL":     func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
+		"all":     func(i *instance) error { return i.PurgeAll(ctx) },
+		"nothing": func(*instance) error { return nil },
+	} {
+		for _, from := range []string{"the same process", "another process"} {
+			t.Run(name+" from "+from, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					store, rows, gate := newServer(t), &rows{}, make(chan struct{})
+					rows.during = func(string) { <-gate }
+					one, two := newInstance(t, store, rows), newInstance(t, store, rows)
+					purger := one
+					if from == "another process" {
+						purger = two
+					}
+					want := "1"
+					if name == "nothing" {
+						want = "0"
+					}
+					var wg sync.WaitGroup
+					wg.Go(func() { one.want(t, "/a", "0", "fwd=miss") })
+					synctest.Wait()
+					rows.set("/a", 1)
+					must(t, purge(purger))
+					for range 3 {
+						wg.Go(func() { one.want(t, "/a", want, "fwd=") })
+						wg.Go(func() { two.want(t, "/a", want, "fwd=") })
+					}
+					synctest.Wait() // they wait for the first one
+					if n := rows.calls.Load(); n != 1 {
+						t.Errorf("%d handlers run: nobody waits", n)
+					}
+					close(gate)
+					wg.Wait()
+					one.want(t, "/a", want, "hit")
+					if n := rows.calls.Load(); n > 4 {
+						t.Errorf("the handler ran %d times", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestJoinerAfterTheWrite: the same where the purge comes when the response has
+// been written, but those who wait have not been told. Who waited before gets it.
+func TestJoinerAfterTheWrite(t *testing.T) {
+	ctx := context.Background()
+	for name, purge := range map[string]func(*instance) error{
+		"tag":     func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
+		"URL":     func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
+		"nothing": func(*instance) error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, rows, gate := newServer(t), &rows{}, make(chan struct{})
+				rows.during = func(string) { <-gate }
+				// What is on its way to the store is not waited for, so that the flight is.
+				one := newInstance(t, store, rows, func(c *core.Config) { c.LookupTimeout, c.StoreTimeout = time.Millisecond, time.Minute })
+				two := newInstance(t, store, rows)
+				want := "1"
+				if name == "nothing" {
+					want = "0"
+				}
+				var wg sync.WaitGroup
+				store.wrote = func() {
+					rows.set("/a", 1)
+					must(t, purge(two))
+					wg.Go(func() { one.want(t, "/a", want, "") })
+					time.Sleep(100 * time.Millisecond)
+				}
+				wg.Go(func() { one.want(t, "/a", "0", "fwd=miss") })
+				synctest.Wait()
+				wg.Go(func() { one.want(t, "/a", "0", "collapsed") })
+				synctest.Wait()
+				close(gate)
+				wg.Wait()
+				if store.wrote != nil {
+					t.Fatal("nothing was written")
+				}
+			})
+		})
+	}
 }

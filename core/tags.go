@@ -155,7 +155,15 @@ func (s *shared) stampKey(tag string) string {
 		sum := sha256.Sum256([]byte(tag))
 		return string(hex.AppendEncode(append(b, tag[:2]...), sum[:]))
 	}
-	return string(escape(b, tag, &valueSafe))
+	return string(padded(escape(b, tag, &valueSafe)))
+}
+
+// padded makes a key long enough, by what no escaped tag ends in.
+func padded(key []byte) []byte {
+	for len(key) < minWireKey {
+		key = append(key, '|')
+	}
+	return key
 }
 
 // tagged are the tags that were last seen under a key, and their stamps' keys.
@@ -200,13 +208,16 @@ func (c *Cache) current(ctx context.Context, v *visit, wire string, known tagged
 	if !e.Tagged() {
 		return true
 	}
-	if !known.are(e) || len(v.stamps) != len(known.keys) {
+	same := known.are(e)
+	if !same {
 		var tags []string
 		for tag := range e.Tags {
 			tags = append(tags, strings.Clone(tag))
 		}
 		known = c.tagged(tags)
 		c.tagMemo.put(wire, known, v.now.UnixNano())
+	}
+	if !same || len(v.stamps) != len(known.keys) { // with a near tier none were read along
 		var err error
 		if v.stamps, err = c.stamper.Stamps(ctx, v.stamps[:0], known.keys); err != nil {
 			c.trouble("reading stamps", err)

@@ -24,9 +24,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
 	coretest.Run(t, coretest.Framework{
-		Name:  "echoadapter",
-		New:   func(c *core.Cache) { echoadapter.New(c) },
-		Serve: serve,
+		Name:     "echoadapter",
+		New:      func(c *core.Cache) { echoadapter.New(c) },
+		NewPurge: func(c *core.Cache, a core.PurgeAccess) error { _, err := echoadapter.NewPurge(c, a); return err },
+		Serve:    serve,
 	})
 }
 
@@ -63,6 +64,11 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		} else {
 			e.Match(route.AllMethods(), route.Path, h, own...)
 		}
+	}
+	if app.Purge != nil {
+		purge := core.Must(echoadapter.NewPurge(app.Global, *app.Purge))
+		e.Match(coretest.PurgeMethods, coretest.PurgePath, purge)
+		e.Add("PURGE", "/a", purge)
 	}
 	coretest.ServeHTTP(tb, e, ln)
 }

@@ -44,9 +44,10 @@ func TestMain(m *testing.M) {
 
 func TestConformance(t *testing.T) {
 	coretest.Run(t, coretest.Framework{
-		Name:  "fiberadapter",
-		New:   func(c *core.Cache) { fiberadapter.New(c) },
-		Serve: serve,
+		Name:     "fiberadapter",
+		New:      func(c *core.Cache) { fiberadapter.New(c) },
+		NewPurge: func(c *core.Cache, a core.PurgeAccess) error { _, err := fiberadapter.NewPurge(c, a); return err },
+		Serve:    serve,
 		Cannot: map[string]string{
 			"103":                       "fasthttp sends no 1xx but 100",
 			"HTTP/2":                    "fasthttp speaks HTTP/1 only",
@@ -63,6 +64,7 @@ func TestConformance(t *testing.T) {
 func newApp() *fiber.App {
 	return fiber.New(fiber.Config{
 		DisableStartupMessage: true,
+		RequestMethods:        append([]string{"PURGE"}, fiber.DefaultMethods...),
 		ReadBufferSize:        256 << 10, // of the oversized query
 		ErrorHandler: func(c *fiber.Ctx, err error) error {
 			status := fiber.StatusInternalServerError
@@ -105,6 +107,13 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		for _, method := range route.AllMethods() {
 			r.Add(method, path, handlers...)
 		}
+	}
+	if app.Purge != nil {
+		purge := core.Must(fiberadapter.NewPurge(app.Global, *app.Purge))
+		for _, method := range coretest.PurgeMethods {
+			f.Add(method, coretest.PurgePath, purge)
+		}
+		f.Add("PURGE", "/a", purge)
 	}
 	done := make(chan struct{})
 	go func() {

@@ -24,6 +24,7 @@ func NewPurge(cache *core.Cache, access core.PurgeAccess) (fiber.Handler, error)
 		x := exchanges.Get().(*exchange)
 		defer x.release()
 		x.reset(c)
-		return x.Reply(endpoint.Serve(c.UserContext(), &x.req, c.Body()))
+		// Not c.Body(), which decodes what anybody has compressed to nothing.
+		return x.Reply(endpoint.Serve(c.UserContext(), &x.req, c.Request().Body()))
 	}, nil
 }

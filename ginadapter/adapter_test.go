@@ -28,9 +28,10 @@ func TestMain(m *testing.M) {
 
 func TestConformance(t *testing.T) {
 	coretest.Run(t, coretest.Framework{
-		Name:  "ginadapter",
-		New:   func(c *core.Cache) { ginadapter.New(c) },
-		Serve: serve,
+		Name:     "ginadapter",
+		New:      func(c *core.Cache) { ginadapter.New(c) },
+		NewPurge: func(c *core.Cache, a core.PurgeAccess) error { _, err := ginadapter.NewPurge(c, a); return err },
+		Serve:    serve,
 	})
 }
 
@@ -66,6 +67,11 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		for _, method := range route.AllMethods() {
 			r.Handle(method, path, handlers...)
 		}
+	}
+	if app.Purge != nil {
+		purge := core.Must(ginadapter.NewPurge(app.Global, *app.Purge))
+		e.Match(coretest.PurgeMethods, coretest.PurgePath, purge)
+		e.Handle("PURGE", "/a", purge)
 	}
 	coretest.ServeHTTP(tb, e, ln)
 }

@@ -3,6 +3,7 @@ package coretest
 import (
 	"context"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -118,3 +119,24 @@ type benchWriter struct {
 func (w *benchWriter) Header() http.Header         { return w.header }
 func (w *benchWriter) WriteHeader(int)             {}
 func (w *benchWriter) Write(b []byte) (int, error) { w.n += len(b); return len(b), nil }
+
+// Compare reports by how much one call of b takes longer than one of a, in
+// nanoseconds. They take turns, and the best of many rounds counts, so that what
+// else the machine does spoils neither.
+func Compare(tb *testing.B, a, b func()) {
+	const rounds, calls = 200, 500
+	round := func(f func()) time.Duration {
+		start := time.Now()
+		for range calls {
+			f()
+		}
+		return time.Since(start)
+	}
+	for tb.Loop() {
+		best := [2]time.Duration{math.MaxInt64, math.MaxInt64}
+		for range rounds {
+			best[0], best[1] = min(best[0], round(a)), min(best[1], round(b))
+		}
+		tb.ReportMetric(float64(best[1]-best[0])/calls, "ns-more")
+	}
+}

@@ -7,6 +7,7 @@
 //		coretest.Run(t, coretest.Framework{
 //			Name:  "chiadapter",
 //			New:   func(c *core.Cache) { chiadapter.New(c) },
+//			NewPurge: func(c *core.Cache, a core.PurgeAccess) error { _, err := chiadapter.NewPurge(c, a); return err },
 //			Serve: serve, // builds a coretest.App with the framework
 //		})
 //	}
@@ -43,6 +44,8 @@ type Framework struct {
 	Name string
 	// New calls the adapter's New.
 	New func(*core.Cache)
+	// NewPurge calls the adapter's NewPurge.
+	NewPurge func(*core.Cache, core.PurgeAccess) error
 	// Serve builds the app with the framework's own means and serves it on ln
 	// until tb ends.
 	Serve func(tb testing.TB, app App, ln net.Listener)
@@ -58,7 +61,16 @@ type App struct {
 	Inner  []Middleware // behind Global
 	Group  *core.Cache  // in front of the routes under /group/; nil: none
 	Routes []Route
+	// Purge, if not nil, is who may use the handler of NewPurge for Global, behind
+	// it and Inner: at [PurgePath] with [PurgeMethods], and with PURGE at /a.
+	Purge *core.PurgeAccess
 }
+
+// PurgePath is where an [App] has its handler that purges.
+const PurgePath = "/purge"
+
+// PurgeMethods are the methods that it is to be asked with.
+var PurgeMethods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete}
 
 // Route is one handler of an [App].
 type Route struct {
@@ -153,7 +165,7 @@ type testCase struct {
 }
 
 func allCases() []testCase {
-	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, ruleCases, keyCases, storeCases, hostileCases)
+	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases)
 }
 
 // Run runs the suite with the embedded store, and once more with a real

@@ -1,6 +1,7 @@
 package dragonfly_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,10 +11,60 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
+
+// nearBench serves hits in the near tier, of a response with tags.
+func nearBench(tb testing.TB, tags string) (serve func()) {
+	if !storetest.HasServer() {
+		tb.Skip("no server that tracks")
+	}
+	cache := core.Must(core.New(core.Config{Store: open(tb, storetest.Server(tb), withNear()), TTL: time.Hour}))
+	tb.Cleanup(func() { _ = cache.Close(context.Background()) })
+	serve = coretest.BenchHTTP(nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if tags != "" {
+			w.Header().Set("Cache-Tag", tags)
+		}
+		_, _ = w.Write(coretest.BenchBody)
+	})))()
+	for end := time.Now().Add(20 * time.Second); cache.Stats().Near < 1000; serve() {
+		if time.Now().After(end) {
+			tb.Fatal("nothing gets near")
+		}
+	}
+	return serve
+}
+
+const fiveTags = "blog-1000,user-7,team-3,blogs,all"
+
+// BenchmarkNearTags is what tags add to a hit in the near tier.
+func BenchmarkNearTags(b *testing.B) {
+	for _, c := range []struct{ name, tags string }{{"0", ""}, {"1", "all"}, {"5", fiveTags}} {
+		b.Run(c.name, func(b *testing.B) {
+			serve := nearBench(b, c.tags)
+			b.ReportAllocs()
+			for b.Loop() {
+				serve()
+			}
+		})
+	}
+	b.Run("5-0", func(b *testing.B) { coretest.Compare(b, nearBench(b, ""), nearBench(b, fiveTags)) })
+}
+
+// TestCostOfNearTags: a near hit on a response with tags allocates no more than
+// one without.
+func TestCostOfNearTags(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	none, five := testing.AllocsPerRun(2000, nearBench(t, "")), testing.AllocsPerRun(2000, nearBench(t, fiveTags))
+	if five > none {
+		t.Errorf("a near hit takes %v allocations, and %v with five tags", none, five)
+	}
+}
 
 // TestNearHits: two processes with near tiers answer hot requests by themselves,
 // and learn of each other's purges.

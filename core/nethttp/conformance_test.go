@@ -22,9 +22,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
 	coretest.Run(t, coretest.Framework{
-		Name:  "nethttp",
-		New:   func(c *core.Cache) { nethttp.New(c) },
-		Serve: serve,
+		Name:     "nethttp",
+		New:      func(c *core.Cache) { nethttp.New(c) },
+		NewPurge: func(c *core.Cache, a core.PurgeAccess) error { _, err := nethttp.NewPurge(c, a); return err },
+		Serve:    serve,
 	})
 }
 
@@ -44,6 +45,11 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 				mux.Handle(method+" "+path, h) // GET serves HEAD as well
 			}
 		}
+	}
+	if app.Purge != nil {
+		purge := core.Must(nethttp.NewPurge(app.Global, *app.Purge))
+		mux.Handle(coretest.PurgePath, purge)
+		mux.Handle("PURGE /a", purge)
 	}
 	var h http.Handler = mux
 	for _, m := range slices.Backward(app.Inner) {
