@@ -79,6 +79,13 @@ func (a *ailing) Lock(ctx context.Context, key, token string, ttl time.Duration)
 	return a.server.Lock(ctx, key, token, ttl)
 }
 
+func (a *ailing) Unlock(ctx context.Context, key, token, note string, ttl time.Duration) error {
+	if err := a.call(ctx, true); err != nil {
+		return err
+	}
+	return a.server.Unlock(ctx, key, token, note, ttl)
+}
+
 func (a *ailing) SetGuarded(ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
 	if err := a.call(ctx, true); err != nil {
 		return false, err

@@ -2,9 +2,11 @@ package core
 
 import (
 	"context"
+	"errors"
 	mathrand "math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
@@ -230,7 +232,15 @@ func (c *Cache) lock(ctx context.Context, l *lead, token string) (holder string,
 	switch {
 	case err != nil:
 		c.trouble("locking", err)
-	case holder == "":
+		if !errors.Is(err, errShunned) { // perhaps only the answer was lost
+			c.unlock(lockKey(l.Key()), token, "")
+		}
+	case holder == "" || strings.HasPrefix(holder, c.process):
+		// One of ours is over, or l would not be the leader: its release is still
+		// on its way, or was lost.
+		if holder != "" {
+			token, holder = holder, ""
+		}
 		l.Lead.token = token
 		c.keep(l, time.Now().Add(maxHold))
 	}
@@ -284,12 +294,21 @@ func (c *Cache) conclude(l *lead, o flight.Outcome, e *entry.Entry) {
 // unlock does not keep the client waiting.
 func (c *Cache) unlock(key, token, note string) {
 	c.background.aside(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
-		defer cancel()
-		if err := c.locker.Unlock(ctx, key, token, note, passAge); err != nil {
+		err := c.unlockOnce(key, token, note)
+		if err != nil && !errors.Is(err, errShunned) { // the connection was lost, perhaps
+			time.Sleep(firstPoll)
+			err = c.unlockOnce(key, token, note)
+		}
+		if err != nil {
 			c.trouble("unlocking", err)
 		}
 	})
+}
+
+func (c *Cache) unlockOnce(key, token, note string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
+	defer cancel()
+	return c.locker.Unlock(ctx, key, token, note, passAge)
 }
 
 // usable reports whether v.entry answers the request as it is.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"hash/crc32"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -97,15 +99,25 @@ func (j *journal) with(key string, soft bool, n uint64) *journal {
 	return out
 }
 
+// decodeJournal takes a journal only if it is whole: one digit that is damaged
+// could bring back what was purged.
 func decodeJournal(text string) (*journal, bool) {
 	j := new(journal)
+	text, sum, _ := strings.Cut(text, " ~")
+	if sum != sumOf(text) {
+		return j, false
+	}
 	err := json.Unmarshal([]byte(text), j)
 	return j, err == nil && j.All.Hard > 0 && j.All.Soft >= j.All.Hard
 }
 
 func (j *journal) encode() string {
 	b, _ := json.Marshal(j) // there is nothing in it that could fail
-	return string(b)
+	return string(b) + " ~" + sumOf(string(b))
+}
+
+func sumOf(text string) string {
+	return strconv.FormatUint(uint64(crc32.ChecksumIEEE([]byte(text))), 16)
 }
 
 // lease is a copy of the journal, and the sequence number known with it.

@@ -39,8 +39,7 @@ var (
 // Lock takes the lock under key, with token as its content, for ttl, in one
 // command. Where somebody else has it, it returns what is under key instead. Who
 // is given the own token back has taken the lock by an earlier call whose answer
-// was lost. A key that holds something else than a string is an error, and stays
-// as it is.
+// was lost. What is no string, or an empty one, has no business there, and goes.
 //
 // The server may evict a lock: it spares work, and makes nothing safe.
 func (s *Store) Lock(ctx context.Context, key, token string, ttl time.Duration) (string, error) {
@@ -51,6 +50,14 @@ func (s *Store) Lock(ctx context.Context, key, token string, ttl time.Duration) 
 	if err != nil {
 		return "", fmt.Errorf("dragonfly: lock: %w", err)
 	}
+	holder, err := s.lock(ctx, key, token, ms)
+	if err != nil && (isWrongType(err) || errors.Is(err, errForeign)) && s.Delete(ctx, key) == nil {
+		holder, err = s.lock(ctx, key, token, ms)
+	}
+	return holder, err
+}
+
+func (s *Store) lock(ctx context.Context, key, token string, ms int64) (string, error) {
 	if s.noSetGet.Load() {
 		return s.lockInTwo(ctx, key, token, ms)
 	}

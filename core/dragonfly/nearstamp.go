@@ -59,7 +59,7 @@ func (n *near) stamps(dst []core.Stamp, keys []string) (all []core.Stamp, missin
 	for i, key := range keys {
 		var stamp core.Stamp
 		if text, ok := n.get(key); ok {
-			stamp = parseStamp(rueidis.BinaryString(text))
+			stamp = parseStamp(key, rueidis.BinaryString(text))
 		}
 		if stamp == (core.Stamp{}) {
 			if missing == nil {

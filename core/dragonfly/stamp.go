@@ -36,11 +36,20 @@ local function text(key)
 	end
 	return ''
 end
-local function number(key)
-	return decimal(text(key))
+local function sum(key, v)
+	local c = 7
+	for _, t in ipairs({key, v}) do
+		for i = 1, #t do
+			c = (c * 257 + string.byte(t, i)) % 16777216
+		end
+	end
+	return string.format('%.0f', c)
 end
 local function stamp(key)
-	local v = text(key)
+	local v, check = string.match(text(key), '^([%d ]+) ~(%d+)$')
+	if not v or check ~= sum(key, v) then
+		return 0, 0
+	end
 	local h, s = string.match(v, '^(%d+) (%d+)$')
 	if h then
 		h, s = decimal(h), decimal(s)
@@ -59,6 +68,9 @@ local function format(h, s)
 	end
 	return string.format('%.0f %.0f', h, s)
 end
+local function value(key, v)
+	return v .. ' ~' .. sum(key, v)
+end
 local function now()
 	local t = redis.pcall('TIME')
 	if type(t) == 'table' and t[2] then
@@ -70,15 +82,15 @@ end
 
 var (
 	sequenceScript = newScript(stampLua + `
-local n = number(KEYS[1])
+local n = stamp(KEYS[1])
 if n == 0 then
 	n = now()
-	redis.call('SET', KEYS[1], format(n, n))
+	redis.call('SET', KEYS[1], value(KEYS[1], format(n, n)))
 end
 return format(n, n)`)
 
 	raiseScript = newScript(stampLua + `
-local n = math.max(number(KEYS[1]) + 1, tonumber(ARGV[2]) + 1, now())
+local n = math.max(stamp(KEYS[1]) + 1, tonumber(ARGV[2]) + 1, now())
 local hard = {}
 for i = 2, #KEYS do
 	local h, s = stamp(KEYS[i])
@@ -89,19 +101,19 @@ if n >= 9007199254740991 then
 	return redis.error_reply('ERR the sequence is at its end')
 end
 local both = format(n, n)
-redis.call('SET', KEYS[1], both)
+redis.call('SET', KEYS[1], value(KEYS[1], both))
 for i = 2, #KEYS do
 	local v = both
 	if ARGV[4] == 'soft' and hard[i] ~= 0 then
 		v = format(hard[i], n)
 	end
-	redis.call('SET', KEYS[i], v, 'PX', ARGV[3])
+	redis.call('SET', KEYS[i], value(KEYS[i], v), 'PX', ARGV[3])
 end
 return both`)
 
 	// A clock behind a stamp was lost, and the time was set back meanwhile.
 	settleScript = newScript(stampLua + `
-local last = number(KEYS[1])
+local last = stamp(KEYS[1])
 local n = last
 if n == 0 then
 	n = now()
@@ -114,12 +126,12 @@ for i = 2, #KEYS do
 end
 local newest = format(n, n)
 if n ~= last then
-	redis.call('SET', KEYS[1], newest)
+	redis.call('SET', KEYS[1], value(KEYS[1], newest))
 end
 local answer = {}
 for i = 2, #KEYS do
 	if hard[i] == 0 then
-		redis.call('SET', KEYS[i], newest, 'PX', ARGV[3])
+		redis.call('SET', KEYS[i], value(KEYS[i], newest), 'PX', ARGV[3])
 		answer[i - 1] = newest
 	else
 		answer[i - 1] = format(hard[i], soft[i])
@@ -139,7 +151,7 @@ func (s *Store) Sequence(ctx context.Context, clock string) (uint64, error) {
 	if err != nil {
 		return 0, failure("sequence: GET", err)
 	}
-	if n := number(text); n != 0 {
+	if n := parseStamp(clock, text).Hard; n != 0 {
 		return n, nil
 	}
 	if result, err = s.run(ctx, sequenceScript, []string{clock}, []string{localTime()}); err != nil {
@@ -193,7 +205,7 @@ func (s *Store) serverStamps(ctx context.Context, dst []core.Stamp, keys []strin
 	case 1:
 		result, err := s.do(ctx, s.client.B().Get().Key(keys[0]).Build())
 		if err == nil {
-			dst, err = appendStamps(dst, result)
+			dst, err = appendStamps(dst, keys, result)
 		}
 		if err != nil {
 			return dst, failure("stamps: GET", err)
@@ -206,7 +218,7 @@ func (s *Store) serverStamps(ctx context.Context, dst []core.Stamp, keys []strin
 	}
 	results, err := s.pipeline(ctx, cmds)
 	if err == nil {
-		dst, err = appendStamps(dst, results...)
+		dst, err = appendStamps(dst, keys, results...)
 	}
 	if err != nil {
 		return dst, failure("stamps: GET", err)
@@ -228,7 +240,7 @@ func (s *Store) serverGetStamped(ctx context.Context, key string, dst []core.Sta
 	if err != nil {
 		return nil, false, dst, failure("GET with stamps", err)
 	}
-	stamps, err := appendStamps(dst, results[1:]...)
+	stamps, err := appendStamps(dst, keys, results[1:]...)
 	if err != nil {
 		return nil, false, dst, failure("GET with stamps", err)
 	}
@@ -308,7 +320,7 @@ func (s *Store) Settle(ctx context.Context, clock string, dst []core.Stamp, keys
 		}
 		text, err := answer[0].ToString()
 		if err == nil {
-			if all[i] = parseStamp(text); all[i] == (core.Stamp{}) {
+			if all[i] = parseNumbers(text); all[i] == (core.Stamp{}) {
 				err = errNoStamp(text)
 			}
 		}
@@ -320,15 +332,15 @@ func (s *Store) Settle(ctx context.Context, clock string, dst []core.Stamp, keys
 	return all, nil
 }
 
-// appendStamps reads the answers to GETs. It returns dst as it was on error.
-func appendStamps(dst []core.Stamp, results ...rueidis.RedisResult) ([]core.Stamp, error) {
+// appendStamps reads the answers to GETs of keys. It returns dst as it was on error.
+func appendStamps(dst []core.Stamp, keys []string, results ...rueidis.RedisResult) ([]core.Stamp, error) {
 	all := dst
-	for _, result := range results {
+	for i, result := range results {
 		text, err := textOf(result)
 		if err != nil {
 			return dst, err
 		}
-		all = append(all, parseStamp(text))
+		all = append(all, parseStamp(keys[i], text))
 	}
 	return all, nil
 }
@@ -359,8 +371,30 @@ func errNoStamp(text string) error {
 	return fmt.Errorf("the server answered %.40q, which is no stamp", text)
 }
 
-// parseStamp must agree with stamp of the scripts.
-func parseStamp(text string) core.Stamp {
+// parseStamp reads what is under key: one number or two, and a sum over key and
+// numbers, without which a digit that is damaged, or another key's stamp, would
+// bring back what was purged. It must agree with stamp of the scripts.
+func parseStamp(key, text string) core.Stamp {
+	numbers, check, ok := strings.Cut(text, " ~")
+	if !ok || uint64(sumOf(key, numbers)) != number(check) {
+		return core.Stamp{}
+	}
+	return parseNumbers(numbers)
+}
+
+// sumOf must agree with sum of the scripts, whose numbers are exact to 2^53.
+func sumOf(key, numbers string) uint32 {
+	c := uint32(7)
+	for i := range len(key) {
+		c = c*257 + uint32(key[i])
+	}
+	for i := range len(numbers) {
+		c = c*257 + uint32(numbers[i])
+	}
+	return c & (1<<24 - 1)
+}
+
+func parseNumbers(text string) core.Stamp {
 	hard, soft, two := strings.Cut(text, " ")
 	stamp := core.Stamp{Hard: number(hard)}
 	if stamp.Soft = stamp.Hard; two {

@@ -142,7 +142,7 @@ func TestSequenceIsTime(t *testing.T) {
 func TestForeignContentIsNoStamp(t *testing.T) {
 	s := open(t, storetest.Server(t))
 	ctx, c := context.Background(), s.Client()
-	for _, text := range []string{"a hash", "", "x", "0", "-5", "007", "1.5", "1e3", "0x10", " 1", "1 ", "1_000", "9007199254740991", "18446744073709551615", "5 4", "5 05", "05 6", "0 5", "5 0", "5  6", " 5 6", "5 6 ", "5 6 7", "5 x", "5 9007199254740991", "5\n6", "99999999999999999999999"} {
+	for _, text := range []string{"a hash", "", "x", "0", "-5", "007", "1.5", "1e3", "0x10", " 1", "1 ", "1_000", "9007199254740991", "18446744073709551615", "5", "5 6", "5 6 ~1", "5 6 ~", "~", " ~7", "5 4", "5 05", "05 6", "0 5", "5 0", "5  6", " 5 6", "5 6 ", "5 6 7", "5 x", "5 9007199254740991", "5\n6", "99999999999999999999999"} {
 		spoil := func(key string) {
 			t.Helper()
 			err := s.Set(ctx, key, []byte(text), time.Hour)
@@ -193,8 +193,16 @@ func TestStampOnTheWire(t *testing.T) {
 	s := open(t, storetest.Server(t))
 	ctx := context.Background()
 	clock, a, _ := stampKeys()
+	summed := func(numbers string) string {
+		c := 7
+		for _, b := range []byte(a + numbers) {
+			c = (c*257 + int(b)) % (1 << 24)
+		}
+		return fmt.Sprint(numbers, " ~", c)
+	}
 	content := func(want string) {
 		t.Helper()
+		want = summed(want)
 		if got, _, err := s.Get(ctx, a); err != nil || string(got) != want {
 			t.Errorf("the stamp is %q, %v; want %q", got, err, want)
 		}
@@ -211,11 +219,30 @@ func TestStampOnTheWire(t *testing.T) {
 		"5 5":                               {Hard: 5, Soft: 5},
 		"9007199254740989 9007199254740990": {Hard: 1<<53 - 3, Soft: 1<<53 - 2},
 	} {
-		if err := s.Set(ctx, a, []byte(text), time.Hour); err != nil {
+		if err := s.Set(ctx, a, []byte(summed(text)), time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		if got := settle(t, s, clock, a); got[0] != want {
 			t.Errorf("%q is %d, want %d", text, got[0], want)
+		}
+	}
+	// One digit that is damaged, and another key's stamp, are none.
+	_, other, _ := stampKeys()
+	raise(t, s, clock, 0, other)
+	stolen, _, err := s.Get(ctx, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{strings.Replace(summed("5 6"), "6", "7", 1), "5 6", string(stolen)} {
+		if err := s.Set(ctx, a, []byte(text), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if got := stamps(t, s, a); got[0] != (core.Stamp{}) {
+			t.Errorf("%q is %d", text, got[0])
+		}
+		n := raise(t, s, clock, 0)
+		if got := settle(t, s, clock, a); got[0].Hard < n { // for the script as well
+			t.Errorf("%q counts: settled %d after %d", text, got, n)
 		}
 	}
 }

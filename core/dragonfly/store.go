@@ -274,8 +274,8 @@ func (s *Store) Close() error {
 }
 
 func isWrongType(err error) bool {
-	e, ok := rueidis.IsRedisErr(err)
-	return ok && strings.HasPrefix(e.Error(), "WRONGTYPE")
+	var e *rueidis.RedisError
+	return errors.As(err, &e) && strings.HasPrefix(e.Error(), "WRONGTYPE")
 }
 
 // isRefusal reports whether the server is well, but does not take a write: no

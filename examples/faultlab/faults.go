@@ -115,7 +115,8 @@ func faults() []fault {
 		configured("wrong password after a rotation",
 			[][]string{{"CONFIG", "SET", "requirepass", "another"}, {"CLIENT", "KILL", "TYPE", "normal"}},
 			[][]string{{"CONFIG", "SET", "requirepass", ""}}),
-		{name: "corrupt values under live keys", begin: nothing, end: nothing, during: corrupt},
+		// What looks like the lock of another process is waited for while it lasts.
+		{name: "corrupt values under live keys", begin: nothing, end: nothing, during: corrupt, slow: core.DefaultLockTTL},
 		handler("handler answers 503", unavailable, false),
 		handler("handler answers 503, with stale copies", unavailable, true),
 		handler("handler panics", panicking, false),
