@@ -80,13 +80,11 @@ func appendForwarded(buf []byte, req *Request) []byte {
 			continue
 		}
 		buf = escape(append(buf, "|f:"...), name, &valueSafe)
-		sep := byte('=')
-		for _, v := range values {
+		for _, v := range values { // each for itself: who reads them takes the first line, or the last
 			if name == "Forwarded" {
 				v = hostAndProto(v)
 			}
-			buf = escape(append(buf, sep), strings.TrimSpace(v), &valueSafe)
-			sep = ','
+			buf = escape(append(buf, "|="...), strings.TrimSpace(v), &valueSafe)
 		}
 	}
 	return buf

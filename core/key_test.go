@@ -155,6 +155,47 @@ func normal(r *Request) []string {
 }
 
 // FuzzKeys: two requests share a key exactly if they are the same request.
+// FuzzForwarded: two requests share a key only if they say the same of host and
+// scheme, in the same fields.
+func FuzzForwarded(f *testing.F) {
+	f.Add("X-Forwarded-Host", "a", "b", "X-Forwarded-Host", "a,b", "")
+	f.Add("Forwarded", "for=1;host=a", "", "Forwarded", "host=a;for=2", "")
+	f.Add("X-Forwarded-Host", "h|f:X-Url-Scheme|=https", "", "X-Url-Scheme", "https", "")
+	f.Add("X-Forwarded-Proto", "http", "", "X-Forwarded-Host", "h", "")
+	f.Fuzz(func(t *testing.T, nameA, a1, a2, nameB, b1, b2 string) {
+		k := testKeyer(t, func(*Config) {})
+		request := func(name, one, two string) (*Request, string) {
+			h := http.Header{name: {one}}
+			if two != "" {
+				h[name] = append(h[name], two)
+			}
+			r := &Request{Scheme: "http", Host: "h", Path: "/", Header: h}
+			r.forwarded, _ = pretends(canonicalHeader(h))
+			said := []string{name}
+			for _, v := range h[name] {
+				if name == "Forwarded" {
+					v = hostAndProto(v)
+				}
+				said = append(said, strings.TrimSpace(v))
+			}
+			if !slices.Contains(forwardedFields, name) || two == "" && redundant(name, one, r) {
+				said = nil
+			}
+			return r, strings.Join(said, "\x00")
+		}
+		a, saidA := request(nameA, a1, a2)
+		b, saidB := request(nameB, b1, b2)
+		ka, _, okA := k.key(nil, a)
+		kb, _, okB := k.key(nil, b)
+		if !okA || !okB || strings.Contains(a1+a2+b1+b2, "\x00") {
+			t.Skip()
+		}
+		if (saidA == saidB) != (ka.wire == kb.wire) {
+			t.Fatalf("%q and %q have the keys\n%s\n%s", saidA, saidB, ka.wire, kb.wire)
+		}
+	})
+}
+
 func FuzzKeys(f *testing.F) {
 	f.Add("h", "/a", "b=1", "", "", "x", "h", "/a", "b=1", "", "", "x")
 	f.Add("h", "/a", "b", "", "", "", "h", "/a?b", "", "", "", "")

@@ -105,3 +105,25 @@ func TestParseURLRefuses(t *testing.T) {
 		}
 	}
 }
+
+// FuzzParseURL: no text makes it panic, an error tells no password, and what it
+// takes has an address.
+func FuzzParseURL(f *testing.F) {
+	for _, url := range []string{"redis://u:secret@h:1/2?addr=a:1&addr=b:2", "rediss://:secret@h?master_set=m", "h:1", "[::1]:6379", "redis://u:se/cret@h", "redis://%", "redis://h/x"} {
+		f.Add(url)
+	}
+	f.Fuzz(func(t *testing.T, url string) {
+		option, err := parseURL(url)
+		switch {
+		case err == nil && (len(option.InitAddress) == 0 || option.InitAddress[0] == ""):
+			t.Fatalf("%q has no address", url)
+		case err != nil:
+			user := strings.SplitN(url, "@", 2)
+			if _, password, ok := strings.Cut(user[0], ":"); ok && len(user) == 2 {
+				if _, password, ok = strings.Cut(password, ":"); ok && len(password) > 12 && strings.Contains(err.Error(), password) {
+					t.Fatalf("%q is told by %q", password, err)
+				}
+			}
+		}
+	})
+}
