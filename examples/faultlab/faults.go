@@ -73,7 +73,7 @@ func faults() []fault {
 	}
 	hang := func(name string, stale bool) fault {
 		f := handler(name, hanging, stale)
-		f.slow = hangTime
+		f.slow = 3 * hangTime // it may wait for others that are purged meanwhile
 		return f
 	}
 	nothing := func(context.Context, *world) error { return nil }

@@ -57,6 +57,9 @@ func (r *result) ok() bool { return r.wrong == 0 && r.errors == 0 && r.recovered
 
 // run tells report the results of each fault, and whether all went well.
 func (l *lab) run(ctx context.Context, report func([]*result)) (ok bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go stalls.watch(ctx)
 	dir, err := os.MkdirTemp("", "cacheaside-faultlab-")
 	if err != nil {
 		return false, err
@@ -325,7 +328,7 @@ func (l *load) get(ctx context.Context, base string, n int) (code int, header ht
 // one asks once, and judges the answer.
 func (l *load) one(ctx context.Context, base string, n int, bare bool) {
 	row := &l.data.rows[n]
-	promised, phase, began := row.promised.Load(), l.phase.Load(), time.Now()
+	promised, phase, began, stalled := row.promised.Load(), l.phase.Load(), time.Now(), stalls.total.Load()
 	code, header, body, err := l.get(context.WithoutCancel(ctx), base, n)
 	took := time.Since(began)
 	if bare {
@@ -352,7 +355,7 @@ func (l *load) one(ctx context.Context, base string, n int, bare bool) {
 		wrong = fmt.Sprintf("version %d, when %d was purged", version, promised)
 	case !l.fault.stale && row.expired(version, began):
 		wrong = fmt.Sprintf("version %d, long after there was a newer one", version)
-	case took > handlerTime+l.fault.slow+patience:
+	case took-stalls.since(stalled) > handlerTime+l.fault.slow+patience:
 		trouble = "it took " + took.Round(time.Millisecond).String()
 	}
 	l.mu.Lock()
