@@ -133,10 +133,9 @@ type Config struct {
 	// service that answers alike under all its names.
 	IgnoreHost, IgnoreScheme bool
 	// IgnoreForwarded leaves X-Forwarded-Host, X-Forwarded-Proto and the like (see
-	// the README) out of the key, where they differ from the request itself. Only
-	// where a proxy in front replaces all of them, or nothing behind the cache looks
-	// at them: otherwise anybody can have a response stored that speaks of another
-	// host.
+	// the README) out of the key. Only where a proxy in front replaces all of them,
+	// or nothing behind the cache looks at them: otherwise anybody can have a
+	// response stored that speaks of another host.
 	IgnoreForwarded bool
 	// MaxKeyBytes is the longest key; a request with a longer one bypasses the
 	// cache. Zero: 8 KiB.

@@ -20,12 +20,13 @@ const (
 
 // pretenceOf judges a canonical field name.
 func pretenceOf(name string) uint8 {
-	if len(name) < 9 || name[0] != 'X' && name[0] != 'F' {
+	if len(name) < 6 || name[0] != 'X' && name[0] != 'F' {
 		return 0
 	}
 	switch name {
 	case "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Ssl",
-		"X-Forwarded-Prefix", "X-Url-Scheme", "Forwarded":
+		"X-Forwarded-Prefix", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Path", "X-Forwarded-Uri",
+		"X-Url-Scheme", "X-Scheme", "X-Host", "X-Original-Host", "X-Http-Host-Override", "Front-End-Https", "Forwarded":
 		return forwarded
 	case "X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override":
 		return override
@@ -36,8 +37,9 @@ func pretenceOf(name string) uint8 {
 // Their names, in the order in which they are in keys.
 var (
 	forwardedFields = []string{
-		"Forwarded", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Protocol",
-		"X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Url-Scheme",
+		"Forwarded", "Front-End-Https", "X-Forwarded-Host", "X-Forwarded-Path", "X-Forwarded-Port", "X-Forwarded-Prefix",
+		"X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-Ssl",
+		"X-Forwarded-Uri", "X-Host", "X-Http-Host-Override", "X-Original-Host", "X-Scheme", "X-Url-Scheme",
 	}
 	overrideFields = []string{"X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
 )
@@ -71,12 +73,13 @@ func pretends(h Header) (forwardedToo, overridden bool) {
 	return all&forwarded != 0, all&override != 0
 }
 
-// appendForwarded adds to a key what the request says of itself that its
-// connection does not say as well.
+// appendForwarded adds to a key what the request says of itself. It leaves out
+// nothing that the connection says as well: a handler that sends who comes with
+// "X-Forwarded-Proto: http" elsewhere does not do so without that field.
 func appendForwarded(buf []byte, req *Request) []byte {
 	for _, name := range forwardedFields {
 		values := req.Header.Values(name)
-		if len(values) == 0 || len(values) == 1 && redundant(name, values[0], req) {
+		if len(values) == 0 || len(values) == 1 && name == "Forwarded" && hostAndProto(values[0]) == "" {
 			continue
 		}
 		buf = escape(append(buf, "|f:"...), name, &valueSafe)
@@ -90,23 +93,15 @@ func appendForwarded(buf []byte, req *Request) []byte {
 	return buf
 }
 
-// redundant reports whether a field says the same as the request itself.
-func redundant(name, value string, req *Request) bool {
-	switch name {
-	case "X-Forwarded-Host":
-		return strings.EqualFold(value, req.Host)
-	case "X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Url-Scheme":
-		return strings.EqualFold(value, req.Scheme)
-	case "Forwarded":
-		return hostAndProto(value) == ""
-	}
-	return false
-}
-
 // hostAndProto is what a Forwarded field (RFC 7239) says of the host and the
-// scheme; the addresses in it differ with each client.
+// scheme, element by element; the addresses in it differ with each client. A value
+// that parsers may take apart in different ways is given whole.
 func hostAndProto(v string) string {
+	if ambiguous(v) {
+		return v
+	}
 	var b strings.Builder
+	said := false
 	for element := range strings.SplitSeq(v, ",") {
 		for pair := range strings.SplitSeq(element, ";") {
 			pair = strings.TrimSpace(pair)
@@ -114,8 +109,32 @@ func hostAndProto(v string) string {
 			switch strings.ToLower(strings.TrimSpace(name)) {
 			case "host", "proto":
 				b.WriteString(pair + ";")
+				said = true
+			}
+		}
+		b.WriteByte(',')
+	}
+	if !said {
+		return ""
+	}
+	return b.String()
+}
+
+// ambiguous reports whether v has a delimiter inside of quotes, an escape, or a
+// quote that is never closed.
+func ambiguous(v string) bool {
+	quoted := false
+	for i := range len(v) {
+		switch v[i] {
+		case '"':
+			quoted = !quoted
+		case '\\':
+			return true
+		case ',', ';':
+			if quoted {
+				return true
 			}
 		}
 	}
-	return b.String()
+	return quoted
 }

@@ -77,3 +77,16 @@ func TestWaitingIsBounded(t *testing.T) {
 		f.called(1)
 	})
 }
+
+// TestControlCharactersAreNotStored: the framework makes what it likes of them.
+func TestControlCharactersAreNotStored(t *testing.T) {
+	for _, value := range []string{"a\r\nSet-Cookie: x=1", "a\nb", "a\x00b", "a\x7f"} {
+		s := newService(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["X-Reflected"] = []string{value}
+			fmt.Fprint(w, "fine")
+		})
+		for range 2 {
+			wantStatus(t, s.get("/"), "cacheaside; fwd=miss; detail=header")
+		}
+	}
+}

@@ -315,7 +315,8 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 		return false
 	}
 	v.at = wire
-	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.primary {
+	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.primary ||
+		!c.inMemory && v.entry.Kind == entry.KindResponse && !v.entry.Harmless() {
 		c.stats.corrupt.Add(1)
 		return false
 	}

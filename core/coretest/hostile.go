@@ -32,7 +32,8 @@ func reflecting(x Ctx) error {
 	var b strings.Builder
 	for _, name := range []string{
 		"X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Prefix",
-		"X-Url-Scheme", "Forwarded", "X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override",
+		"X-Url-Scheme", "X-Scheme", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Path", "X-Forwarded-Uri", "X-Host",
+		"X-Original-Host", "X-Http-Host-Override", "Front-End-Https", "Forwarded", "X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override",
 	} {
 		b.WriteString(x.Header(name) + ";")
 	}
@@ -49,6 +50,8 @@ func testPretended(c *run) {
 	for _, field := range []string{
 		"X-Forwarded-Host: evil.test", "X-Forwarded-Host: ", "X-Forwarded-Proto: https", "X-Forwarded-Protocol: https", "X-Forwarded-Scheme: javascript",
 		"X-Forwarded-Ssl: on", "X-Forwarded-Prefix: /evil", "X-Url-Scheme: https", "Forwarded: for=1.2.3.4;host=evil.test;proto=https",
+		"X-Host: evil.test", "X-Original-Host: evil.test", "X-Http-Host-Override: evil.test", "Front-End-Https: on", "X-Scheme: https",
+		"X-Forwarded-Port: 443", "X-Forwarded-Server: evil.test", "X-Forwarded-Path: /evil", "X-Forwarded-Uri: /evil",
 	} {
 		name, value, _ := strings.Cut(field, ": ")
 		evil := s.Get("/x", field).Miss().Stored()
@@ -58,8 +61,15 @@ func testPretended(c *run) {
 		s.Get("/x").Hit().Same(honest)
 		s.Get("/x", field).Hit().Same(evil)
 	}
-	// What says no more than the request itself selects nothing.
-	s.Get("/x", "X-Forwarded-Host: "+defaultHost, "X-Forwarded-Proto: http").Hit()
+	// Who says what the connection says as well may still be answered differently.
+	for _, field := range []string{"X-Forwarded-Host: " + defaultHost, "X-Forwarded-Proto: http", "X-Forwarded-Proto: HTTP"} {
+		s.Get("/x", field).Miss().Stored()
+		s.Get("/x").Hit().Same(honest)
+	}
+	// Nor do parameters change places, or hide in quotes.
+	for _, field := range []string{"host=a, proto=https", "host=a;proto=https", `host="a;x"`, `host="a;y"`} {
+		s.Get("/x", "Forwarded: "+field).Miss().Stored()
+	}
 	s.Get("/x", "X-Forwarded-For: 1.2.3.4", "X-Real-Ip: 1.2.3.4", "Forwarded: for=1.2.3.4").Hit().Same(honest)
 	// A write is one to all of them.
 	s.Do("PUT", "/x", "new", "X-Forwarded-Proto: https").Is(200, "changed")
@@ -85,7 +95,7 @@ func testOverrides(c *run) {
 		} {
 			s.Get("/x", field).Fwd("bypass").Detail("override").NotStored()
 		}
-		s.Get("/x").Is(200, strings.Repeat(";", 13))
+		s.Get("/x").Is(200, strings.Repeat(";", 22))
 	}
 	s.Get("/x").Hit()
 }

@@ -106,7 +106,6 @@ var (
 	ErrVersion  = errors.New("entry: another format version")
 	ErrChecksum = errors.New("entry: checksum mismatch")
 	ErrCorrupt  = errors.New("entry: inconsistent lengths")
-	ErrHostile  = errors.New("entry: header fields that no response of ours has")
 	// ErrTooLarge is Encode's: a part exceeds what the format can express.
 	ErrTooLarge = errors.New("entry: a part is too large for the format")
 )
@@ -214,9 +213,6 @@ func Decode(b []byte, e *Entry) error {
 		e.Kind == KindResponse && (e.Status < 200 || e.Status > 999) ||
 		!validList(e.vary) || !validList(e.header) || !validTags(e.tags) {
 		return ErrCorrupt
-	}
-	if e.Kind == KindResponse && !e.harmless() {
-		return ErrHostile
 	}
 	return nil
 }

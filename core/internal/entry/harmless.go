@@ -1,8 +1,10 @@
 package entry
 
 import (
+	"encoding/binary"
 	"strconv"
 	"strings"
+	"unsafe"
 )
 
 // A checksum keeps damage away, not somebody who may write to the store. What is
@@ -11,19 +13,15 @@ import (
 
 // ValidField reports whether a field may be stored.
 func ValidField(name, value string) bool {
-	if !token(name) || reserved(name) {
+	if !ordinary(name) && (!token(name) || reserved(name)) {
 		return false
 	}
-	for i := range len(value) {
-		if forbidden[value[i]] {
-			return false
-		}
-	}
-	return true
+	return printable(value)
 }
 
-// harmless reports whether the header is one that Encode has been given.
-func (e *Entry) harmless() bool {
+// Harmless reports whether the header of a response is one that may be stored. It
+// is for what somebody else may have written.
+func (e *Entry) Harmless() bool {
 	for f := range e.Header {
 		if !ValidField(f.Name, f.Value) {
 			return false
@@ -32,6 +30,43 @@ func (e *Entry) harmless() bool {
 			if n, err := strconv.ParseUint(f.Value, 10, 63); err != nil || n != uint64(len(e.Body)) {
 				return false
 			}
+		}
+	}
+	return true
+}
+
+// ordinary spares the names that are in most responses a closer look.
+func ordinary(name string) bool {
+	switch name {
+	case "Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "Cache-Control", "Date", "Etag", "Expires",
+		"Last-Modified", "Location", "Vary", "Link", "Server", "Access-Control-Allow-Origin", "Strict-Transport-Security",
+		"X-Content-Type-Options", "X-Frame-Options", "X-Request-Id", "Referrer-Policy", "Content-Security-Policy", "Cdn-Cache-Control":
+		return true
+	}
+	return false
+}
+
+// printable reports whether there are no control characters but tabs (RFC 9110
+// section 5.5). It looks at eight bytes at a time.
+func printable(value string) bool {
+	b := unsafe.Slice(unsafe.StringData(value), len(value))
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for len(b) >= 8 {
+		x := binary.LittleEndian.Uint64(b)
+		del := x ^ 0x7f*ones
+		// A byte below 0x20, or one that is 0x7f; perhaps also its neighbour.
+		if ((x-0x20*ones)&^x|(del-ones)&^del)&high != 0 {
+			for _, c := range b[:8] {
+				if forbidden[c] {
+					return false
+				}
+			}
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if forbidden[c] {
+			return false
 		}
 	}
 	return true
