@@ -174,9 +174,9 @@ func TestBreaker(t *testing.T) {
 func TestBreakerCountsFailuresInARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _, one := newAiling(t)
-		n := 0
+		var n atomic.Int64
 		a.ill(func(context.Context, bool) error {
-			if n++; n%core.DefaultBreakerFailures != 0 {
+			if n.Add(1)%core.DefaultBreakerFailures != 0 {
 				return errors.New("reset by peer")
 			}
 			return nil

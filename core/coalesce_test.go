@@ -867,6 +867,7 @@ func TestLostAnswers(t *testing.T) {
 			f.get("/x").is(t, 200, "/x", "stored")
 			synctest.Wait()
 			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
 			f.store.lostAnswer, f.store.lostUnlock = nil, nil
 			must(t, f.caches[0].PurgeURL(t.Context(), "http://example.com/x"))
 			first := 0

@@ -311,9 +311,9 @@ func TestRefreshAhead(t *testing.T) {
 		time.Sleep(9 * time.Second)
 		f.get("/").is(t, 200, "v1", "hit; ttl=40")
 		time.Sleep(2 * time.Second)
-		f.get("/").is(t, 200, "v2", "hit; ttl=8")
 		f.called(1)
 		f.refreshed(1, 0, 0)
+		f.get("/").is(t, 200, "v2", "hit; ttl=8") // which may begin another one
 	})
 }
 
