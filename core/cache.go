@@ -43,9 +43,10 @@ type shared struct {
 	guarder   Guarder
 	stamper   Stamper // nil: nothing but URLs can be purged
 	tiered    Tiered
+	local     local    // nil: nothing is in this process
 	breaker   *breaker // between the engine and the store; nil: none
 	purges    leases
-	tagMemo   memo[tagged]
+	tagMemo   memo[*tagged]
 	tokens    atomic.Uint64
 	process   string // begins the tokens of this cache
 	// Keys of the store: the clock of purges, their journal, and what begins the
@@ -77,14 +78,18 @@ func New(cfg Config) (*Cache, error) {
 		s.store, s.ownStore = m, true
 		cfg.Store = m
 	}
-	if _, inMemory := s.store.(*memory.Store); !inMemory {
+	if m, inMemory := s.store.(*memory.Store); inMemory {
+		s.local = m
+	} else {
 		s.locker, _ = s.store.(Locker)
 	}
 	s.guarder, _ = s.store.(Guarder)
 	if s.guarder != nil {
 		s.stamper, _ = s.store.(Stamper)
 	}
-	s.tiered, _ = s.store.(Tiered)
+	if s.tiered, _ = s.store.(Tiered); s.tiered != nil && s.tiered.Near() {
+		s.local, _ = s.store.(local)
+	}
 	s.process = rand.Text()[:16] + "-"
 	s.tagPrefix = cfg.Namespace + ":1:{tags}:"
 	s.clock, s.journalKey = string(padded([]byte(s.tagPrefix+"clock"))), s.tagPrefix+"journal"

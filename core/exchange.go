@@ -99,7 +99,8 @@ type Request struct {
 	Partition string
 	Header    Header
 	HasBody   bool // a body was announced, whatever its length
-	// Upgrade says that the client asks for another protocol (WebSocket).
+	// Upgrade says that the client asks for another protocol (WebSocket), where
+	// Header does not.
 	Upgrade bool
 	// Outer is the [Forward.Flight] of a handle inside of whose Next this request
 	// is being served; nil if there is none.

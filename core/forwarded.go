@@ -1,9 +1,6 @@
 package core
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // Fields of a request by which frameworks, middleware and handlers let themselves
 // be told that the request is another one than it is. Whoever reaches the service
@@ -11,28 +8,6 @@ import (
 // poisoning). Those that say what a proxy has seen become part of the key. Those
 // that put another method or path in the place of the request's have no use in a
 // GET, and such a request bypasses the cache.
-
-// What a field is of these.
-const (
-	forwarded uint8 = 1 << iota
-	override
-)
-
-// pretenceOf judges a canonical field name.
-func pretenceOf(name string) uint8 {
-	if len(name) < 6 || name[0] != 'X' && name[0] != 'F' {
-		return 0
-	}
-	switch name {
-	case "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Ssl",
-		"X-Forwarded-Prefix", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Path", "X-Forwarded-Uri",
-		"X-Url-Scheme", "X-Scheme", "X-Host", "X-Original-Host", "X-Http-Host-Override", "Front-End-Https", "Forwarded":
-		return forwarded
-	case "X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override":
-		return override
-	}
-	return 0
-}
 
 // Their names, in the order in which they are in keys.
 var (
@@ -43,35 +18,6 @@ var (
 	}
 	overrideFields = []string{"X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
 )
-
-// NamesHeader is a [Header] that can go through the names of its fields, which is
-// faster than asking for each of many that are hardly ever there.
-type NamesHeader interface {
-	Header
-	// Names gives the bits that judge has for the names, all together. The names
-	// are in canonical form.
-	Names(judge func(name string) uint8) uint8
-}
-
-// pretends tells what there is of these fields.
-func pretends(h Header) (forwardedToo, overridden bool) {
-	var all uint8
-	switch h := h.(type) {
-	case canonicalHeader:
-		for name := range h {
-			all |= pretenceOf(name)
-		}
-	case NamesHeader:
-		all = h.Names(pretenceOf)
-	default:
-		for _, name := range slices.Concat(forwardedFields, overrideFields) {
-			if len(h.Values(name)) > 0 {
-				all |= pretenceOf(name)
-			}
-		}
-	}
-	return all&forwarded != 0, all&override != 0
-}
 
 // appendForwarded adds to a key what the request says of itself. It leaves out
 // nothing that the connection says as well: a handler that sends who comes with

@@ -150,19 +150,27 @@ type leases struct {
 // journalPause is how long a failure to read the journal is not repeated.
 const journalPause = 100 * time.Millisecond
 
-// at returns a copy that is good at now. A hit costs two loads; a copy that has
-// become old is renewed beside it.
-func (l *leases) at(ctx context.Context, c *Cache, now time.Time) (*lease, bool) {
+// held returns the copy if it is good at now, or nil. It costs two loads; a copy
+// that has become old is renewed beside it.
+func (l *leases) held(c *Cache, now time.Time) *lease {
 	last := l.last.Load()
-	if last != nil && last.holds(now, journalLease) {
-		if !last.holds(now, journalLease/2) && l.renewing.CompareAndSwap(false, true) {
-			c.background.aside(func() {
-				defer l.renewing.Store(false)
-				ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
-				defer cancel()
-				l.renew(ctx, c)
-			})
-		}
+	if last == nil || !last.holds(now, journalLease) {
+		return nil
+	}
+	if !last.holds(now, journalLease/2) && l.renewing.CompareAndSwap(false, true) {
+		c.background.aside(func() {
+			defer l.renewing.Store(false)
+			ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
+			defer cancel()
+			l.renew(ctx, c)
+		})
+	}
+	return last
+}
+
+// at returns a copy that is good at now, and reads one if there is none.
+func (l *leases) at(ctx context.Context, c *Cache, now time.Time) (*lease, bool) {
+	if last := l.held(c, now); last != nil {
 		return last, true
 	}
 	l.mu.Lock()

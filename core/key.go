@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unsafe"
 )
 
 // A key on the wire looks like
@@ -101,29 +102,49 @@ func (k keyer) appendPrimary(buf []byte, req *Request) ([]byte, bool) {
 	return buf, len(buf)-start <= k.MaxKeyBytes
 }
 
-// key returns the key of req, using scratch as memory on the way.
-func (k keyer) key(scratch []byte, req *Request) (key, []byte, bool) {
-	scratch = append(scratch[:0], k.prefix...)
-	n := len(scratch)
-	scratch, ok := k.appendPrimary(scratch, req)
-	if !ok {
-		return key{}, scratch, false
-	}
-	if len(scratch)-n > maxReadable {
-		primary := string(scratch[n:])
-		sum := sha256.Sum256(scratch[n:])
-		scratch = hex.AppendEncode(append(scratch[:n+cutReadable], '~'), sum[:])
-		scratch = append(scratch, '}')
-		return key{wire: string(scratch), primary: primary}, scratch, true
-	}
-	end := len(scratch)
-	scratch = append(scratch, '}')
-	for len(scratch) < minWireKey {
-		scratch = append(scratch, '.')
-	}
-	wire := string(scratch)
-	return key{wire: wire, primary: wire[n:end]}, scratch, true
+// key returns the key of req.
+func (k keyer) key(req *Request) (key, bool) {
+	view, _, ok := k.view(nil, req)
+	return view, ok // nobody else has the memory
 }
+
+// view returns the key of req as a view of buf, which it makes longer if need be:
+// what is to outlive that needs a copy, see owned.
+func (k keyer) view(buf []byte, req *Request) (key, []byte, bool) {
+	buf = append(buf[:0], k.prefix...)
+	n := len(buf)
+	buf, ok := k.appendPrimary(buf, req)
+	if !ok {
+		return key{}, buf, false
+	}
+	if len(buf)-n > maxReadable {
+		primary := string(buf[n:])
+		sum := sha256.Sum256(buf[n:])
+		buf = hex.AppendEncode(append(buf[:n+cutReadable], '~'), sum[:])
+		buf = append(buf, '}')
+		return key{wire: viewOf(buf), primary: primary}, buf, true
+	}
+	end := len(buf)
+	buf = append(buf, '}')
+	for len(buf) < minWireKey {
+		buf = append(buf, '.')
+	}
+	wire := viewOf(buf)
+	return key{wire: wire, primary: wire[n:end]}, buf, true
+}
+
+// owned is a copy of a key that view has made.
+func (k keyer) owned(view key) key {
+	n := len(k.prefix)
+	own := key{wire: strings.Clone(view.wire), primary: view.primary}
+	if len(view.primary) <= maxReadable {
+		own.primary = own.wire[n : n+len(view.primary)]
+	}
+	return own
+}
+
+// viewOf is a string over b, which must not change while it is in use.
+func viewOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // variant returns the key of the variant that selected describes.
 func (k key) variant(selected []byte) string {

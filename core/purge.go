@@ -91,7 +91,7 @@ func (c *Cache) PurgeURL(ctx context.Context, rawURL string) error {
 func (c *Cache) purgeRequest(ctx context.Context, req *Request) error {
 	plain := *req
 	plain.forwarded = false // others have the tag of the URL
-	k, _, ok := c.keys.key(nil, &plain)
+	k, ok := c.keys.key(&plain)
 	if !ok {
 		return nil // nothing with so long a key is ever stored
 	}

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-	"unsafe"
 
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
@@ -33,11 +32,11 @@ func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprule
 	r.Header = fields
 	if r.Status == http.StatusOK {
 		date := time.Unix(0, v.entry.Date)
-		if httprules.NotModified(v.header, etag, modified, date) {
+		if v.asked&conditional != 0 && httprules.NotModified(v.header, etag, modified, date) {
 			// RFC 9110 section 15.4.5: nothing that describes a body.
 			r.Header = without(fields, "Content-Length", "Content-Type", "Content-Encoding", "Content-Language")
 			r.Status, r.Body = http.StatusNotModified, nil
-		} else {
+		} else if v.asked&ranged != 0 {
 			selectRange(r, v.req.Method, v.header, etag, modified, date)
 		}
 	}
@@ -47,7 +46,7 @@ func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprule
 	b := strconv.AppendInt(make([]byte, 0, 64), seconds(v.age(now)), 10)
 	n := len(b)
 	b = status.Append(b)
-	text := unsafe.String(unsafe.SliceData(b), len(b)) // b is not written to again
+	text := viewOf(b) // b is not written to again
 	v.extra = [2]Field{
 		{Name: "Age", Value: text[:n]},
 		{Name: "Cache-Status", Value: text[n:], Op: OpAdd},

@@ -22,26 +22,34 @@ func (c *Cache) Serve(x Exchange) error {
 		req.Outer.inner = true // the policy nearest to the handler decides
 	}
 	header := canonical(req.Header)
-	var overridden bool
-	req.forwarded, overridden = pretends(header)
-	if fwd, detail := c.bypass(req, header); fwd != "" {
+	asked := askedBy(header)
+	req.forwarded = asked&forwarded != 0
+	if fwd, detail := c.bypass(req, asked); fwd != "" {
 		return c.pass(x, fwd, detail)
-	}
-	if overridden {
-		return c.pass(x, "bypass", "override")
 	}
 	v := visits.Get().(*visit)
 	defer v.release()
-	v.req, v.header = req, header
+	v.req, v.header, v.asked = req, header, asked
 	var ok bool
-	if v.key, v.scratch, ok = c.keys.key(v.scratch, req); !ok {
+	if v.key, v.wire, ok = c.keys.view(v.wire, req); !ok {
 		return c.pass(x, "bypass", "key-too-long")
 	}
-	if !c.cfg.IgnoreRequestDirectives && req.Rerun == nil {
+	if asked&directed != 0 && !c.cfg.IgnoreRequestDirectives && req.Rerun == nil {
 		v.control = httprules.ParseRequestControl(header)
 	}
 
-	v.now, v.epoch = c.cfg.Now(), c.flights.Ended()
+	v.now = c.cfg.Now()
+	if c.local != nil && req.Rerun == nil {
+		if d, ok := c.nearby(v); ok {
+			if c.cfg.RefreshAhead > 0 && c.early(v) {
+				v.key = c.keys.owned(v.key)
+				c.refresh(x, v)
+			}
+			return c.hit(x, v, d)
+		}
+		v.entry, v.soft = entry.Entry{}, 0
+	}
+	v.key, v.epoch = c.keys.owned(v.key), c.flights.Ended()
 	if req.Rerun != nil && req.Rerun.cache == c.shared {
 		return c.serveRerun(x, v)
 	}
@@ -67,6 +75,20 @@ func (c *Cache) Serve(x Exchange) error {
 	return c.revalidate(x, v, d)
 }
 
+// nearby looks in this process for a response that answers the request as it is. It
+// takes no lock, no deadline and no memory: what else there is to do takes the long
+// way.
+func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
+	b, ok := c.local.GetLocal(v.key.wire)
+	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.primary ||
+		!matches(&v.entry, v.req, v.scratch) || !c.stillCurrent(v) {
+		return d, false
+	}
+	v.near = !c.inMemory
+	d = v.decide(v.now)
+	return d, d.Use != httprules.Validate
+}
+
 // find looks for what is stored, and decides what it is good for.
 func (c *Cache) find(ctx context.Context, v *visit) (found finding, d httprules.Decision) {
 	if found = c.lookup(ctx, v); found == foundEntry {
@@ -90,7 +112,7 @@ func (h canonicalHeader) Values(name string) []string { return h[name] }
 
 // bypass says, as a token for Cache-Status, why the cache has nothing to do
 // with a request; "" where it has.
-func (c *Cache) bypass(req *Request, header Header) (fwd, detail string) {
+func (c *Cache) bypass(req *Request, asked asked) (fwd, detail string) {
 	switch req.Method {
 	case http.MethodGet:
 		if !c.answers[0] {
@@ -108,12 +130,14 @@ func (c *Cache) bypass(req *Request, header Header) (fwd, detail string) {
 		return "bypass", req.Bypass
 	case c.cfg.Skip != nil && c.cfg.Skip(req):
 		return "bypass", "skip"
-	case req.HasBody: // the key cannot tell two bodies apart
+	case req.HasBody, asked&chunked != 0: // the key cannot tell two bodies apart
 		return "bypass", "request-body"
-	case req.Upgrade:
+	case req.Upgrade, asked&upgrade != 0:
 		return "bypass", "upgrade"
-	case httprules.HasPrecondition(header):
+	case asked&precondition != 0:
 		return "bypass", "precondition"
+	case asked&override != 0:
+		return "bypass", "override"
 	}
 	return "", ""
 }
@@ -160,6 +184,7 @@ func statusValue(s httprules.CacheStatus) string {
 type visit struct {
 	req     *Request
 	header  Header // of req
+	asked   asked  // by header
 	control httprules.RequestControl
 	now     time.Time // when the request came
 	key     key
@@ -174,7 +199,7 @@ type visit struct {
 	seq     uint64      // purges up to this one are older than what the handler will give
 	soft    uint64      // the purge that has made the entry stale; 0: none has
 	stamps  []Stamp     // of known
-	known   tagged      // the tags that were last seen under the entry's key
+	known   *tagged     // the tags that were last seen under the entry's key
 	guard   string      // the token with which it may be stored
 	near    bool        // the entry was in this process
 	tags    *Tags       // what the handler has added
@@ -182,7 +207,8 @@ type visit struct {
 	stored  []byte      // what was written to the store
 	// candidates are variants for other requests that the handler may select.
 	candidates []entry.Entry
-	scratch    []byte   // for keys and values
+	wire       []byte   // where key is, until it is owned
+	scratch    []byte   // for other keys and values
 	fields     []Field  // the reply's fields
 	extra      [2]Field // Age and Cache-Status
 	reply      Response // on its way to the adapter
@@ -194,12 +220,12 @@ type visit struct {
 var visits = sync.Pool{New: func() any { return new(visit) }}
 
 func (v *visit) release() {
-	scratch, fields, stamps := v.scratch, v.fields, v.stamps
-	clear(fields[:cap(fields)])
-	if cap(scratch) > 16<<10 {
-		scratch = nil
+	scratch, wire, fields, stamps := v.scratch, v.wire, v.fields, v.stamps
+	clear(fields)
+	if cap(scratch)+cap(wire) > 16<<10 {
+		scratch, wire = nil, nil
 	}
-	*v = visit{scratch: scratch[:0], fields: fields[:0], stamps: stamps[:0]}
+	*v = visit{scratch: scratch[:0], wire: wire[:0], fields: fields[:0], stamps: stamps[:0]}
 	visits.Put(v)
 }
 
@@ -295,9 +321,11 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 	var b []byte
 	var found bool
 	var err error
-	v.stamps, v.near, v.known = v.stamps[:0], false, tagged{}
+	v.stamps, v.near, v.known = v.stamps[:0], false, &untagged
 	if c.stamper != nil {
-		v.known, _ = c.tagMemo.get(wire, v.now.UnixNano(), tagsAge)
+		if known, ok := c.tagMemo.get(wire, v.now.UnixNano(), tagsAge); ok {
+			v.known = known
+		}
 	}
 	switch {
 	case c.tiered != nil && c.tiered.Near(): // and the stamps are near as well

@@ -91,6 +91,16 @@ type Stamper interface {
 	GetStamped(ctx context.Context, key string, dst []Stamp, keys []string) (value []byte, found bool, stamps []Stamp, err error)
 }
 
+// local is what our own stores have for what is in this process: looking there takes
+// no context, and no check of what was checked when it came in. GetLocal does not
+// keep key. LocalStamps is Stamps, if all of them are here; they stay right while
+// StampMark returns mark, and for good at most.
+type local interface {
+	GetLocal(key string) (value []byte, found bool)
+	LocalStamps(dst []Stamp, keys []string) (stamps []Stamp, mark uint64, good time.Duration, found bool)
+	StampMark() uint64
+}
+
 // Tiered is a [Store] that keeps copies of what is asked for often in this
 // process.
 // A copy, also one of a stamp, may be older than a write or a purge elsewhere

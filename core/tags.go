@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
@@ -167,10 +168,22 @@ func padded(key []byte) []byte {
 }
 
 // tagged are the tags that were last seen under a key, and their stamps' keys.
-type tagged struct{ tags, keys []string }
+type tagged struct {
+	tags, keys []string
+	held       atomic.Pointer[heldStamps] // of keys, in this process
+}
 
-func (s *shared) tagged(tags []string) tagged {
-	t := tagged{tags: tags, keys: make([]string, len(tags))}
+// heldStamps are good until then, unless the store has another mark.
+type heldStamps struct {
+	stamps []Stamp
+	mark   uint64
+	until  time.Time
+}
+
+var untagged tagged
+
+func (s *shared) tagged(tags []string) *tagged {
+	t := &tagged{tags: tags, keys: make([]string, len(tags))}
 	for i, tag := range tags {
 		t.keys[i] = s.stampKey(tag)
 	}
@@ -189,9 +202,37 @@ func (t *tagged) are(e *entry.Entry) bool {
 	return i == len(t.tags)
 }
 
+// stillCurrent is current as far as this process knows by itself.
+func (c *Cache) stillCurrent(v *visit) bool {
+	if c.stamper == nil {
+		return true
+	}
+	at := c.purges.held(c, v.now)
+	if at == nil || !v.outlivesJournal(at) {
+		return false
+	}
+	if !v.entry.Tagged() {
+		return true
+	}
+	known, ok := c.tagMemo.get(v.key.wire, v.now.UnixNano(), tagsAge)
+	if !ok || !known.are(&v.entry) {
+		return false
+	}
+	held := known.held.Load()
+	if held == nil || held.mark != c.local.StampMark() || !v.now.Before(held.until) {
+		stamps, mark, good, ok := c.local.LocalStamps(nil, known.keys)
+		if !ok {
+			return false
+		}
+		held = &heldStamps{stamps, mark, v.now.Add(min(good, tagsAge))}
+		known.held.Store(held)
+	}
+	return v.outlivesAll(held.stamps)
+}
+
 // current reports whether nothing of v.entry has been purged since it was made.
 // A soft purge leaves it, as stale. Stamps in v.stamps belong to known.
-func (c *Cache) current(ctx context.Context, v *visit, wire string, known tagged) bool {
+func (c *Cache) current(ctx context.Context, v *visit, wire string, known *tagged) bool {
 	e := &v.entry
 	v.soft = 0
 	if c.stamper == nil {
@@ -201,10 +242,9 @@ func (c *Cache) current(ctx context.Context, v *visit, wire string, known tagged
 	if !ok {
 		return false
 	}
-	if hard, soft := at.of(e.Key); !v.outlives(e, Stamp{hard, soft}) {
+	if !v.outlivesJournal(at) {
 		return false
 	}
-	v.seq = max(v.seq, at.seq)
 	if !e.Tagged() {
 		return true
 	}
@@ -224,8 +264,23 @@ func (c *Cache) current(ctx context.Context, v *visit, wire string, known tagged
 			return false
 		}
 	}
-	for _, s := range v.stamps {
-		if !v.outlives(e, s) {
+	return v.outlivesAll(v.stamps)
+}
+
+// outlivesJournal reports whether v.entry was made after what at knows to have been
+// purged.
+func (v *visit) outlivesJournal(at *lease) bool {
+	hard, soft := at.of(v.entry.Key)
+	if !v.outlives(&v.entry, Stamp{hard, soft}) {
+		return false
+	}
+	v.seq = max(v.seq, at.seq)
+	return true
+}
+
+func (v *visit) outlivesAll(stamps []Stamp) bool {
+	for _, s := range stamps {
+		if !v.outlives(&v.entry, s) {
 			return false
 		}
 	}

@@ -26,9 +26,9 @@ func (x *exchange) reset(c *fiber.Ctx) {
 	}
 	q.Target = core.RewrittenTarget(c.OriginalURL(), q.Host, q.Path, q.RawQuery)
 	q.Header = &x.header
-	length := x.header.h.Peek("Content-Length")
-	q.HasBody = len(length) > 0 && string(length) != "0" || len(x.header.h.Peek("Transfer-Encoding")) > 0
-	q.Upgrade = len(x.header.h.Peek("Upgrade")) > 0
+	// Core sees Upgrade and Transfer-Encoding by their names. -2: nothing is said.
+	length := x.header.h.ContentLength()
+	q.HasBody = length != 0 && length != -2
 	q.Outer, _ = c.Context().UserValue(flightKey{}).(*core.Flight)
 	q.Rerun, _ = c.Context().UserValue(rerunKey{}).(*core.Rerun)
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/maypok86/otter/v2"
 	"github.com/redis/rueidis"
+
+	"github.com/cacheaside/cacheaside/core"
 )
 
 // What [WithNear] takes where an option is zero.
@@ -96,7 +98,7 @@ func (o *NearOptions) check() error {
 // NearStats counts what the near tier did since the store was opened.
 type NearStats struct {
 	On            bool   // false without WithNear, and where the server cannot track
-	Hits          uint64 // reads answered by a copy, of values and stamps
+	Hits          uint64 // reads answered by a copy, of values and, unless they were known to be unchanged, stamps
 	Admissions    uint64 // copies made
 	Rejections    uint64 // tracked reads that made no copy: the key was gone, too large, just written, or the read failed
 	Invalidations uint64 // copies removed because the server said that they changed
@@ -129,15 +131,23 @@ func (s *Store) Near() bool { return s.near != nil && !s.near.off.Load() }
 // GetTier is [Store.Get], but takes a copy of this process where there is one,
 // and says so, even if ctx has ended. See [WithNear].
 func (s *Store) GetTier(ctx context.Context, key string) (value []byte, found, near bool, err error) {
-	if s.near != nil {
-		if value, found = s.near.get(key); found {
-			return value, true, true, nil
-		}
+	if value, found = s.GetLocal(key); found {
+		return value, true, true, nil
 	}
 	if value, found, err = s.Get(ctx, key); found {
 		s.near.admit(key, len(value))
 	}
 	return value, found, false, err
+}
+
+// GetLocal returns the copy that this process has of what is under key, if any. An
+// entry of a cache in it has been checked. It does not keep key.
+func (s *Store) GetLocal(key string) (value []byte, found bool) {
+	if s.near == nil {
+		return nil, false
+	}
+	h, found := s.near.get(key)
+	return h.value, found
 }
 
 // near is the copies and the connection that keeps them true.
@@ -162,6 +172,7 @@ type near struct {
 	hot    *hot
 
 	epoch  atomic.Uint64 // copies of an earlier one are gone
+	mark   atomic.Uint64 // changes after a copy of a stamp is gone
 	off    atomic.Bool
 	probed atomic.Bool
 	resume atomic.Int64 // no tracked reads before, by now()
@@ -184,6 +195,7 @@ type near struct {
 // held is a copy.
 type held struct {
 	value []byte
+	stamp core.Stamp // what value says, if that is a stamp
 	epoch uint64
 	until int64 // by now()
 }
@@ -236,13 +248,13 @@ func copyWeight(key string, size int) uint64 {
 func (n *near) now() int64 { return int64(time.Since(n.start)) }
 
 // get returns the copy of what is under key.
-func (n *near) get(key string) ([]byte, bool) {
+func (n *near) get(key string) (held, bool) {
 	h, ok := n.copies.GetIfPresent(key)
 	if !ok || h.epoch != n.epoch.Load() {
-		return nil, false
+		return held{}, false
 	}
 	n.hits.add()
-	return h.value, true
+	return h, true
 }
 
 // admit takes note that key was read on the server, and found with size bytes. If
@@ -279,6 +291,15 @@ func (n *near) writing(keys ...string) {
 	}
 }
 
+// writingStamps is writing, for stamps: what was made of them is gone as well, even
+// if the copies were pushed out before.
+func (n *near) writingStamps(keys []string) {
+	n.writing(keys...)
+	if n != nil {
+		n.mark.Add(1)
+	}
+}
+
 // written is called before anybody is told of the write, or that it failed.
 func (n *near) written(keys ...string) {
 	if n == nil {
@@ -301,6 +322,7 @@ func (n *near) written(keys ...string) {
 func (n *near) dropAll() {
 	n.epoch.Add(1)
 	n.drops.Add(1)
+	n.mark.Add(1)
 	n.copies.InvalidateAll() // frees the memory, and a new copy or two with it
 }
 

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/internal/entry"
 )
 
 // errUntracked is wrapped by why a server cannot be used for the near tier.
@@ -181,15 +184,15 @@ func (c *conn) Update(key, _ string, message rueidis.RedisMessage) int64 {
 		return pxat
 	}
 	value, err := message.AsBytes()
-	if err != nil || copyWeight(key, cap(value)) > n.max {
-		return pxat // gone meanwhile, no string, or grown
+	if err != nil || copyWeight(key, cap(value)) > n.max || !entry.Sound(value) {
+		return pxat // gone meanwhile, no string, grown, or damaged
 	}
 	// The server counted what is left after the read was sent.
 	age := n.maxAge
 	if pxat > 0 {
 		age = min(age, time.Duration(pxat-time.Now().UnixMilli())*time.Millisecond)
 	}
-	h := held{value: value, epoch: n.epoch.Load(), until: f.sent + int64(age)}
+	h := held{value: value, stamp: parseStamp(key, rueidis.BinaryString(value)), epoch: n.epoch.Load(), until: f.sent + int64(age)}
 	if h.until <= n.now() {
 		return pxat
 	}
@@ -214,8 +217,12 @@ func (c *conn) Delete(keys []rueidis.RedisMessage) {
 	defer n.mu.Unlock()
 	for i := range keys {
 		if key, err := keys[i].ToString(); err == nil {
-			if _, was := n.copies.Invalidate(key); was {
+			h, was := n.copies.Invalidate(key)
+			if was {
 				n.invalidations.Add(1)
+			}
+			if !was || h.stamp != (core.Stamp{}) { // perhaps a stamp whose copy was pushed out
+				n.mark.Add(1)
 			}
 		}
 	}

@@ -2,8 +2,8 @@ package dragonfly
 
 import (
 	"context"
-
-	"github.com/redis/rueidis"
+	"math"
+	"time"
 
 	"github.com/cacheaside/cacheaside/core"
 )
@@ -33,7 +33,7 @@ func (s *Store) GetStamped(ctx context.Context, key string, dst []core.Stamp, ke
 		return s.serverGetStamped(ctx, key, dst, keys)
 	}
 	// The stamps may be newer than the value, which is on the safe side.
-	value, found := s.near.get(key)
+	value, found := s.GetLocal(key)
 	all, missing := s.near.stamps(dst, keys)
 	var got []core.Stamp
 	var err error
@@ -54,13 +54,40 @@ func (s *Store) GetStamped(ctx context.Context, key string, dst []core.Stamp, ke
 	return value, found, all, nil
 }
 
+// StampMark returns a number that is another one once the copy of a stamp that
+// [Store.LocalStamps] has given was removed because it changed.
+func (s *Store) StampMark() uint64 {
+	if s.near == nil {
+		return 0
+	}
+	return s.near.mark.Load()
+}
+
+// LocalStamps is [Store.Stamps] where this process has copies of all of them;
+// found says so. They stay right while [Store.StampMark] returns mark, and for good
+// at most.
+func (s *Store) LocalStamps(dst []core.Stamp, keys []string) (stamps []core.Stamp, mark uint64, good time.Duration, found bool) {
+	n := s.near
+	if n == nil {
+		return dst, 0, 0, false
+	}
+	mark = n.mark.Load() // before they are read
+	until := int64(math.MaxInt64)
+	for _, key := range keys {
+		h, ok := n.get(key)
+		if !ok || h.stamp == (core.Stamp{}) {
+			return dst, mark, 0, false
+		}
+		dst, until = append(dst, h.stamp), min(until, h.until)
+	}
+	return dst, mark, time.Duration(until - n.now()), true
+}
+
 // stamps appends the copies of stamps to dst, and zero ones for the missing.
 func (n *near) stamps(dst []core.Stamp, keys []string) (all []core.Stamp, missing []string) {
 	for i, key := range keys {
-		var stamp core.Stamp
-		if text, ok := n.get(key); ok {
-			stamp = parseStamp(key, rueidis.BinaryString(text))
-		}
+		h, _ := n.get(key)
+		stamp := h.stamp
 		if stamp == (core.Stamp{}) {
 			if missing == nil {
 				missing = make([]string, 0, len(keys)-i)

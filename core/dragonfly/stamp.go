@@ -185,7 +185,7 @@ func (s *Store) Raise(ctx context.Context, clock string, keys []string, soft boo
 	if soft {
 		kind = "soft"
 	}
-	s.near.writing(keys...)
+	s.near.writingStamps(keys)
 	result, err := s.run(ctx, raiseScript, withClock(clock, keys), []string{localTime(), strconv.FormatUint(floor, 10), strconv.FormatInt(ms, 10), kind})
 	s.near.written(keys...)
 	if err != nil {
@@ -301,7 +301,7 @@ func (s *Store) Settle(ctx context.Context, clock string, dst []core.Stamp, keys
 	if len(missing) == 0 {
 		return all, nil
 	}
-	s.near.writing(missing...)
+	s.near.writingStamps(missing)
 	result, err := s.run(ctx, settleScript, withClock(clock, missing), []string{localTime(), strconv.FormatUint(newest, 10), strconv.FormatInt(ms, 10)})
 	s.near.written(missing...)
 	if err != nil {

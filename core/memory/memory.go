@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -39,6 +40,8 @@ type Store struct {
 	locks  timed[string]
 	stamps timed[stamp]
 	last   uint64 // number of the sequence of stamps
+	// mark changes after a stamp has.
+	mark atomic.Uint64
 }
 
 type item struct {
@@ -107,8 +110,14 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, false, err
 	}
-	it, ok := s.cache.GetIfPresent(key)
-	return it.value, ok, nil
+	value, found := s.GetLocal(key)
+	return value, found, nil
+}
+
+// GetLocal is [Store.Get] without a context. It does not keep key.
+func (s *Store) GetLocal(key string) (value []byte, found bool) {
+	it, found := s.cache.GetIfPresent(key)
+	return it.value, found
 }
 
 // Set keeps value under key for ttl, which must be positive. An entry larger

@@ -57,7 +57,27 @@ func (s *Store) Raise(ctx context.Context, _ string, keys []string, soft bool, f
 		}
 		s.putStamp(key, st, now, ttl)
 	}
+	s.mark.Add(1)
 	return s.last, nil
+}
+
+// StampMark returns a number that is another one once a stamp was raised.
+func (s *Store) StampMark() uint64 { return s.mark.Load() }
+
+// LocalStamps is [Store.Stamps] without a context; found says that there is one
+// under each key. They stay right while [Store.StampMark] returns mark, and for
+// good at most.
+func (s *Store) LocalStamps(dst []stamp, keys []string) (stamps []stamp, mark uint64, good time.Duration, found bool) {
+	mark = s.mark.Load() // before they are read
+	s.mu.Lock()
+	stamps = s.appendStamps(dst, keys)
+	s.mu.Unlock()
+	for _, st := range stamps[len(dst):] {
+		if st.Hard == 0 {
+			return dst, mark, 0, false
+		}
+	}
+	return stamps, mark, math.MaxInt64, true
 }
 
 // Stamps appends the stamp under each key to dst; a zero one where there

@@ -31,7 +31,6 @@ func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
 	q.Target = core.RewrittenTarget(r.RequestURI, r.Host, q.Path, q.RawQuery)
 	q.Header = r.Header
 	q.HasBody = r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
-	q.Upgrade = len(r.Header["Upgrade"]) > 0
 	q.Outer = outerFlight(w)
 	q.Rerun = core.RerunFrom(r.Context())
 }

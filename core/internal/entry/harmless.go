@@ -35,6 +35,15 @@ func (e *Entry) Harmless() bool {
 	return true
 }
 
+// Sound reports whether b, if it is an entry at all, is whole and harmless.
+func Sound(b []byte) bool {
+	if recognise(b) != nil {
+		return true
+	}
+	var e Entry
+	return Decode(b, &e) == nil && (e.Kind != KindResponse || e.Harmless())
+}
+
 // ordinary spares the names that are in most responses a closer look.
 func ordinary(name string) bool {
 	switch name {

@@ -26,13 +26,6 @@ func NotModified(req Header, etag, lastModified string, date time.Time) bool {
 	return !date.IsZero() && !date.Truncate(time.Second).After(since)
 }
 
-// HasPrecondition reports whether the request has a condition that only the
-// handler can judge, because it is about the state at the origin (RFC 9110
-// sections 13.1.1 and 13.1.4).
-func HasPrecondition(req Header) bool {
-	return len(req.Values("If-Match")) > 0 || len(req.Values("If-Unmodified-Since")) > 0
-}
-
 // matchesAny compares etag weakly with the list in If-None-Match. A stored
 // response always matches "*".
 func matchesAny(lines []string, etag string) bool {

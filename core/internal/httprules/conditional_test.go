@@ -94,9 +94,6 @@ func TestRFC9110_13_2_2_Precedence(t *testing.T) {
 	equal(t, "date matches, ETag does not",
 		NotModified(fields("If-None-Match", `"b"`, "If-Modified-Since", modified), `"a"`, modified, noon), false)
 	equal(t, "unconditional", NotModified(fields(), `"a"`, modified, noon), false)
-	equal(t, "If-Match", HasPrecondition(fields("If-Match", "*")), true)
-	equal(t, "If-Unmodified-Since", HasPrecondition(fields("If-Unmodified-Since", modified)), true)
-	equal(t, "others", HasPrecondition(fields("If-None-Match", "*", "If-Modified-Since", modified, "If-Range", `"a"`)), false)
 }
 
 func TestRFC9110_8_8_3_2_Comparison(t *testing.T) {

@@ -1,0 +1,90 @@
+package core
+
+import "slices"
+
+// asked says which fields a request has that concern the cache, so that none is
+// looked for that is not there.
+type asked = uint8
+
+// The bits.
+const (
+	forwarded    asked = 1 << iota
+	override           // of method or path
+	precondition       // that only the handler can judge
+	directed           // Cache-Control, Pragma
+	conditional        // If-None-Match, If-Modified-Since
+	ranged             // Range
+	upgrade            // Upgrade
+	chunked            // Transfer-Encoding
+)
+
+// otherFields are those of the other bits.
+var otherFields = []string{
+	"If-Match", "If-Unmodified-Since", "Cache-Control", "Pragma", "If-None-Match", "If-Modified-Since", "Range",
+	"Upgrade", "Transfer-Encoding",
+}
+
+// bitOf judges a canonical field name.
+func bitOf(name string) asked {
+	if len(name) < 5 {
+		return 0
+	}
+	switch name[0] {
+	case 'C', 'P', 'I', 'R', 'U', 'T':
+		switch name {
+		case "Cache-Control", "Pragma":
+			return directed
+		case "If-None-Match", "If-Modified-Since":
+			return conditional
+		case "If-Match", "If-Unmodified-Since":
+			return precondition
+		case "Range":
+			return ranged
+		case "Upgrade":
+			return upgrade
+		case "Transfer-Encoding":
+			return chunked
+		}
+		return 0
+	case 'X', 'F':
+	default:
+		return 0
+	}
+	switch name {
+	case "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Ssl",
+		"X-Forwarded-Prefix", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Path", "X-Forwarded-Uri",
+		"X-Url-Scheme", "X-Scheme", "X-Host", "X-Original-Host", "X-Http-Host-Override", "Front-End-Https", "Forwarded":
+		return forwarded
+	case "X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override":
+		return override
+	}
+	return 0
+}
+
+// NamesHeader is a [Header] that can go through the names of its fields, which is
+// faster than asking for each of many that are hardly ever there.
+type NamesHeader interface {
+	Header
+	// Names gives the bits that judge has for the names, all together. The names
+	// are in canonical form.
+	Names(judge func(name string) uint8) uint8
+}
+
+// askedBy tells what there is of these fields.
+func askedBy(h Header) (all asked) {
+	switch h := h.(type) {
+	case canonicalHeader:
+		for name := range h {
+			all |= bitOf(name)
+		}
+	case NamesHeader:
+		all = h.Names(bitOf)
+	default:
+		for _, name := range slices.Concat(forwardedFields, overrideFields, otherFields) {
+			if len(h.Values(name)) > 0 {
+				all |= bitOf(name)
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,54 @@
+package core
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+)
+
+// named is a header that can go through its names, as that of Fiber can.
+type named struct{ http.Header }
+
+func (h named) Names(judge func(string) uint8) (all uint8) {
+	for name := range h.Header {
+		all |= judge(name)
+	}
+	return all
+}
+
+// TestAskedBy: whatever form the header has, the same is found in it.
+func TestAskedBy(t *testing.T) {
+	want := map[string]asked{
+		"If-Match": precondition, "If-Unmodified-Since": precondition, "Cache-Control": directed, "Pragma": directed,
+		"If-None-Match": conditional, "If-Modified-Since": conditional, "Range": ranged, "Upgrade": upgrade,
+		"Transfer-Encoding": chunked,
+		"Accept":            0, "Cookie": 0, "If-Range": 0, "Host": 0, "User-Agent": 0, "X-Request-Id": 0, "From": 0, "": 0,
+		"Cache-Contro": 0, "X-Forwarded-For": 0, "Content-Range": 0,
+	}
+	for _, name := range forwardedFields {
+		want[name] = forwarded
+	}
+	for _, name := range overrideFields {
+		want[name] = override
+	}
+	for _, name := range otherFields {
+		if want[name] == 0 {
+			t.Errorf("%s is looked for, but for what?", name)
+		}
+	}
+	for name, bit := range want {
+		h := http.Header{name: {"x"}, "Accept": {"y"}}
+		for kind, header := range map[string]Header{"canonical": canonicalHeader(h), "named": named{h}, "plain": h} {
+			if got := askedBy(header); got != bit {
+				t.Errorf("%s in a %s header: %b, want %b", name, kind, got, bit)
+			}
+		}
+		listed := slices.Concat(forwardedFields, overrideFields, otherFields)
+		if bit != 0 && !slices.Contains(listed, name) {
+			t.Errorf("%s is not found in a plain header", name)
+		}
+	}
+	if got := askedBy(http.Header{"Range": {"x"}, "Forwarded": {"y"}, "Pragma": {"z"}}); got != ranged|forwarded|directed {
+		t.Errorf("three fields: %b", got)
+	}
+}
