@@ -18,6 +18,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
+	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
@@ -651,5 +652,127 @@ func TestNearOffOnMiniredis(t *testing.T) {
 	storeWorks(t, s)
 	if text := log.String(); s.NearStats().On || strings.Count(text, "no near tier") != 1 {
 		t.Errorf("logged %s", text)
+	}
+}
+
+// TestLocalStamps: what was made of copies of stamps is good until one of them
+// changes, wherever it does, also if the copy was pushed out before.
+func TestLocalStamps(t *testing.T) {
+	p := storetest.StartServer(t)
+	here := open(t, p.Addr, dragonfly.WithNear(dragonfly.NearOptions{Bytes: 64 << 10, MaxAge: time.Hour, HotWithin: time.Minute}))
+	there, ctx := open(t, p.Addr), context.Background()
+	const clock = "some:clock:of:{ours}"
+	keys := []string{"some:stamp:of:{ours}", "other:stamp:of:{ours}"}
+	if _, err := here.Settle(ctx, clock, nil, keys, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	warm := func() (stamps []core.Stamp, mark uint64) {
+		t.Helper()
+		until(t, "copies of stamps", func() bool {
+			if _, err := here.Stamps(ctx, nil, keys); err != nil {
+				t.Fatal(err)
+			}
+			got, m, good, found := here.LocalStamps(make([]core.Stamp, 1), keys)
+			if found && (len(got) != 3 || good <= 0 || good > time.Minute) {
+				t.Fatalf("%v, good for %v", got, good)
+			}
+			if found {
+				stamps, mark = got[1:], m
+			}
+			return found && m == here.StampMark()
+		})
+		return stamps, mark
+	}
+	changed := func(what string, mark uint64) {
+		t.Helper()
+		until(t, "another mark after "+what, func() bool { return here.StampMark() != mark })
+	}
+
+	_, mark := warm()
+	n, err := there.Raise(ctx, clock, keys[:1], false, 0, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed("a purge elsewhere", mark)
+	got, mark := warm()
+	if got[0].Hard != n || got[1].Hard >= n {
+		t.Errorf("after a purge elsewhere to %d: %v", n, got)
+	}
+
+	if n, err = here.Raise(ctx, clock, keys[1:], true, 0, time.Minute); err != nil || here.StampMark() == mark {
+		t.Errorf("a purge here, and the same mark: %v", err)
+	}
+	if got, mark = warm(); got[1].Soft != n || got[1].Hard >= n {
+		t.Errorf("after a soft purge here to %d: %v", n, got)
+	}
+
+	run(t, there.Client(), "CLIENT", "KILL", "TYPE", "normal")
+	changed("the loss of the connection", mark)
+	until(t, "a connection again", func() bool { _, err := here.Stamps(ctx, nil, keys); return err == nil })
+
+	// What this process writes besides is no reason to look at stamps again.
+	_, mark = warm()
+	for range 10 {
+		if err := here.Set(ctx, "some:value:of:{ours}", []byte("v"), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if here.StampMark() != mark {
+		t.Error("a value has changed the mark")
+	}
+
+	value := strings.Repeat("v", 4<<10)
+	pushedOut := func() bool { _, _, _, found := here.LocalStamps(nil, keys[:1]); return !found }
+	for i := 0; i%50 != 0 || !pushedOut(); i++ { // which is a reason to keep it
+		if i == 3000 {
+			t.Fatal("nothing pushes the copy of a stamp out")
+		}
+		key := fmt.Sprintf("some:value:of:{ours}:%d", i)
+		run(t, there.Client(), "SET", key, value, "EX", "60")
+		heat(t, here, key)
+		for range 20 {
+			_, _, _ = tier(t, here, key)
+		}
+	}
+	mark = here.StampMark()
+	if _, err = there.Raise(ctx, clock, keys[:1], false, 0, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	changed("a purge of what was pushed out", mark)
+}
+
+// TestNearDamaged: no copy is made of an entry that is not whole or not harmless,
+// because nobody looks closely at copies.
+func TestNearDamaged(t *testing.T) {
+	s, p := openNear(t)
+	c := other(t, p.Addr)
+	encode := func(fields ...entry.Field) string {
+		b, err := entry.Encode(entry.Content{
+			Meta: entry.Meta{Kind: entry.KindResponse, Status: 200}, Key: "some key", Header: fields, Body: []byte("a body"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	good := encode()
+	flipped := []byte(good)
+	flipped[len(flipped)-1] ^= 1
+	for name, bad := range map[string]string{
+		"damaged":   string(flipped),
+		"cut":       good[:len(good)-1],
+		"splitting": encode(entry.Field{Name: "X-A", Value: "a\r\nX-B: b"}),
+	} {
+		key := "some:key:of:ours:" + name
+		run(t, c, "SET", key, bad, "EX", "60")
+		before := s.NearStats()
+		until(t, "tracked reads of what is "+name, func() bool {
+			if _, _, near := tier(t, s, key); near {
+				t.Fatalf("there is a copy of what is %s", name)
+			}
+			return s.NearStats().Rejections >= before.Rejections+3
+		})
+		run(t, c, "SET", key, good, "EX", "60")
+		heat(t, s, key)
 	}
 }
