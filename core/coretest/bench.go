@@ -23,31 +23,36 @@ var BenchBody = []byte(strings.Repeat("0123456789abcdef", 64))
 const BenchTarget = "http://example.com/blogs/1000?page=2"
 
 // Benchmark measures an adapter: the framework's own handler without a cache,
-// a hit in memory, a hit on a server, a hit in its near tier, and a miss. Build makes an app with the
-// handler at GET /blogs/:id behind the cache, which may be nil, and returns a
-// function that makes a server for one goroutine: each call of that serves
-// [BenchTarget] once.
+// a hit in memory, a hit on a server, a hit in its near tier, and a miss; and by how
+// much hits in this process take longer than the handler without a cache. Build
+// makes an app with the handler at GET /blogs/:id behind the cache, which may be
+// nil, and returns a function that makes a server for one goroutine: each call of
+// that serves [BenchTarget] once.
 func Benchmark(b *testing.B, build func(cache *core.Cache) (newServer func() (serve func()))) {
-	run := func(name string, store core.Store, parallel bool) {
-		b.Run(name, func(b *testing.B) {
-			var cache *core.Cache
-			if store != nil {
-				cache = core.Must(core.New(core.Config{
-					Store: store, TTL: time.Hour, Logger: slog.New(slog.DiscardHandler),
-					Namespace: "bench-" + strings.ToLower(strings.NewReplacer("/", "-", " ", "-").Replace(b.Name())),
-				}))
-				defer cache.Close(context.Background())
-			}
-			newServer := build(cache)
-			newServer()() // fills the cache
-			if d, ok := store.(*dragonfly.Store); ok && d.Near() {
-				serve := newServer()
-				for deadline := time.Now().Add(10 * time.Second); cache.Stats().Near == 0; serve() {
-					if time.Now().After(deadline) {
-						b.Fatal("nothing gets near")
-					}
+	prepare := func(b *testing.B, store core.Store) (newServer func() (serve func())) {
+		if store == nil {
+			return build(nil)
+		}
+		cache := core.Must(core.New(core.Config{
+			Store: store, TTL: time.Hour, Logger: slog.New(slog.DiscardHandler),
+			Namespace: "bench-" + strings.ToLower(strings.NewReplacer("/", "-", " ", "-").Replace(b.Name())),
+		}))
+		b.Cleanup(func() { _ = cache.Close(context.Background()) })
+		newServer = build(cache)
+		newServer()() // fills the cache
+		if d, ok := store.(*dragonfly.Store); ok && d.Near() {
+			serve := newServer()
+			for deadline := time.Now().Add(10 * time.Second); cache.Stats().Near == 0; serve() {
+				if time.Now().After(deadline) {
+					b.Fatal("nothing gets near")
 				}
 			}
+		}
+		return newServer
+	}
+	run := func(name string, store core.Store, parallel bool) {
+		b.Run(name, func(b *testing.B) {
+			newServer := prepare(b, store)
 			b.ReportAllocs()
 			b.ResetTimer()
 			if parallel {
@@ -66,10 +71,14 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) (newServer func() (se
 			}
 		})
 	}
+	compare := func(name string, store core.Store) {
+		b.Run(name, func(b *testing.B) { Compare(b, prepare(b, nil)(), prepare(b, store)()) })
+	}
 	run("uncached", nil, false)
 	mem := core.Must(memory.New(64 << 20))
 	defer mem.Close()
 	run("memory-hit", mem, false)
+	compare("memory-hit-uncached", mem)
 	run("memory-miss", neverFound{mem}, false)
 	server, err := dragonfly.Open(context.Background(), storetest.Server(b), dragonfly.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
@@ -86,6 +95,7 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) (newServer func() (se
 	defer near.Close()
 	if near.Near() { // miniredis does not track
 		run("near-hit", near, false)
+		compare("near-hit-uncached", near)
 	}
 }
 
