@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"github.com/cacheaside/cacheaside/core"
 )
@@ -34,6 +35,7 @@ type exchange struct {
 	c      *fiber.Ctx
 	req    core.Request
 	header requestHeader
+	saved  *fasthttp.RequestHeader
 	before http.Header // the response header when the handler was called
 	sent   *core.Response
 }
@@ -41,7 +43,7 @@ type exchange struct {
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 func (x *exchange) release() {
-	*x = exchange{header: requestHeader{values: x.header.values[:0]}}
+	*x = exchange{header: requestHeader{values: x.header.values[:0]}, saved: x.saved}
 	exchanges.Put(x)
 }
 
@@ -51,6 +53,7 @@ func (x *exchange) Request() *core.Request   { return &x.req }
 func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	c := x.c
 	res := c.Response()
+	x.keep(f.Capture)
 	if f.Capture {
 		x.before = responseHeader(c)
 		c.Context().SetUserValue(flightKey{}, f.Flight)

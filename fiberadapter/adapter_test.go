@@ -141,6 +141,13 @@ func (c *ctx) Query(name string) string     { return strings.Clone(c.c.Query(nam
 func (c *ctx) Header(name string) string    { return strings.Clone(c.c.Get(name)) }
 func (c *ctx) Body() ([]byte, error)        { return bytes.Clone(c.c.Body()), nil }
 func (c *ctx) SetHeader(name, value string) { c.c.Set(name, value) }
+func (c *ctx) SetRequestHeader(name, value string) {
+	if value == "" {
+		c.c.Request().Header.Del(name)
+	} else {
+		c.c.Request().Header.Set(name, value)
+	}
+}
 func (c *ctx) AddHeader(name, value string) { c.c.Response().Header.Add(name, value) }
 func (c *ctx) DelHeader(name string)        { c.c.Response().Header.Del(name) }
 func (c *ctx) JSON(status int, v any) error { return c.c.Status(status).JSON(v) }
@@ -337,4 +344,32 @@ func TestMount(t *testing.T) {
 		coretest.Want(t, get(t, app, "/x"), 200, "top", hit)
 		coretest.Want(t, get(t, app, "/sub/x"), 200, "sub", hit)
 	}
+}
+
+// TestChangedURL: Fiber writes a new path or query over the old one, of which the
+// cache has views.
+func TestChangedURL(t *testing.T) {
+	app := newApp()
+	app.Use(fiberadapter.New(coretest.NewCache(t)))
+	app.Use(func(c *fiber.Ctx) error {
+		c.Request().URI().SetQueryString("z=9")
+		c.Request().SetRequestURI("/other")
+		c.Request().URI().SetPath("/zzzz")
+		c.Request().URI().SetHost("other.test")
+		return c.Next()
+	})
+	n := 0
+	app.Get("/item", func(c *fiber.Ctx) error {
+		n++
+		return c.SendString(strconv.Itoa(n))
+	})
+	app.Put("/item", func(c *fiber.Ctx) error { return c.SendString("changed") })
+	coretest.Want(t, get(t, app, "/item?a=1"), 200, "1", false)
+	coretest.Want(t, get(t, app, "/item?a=1"), 200, "1", true)
+	res, err := app.Test(httptest.NewRequest(http.MethodPut, "/item?a=1", nil), -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	coretest.Want(t, res, 200, "changed", false)
+	coretest.Want(t, get(t, app, "/item?a=1"), 200, "2", false)
 }

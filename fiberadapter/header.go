@@ -2,6 +2,7 @@ package fiberadapter
 
 import (
 	"net/http"
+	"strings"
 	"unsafe"
 
 	"github.com/valyala/fasthttp"
@@ -12,7 +13,7 @@ import (
 )
 
 // reset describes the request of c. Its strings are views of Fiber's memory,
-// which is valid until the middleware returns.
+// which stays as it is until the handler runs: see keep.
 func (x *exchange) reset(c *fiber.Ctx) {
 	x.c = c
 	x.header.h = &c.Request().Header
@@ -31,6 +32,22 @@ func (x *exchange) reset(c *fiber.Ctx) {
 	q.Upgrade = len(x.header.h.Peek("Upgrade")) > 0
 	q.Outer, _ = c.Context().UserValue(flightKey{}).(*core.Flight)
 	q.Rerun, _ = c.Context().UserValue(rerunKey{}).(*core.Rerun)
+}
+
+// keep makes x.req what it is whatever the handler does to its request: Fiber
+// writes a new path or query where the old one was.
+func (x *exchange) keep(header bool) {
+	q := &x.req
+	for _, s := range []*string{&q.Host, &q.Path, &q.RawQuery, &q.Target, &q.Partition} {
+		*s = strings.Clone(*s)
+	}
+	if header {
+		if x.saved == nil {
+			x.saved = new(fasthttp.RequestHeader)
+		}
+		x.header.h.CopyTo(x.saved)
+		x.header.h = x.saved
+	}
 }
 
 // flightKey is where a request finds the flight that it is part of.

@@ -64,11 +64,11 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 	if f.Tags != nil {
 		r = r.WithContext(core.WithTags(r.Context(), f.Tags))
 	}
-	if f.Set != nil {
+	if f.Capture || f.Set != nil {
 		if f.Tags == nil {
 			r = r.WithContext(r.Context())
 		}
-		r.Header = r.Header.Clone()
+		r.Header = r.Header.Clone() // what the handler makes of it is none of the cache's business
 		for name, values := range f.Set {
 			if values == nil {
 				delete(r.Header, name)
