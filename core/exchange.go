@@ -135,7 +135,7 @@ func RewrittenTarget(target, host, path, query string) string {
 type Flight struct {
 	cache *shared
 	lead  *lead
-	inner bool // a handle of the same cache further in has dealt with it
+	inner atomic.Bool // a handle of the same cache further in has dealt with it
 }
 
 // Forward tells [Exchange.Next] how to run the handler.

@@ -19,7 +19,7 @@ import (
 func (c *Cache) Serve(x Exchange) error {
 	req := x.Request()
 	if req.Outer != nil && req.Outer.cache == c.shared {
-		req.Outer.inner = true // the policy nearest to the handler decides
+		req.Outer.inner.Store(true) // the policy nearest to the handler decides
 	}
 	header := canonical(req.Header)
 	var overridden bool
@@ -182,11 +182,10 @@ type visit struct {
 	stored  []byte      // what was written to the store
 	// candidates are variants for other requests that the handler may select.
 	candidates []entry.Entry
-	scratch    []byte   // for keys and values
-	fields     []Field  // the reply's fields
-	extra      [2]Field // Age and Cache-Status
-	reply      Response // on its way to the adapter
-	flight     Flight
+	scratch    []byte    // for keys and values
+	fields     []Field   // the reply's fields
+	extra      [2]Field  // Age and Cache-Status
+	reply      Response  // on its way to the adapter
 	began      time.Time // when the handler was called
 	failure    int       // the status with which the handler has failed
 }
