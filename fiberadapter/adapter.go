@@ -55,12 +55,12 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	res := c.Response()
 	x.keep(f.Capture)
 	if f.Capture {
-		x.before = responseHeader(c)
+		x.before = responseHeader(c, res)
 		c.Context().SetUserValue(flightKey{}, f.Flight)
 		defer c.Context().SetUserValue(flightKey{}, x.req.Outer)
 	}
+	ctx := c.UserContext()
 	if f.Tags != nil {
-		ctx := c.UserContext()
 		c.SetUserContext(core.WithTags(ctx, f.Tags))
 		defer c.SetUserContext(ctx)
 	}
@@ -74,8 +74,14 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		}
 		err = nil
 	}
+	late := c.Context().LastTimeoutErrorResponse()
+	if late != nil { // it is sent instead, and a goroutine of the handler may still write into the other
+		res = late
+	}
 	resp := &core.Response{Status: res.StatusCode(), Sent: true}
 	switch {
+	case late != nil:
+		resp.Reason = core.ReasonHandler
 	case c.Context().Hijacked():
 		resp.Reason = core.ReasonHijack
 	case !f.Capture:
@@ -94,14 +100,14 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 			if err != nil { // the app's error handler will set it
 				status = 0
 			}
-			apply(res, f.Annotate(status, responseHeader(c), resp.Reason))
+			apply(res, f.Annotate(status, responseHeader(c, res), resp.Reason))
 		}
 		return resp, err
 	}
-	if c.UserContext().Err() != nil {
+	if ctx.Err() != nil { // the handler may have ended one of its own
 		resp.Reason = core.ReasonClientGone
 	}
-	after := responseHeader(c)
+	after := responseHeader(c, res)
 	resp.Header, resp.Effective = core.Added(x.before, after), after
 	x.sent = resp
 	return resp, nil

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +23,7 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/etag"
 	"github.com/gofiber/fiber/v2/middleware/helmet"
 	fiberrecover "github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/gofiber/fiber/v2/middleware/timeout"
 	"go.uber.org/goleak"
 
 	"github.com/cacheaside/cacheaside/core"
@@ -372,4 +374,65 @@ func TestChangedURL(t *testing.T) {
 	}
 	coretest.Want(t, res, 200, "changed", false)
 	coretest.Want(t, get(t, app, "/item?a=1"), 200, "2", false)
+}
+
+// TestTimeouts: fasthttp sends another response than the handler's after
+// TimeoutError, and Fiber's middleware ends the context that it has made.
+func TestTimeouts(t *testing.T) {
+	app := newApp()
+	app.Use(fiberadapter.New(coretest.NewCache(t)))
+	late := true
+	app.Get("/late", func(c *fiber.Ctx) error {
+		if late {
+			c.Context().TimeoutErrorWithCode("late", fiber.StatusOK)
+			return nil
+		}
+		return c.SendString("in time")
+	})
+	app.Get("/x", timeout.NewWithContext(func(c *fiber.Ctx) error { return c.SendString("a") }, time.Minute))
+	res := get(t, app, "/late")
+	if got := res.Header.Get("Cache-Status"); got != "cacheaside; fwd=miss; detail=handler" {
+		t.Errorf("Cache-Status %q", got)
+	}
+	coretest.Want(t, res, 200, "late", false)
+	late = false
+	coretest.Want(t, get(t, app, "/late"), 200, "in time", false)
+	coretest.Want(t, get(t, app, "/late"), 200, "in time", true)
+	coretest.Want(t, get(t, app, "/x"), 200, "a", false)
+	coretest.Want(t, get(t, app, "/x"), 200, "a", true)
+}
+
+// TestTwoHosts: what a handler makes of a Host that the request-target overrules is
+// not for those who ask for that target.
+func TestTwoHosts(t *testing.T) {
+	app := newApp()
+	app.Use(fiberadapter.New(coretest.NewCache(t)))
+	app.Get("/x", func(c *fiber.Ctx) error { return c.SendString(c.Hostname() + " or " + c.Get("Host")) })
+	app.Handler() // builds the routes
+	ask := func(target, host string) *http.Response {
+		t.Helper()
+		client, server := net.Pipe()
+		done := make(chan error, 1)
+		go func() { done <- app.Server().ServeConn(server) }()
+		defer func() { <-done }()
+		defer func() { _ = client.Close() }()
+		if _, err := io.WriteString(client, "GET "+target+" HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(client), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body = io.NopCloser(bytes.NewReader(b))
+		return res
+	}
+	for _, hit := range []bool{false, true} {
+		coretest.Want(t, ask("http://a.test/x", "evil.test"), 200, "a.test or evil.test", hit)
+		coretest.Want(t, ask("/x", "a.test"), 200, "a.test or a.test", hit)
+		coretest.Want(t, ask("http://a.test/x", "A.test"), 200, "a.test or a.test", true)
+	}
 }

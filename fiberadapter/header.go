@@ -26,6 +26,11 @@ func (x *exchange) reset(c *fiber.Ctx) {
 		q.Scheme = "https"
 	}
 	q.Target = core.RewrittenTarget(c.OriginalURL(), q.Host, q.Path, q.RawQuery)
+	// The absolute form replaces Host (RFC 9112 section 3.2.2), but a handler may
+	// look at what it has replaced.
+	if host := view(x.header.h.Host()); !strings.EqualFold(host, q.Host) {
+		q.Target = c.OriginalURL() + " " + host
+	}
 	q.Header = &x.header
 	length := x.header.h.Peek("Content-Length")
 	q.HasBody = len(length) > 0 && string(length) != "0" || len(x.header.h.Peek("Transfer-Encoding")) > 0
@@ -73,11 +78,10 @@ func (r *requestHeader) Names(judge func(name string) uint8) (all uint8) {
 	return all
 }
 
-// responseHeader copies the header of the response. The Content-Type that
+// responseHeader copies the header of res. The Content-Type that
 // fasthttp makes up, but does not send with an empty body, is not part of it.
-func responseHeader(c *fiber.Ctx) http.Header {
+func responseHeader(c *fiber.Ctx, res *fasthttp.Response) http.Header {
 	h := make(http.Header)
-	res := c.Response()
 	res.Header.VisitAll(func(k, v []byte) {
 		name := http.CanonicalHeaderKey(string(k))
 		h[name] = append(h[name], string(v))
