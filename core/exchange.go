@@ -16,8 +16,9 @@ import (
 type Exchange interface {
 	// Context is the request's own context: it ends when the client leaves.
 	Context() context.Context
-	// Request describes the request. What it points to must stay valid until
-	// Serve returns.
+	// Request describes the request as it came. What it points to must stay valid
+	// until Serve returns, and must not change: not even if the handler changes its
+	// request, which may take away what kept the response from others.
 	Request() *Request
 	// Next runs what is behind the middleware, at most once per exchange. A
 	// panic of the handler passes through. The error is one that the framework
@@ -135,7 +136,7 @@ func RewrittenTarget(target, host, path, query string) string {
 type Flight struct {
 	cache *shared
 	lead  *lead
-	inner bool // a handle of the same cache further in has dealt with it
+	inner atomic.Bool // a handle of the same cache further in has dealt with it
 }
 
 // Forward tells [Exchange.Next] how to run the handler.

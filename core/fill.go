@@ -34,13 +34,13 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	set, validate := c.conditions(x, v)
 	c.prepare(x.Context(), v)
 	status := httprules.CacheStatus{Fwd: v.fwd, Key: c.shownKey(v)}
-	v.flight.cache, v.flight.lead, v.began = c.shared, v.lead, c.cfg.Now()
+	v.tags.flight.cache, v.tags.flight.lead, v.began = c.shared, v.lead, c.cfg.Now()
 	if v.lead != nil { // what the handler gives is new to who has joined by now
 		v.lead.Vouch(v.lead.Advance())
 	}
 	resp, panicked, err := c.next(x, v, Forward{
 		Capture:  true,
-		Flight:   &v.flight,
+		Flight:   &v.tags.flight,
 		MaxBody:  c.cfg.MaxBytes,
 		Set:      set,
 		Tags:     v.tags,
@@ -68,7 +68,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	if v.fwd == "stale" {
 		status.FwdStatus = resp.Status
 	}
-	if v.flight.inner && resp.Reason == "" {
+	if v.tags.flight.inner.Load() && resp.Reason == "" {
 		resp.Reason = ReasonInner
 	}
 	if v.req.Method == http.MethodHead {

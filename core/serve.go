@@ -19,7 +19,7 @@ import (
 func (c *Cache) Serve(x Exchange) error {
 	req := x.Request()
 	if req.Outer != nil && req.Outer.cache == c.shared {
-		req.Outer.inner = true // the policy nearest to the handler decides
+		req.Outer.inner.Store(true) // the policy nearest to the handler decides
 	}
 	header := canonical(req.Header)
 	asked := askedBy(header)
@@ -207,12 +207,11 @@ type visit struct {
 	stored  []byte      // what was written to the store
 	// candidates are variants for other requests that the handler may select.
 	candidates []entry.Entry
-	wire       []byte   // where key is, until it is owned
-	scratch    []byte   // for other keys and values
-	fields     []Field  // the reply's fields
-	extra      [2]Field // Age and Cache-Status
-	reply      Response // on its way to the adapter
-	flight     Flight
+	wire       []byte    // where key is, until it is owned
+	scratch    []byte    // for other keys and values
+	fields     []Field   // the reply's fields
+	extra      [2]Field  // Age and Cache-Status
+	reply      Response  // on its way to the adapter
 	began      time.Time // when the handler was called
 	failure    int       // the status with which the handler has failed
 }

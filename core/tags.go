@@ -42,8 +42,9 @@ const (
 
 // Tags collects the tags of a response while its handler runs.
 type Tags struct {
-	mu   sync.Mutex
-	list []string
+	mu     sync.Mutex
+	list   []string
+	flight Flight // of the same run; here because a handler may keep both
 }
 
 type tagsKey struct{}

@@ -209,7 +209,7 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 	} else {
 		verdict.Store, verdict.Reason = false, "tags"
 	}
-	if verdict.Store && len(mergeNames(vary, v.by.names)) <= maxVaryNames && !v.flight.inner {
+	if verdict.Store && len(mergeNames(vary, v.by.names)) <= maxVaryNames && !v.tags.flight.inner.Load() {
 		stored = c.send(x, v, content, vary, verdict, now) == ""
 	}
 	if v.stored == nil {

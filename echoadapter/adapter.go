@@ -50,31 +50,29 @@ func (x *exchange) release() {
 	exchanges.Put(x)
 }
 
+// Next gives the handler a Response of its own, with hooks of its own: those of
+// middleware in front run when the answer is sent, and what they set is no part of
+// what is stored.
 func (x *exchange) Next(f core.Forward) (*core.Response, error) {
-	c, res := x.c, x.c.Response()
-	inner, request := res.Writer, c.Request()
-	committed, status, size := res.Committed, res.Status, res.Size
-	var capture http.ResponseWriter
-	panics, given := true, request
+	c, res, request := x.c, x.c.Response(), x.c.Request()
+	given := request
 	defer func() {
-		if panics && nethttp.Holding(capture) { // nothing has been sent
-			res.Committed, res.Status, res.Size = committed, status, size
-		}
-		res.Writer = inner
+		c.SetResponse(res)
 		if f.Set != nil || c.Request() == given {
 			c.SetRequest(request)
 		}
 	}()
 	var failed error
-	resp, err := x.Run(f, inner, func(w http.ResponseWriter, r *http.Request) error {
-		res.Writer, capture = w, w
+	resp, err := x.Run(f, front{res}, func(w http.ResponseWriter, r *http.Request) error {
+		own := echo.NewResponse(w, c.Echo())
+		c.SetResponse(own)
 		given = r
 		c.SetRequest(r)
 		failed = x.next(c)
 		switch {
 		case failed == nil:
 		case f.Capture: // the status is not known before
-			if res.Committed { // cut short: the error handler can do nothing
+			if own.Committed { // cut short: the error handler can do nothing
 				nethttp.GiveUp(w, core.ReasonHandler)
 			}
 			c.Error(failed)
@@ -84,11 +82,26 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		}
 		return nil
 	})
-	panics = false
 	if err == nil && failed != nil { // nothing is captured: the error takes its usual way
 		return resp, failed
 	}
 	return resp, err
+}
+
+// front is the Response in front of the cache as a writer of net/http; 1xx
+// responses go past it, for it would take them for the final one.
+type front struct{ res *echo.Response }
+
+func (f front) Header() http.Header         { return f.res.Header() }
+func (f front) Write(b []byte) (int, error) { return f.res.Write(b) }
+func (f front) Unwrap() http.ResponseWriter { return f.res.Writer }
+
+func (f front) WriteHeader(status int) {
+	if nethttp.Informational(status) {
+		f.res.Writer.WriteHeader(status)
+		return
+	}
+	f.res.WriteHeader(status)
 }
 
 // errorStatus is what Echo's own error handler makes of err.
@@ -98,16 +111,6 @@ func errorStatus(err error) int {
 		return he.Code
 	}
 	return http.StatusInternalServerError
-}
-
-func (x *exchange) Reply(resp *core.Response) error {
-	res := x.c.Response()
-	if !res.Committed {
-		return x.Exchange.Reply(resp)
-	}
-	// The handler has committed what was held back, and Before hooks have run.
-	res.Status, res.Size = resp.Status, int64(len(resp.Body))
-	return x.ReplyTo(res.Writer, resp)
 }
 
 func (x *exchange) Detach() core.Refresher { return x.Refresher(x.c.Echo()) }

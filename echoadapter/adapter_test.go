@@ -139,17 +139,30 @@ func TestHooks(t *testing.T) {
 			c.Response().Before(func() {
 				before++
 				c.Response().Header().Set("X-Hook", strconv.Itoa(before))
+				c.Response().Header().Add("X-Added", strconv.Itoa(before))
+				if before == 1 {
+					c.Response().Header().Set("X-First", "1")
+				}
 			})
 			c.Response().After(func() { after++ })
 			return next(c)
 		}
 	})
 	e.Use(echoadapter.New(coretest.NewCache(t)))
-	e.GET("/x", func(c echo.Context) error { return c.String(200, "a") })
+	e.GET("/x", func(c echo.Context) error {
+		c.Response().Before(func() { c.Response().Header().Set("X-Inner", "inner") })
+		return c.String(200, "a")
+	})
 	for i := range 3 {
 		res := coretest.Get(e, "/x")
 		if got := res.Header.Get("X-Hook"); got != strconv.Itoa(i+1) {
 			t.Errorf("response %d has X-Hook %q", i+1, got)
+		}
+		if added, first := res.Header.Values("X-Added"), res.Header.Get("X-First"); len(added) != 1 || (first != "") != (i == 0) {
+			t.Errorf("response %d has X-Added %q and X-First %q", i+1, added, first)
+		}
+		if got := res.Header.Get("X-Inner"); got != "inner" {
+			t.Errorf("response %d has X-Inner %q of the handler's own hook", i+1, got)
 		}
 		coretest.Want(t, res, 200, "a", i > 0)
 	}

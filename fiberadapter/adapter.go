@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"github.com/cacheaside/cacheaside/core"
 )
@@ -34,6 +35,7 @@ type exchange struct {
 	c      *fiber.Ctx
 	req    core.Request
 	header requestHeader
+	saved  *fasthttp.RequestHeader
 	before http.Header // the response header when the handler was called
 	sent   *core.Response
 }
@@ -41,7 +43,7 @@ type exchange struct {
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 func (x *exchange) release() {
-	*x = exchange{header: requestHeader{values: x.header.values[:0]}}
+	*x = exchange{header: requestHeader{values: x.header.values[:0]}, saved: x.saved}
 	exchanges.Put(x)
 }
 
@@ -51,13 +53,14 @@ func (x *exchange) Request() *core.Request   { return &x.req }
 func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	c := x.c
 	res := c.Response()
+	x.keep(f.Capture)
 	if f.Capture {
-		x.before = responseHeader(c)
+		x.before = responseHeader(c, res)
 		c.Context().SetUserValue(flightKey{}, f.Flight)
 		defer c.Context().SetUserValue(flightKey{}, x.req.Outer)
 	}
+	ctx := c.UserContext()
 	if f.Tags != nil {
-		ctx := c.UserContext()
 		c.SetUserContext(core.WithTags(ctx, f.Tags))
 		defer c.SetUserContext(ctx)
 	}
@@ -71,8 +74,14 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		}
 		err = nil
 	}
+	late := c.Context().LastTimeoutErrorResponse()
+	if late != nil { // it is sent instead, and a goroutine of the handler may still write into the other
+		res = late
+	}
 	resp := &core.Response{Status: res.StatusCode(), Sent: true}
 	switch {
+	case late != nil:
+		resp.Reason = core.ReasonHandler
 	case c.Context().Hijacked():
 		resp.Reason = core.ReasonHijack
 	case !f.Capture:
@@ -91,14 +100,14 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 			if err != nil { // the app's error handler will set it
 				status = 0
 			}
-			apply(res, f.Annotate(status, responseHeader(c), resp.Reason))
+			apply(res, f.Annotate(status, responseHeader(c, res), resp.Reason))
 		}
 		return resp, err
 	}
-	if c.UserContext().Err() != nil {
+	if ctx.Err() != nil { // the handler may have ended one of its own
 		resp.Reason = core.ReasonClientGone
 	}
-	after := responseHeader(c)
+	after := responseHeader(c, res)
 	resp.Header, resp.Effective = core.Added(x.before, after), after
 	x.sent = resp
 	return resp, nil

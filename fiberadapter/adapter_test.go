@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +23,7 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/etag"
 	"github.com/gofiber/fiber/v2/middleware/helmet"
 	fiberrecover "github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/gofiber/fiber/v2/middleware/timeout"
 	"go.uber.org/goleak"
 
 	"github.com/cacheaside/cacheaside/core"
@@ -141,6 +143,13 @@ func (c *ctx) Query(name string) string     { return strings.Clone(c.c.Query(nam
 func (c *ctx) Header(name string) string    { return strings.Clone(c.c.Get(name)) }
 func (c *ctx) Body() ([]byte, error)        { return bytes.Clone(c.c.Body()), nil }
 func (c *ctx) SetHeader(name, value string) { c.c.Set(name, value) }
+func (c *ctx) SetRequestHeader(name, value string) {
+	if value == "" {
+		c.c.Request().Header.Del(name)
+	} else {
+		c.c.Request().Header.Set(name, value)
+	}
+}
 func (c *ctx) AddHeader(name, value string) { c.c.Response().Header.Add(name, value) }
 func (c *ctx) DelHeader(name string)        { c.c.Response().Header.Del(name) }
 func (c *ctx) JSON(status int, v any) error { return c.c.Status(status).JSON(v) }
@@ -336,5 +345,94 @@ func TestMount(t *testing.T) {
 	for _, hit := range []bool{false, true} {
 		coretest.Want(t, get(t, app, "/x"), 200, "top", hit)
 		coretest.Want(t, get(t, app, "/sub/x"), 200, "sub", hit)
+	}
+}
+
+// TestChangedURL: Fiber writes a new path or query over the old one, of which the
+// cache has views.
+func TestChangedURL(t *testing.T) {
+	app := newApp()
+	app.Use(fiberadapter.New(coretest.NewCache(t)))
+	app.Use(func(c *fiber.Ctx) error {
+		c.Request().URI().SetQueryString("z=9")
+		c.Request().SetRequestURI("/other")
+		c.Request().URI().SetPath("/zzzz")
+		c.Request().URI().SetHost("other.test")
+		return c.Next()
+	})
+	n := 0
+	app.Get("/item", func(c *fiber.Ctx) error {
+		n++
+		return c.SendString(strconv.Itoa(n))
+	})
+	app.Put("/item", func(c *fiber.Ctx) error { return c.SendString("changed") })
+	coretest.Want(t, get(t, app, "/item?a=1"), 200, "1", false)
+	coretest.Want(t, get(t, app, "/item?a=1"), 200, "1", true)
+	res, err := app.Test(httptest.NewRequest(http.MethodPut, "/item?a=1", nil), -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	coretest.Want(t, res, 200, "changed", false)
+	coretest.Want(t, get(t, app, "/item?a=1"), 200, "2", false)
+}
+
+// TestTimeouts: fasthttp sends another response than the handler's after
+// TimeoutError, and Fiber's middleware ends the context that it has made.
+func TestTimeouts(t *testing.T) {
+	app := newApp()
+	app.Use(fiberadapter.New(coretest.NewCache(t)))
+	late := true
+	app.Get("/late", func(c *fiber.Ctx) error {
+		if late {
+			c.Context().TimeoutErrorWithCode("late", fiber.StatusOK)
+			return nil
+		}
+		return c.SendString("in time")
+	})
+	app.Get("/x", timeout.NewWithContext(func(c *fiber.Ctx) error { return c.SendString("a") }, time.Minute))
+	res := get(t, app, "/late")
+	if got := res.Header.Get("Cache-Status"); got != "cacheaside; fwd=miss; detail=handler" {
+		t.Errorf("Cache-Status %q", got)
+	}
+	coretest.Want(t, res, 200, "late", false)
+	late = false
+	coretest.Want(t, get(t, app, "/late"), 200, "in time", false)
+	coretest.Want(t, get(t, app, "/late"), 200, "in time", true)
+	coretest.Want(t, get(t, app, "/x"), 200, "a", false)
+	coretest.Want(t, get(t, app, "/x"), 200, "a", true)
+}
+
+// TestTwoHosts: what a handler makes of a Host that the request-target overrules is
+// not for those who ask for that target.
+func TestTwoHosts(t *testing.T) {
+	app := newApp()
+	app.Use(fiberadapter.New(coretest.NewCache(t)))
+	app.Get("/x", func(c *fiber.Ctx) error { return c.SendString(c.Hostname() + " or " + c.Get("Host")) })
+	app.Handler() // builds the routes
+	ask := func(target, host string) *http.Response {
+		t.Helper()
+		client, server := net.Pipe()
+		done := make(chan error, 1)
+		go func() { done <- app.Server().ServeConn(server) }()
+		defer func() { <-done }()
+		defer func() { _ = client.Close() }()
+		if _, err := io.WriteString(client, "GET "+target+" HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(client), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body = io.NopCloser(bytes.NewReader(b))
+		return res
+	}
+	for _, hit := range []bool{false, true} {
+		coretest.Want(t, ask("http://a.test/x", "evil.test"), 200, "a.test or evil.test", hit)
+		coretest.Want(t, ask("/x", "a.test"), 200, "a.test or a.test", hit)
+		coretest.Want(t, ask("http://a.test/x", "A.test"), 200, "a.test or a.test", true)
 	}
 }

@@ -25,6 +25,7 @@ func Benchmark(b *testing.B) {
 		return func() func() {
 			ctx := &fasthttp.RequestCtx{}
 			ctx.Request.SetRequestURI(coretest.BenchTarget)
+			ctx.Request.Header.SetHostBytes(ctx.Request.URI().Host()) // as a client does
 			return func() {
 				ctx.Response.Reset()
 				h(ctx)

@@ -2,6 +2,7 @@ package fiberadapter
 
 import (
 	"net/http"
+	"strings"
 	"unsafe"
 
 	"github.com/valyala/fasthttp"
@@ -12,7 +13,7 @@ import (
 )
 
 // reset describes the request of c. Its strings are views of Fiber's memory,
-// which is valid until the middleware returns.
+// which stays as it is until the handler runs: see keep.
 func (x *exchange) reset(c *fiber.Ctx) {
 	x.c = c
 	x.header.h = &c.Request().Header
@@ -25,12 +26,33 @@ func (x *exchange) reset(c *fiber.Ctx) {
 		q.Scheme = "https"
 	}
 	q.Target = core.RewrittenTarget(c.OriginalURL(), q.Host, q.Path, q.RawQuery)
+	// The absolute form replaces Host (RFC 9112 section 3.2.2), but a handler may
+	// look at what it has replaced.
+	if host := view(x.header.h.Host()); !strings.EqualFold(host, q.Host) {
+		q.Target = c.OriginalURL() + " " + host
+	}
 	q.Header = &x.header
 	// Core sees Upgrade and Transfer-Encoding by their names. -2: nothing is said.
 	length := x.header.h.ContentLength()
 	q.HasBody = length != 0 && length != -2
 	q.Outer, _ = c.Context().UserValue(flightKey{}).(*core.Flight)
 	q.Rerun, _ = c.Context().UserValue(rerunKey{}).(*core.Rerun)
+}
+
+// keep makes x.req what it is whatever the handler does to its request: Fiber
+// writes a new path or query where the old one was.
+func (x *exchange) keep(header bool) {
+	q := &x.req
+	for _, s := range []*string{&q.Host, &q.Path, &q.RawQuery, &q.Target, &q.Partition} {
+		*s = strings.Clone(*s)
+	}
+	if header {
+		if x.saved == nil {
+			x.saved = new(fasthttp.RequestHeader)
+		}
+		x.header.h.CopyTo(x.saved)
+		x.header.h = x.saved
+	}
 }
 
 // flightKey is where a request finds the flight that it is part of.
@@ -56,11 +78,10 @@ func (r *requestHeader) Names(judge func(name string) uint8) (all uint8) {
 	return all
 }
 
-// responseHeader copies the header of the response. The Content-Type that
+// responseHeader copies the header of res. The Content-Type that
 // fasthttp makes up, but does not send with an empty body, is not part of it.
-func responseHeader(c *fiber.Ctx) http.Header {
+func responseHeader(c *fiber.Ctx, res *fasthttp.Response) http.Header {
 	h := make(http.Header)
-	res := c.Response()
 	res.Header.VisitAll(func(k, v []byte) {
 		name := http.CanonicalHeaderKey(string(k))
 		h[name] = append(h[name], string(v))

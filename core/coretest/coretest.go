@@ -116,6 +116,8 @@ type Ctx interface {
 	Query(name string) string
 	Header(name string) string
 	Body() ([]byte, error)
+	// SetRequestHeader changes a field of the request; an empty value removes it.
+	SetRequestHeader(name, value string)
 
 	SetHeader(name, value string)
 	AddHeader(name, value string)

@@ -25,6 +25,7 @@ var hostileCases = []testCase{
 	{name: "chunked GET", run: testChunkedGet},
 	{name: "hostile entries in the store", run: testPoisonedStore},
 	{name: "many ranges", run: testManyRanges},
+	{name: "handler changes the request", run: testChangedRequest},
 }
 
 // reflecting answers with the fields that a framework may believe.
@@ -294,4 +295,48 @@ func testManyRanges(c *run) {
 		}
 	}
 	s.Handled("/x", 1)
+}
+
+// testChangedRequest: what counts is the request as it came, not what a proxy or a
+// middleware behind the cache has made of it since.
+func testChangedRequest(c *run) {
+	app := App{Global: c.Cache(), Routes: []Route{{Path: "/auth", Handler: func(x Ctx) error {
+		user := x.Header("Authorization")
+		x.SetRequestHeader("Authorization", "")
+		return x.Send(200, plain, []byte("page of "+user))
+	}}, {Path: "/cookie", Handler: func(x Ctx) error {
+		user := x.Header("Cookie")
+		x.SetRequestHeader("Cookie", "")
+		x.SetHeader("Vary", "Cookie")
+		return x.Send(200, plain, []byte("page of "+user))
+	}}, {Path: "/language", Handler: func(x Ctx) error {
+		language := x.Header("X-Language")
+		x.SetRequestHeader("X-Language", "en")
+		x.SetHeader("Vary", "X-Language")
+		return x.Send(200, plain, []byte("in "+language))
+	}}, {Path: "/no-store", Handler: func(x Ctx) error {
+		x.SetRequestHeader("Cache-Control", "")
+		return x.Send(200, plain, []byte("mine"))
+	}}, {Path: "/validator", Handler: func(x Ctx) error {
+		x.SetRequestHeader("If-None-Match", "")
+		x.SetHeader("Etag", `"1"`)
+		return x.Send(200, plain, []byte("whole"))
+	}}}}
+	s := c.Site(app)
+	s.Get("/auth", "Authorization: alice").Miss().NotStored().Is(200, "page of alice")
+	s.Get("/auth").Miss().Is(200, "page of ")
+	s.Get("/cookie", "Cookie: id=alice").Is(200, "page of id=alice")
+	s.Get("/cookie").NotHit().Is(200, "page of ")
+	s.Get("/cookie", "Cookie: id=alice").Hit().Is(200, "page of id=alice")
+	for round := range 2 {
+		for _, language := range []string{"de", "en"} {
+			r := s.Get("/language", "X-Language: "+language).Is(200, "in "+language)
+			if round > 0 {
+				r.Hit()
+			}
+		}
+	}
+	s.Get("/no-store", "Cache-Control: no-store").NotStored().Is(200, "mine")
+	s.Get("/validator", `If-None-Match: "1"`).Miss().Stored().Is(304, "")
+	s.Get("/validator").Hit().Is(200, "whole")
 }

@@ -184,6 +184,15 @@ func (c HTTP) Header(name string) string { return c.R.Header.Get(name) }
 // Body implements [Ctx].
 func (c HTTP) Body() ([]byte, error) { return io.ReadAll(c.R.Body) }
 
+// SetRequestHeader implements [Ctx].
+func (c HTTP) SetRequestHeader(name, value string) {
+	if value == "" {
+		c.R.Header.Del(name)
+	} else {
+		c.R.Header.Set(name, value)
+	}
+}
+
 // SetHeader implements [Ctx].
 func (c HTTP) SetHeader(name, value string) { c.W.Header().Set(name, value) }
 

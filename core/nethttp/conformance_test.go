@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -138,4 +139,50 @@ func TestLateWrites(t *testing.T) {
 		t.Error("a field set after the handler's end was stored")
 	}
 	coretest.Want(t, second, 200, "body", true)
+}
+
+// TestNestedBehindAnotherWriter: a handle knows that it is behind another one also
+// where a layer in between has a writer that leads nowhere. Otherwise it would wait
+// for what the outer one fetches, which is what it gives itself.
+func TestNestedBehindAnotherWriter(t *testing.T) {
+	cache := coretest.NewCache(t)
+	inner := nethttp.New(core.Must(cache.With(func(c *core.Config) { c.TTL = time.Hour })))
+	calls := 0
+	var h http.Handler
+	h = nethttp.New(cache)(http.TimeoutHandler(inner(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		calls++
+		if r.URL.Path == "/page" { // one with a part, which is a request of its own
+			part := httptest.NewRequest(http.MethodGet, "/part", nil).WithContext(r.Context())
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, part)
+			_, _ = io.WriteString(w, "page with "+rec.Body.String())
+			return
+		}
+		_, _ = io.WriteString(w, "part")
+	})), 5*time.Second, "it waits for itself"))
+	for i := range 2 {
+		coretest.Want(t, coretest.Get(h, "/page"), 200, "page with part", i > 0)
+		coretest.Want(t, coretest.Get(h, "/part"), 200, "part", true)
+	}
+	if calls != 2 {
+		t.Errorf("the handler ran %d times, want 2", calls)
+	}
+}
+
+// TestPartOfAPage: a request that a handler makes of its own, in its own context,
+// does not keep its response out of the cache.
+func TestPartOfAPage(t *testing.T) {
+	var h http.Handler
+	h = nethttp.New(coretest.NewCache(t))(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/part" {
+			_, _ = io.WriteString(w, "part")
+			return
+		}
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/part", nil).WithContext(r.Context()))
+		_, _ = io.WriteString(w, "page with "+rec.Body.String())
+	}))
+	coretest.Want(t, coretest.Get(h, "/page"), 200, "page with part", false)
+	coretest.Want(t, coretest.Get(h, "/page"), 200, "page with part", true)
+	coretest.Want(t, coretest.Get(h, "/part"), 200, "part", true)
 }

@@ -31,7 +31,9 @@ func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
 	q.Target = core.RewrittenTarget(r.RequestURI, r.Host, q.Path, q.RawQuery)
 	q.Header = r.Header
 	q.HasBody = r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
-	q.Outer = outerFlight(w)
+	if q.Outer = outerFlight(w); q.Outer == nil { // perhaps a writer in between hides it
+		q.Outer = flightIn(r)
+	}
 	q.Rerun = core.RerunFrom(r.Context())
 }
 
@@ -49,6 +51,39 @@ func outerFlight(w http.ResponseWriter) *core.Flight {
 	}
 }
 
+// flightContext has the flight that a request is part of. A request that the
+// handler makes of its own, with the same context, is another one.
+type flightContext struct {
+	context.Context
+	flight *core.Flight
+	target string
+}
+
+type flightKey struct{}
+
+func (c *flightContext) Value(key any) any {
+	if key == (flightKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+func flightIn(r *http.Request) *core.Flight {
+	c, _ := r.Context().Value(flightKey{}).(*flightContext)
+	if c == nil || c.target != target(r) {
+		return nil
+	}
+	return c.flight
+}
+
+// target is what no layer on the way changes.
+func target(r *http.Request) string {
+	if r.RequestURI == "" { // of no server
+		return r.URL.RequestURI()
+	}
+	return r.RequestURI
+}
+
 // Context is the request's context.
 func (x *Exchange) Context() context.Context { return x.r.Context() }
 
@@ -61,13 +96,17 @@ func (x *Exchange) Request() *core.Request { return &x.req }
 func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.ResponseWriter, *http.Request) error) (*core.Response, error) {
 	r := x.r
 	if f.Tags != nil {
-		r = r.WithContext(core.WithTags(r.Context(), f.Tags))
+		ctx := core.WithTags(r.Context(), f.Tags)
+		if f.Flight != nil {
+			ctx = &flightContext{ctx, f.Flight, target(r)}
+		}
+		r = r.WithContext(ctx)
 	}
-	if f.Set != nil {
+	if f.Capture || f.Set != nil {
 		if f.Tags == nil {
 			r = r.WithContext(r.Context())
 		}
-		r.Header = r.Header.Clone()
+		r.Header = r.Header.Clone() // what the handler makes of it is none of the cache's business
 		for name, values := range f.Set {
 			if values == nil {
 				delete(r.Header, name)
