@@ -213,7 +213,7 @@ type Stats struct {
 	Bypasses             uint64 `json:"bypasses"`        // requests that were none of the cache's business
 	Invalidated          uint64 `json:"invalidated"`     // URIs purged because an unsafe request succeeded
 	Stores               uint64 `json:"stores"`          // responses written to the store
-	StoresDropped        uint64 `json:"stores_dropped"`  // responses not written because too much was on its way already
+	StoresDropped        uint64 `json:"stores_dropped"`  // responses not written because too much was on its way already, or Close could not wait
 	StoreErrors          uint64 `json:"store_errors"`    // reads and writes that failed or took too long
 	Corrupt              uint64 `json:"corrupt"`         // values under our keys that were no entries of ours
 	BreakerOpened        uint64 `json:"breaker_opened"`  // times the circuit breaker has opened

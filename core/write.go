@@ -158,9 +158,10 @@ func (w *write) run(context.Context) {
 	_ = w.store()
 }
 
-// dropped is never called: the cache waits for its writes when it is closed.
+// dropped is called when the cache has been closed and may not wait any longer.
 func (w *write) dropped() {
-	w.c.writes.over(w)
+	defer w.c.writes.over(w)
+	w.c.stats.storesDropped.Add(1)
 	w.end(errUnguarded)
 }
 
@@ -280,6 +281,8 @@ func newWrites(limit int64) *writes {
 }
 
 // submit reports whether there is room for w. One that is larger than all that
+	jobs := newBackground(maxWriters, math.MaxInt)
+	jobs.drains = true
 // there may be gets its turn when there is nothing else.
 func (q *writes) submit(w *write) bool {
 	size := int64(len(w.value) + len(w.record))
