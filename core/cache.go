@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,7 +86,7 @@ func New(cfg Config) (*Cache, error) {
 		s.stamper, _ = s.store.(Stamper)
 	}
 	s.tiered, _ = s.store.(Tiered)
-	s.process = rand.Text()[:16] + "-"
+	s.process = rand.Text()[:tokenStart-1] + "-"
 	s.tagPrefix = cfg.Namespace + ":1:{tags}:"
 	s.clock, s.journalKey = string(padded([]byte(s.tagPrefix+"clock"))), s.tagPrefix+"journal"
 	if _, inMemory := s.store.(*memory.Store); !inMemory && cfg.BreakerFailures > 0 {
@@ -243,8 +244,19 @@ func (c *Cache) Stats() Stats {
 	return stats
 }
 
+// tokenStart is how long the beginning of a token is that tells processes apart.
+const tokenStart = 17
+
 // token returns a text that nobody else has.
 func (s *shared) token() string { return s.process + strconv.FormatUint(s.tokens.Add(1), 36) }
+
+// isToken reports whether s has the form of a token, of whatever process.
+func isToken(s string) bool {
+	if len(s) <= tokenStart || s[tokenStart-1] != '-' {
+		return false
+	}
+	return !strings.ContainsFunc(s[:tokenStart-1], func(r rune) bool { return (r < 'A' || r > 'Z') && (r < '2' || r > '7') })
+}
 
 // trouble counts a failure of the store and logs at most one in ten seconds.
 func (c *Cache) trouble(what string, err error) {
