@@ -8,7 +8,8 @@ import (
 // background runs jobs on a bounded number of goroutines, which exist only
 // while there is something to do.
 type background struct {
-	workers, waiting int // bounds
+	workers, waiting int  // bounds
+	drains           bool // close waits for what is queued as well
 	mu               sync.Mutex
 	queue            []job
 	running          int
@@ -80,16 +81,15 @@ func (b *background) next() job {
 	return j
 }
 
-// close drops what waits and lets what runs come to its end, cancelling it when
-// ctx ends. It returns the error of ctx if a job is not over by then.
+// close lets what runs come to its end, and what is queued if b drains, else
+// that is dropped. When ctx ends, what still runs is cancelled, what is still
+// queued dropped, and the error of ctx returned.
 func (b *background) close(ctx context.Context) error {
 	b.mu.Lock()
 	b.closed = true
-	queue := b.queue
-	b.queue = nil
 	b.mu.Unlock()
-	for _, j := range queue {
-		j.dropped()
+	if !b.drains {
+		b.drop()
 	}
 	defer b.cancel()
 	over := make(chan struct{})
@@ -101,6 +101,18 @@ func (b *background) close(ctx context.Context) error {
 	case <-over:
 		return nil
 	case <-ctx.Done():
+		go b.drop() // it may have to tell the store
 		return ctx.Err()
+	}
+}
+
+// drop empties the queue.
+func (b *background) drop() {
+	b.mu.Lock()
+	queue := b.queue
+	b.queue = nil
+	b.mu.Unlock()
+	for _, j := range queue {
+		j.dropped()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,7 +91,7 @@ func New(cfg Config) (*Cache, error) {
 	if s.tiered, _ = s.store.(Tiered); s.tiered != nil && s.tiered.Near() {
 		s.local, _ = s.store.(local)
 	}
-	s.process = rand.Text()[:16] + "-"
+	s.process = rand.Text()[:tokenStart-1] + "-"
 	s.tagPrefix = cfg.Namespace + ":1:{tags}:"
 	s.clock, s.journalKey = string(padded([]byte(s.tagPrefix+"clock"))), s.tagPrefix+"journal"
 	if _, inMemory := s.store.(*memory.Store); !inMemory && cfg.BreakerFailures > 0 {
@@ -218,7 +219,7 @@ type Stats struct {
 	Bypasses             uint64 `json:"bypasses"`        // requests that were none of the cache's business
 	Invalidated          uint64 `json:"invalidated"`     // URIs purged because an unsafe request succeeded
 	Stores               uint64 `json:"stores"`          // responses written to the store
-	StoresDropped        uint64 `json:"stores_dropped"`  // responses not written because too much was on its way already
+	StoresDropped        uint64 `json:"stores_dropped"`  // responses not written because too much was on its way already, or Close could not wait
 	StoreErrors          uint64 `json:"store_errors"`    // reads and writes that failed or took too long
 	Corrupt              uint64 `json:"corrupt"`         // values under our keys that were no entries of ours
 	BreakerOpened        uint64 `json:"breaker_opened"`  // times the circuit breaker has opened
@@ -248,8 +249,19 @@ func (c *Cache) Stats() Stats {
 	return stats
 }
 
+// tokenStart is how long the beginning of a token is that tells processes apart.
+const tokenStart = 17
+
 // token returns a text that nobody else has.
 func (s *shared) token() string { return s.process + strconv.FormatUint(s.tokens.Add(1), 36) }
+
+// isToken reports whether s has the form of a token, of whatever process.
+func isToken(s string) bool {
+	if len(s) <= tokenStart || s[tokenStart-1] != '-' {
+		return false
+	}
+	return !strings.ContainsFunc(s[:tokenStart-1], func(r rune) bool { return (r < 'A' || r > 'Z') && (r < '2' || r > '7') })
+}
 
 // trouble counts a failure of the store and logs at most one in ten seconds.
 func (c *Cache) trouble(what string, err error) {

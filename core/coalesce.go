@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
@@ -63,8 +64,9 @@ type lead = flight.Flight[entry.Entry, lock]
 
 // lock is what a leader holds against other processes.
 type lock struct {
-	token string // empty: it holds nothing
-	renew *time.Timer
+	token  string // empty: it holds nothing
+	renew  *time.Timer
+	writes atomic.Bool // a write has the duty to end the flight, and nobody else may
 }
 
 // ask gets from the handler what is not in the store or needs validation, unless
@@ -76,8 +78,8 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 	deadline := time.Now().Add(c.cfg.WaitTimeout)
 	for look := range maxLooks {
 		key := v.flightKey()
-		if outer := v.req.Outer; outer != nil && outer.cache == c.shared && outer.lead != nil && outer.lead.Key() == key {
-			v.lead = outer.lead // it would wait for itself
+		if l := c.outerLead(v, key); l != nil {
+			v.lead = l // it would wait for itself
 			return c.fetch(x, v)
 		}
 		if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
@@ -111,7 +113,7 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 				}
 			}
 		case flight.Failed:
-			if ok, err := c.replyStale(x, v, "stale-if-error", true); ok {
+			if ok, err := c.replyStale(x, v, c.cfg.Now(), "stale-if-error", true); ok {
 				return err
 			}
 		}
@@ -120,6 +122,15 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 		}
 	}
 	return c.fetch(x, v)
+}
+
+// outerLead is the flight for key that the request itself leads, as a handle
+// further out has dealt with it.
+func (c *Cache) outerLead(v *visit, key string) *lead {
+	if o := v.req.Outer; o != nil && o.cache == c.shared && o.lead != nil && o.lead.Key() == key {
+		return o.lead
+	}
+	return nil
 }
 
 // coalesces reports whether a request may wait for another one, and others for
@@ -213,16 +224,26 @@ func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Dec
 		if held == "" || time.Now().Add(pause).After(deadline) {
 			return httprules.Decision{}, nothingYet
 		}
-		timer := time.NewTimer(pause/2 + mathrand.N(pause))
-		select {
-		case <-timer.C:
-		case <-x.Context().Done():
-			timer.Stop()
+		if !wait(x.Context(), pause) {
 			return httprules.Decision{}, gone
 		}
-		pause = min(pause*3/2, lastPoll)
+		pause = longer(pause)
 	}
 }
+
+// wait lets about the pause pass, unless ctx ends.
+func wait(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pause/2 + mathrand.N(pause))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func longer(pause time.Duration) time.Duration { return min(pause*3/2, lastPoll) }
 
 // lock tries to take the lock of l; what is returned holds it otherwise.
 func (c *Cache) lock(ctx context.Context, l *lead, token string) (holder string, err error) {
@@ -230,6 +251,10 @@ func (c *Cache) lock(ctx context.Context, l *lead, token string) (holder string,
 	holder, err = c.locker.Lock(at, lockKey(l.Key()), token, c.cfg.LockTTL)
 	c.lookups.end(at)
 	switch {
+	case err == nil && holder != "" && holder != passNote && !isToken(holder):
+		// It might never go away. One of ours would, so nobody waits for it.
+		err = errNoLock
+		c.trouble("locking", err)
 	case err != nil:
 		c.trouble("locking", err)
 		if !errors.Is(err, errShunned) { // perhaps only the answer was lost
@@ -247,6 +272,8 @@ func (c *Cache) lock(ctx context.Context, l *lead, token string) (holder string,
 	return holder, err
 }
 
+var errNoLock = errors.New("what is under the key of a lock is no lock of this cache")
+
 func lockKey(key string) string { return key + ":lock" }
 
 // keep prolongs the lock while the handler runs, so that one that takes longer
@@ -255,13 +282,16 @@ func (c *Cache) keep(l *lead, until time.Time) {
 	key, token := lockKey(l.Key()), l.Lead.token
 	var timer *time.Timer
 	timer = time.AfterFunc(maxHold, func() {
+		if l.Over() {
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.LookupTimeout)
 		defer cancel()
 		held, err := c.locker.Extend(ctx, key, token, c.cfg.LockTTL)
 		if err != nil {
 			c.trouble("prolonging a lock", err)
 		}
-		if (held || err != nil) && time.Now().Before(until) {
+		if (held || err != nil) && time.Now().Before(until) && !l.Over() {
 			timer.Reset(c.cfg.LockTTL / 3)
 		}
 	})
@@ -270,8 +300,15 @@ func (c *Cache) keep(l *lead, until time.Time) {
 }
 
 // conclude tells those who wait for l how it ended; only the first call counts.
+// A handle further out does not know of a write that l is left to.
 func (c *Cache) conclude(l *lead, o flight.Outcome, e *entry.Entry) {
-	if l == nil || l.Over() {
+	if l != nil && !l.Lead.writes.Load() {
+		c.end(l, o, e)
+	}
+}
+
+func (c *Cache) end(l *lead, o flight.Outcome, e *entry.Entry) {
+	if l.Over() {
 		return
 	}
 	if e == nil {

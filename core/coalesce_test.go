@@ -29,7 +29,7 @@ type remote struct {
 	lostAnswer, lostUnlock error // after it was done, and instead
 	*memory.Store
 	locks, extends, unlocks atomic.Int64
-	lock                    func(ctx context.Context) error
+	lock, extend            func(ctx context.Context) error
 	lockAll                 bool // lock is asked for guards and the journal as well
 	failSet                 atomic.Bool
 	mu                      sync.Mutex
@@ -75,6 +75,11 @@ func (r *remote) Lock(ctx context.Context, key, token string, ttl time.Duration)
 
 func (r *remote) Extend(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
 	r.extends.Add(1)
+	if r.extend != nil {
+		if err := r.extend(ctx); err != nil {
+			return false, err
+		}
+	}
 	return r.Store.Extend(ctx, key, token, ttl)
 }
 
@@ -679,6 +684,69 @@ func TestNestedHandlesDoNotWaitForEachOther(t *testing.T) {
 	}
 }
 
+// slowToWrite is a store whose answers to writes take a while.
+type slowToWrite struct{ *remote }
+
+func (s slowToWrite) SetGuarded(ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+	time.Sleep(20 * time.Millisecond)
+	return s.remote.SetGuarded(ctx, guard, token, key, value, ttl)
+}
+
+// TestNestedHandlesAreCoalesced over processes, and again when the response has
+// expired: that the inner handle has dealt with it does not mean that nobody may
+// have it, also while it is still on its way to the store.
+func TestNestedHandlesAreCoalesced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3, slow(time.Second), func(c *core.Config) { c.Store = slowToWrite{c.Store.(*remote)} })
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.calls.Add(1); slow(time.Second)(w, r) })
+		for i, c := range f.caches {
+			middle := core.Must(c.With(func(c *core.Config) { c.TTL = 3 * time.Second }))
+			inner := core.Must(c.With(func(c *core.Config) { c.TTL = 2 * time.Second }))
+			f.nodes[i] = nethttp.New(c)(nethttp.New(middle)(nethttp.New(inner)(h)))
+		}
+		for range 3 {
+			for _, a := range f.herd(60, "/") {
+				if a.Code != 200 || a.Body.String() != "/" || a.took > 1200*time.Millisecond {
+					t.Errorf("%d %q %s after %v", a.Code, a.Body, a.status(), a.took)
+				}
+			}
+			f.called(1)
+			time.Sleep(3 * time.Second)
+		}
+	})
+}
+
+// TestPanicBetweenHandles: what the inner handle has got is stored, whatever
+// becomes of the request in which it was asked for.
+func TestPanicBetweenHandles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1, slow(time.Second), func(c *core.Config) { c.Store = slowToWrite{c.Store.(*remote)} })
+		inner := nethttp.New(f.caches[0])(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			f.calls.Add(1)
+			slow(time.Second)(w, r)
+		}))
+		var first atomic.Bool
+		f.nodes[0] = nethttp.New(f.caches[0])(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			inner.ServeHTTP(w, r)
+			if first.CompareAndSwap(false, true) {
+				panic("between")
+			}
+		}))
+		failed := 0
+		for _, a := range f.herd(20, "/") {
+			if a.panicked == "between" {
+				failed++
+				continue
+			}
+			a.is(t, 200, "/", "; collapsed")
+		}
+		if failed != 1 {
+			t.Errorf("%d requests failed", failed)
+		}
+		f.called(1)
+	})
+}
+
 func TestStoreThatCannotWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1, slow(time.Second))
@@ -736,11 +804,14 @@ func (f *fleet) lockKey(t *testing.T, target string) string {
 	return f.store.lockKeys[0]
 }
 
+// ofDead is the token of a process that has died.
+const ofDead = "ABCDEFGHIJKLMN27-1a"
+
 func TestHolderDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 3, slow(time.Second))
 		key := f.lockKey(t, "/")
-		if holder, err := f.store.Store.Lock(t.Context(), key, "of a dead process", core.DefaultLockTTL); holder != "" || err != nil {
+		if holder, err := f.store.Store.Lock(t.Context(), key, ofDead, core.DefaultLockTTL); holder != "" || err != nil {
 			t.Fatal(holder, err)
 		}
 		for _, a := range f.herd(90, "/") {
@@ -753,20 +824,44 @@ func TestHolderDies(t *testing.T) {
 	})
 }
 
-// TestForeignLock: something that never goes away costs no more than
-// WaitTimeout.
+// TestForeignLock: nobody waits for what will perhaps never go away. It is
+// counted, and not touched.
 func TestForeignLock(t *testing.T) {
+	for _, content := range []string{"foreign \x00 content", "x", "1", "abcdefghijklmnop-1", "ABCDEFGHIJKLMNOP-", "ABCDEFGHIJKLMNOP1A"} {
+		inBubble(t, content, func(t *testing.T) {
+			f := newFleet(t, 2, slow(time.Second))
+			key := f.lockKey(t, "/")
+			_, _ = f.store.Store.Lock(t.Context(), key, content, 24*time.Hour)
+			for _, a := range f.herd(20, "/") {
+				if a.is(t, 200, "/", "fwd=miss"); a.took > time.Second+50*time.Millisecond {
+					t.Errorf("a client waited %v", a.took)
+				}
+			}
+			f.called(2) // one for each process
+			if s := f.stats(); s.StoreErrors != 2 {
+				t.Errorf("stats %+v", s)
+			}
+			if holder, _ := f.store.Store.Lock(t.Context(), key, "x", time.Second); holder != content {
+				t.Errorf("the lock was broken: %q", holder)
+			}
+			f.get("/").is(t, 200, "/", "hit")
+		})
+	}
+}
+
+// TestLockThatStays: one that looks like ours costs no more than WaitTimeout.
+func TestLockThatStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2, slow(0))
 		key := f.lockKey(t, "/")
-		_, _ = f.store.Store.Lock(t.Context(), key, "foreign \x00 content", 24*time.Hour)
+		_, _ = f.store.Store.Lock(t.Context(), key, ofDead, 24*time.Hour)
 		for _, a := range f.herd(20, "/") {
 			a.is(t, 200, "/", "fwd=")
 			if a.took > core.DefaultWaitTimeout+100*time.Millisecond {
 				t.Errorf("a client waited %v", a.took)
 			}
 		}
-		if holder, _ := f.store.Store.Lock(t.Context(), key, "x", time.Second); holder != "foreign \x00 content" {
+		if holder, _ := f.store.Store.Lock(t.Context(), key, "x", time.Second); holder != ofDead {
 			t.Errorf("the lock was broken: %q", holder)
 		}
 		f.get("/").is(t, 200, "/", "hit")
@@ -788,6 +883,20 @@ func TestLockIsProlonged(t *testing.T) {
 		time.Sleep(time.Minute)
 		if f.store.extends.Load() != n {
 			t.Error("the lock was prolonged after its end")
+		}
+	})
+}
+
+// TestLockIsNotProlongedAfterItsEnd, also where the store does not say that it is
+// over.
+func TestLockIsNotProlongedAfterItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1, slow(1020*time.Millisecond), func(c *core.Config) { c.LockTTL = 3 * time.Second })
+		f.store.extend = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		f.get("/").is(t, 200, "/", "stored") // it ends while it is being prolonged
+		time.Sleep(2 * time.Minute)
+		if n := f.store.extends.Load(); n != 1 {
+			t.Errorf("the lock was prolonged %d times", n)
 		}
 	})
 }

@@ -194,7 +194,8 @@ type Config struct {
 	// SoftTimeout is how long the handler may take while there is a stale
 	// response that StaleIfError allows: after it that is served, and what the
 	// handler gives later is stored. Such a handler runs in the background, so
-	// RefreshTimeout is its hard limit. Zero: the client waits for the handler.
+	// RefreshTimeout is its hard limit, and requests share it, whatever Coalesce
+	// says. Zero: the client waits for the handler.
 	SoftTimeout time.Duration
 	// TTLJitter shortens each lifetime by up to this fraction, differently for
 	// each key and fill, so that what was stored together does not expire

@@ -38,7 +38,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	if v.lead != nil { // what the handler gives is new to who has joined by now
 		v.lead.Vouch(v.lead.Advance())
 	}
-	resp, panicked, err := c.next(x, v, Forward{
+	resp, panicked, at, err := c.next(x, v, Forward{
 		Capture:  true,
 		Flight:   &v.tags.flight,
 		MaxBody:  c.cfg.MaxBytes,
@@ -53,7 +53,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		if !panicked {
 			v.failure, status.FwdStatus = resp.Status, resp.Status
 		}
-		if ok, err := c.failed(x, v); ok {
+		if ok, err := c.failed(x, v, at); ok {
 			return err
 		}
 	}
@@ -164,7 +164,9 @@ func ending(reason string) flight.Outcome {
 
 // next runs the handler. Where a stale response may take the place of an error,
 // a panic is one, unless the client has seen something of the handler's already.
-func (c *Cache) next(x Exchange, v *visit, f Forward) (resp *Response, panicked bool, err error) {
+// It ended at the moment that is returned: whether a stale response may still be
+// used is decided for that alone.
+func (c *Cache) next(x Exchange, v *visit, f Forward) (resp *Response, panicked bool, at time.Time, err error) {
 	if v.stale && v.decide(v.began).MaySIE {
 		note, sent := f.Annotate, false
 		f.Annotate = func(status int, h Header, reason string) Fields {
@@ -172,7 +174,7 @@ func (c *Cache) next(x Exchange, v *visit, f Forward) (resp *Response, panicked 
 			return note(status, h, reason)
 		}
 		defer func() {
-			if sent {
+			if at = c.cfg.Now(); sent || !v.decide(at).MaySIE {
 				return
 			}
 			if p := recover(); p != nil {
@@ -182,16 +184,17 @@ func (c *Cache) next(x Exchange, v *visit, f Forward) (resp *Response, panicked 
 		}()
 	}
 	resp, err = x.Next(f)
-	return resp, false, err
+	return resp, false, c.cfg.Now(), err
 }
 
-// failed puts the stale entry in the place of an error, where that is allowed.
-func (c *Cache) failed(x Exchange, v *visit) (ok bool, err error) {
-	if v.fwd != "stale" && !v.stale {
+// failed puts the stale entry in the place of an error, where that was allowed
+// when it came. Otherwise the error is a response like others.
+func (c *Cache) failed(x Exchange, v *visit, at time.Time) (ok bool, err error) {
+	if !v.stale || !v.decide(at).MaySIE {
 		return false, nil
 	}
 	c.conclude(v.lead, flight.Failed, nil)
-	return c.replyStale(x, v, "stale-if-error", false)
+	return c.replyStale(x, v, at, "stale-if-error", false)
 }
 
 // notModified reports whether the client, whose own conditions the handler has

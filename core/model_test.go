@@ -379,6 +379,7 @@ func newWorld(p policy) *world {
 		cfg.KeepQueryOrder = false // the model has it sorted
 	}
 	cfg.Store, cfg.Now, cfg.Logger = w.store, w.clock.Now, slog.New(slog.DiscardHandler)
+	cfg.BreakerFailures = -1 // it goes by the time of the machine
 	cache, err := core.New(cfg)
 	if err != nil {
 		panic(err)

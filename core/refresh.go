@@ -94,6 +94,30 @@ func (r *refreshing) giveUp() {
 	r.c.conclude(r.rerun.lead, flight.Retry, nil)
 }
 
+// lock reports whether it is for this process to run the request. Otherwise
+// another one does, for which those wait who have a SoftTimeout.
+func (r *refreshing) lock(ctx context.Context) bool {
+	c, l := r.c, r.rerun.lead
+	token, pause := c.token(), firstPoll
+	for {
+		switch holder, err := c.lock(ctx, l, token); {
+		case err != nil || holder == "":
+			return true // what is stored meanwhile is found by the run
+		case holder == passNote:
+			c.conclude(l, flight.Pass, nil)
+			return false
+		case l.Waiting() == 0:
+			c.conclude(l, flight.Retry, nil)
+			return false
+		}
+		if !wait(ctx, pause) {
+			c.conclude(l, flight.Retry, nil)
+			return false
+		}
+		pause = longer(pause)
+	}
+}
+
 func (r *refreshing) run(ctx context.Context) {
 	c, l := r.c, r.rerun.lead
 	if !r.late.Stop() {
@@ -101,11 +125,8 @@ func (r *refreshing) run(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RefreshTimeout)
 	defer cancel()
-	if c.locks() {
-		if holder, err := c.lock(ctx, l, c.token()); err == nil && holder != "" {
-			c.conclude(l, flight.Retry, nil) // another process does it
-			return
-		}
+	if c.locks() && !r.lock(ctx) {
+		return
 	}
 	// A handler that does not heed its context keeps this goroutine, but nobody
 	// else.
@@ -160,52 +181,69 @@ func (c *Cache) serveRerun(x Exchange, v *visit) error {
 	return c.fetch(x, v)
 }
 
+// softens reports whether a stale response may stand in for a handler that takes
+// its time, which runs in the background for all who want to know meanwhile. That
+// works for a request that others cannot wait for as well, unless it wants a
+// response made for it alone.
+func (c *Cache) softens(v *visit) bool {
+	rc := &v.control
+	return c.cfg.SoftTimeout > 0 && v.req.Rerun == nil && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0)
+}
+
 // askSoftly gives the handler SoftTimeout before it answers with v.entry, which
 // is stale; what the handler gets later replaces that.
 func (c *Cache) askSoftly(x Exchange, v *visit) error {
-	key := v.flightKey()
-	if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
-		return c.fetch(x, v)
-	}
-	l, leads, ticket := c.flights.Join(key)
-	if leads {
-		l.Follow()
-		if _, room := c.detach(x, v, l); !room {
+	deadline := time.Now().Add(c.cfg.SoftTimeout)
+	for range maxLooks {
+		key := v.flightKey()
+		if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
+			return c.fetch(x, v)
+		}
+		if c.outerLead(v, key) != nil {
 			return c.ask(x, v)
 		}
-	}
-	detail := "stale-if-error"
-	outcome, e := l.Wait(x.Context(), ticket, c.cfg.SoftTimeout)
-	switch outcome {
-	case flight.Cancelled:
-		return c.gaveUp(x, v)
-	case flight.Pass:
-		return c.fetch(x, v)
-	case flight.TimedOut:
-		detail = "soft-timeout"
-	case flight.Shared:
-		if old, soft := v.entry, v.soft; e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
-			v.entry, v.soft = e, 0
-			if d, ok := c.usable(v); ok {
-				return c.collapsed(x, v, d)
+		l, leads, ticket := c.flights.Join(key)
+		if leads {
+			l.Follow()
+			if _, room := c.detach(x, v, l); !room {
+				return c.ask(x, v)
 			}
-			v.entry, v.soft = old, soft
 		}
-	case flight.Retry:
+		outcome, e := l.Wait(x.Context(), ticket, time.Until(deadline))
+		switch outcome {
+		case flight.Cancelled:
+			return c.gaveUp(x, v)
+		case flight.Pass:
+			return c.fetch(x, v)
+		case flight.TimedOut, flight.Failed:
+			detail := "stale-if-error"
+			if outcome == flight.TimedOut {
+				detail = "soft-timeout"
+			}
+			if ok, err := c.replyStale(x, v, c.cfg.Now(), detail, true); ok {
+				return err
+			}
+			return c.fetch(x, v)
+		case flight.Shared:
+			old, soft := v.entry, v.soft
+			if e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
+				v.entry, v.soft = e, 0
+				if d, ok := c.usable(v); ok {
+					return c.collapsed(x, v, d)
+				}
+				v.entry, v.soft = old, soft
+			}
+		}
 		if d, ok := c.lookAgain(x, v); ok {
 			return c.collapsed(x, v, d)
 		}
 	}
-	if ok, err := c.replyStale(x, v, detail, true); ok {
-		return err
-	}
-	return c.fetch(x, v)
+	return c.ask(x, v)
 }
 
 // replyStale answers with v.entry in place of what the handler failed to give,
-// where that is still allowed.
-func (c *Cache) replyStale(x Exchange, v *visit, detail string, collapsed bool) (ok bool, err error) {
-	now := c.cfg.Now()
+// where that is allowed at the time now.
+func (c *Cache) replyStale(x Exchange, v *visit, now time.Time, detail string, collapsed bool) (ok bool, err error) {
 	if !v.stale || !v.decide(now).MaySIE {
 		return false, nil
 	}

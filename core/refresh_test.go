@@ -292,6 +292,52 @@ func TestErrorIsSharedAsStale(t *testing.T) {
 	})
 }
 
+// TestErrorWhereStaleIsForbidden is a response like others: all who wait get it
+// where it may be stored, and do not queue up where it may not.
+func TestErrorWhereStaleIsForbidden(t *testing.T) {
+	for ttl, want := range map[time.Duration]int64{0: 50, time.Minute: 1} {
+		inBubble(t, ttl.String(), func(t *testing.T) {
+			o := &origin{control: "max-age=10", etag: `"1"`}
+			f := newOrigin(t, 1, o, func(c *core.Config) {
+				if ttl > 0 {
+					c.StatusTTL = map[int]time.Duration{503: ttl}
+				}
+			})
+			f.get("/").is(t, 200, "v1", "stored")
+			f.called(1)
+			time.Sleep(15 * time.Second)
+			o.set(func(o *origin) { o.took, o.status, o.etag, o.control = time.Second, 503, "", "" })
+			for _, a := range f.herd(50, "/") {
+				if a.Code != 503 || a.took > 2*time.Second {
+					t.Errorf("%d after %v", a.Code, a.took)
+				}
+			}
+			f.called(want)
+		})
+	}
+}
+
+// TestPanicAtTheEndOfTheWindow: a panic is the handler's where the stale response
+// has got too old meanwhile.
+func TestPanicAtTheEndOfTheWindow(t *testing.T) {
+	for took, stale := range map[time.Duration]bool{4 * time.Second: true, 6 * time.Second: false} {
+		inBubble(t, took.String(), func(t *testing.T) {
+			o := &origin{control: "max-age=10, stale-if-error=10"}
+			f := newOrigin(t, 1, o)
+			f.get("/")
+			time.Sleep(15 * time.Second)
+			o.set(func(o *origin) { o.took, o.panics = took, "mine" })
+			for _, a := range f.herd(5, "/") {
+				if stale {
+					a.is(t, 200, "v1", "detail=stale-if-error")
+				} else if a.panicked != "mine" {
+					t.Errorf("panic %v", a.panicked)
+				}
+			}
+		})
+	}
+}
+
 func TestRefreshAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &origin{control: "max-age=100"}
@@ -378,6 +424,153 @@ func TestSoftTimeout(t *testing.T) {
 		}
 		f.called(1)
 	})
+	// The processes agree on one handler, and all wait for it.
+	inBubble(t, "of several processes", func(t *testing.T) {
+		o := &origin{control: "max-age=10"}
+		f := newOrigin(t, 3, o, soft)
+		f.get("/")
+		f.called(1)
+		for version, took := range []time.Duration{500 * time.Millisecond, 3 * time.Second, 0} {
+			time.Sleep(11 * time.Second)
+			o.set(func(o *origin) { o.took = took })
+			for _, a := range f.herd(60, "/") {
+				switch {
+				case took > time.Second:
+					if a.is(t, 200, fmt.Sprint("v", version+1), "fwd=stale; collapsed; detail=soft-timeout"); a.took != time.Second {
+						t.Errorf("a client waited %v", a.took)
+					}
+				default:
+					if a.is(t, 200, fmt.Sprint("v", version+2), ""); a.took > took+200*time.Millisecond {
+						t.Errorf("a client waited %v", a.took)
+					}
+				}
+			}
+			time.Sleep(3 * time.Second)
+			f.called(1)
+		}
+	})
+	inBubble(t, "of several processes, not for others", func(t *testing.T) {
+		o := &origin{control: "max-age=10"}
+		f := newOrigin(t, 2, o, soft)
+		f.get("/")
+		f.called(1)
+		time.Sleep(11 * time.Second)
+		o.set(func(o *origin) { o.took, o.control = 500*time.Millisecond, "private" })
+		seen := map[string]bool{"v1": true}
+		for _, a := range f.herd(10, "/") {
+			if b := a.Body.String(); seen[b] || a.took > 1200*time.Millisecond {
+				t.Errorf("%q after %v", b, a.took)
+			} else {
+				seen[b] = true
+			}
+		}
+		f.called(11)
+	})
+	inBubble(t, "of several processes, one has died", func(t *testing.T) {
+		o := &origin{control: "max-age=10"}
+		f := newOrigin(t, 2, o, soft)
+		f.get("/")
+		f.called(1)
+		time.Sleep(11 * time.Second)
+		_, _ = f.store.Store.Lock(t.Context(), f.store.lockKeys[0], ofDead, 3*time.Second)
+		for range 2 {
+			for _, a := range f.herd(10, "/") {
+				a.is(t, 200, "v1", "detail=soft-timeout")
+			}
+			f.called(0)
+		}
+		time.Sleep(time.Second)
+		for _, a := range f.herd(10, "/") {
+			a.is(t, 200, "v2", "")
+		}
+		f.called(1)
+	})
+	inBubble(t, "panic after it", func(t *testing.T) {
+		o := &origin{control: "max-age=10"}
+		f := newOrigin(t, 1, o, soft)
+		f.get("/")
+		f.called(1)
+		time.Sleep(11 * time.Second)
+		o.set(func(o *origin) { o.took, o.panics = 3*time.Second, "late" })
+		for _, a := range f.herd(10, "/") {
+			a.is(t, 200, "v1", "detail=soft-timeout")
+		}
+		time.Sleep(3 * time.Second)
+		f.called(1)
+		f.refreshed(0, 1, 0)
+		o.set(func(o *origin) { o.took, o.panics = 0, nil })
+		f.get("/").is(t, 200, "v3", "fwd=stale")
+	})
+	// A variant that the new response does not suit is no error of the handler.
+	inBubble(t, "variants", func(t *testing.T) {
+		var vary atomic.Bool
+		f := newFleet(t, 1, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=10")
+			if vary.Load() {
+				time.Sleep(100 * time.Millisecond)
+				w.Header().Set("Vary", "X-Kind")
+			}
+			fmt.Fprint(w, vary.Load(), r.Header.Get("X-Kind"))
+		}, soft)
+		f.get("/")
+		f.called(1)
+		time.Sleep(11 * time.Second)
+		vary.Store(true)
+		for i, a := range f.herdOf(20, func(i int) *got { return f.get("/", "X-Kind", strconv.Itoa(i%2)) }) {
+			a.is(t, 200, fmt.Sprint("true", i%2), "")
+		}
+		f.called(2)
+	})
+	for name, c := range map[string]struct {
+		method string
+		fields []string
+		code   int
+		body   string
+	}{
+		"HEAD":      {"HEAD", nil, 200, ""},
+		"Range":     {"GET", []string{"Range", "bytes=0-0"}, 206, "v"},
+		"condition": {"GET", []string{"If-None-Match", `"e"`}, 304, ""},
+		"GET":       {"GET", nil, 200, "v1"},
+	} {
+		for _, coalesce := range []core.Coalescing{core.CoalesceAll, core.CoalesceNone} {
+			inBubble(t, name+", coalescing "+coalesce.String(), func(t *testing.T) {
+				o := &origin{control: "max-age=10", etag: `"e"`}
+				f := newOrigin(t, 1, o, soft, func(c *core.Config) { c.Coalesce, c.ForwardConditions = coalesce, true })
+				f.get("/")
+				f.called(1)
+				time.Sleep(11 * time.Second)
+				o.set(func(o *origin) { o.took = time.Minute })
+				for _, a := range f.herdOf(5, func(int) *got { return f.send(t.Context(), 0, c.method, "/", c.fields...) }) {
+					if a.Code != c.code || a.took != time.Second || !strings.Contains(a.status(), "detail=soft-timeout") || c.method == "GET" && a.Body.String() != c.body {
+						t.Errorf("%d %q %s after %v", a.Code, a.Body, a.status(), a.took)
+					}
+				}
+				time.Sleep(time.Minute)
+				f.called(1)
+			})
+		}
+	}
+	inBubble(t, "for one alone", func(t *testing.T) { // who limits the age wants no copy
+		o := &origin{control: "max-age=10"}
+		f := newOrigin(t, 1, o, soft)
+		f.get("/")
+		time.Sleep(11 * time.Second)
+		o.set(func(o *origin) { o.took = 3 * time.Second })
+		f.get("/", "Cache-Control", "max-age=0").is(t, 200, "v2", "fwd=stale")
+	})
+	// A handle within one that does not wait softly does not wait for itself.
+	inBubble(t, "nested", func(t *testing.T) {
+		o := &origin{control: "max-age=10"}
+		f := newOrigin(t, 1, o, func(c *core.Config) { c.StaleIfError = time.Hour })
+		inner := core.Must(f.caches[0].With(soft))
+		f.nodes[0] = nethttp.New(f.caches[0])(nethttp.New(inner)(o))
+		f.get("/")
+		time.Sleep(11 * time.Second)
+		a := f.get("/")
+		if a.is(t, 200, "v2", "fwd=stale"); a.took != 0 {
+			t.Errorf("waited %v", a.took)
+		}
+	})
 	inBubble(t, "fails", func(t *testing.T) {
 		o := &origin{control: "max-age=10"}
 		f := newOrigin(t, 1, o, soft)
@@ -440,6 +633,40 @@ func TestRefreshTimeout(t *testing.T) {
 		synctest.Wait()
 		f.refreshed(1, 1, 0)
 	})
+}
+
+// TestRefreshWhereALockStands: one that has died delays a refresh until its lock
+// ends, what is no lock does not.
+func TestRefreshWhereALockStands(t *testing.T) {
+	for _, holder := range []string{ofDead, "foreign"} {
+		inBubble(t, holder, func(t *testing.T) {
+			o := &origin{control: "max-age=10, stale-while-revalidate=60"}
+			f := newOrigin(t, 2, o)
+			f.get("/")
+			f.called(1)
+			time.Sleep(11 * time.Second)
+			_, _ = f.store.Store.Lock(t.Context(), f.store.lockKeys[0], holder, 3*time.Second)
+			until := time.Now().Add(3 * time.Second)
+			for range 20 { // 4 s
+				for _, a := range f.herd(4, "/") {
+					if a.Code != 200 || a.took != 0 || !strings.Contains(a.status(), "hit") {
+						t.Errorf("%d %q %s after %v", a.Code, a.Body, a.status(), a.took)
+					}
+				}
+				synctest.Wait()
+				if holder == ofDead && time.Now().Before(until) {
+					f.called(0)
+				}
+				time.Sleep(200 * time.Millisecond)
+			}
+			if a := f.get("/"); holder == ofDead {
+				a.is(t, 200, "v2", "hit")
+				f.called(1)
+			} else if n := f.calls.Load(); n < 1 || n > 2 || !strings.Contains(a.status(), "hit; ttl=6") {
+				t.Errorf("%d calls of the handler by two processes, %s", n, a.status())
+			}
+		})
+	}
 }
 
 // TestHandlerSeesALiveContext in the background, with RefreshTimeout as its

@@ -26,7 +26,7 @@ func (c *Cache) revalidate(x Exchange, v *visit, d httprules.Decision) error {
 	if v.control.OnlyIfCached {
 		return c.gatewayTimeout(x)
 	}
-	if c.cfg.SoftTimeout > 0 && d.MaySIE && c.coalesces(v) {
+	if d.MaySIE && c.softens(v) {
 		return c.askSoftly(x, v)
 	}
 	return c.ask(x, v)

@@ -79,6 +79,9 @@ func (c *Cache) send(x Exchange, v *visit, content entry.Content, names []string
 		}
 		return ""
 	}
+	if w.lead != nil {
+		w.lead.Lead.writes.Store(true)
+	}
 	if !c.writes.submit(w) {
 		c.stats.storesDropped.Add(1)
 		w.end(errUnguarded)
@@ -158,9 +161,10 @@ func (w *write) run(context.Context) {
 	_ = w.store()
 }
 
-// dropped is never called: the cache waits for its writes when it is closed.
+// dropped is called when the cache has been closed and may not wait any longer.
 func (w *write) dropped() {
-	w.c.writes.over(w)
+	defer w.c.writes.over(w)
+	w.c.stats.storesDropped.Add(1)
 	w.end(errUnguarded)
 }
 
@@ -241,17 +245,21 @@ func (w *write) set(ctx context.Context, key string, value []byte, keep time.Dur
 // end tells those who wait how it ended. What could not be stored is still good
 // for who came before the handler was called.
 func (w *write) end(err error) {
+	if errors.Is(err, errPurged) {
+		w.c.stats.overtaken.Add(1)
+	}
+	if w.lead == nil {
+		return
+	}
 	outcome, e := flight.Retry, entry.Entry{} // nobody waits; who comes now, looks
 	switch {
 	case errors.Is(err, errPurged):
-		w.c.stats.overtaken.Add(1)
-	case w.lead == nil:
 	case !w.shareable:
 		outcome = flight.Pass
 	case w.lead.Waiting() > 0 && entry.Decode(w.value, &e) == nil:
 		outcome = flight.Shared
 	}
-	w.c.conclude(w.lead, outcome, &e)
+	w.c.end(w.lead, outcome, &e)
 }
 
 // maxWriters bounds the writes that are in the hands of the store at a time.
@@ -273,8 +281,10 @@ type writes struct {
 const writeSlots = 1024
 
 func newWrites(limit int64) *writes {
+	jobs := newBackground(maxWriters, math.MaxInt)
+	jobs.drains = true
 	return &writes{
-		jobs: newBackground(maxWriters, math.MaxInt), limit: limit,
+		jobs: jobs, limit: limit,
 		pending: map[string]*write{}, all: map[*write]struct{}{},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -122,6 +123,33 @@ func TestCloseWaitsForWrites(t *testing.T) {
 			t.Errorf("a request after Close took %v, stats %+v", d, one.Stats())
 		}
 	})
+}
+
+// TestCloseWaitsForQueuedWrites: also where there are more than the store is given
+// at a time.
+func TestCloseWaitsForQueuedWrites(t *testing.T) {
+	for name, limit := range map[string]time.Duration{"all": time.Minute, "as many as there is time for": 150 * time.Millisecond} {
+		inBubble(t, name, func(t *testing.T) {
+			const n = 200 // of which 64 are under way
+			a, _, one := newAiling(t)
+			a.slowWrites(100 * time.Millisecond)
+			for i := range n {
+				one.timed(t, "/"+strconv.Itoa(i))
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			err, took := one.Close(ctx), min(limit, 400*time.Millisecond)
+			synctest.Wait()
+			st := one.Stats()
+			if (err == nil) != (took < limit) || st.Stores+st.StoresDropped != n && err == nil || (st.StoresDropped == 0) != (err == nil) {
+				t.Errorf("Close: %v, stats %+v", err, st)
+			}
+			time.Sleep(time.Second)
+			if st := one.Stats(); st.Stores+st.StoresDropped != n {
+				t.Errorf("after Close: stats %+v", st)
+			}
+		})
+	}
 }
 
 func TestCloseDoesNotWaitForeverForWrites(t *testing.T) {

@@ -13,6 +13,7 @@ require (
 	github.com/gofiber/fiber/v2 v2.52.15
 	github.com/labstack/echo/v4 v4.16.0
 	github.com/redis/rueidis v1.0.79
+	go.uber.org/goleak v1.3.0
 	modernc.org/sqlite v1.61.1
 )
 

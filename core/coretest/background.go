@@ -13,6 +13,7 @@ import (
 // Requests that wait for one another, and handlers that run in the background.
 var backgroundCases = []testCase{
 	{name: "cold key", run: testColdKey},
+	{name: "cold key of nested handles", run: testNestedColdKey},
 	{name: "stale-while-revalidate", run: testRevalidatedLater},
 	{name: "stale-while-revalidate of a group", run: testRevalidatedGroup},
 	{name: "no refresh of streams", run: testStreamNotRefreshed},
@@ -47,6 +48,50 @@ func testColdKey(c *run) {
 	s.Handled("/x", 1)
 	if st := s.cache.Stats(); st.Coalesced+st.Hits != n-1 {
 		c.Errorf("stats %+v", st)
+	}
+}
+
+// testNestedColdKey: a handle with a policy of its own behind another one changes
+// nothing, also when the response has expired soon after.
+func testNestedColdKey(c *run) {
+	const n, rounds = 50, 2
+	var gates [rounds]chan struct{}
+	for i := range gates {
+		gates[i] = make(chan struct{})
+	}
+	var arrived, calls atomic.Int64
+	cache := c.Cache(patient)
+	s := c.Site(App{
+		Outer: []Middleware{func(_ Ctx, next func() error) error {
+			if i := arrived.Add(1); i%n == 0 && i <= n*rounds {
+				close(gates[i/n-1])
+			}
+			return next()
+		}},
+		Global: cache,
+		Group:  c.With(cache, func(p *core.Config) { p.TTL = 5 * time.Second }),
+		Routes: []Route{{Path: "/group/x", Handler: func(x Ctx) error {
+			i := calls.Add(1)
+			if i <= rounds {
+				waitFor(gates[i-1])
+			}
+			return x.Send(200, plain, []byte(strconv.FormatInt(i, 10)))
+		}}},
+	})
+	s.caches = 2
+	for i := range rounds {
+		atOnce(n, func(int) {
+			r, err := s.Try(context.Background(), "GET", "/group/x", "")
+			if err != nil {
+				c.Errorf("%v", err)
+				return
+			}
+			if r.Status != 200 || r.Body != strconv.Itoa(i+1) {
+				c.Errorf("round %d: %d %q", i, r.Status, r.Body)
+			}
+		})
+		s.Handled("/group/x", i+1)
+		c.Clock.Advance(6 * time.Second)
 	}
 }
 

@@ -232,6 +232,39 @@ func TestDetachConcurrently(t *testing.T) {
 	}
 }
 
+// TestDetachStream: a handler that writes until it fails to comes to its end when
+// the run's time is over.
+func TestDetachStream(t *testing.T) {
+	for name, write := range map[string]func(http.ResponseWriter) error{
+		"Write":       func(w http.ResponseWriter) error { _, err := w.Write([]byte("a")); return err },
+		"WriteString": func(w http.ResponseWriter) error { _, err := io.WriteString(w, "a"); return err },
+		"Flush":       func(w http.ResponseWriter) error { return http.NewResponseController(w).Flush() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			s := newSite(func(w http.ResponseWriter, r *http.Request) {
+				if core.RerunFrom(r.Context()) == nil {
+					return
+				}
+				for n := 0; n < 1000; n++ {
+					if n == 10 {
+						cancel()
+					}
+					if err := write(w); err != nil {
+						if n < 10 || !errors.Is(err, context.Canceled) {
+							t.Errorf("failed at write %d: %v", n, err)
+						}
+						return
+					}
+				}
+				t.Error("the handler does not learn that nobody reads")
+			})
+			send(t, start(t, s, false), http.MethodGet, "/")
+			s.refreshers[0](ctx, new(core.Rerun))
+		})
+	}
+}
+
 // TestPanic: after a panic of the handler another response may take its place,
 // and without one whoever recovers starts afresh.
 func TestPanic(t *testing.T) {

@@ -55,15 +55,28 @@ func (x *Exchange) Refresher(entry http.Handler) core.Refresher {
 		if local != nil {
 			ctx = context.WithValue(ctx, http.LocalAddrContextKey, local)
 		}
-		entry.ServeHTTP(discard{}, r.WithContext(ctx))
+		entry.ServeHTTP(&discard{ctx, http.Header{}}, r.WithContext(ctx))
 	}
 }
 
-// discard is the writer of a response that goes nowhere.
-type discard http.Header
+// discard is the writer of a response that goes nowhere. When its time is over it
+// fails like a connection that is closed: a handler that streams may know no
+// other end.
+type discard struct {
+	ctx    context.Context //nolint:containedctx // of the request that is answered
+	header http.Header
+}
 
-func (d discard) Header() http.Header               { return http.Header(d) }
-func (d discard) WriteHeader(int)                   {}
-func (d discard) Write(b []byte) (int, error)       { return len(b), nil }
-func (d discard) WriteString(s string) (int, error) { return len(s), nil }
-func (d discard) Flush()                            {}
+func (d *discard) Header() http.Header               { return d.header }
+func (d *discard) WriteHeader(int)                   {}
+func (d *discard) Write(b []byte) (int, error)       { return d.wrote(len(b)) }
+func (d *discard) WriteString(s string) (int, error) { return d.wrote(len(s)) }
+func (d *discard) Flush()                            {}
+func (d *discard) FlushError() error                 { return d.ctx.Err() }
+
+func (d *discard) wrote(n int) (int, error) {
+	if err := d.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return n, nil
+}
