@@ -8,7 +8,8 @@ import (
 // background runs jobs on a bounded number of goroutines, which exist only
 // while there is something to do.
 type background struct {
-	workers, waiting int // bounds
+	workers, waiting int  // bounds
+	finish           bool // close waits for what waits, too
 	mu               sync.Mutex
 	queue            []job
 	running          int
@@ -80,16 +81,15 @@ func (b *background) next() job {
 	return j
 }
 
-// close drops what waits and lets what runs come to its end, cancelling it when
-// ctx ends. It returns the error of ctx if a job is not over by then.
+// close drops what waits, unless that is to be finished, and lets what runs come
+// to its end, cancelling it when ctx ends. It returns the error of ctx if a job is
+// not over by then.
 func (b *background) close(ctx context.Context) error {
 	b.mu.Lock()
 	b.closed = true
-	queue := b.queue
-	b.queue = nil
 	b.mu.Unlock()
-	for _, j := range queue {
-		j.dropped()
+	if !b.finish {
+		b.drop()
 	}
 	defer b.cancel()
 	over := make(chan struct{})
@@ -101,6 +101,18 @@ func (b *background) close(ctx context.Context) error {
 	case <-over:
 		return nil
 	case <-ctx.Done():
+		b.drop()
 		return ctx.Err()
+	}
+}
+
+// drop drops what waits.
+func (b *background) drop() {
+	b.mu.Lock()
+	queue := b.queue
+	b.queue = nil
+	b.mu.Unlock()
+	for _, j := range queue {
+		j.dropped()
 	}
 }

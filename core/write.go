@@ -158,8 +158,9 @@ func (w *write) run(context.Context) {
 	_ = w.store()
 }
 
-// dropped is never called: the cache waits for its writes when it is closed.
+// dropped is called when the cache is closed, and may not wait any longer.
 func (w *write) dropped() {
+	w.c.stats.storesDropped.Add(1)
 	w.c.writes.over(w)
 	w.end(errUnguarded)
 }
@@ -273,10 +274,12 @@ type writes struct {
 const writeSlots = 1024
 
 func newWrites(limit int64) *writes {
-	return &writes{
+	q := &writes{
 		jobs: newBackground(maxWriters, math.MaxInt), limit: limit,
 		pending: map[string]*write{}, all: map[*write]struct{}{},
 	}
+	q.jobs.finish = true
+	return q
 }
 
 // submit reports whether there is room for w. One that is larger than all that

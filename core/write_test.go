@@ -2,6 +2,8 @@ package core_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -120,6 +122,40 @@ func TestCloseWaitsForWrites(t *testing.T) {
 		// What is served after Close is stored before the client has it.
 		if d := one.timed(t, "/b"); d != 100*time.Millisecond || one.Stats().Stores != 2 {
 			t.Errorf("a request after Close took %v, stats %+v", d, one.Stats())
+		}
+	})
+}
+
+// TestCloseWaitsForAllWrites has more of them than are made at a time.
+func TestCloseWaitsForAllWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 200
+		a, _, one := newAiling(t)
+		a.slowWrites(100 * time.Millisecond)
+		for i := range many {
+			one.timed(t, fmt.Sprint("/", i))
+		}
+		must(t, one.Close(t.Context()))
+		if st := one.Stats(); st.Stores != many || st.StoresDropped != 0 {
+			t.Errorf("stats %+v, want %d stored", st, many)
+		}
+	})
+	// Not if there is no time for it.
+	synctest.Test(t, func(t *testing.T) {
+		a, _, one := newAiling(t)
+		a.slowWrites(100 * time.Millisecond)
+		for i := range 200 {
+			one.timed(t, fmt.Sprint("/", i))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		if err := one.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 150*time.Millisecond {
+			t.Errorf("Close: %v after %v", err, time.Since(began))
+		}
+		must(t, one.Flush(t.Context()))
+		if st := one.Stats(); st.Stores+st.StoresDropped != 200 || st.Stores < 64 || st.StoresDropped == 0 {
+			t.Errorf("stats %+v", st)
 		}
 	})
 }
