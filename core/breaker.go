@@ -86,13 +86,19 @@ func (c *Cache) BreakerOpen() bool { return c.breaker != nil && c.breaker.open.L
 // time than that to have passed.
 func (b *breaker) askLater() {
 	b.timer.Store(time.AfterFunc(b.pause+time.Millisecond, func() {
-		done, err := b.states.Allow()
-		if b.closed.Load() || err != nil {
+		if b.closed.Load() {
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), b.limit)
-		defer cancel()
-		done(b.probe(ctx))
+		if done, err := b.states.Allow(); err == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), b.limit)
+			defer cancel()
+			done(b.probe(ctx))
+		}
+		// A probe that was cancelled, as with somebody else who was connecting, says
+		// nothing. Where it has failed, OnStateChange has the store asked again.
+		if b.states.State() == gobreaker.StateHalfOpen {
+			b.askLater()
+		}
 	}))
 }
 

@@ -277,6 +277,29 @@ func TestPurgesWhileTheBreakerIsOpen(t *testing.T) {
 	})
 }
 
+// TestBreakerAsksAgain: a probe that ends with somebody else's context is not the
+// last one.
+func TestBreakerAsksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _, one := newAiling(t)
+		a.ill(silent)
+		for !one.BreakerOpen() {
+			one.timed(t, "/a")
+		}
+		a.ill(func(context.Context, bool) error { return fmt.Errorf("connecting: %w", context.Canceled) })
+		n := a.calls.Load()
+		time.Sleep(5 * core.DefaultBreakerPause)
+		if asked := a.calls.Load() - n; !one.BreakerOpen() || asked < 3 || asked > 5 {
+			t.Errorf("asked %d times; open: %v", asked, one.BreakerOpen())
+		}
+		a.ill(nil)
+		time.Sleep(2 * core.DefaultBreakerPause)
+		if one.BreakerOpen() {
+			t.Error("still open after the store was back")
+		}
+	})
+}
+
 func TestBreakerCanBeSwitchedOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _, one := newAiling(t, func(c *core.Config) { c.BreakerFailures = -1 })

@@ -104,7 +104,10 @@ func newService(t testing.TB, h http.HandlerFunc, change ...func(*core.Config)) 
 	t.Helper()
 	s := &service{clock: newClock()}
 	s.store = newSpy(t, s.clock)
-	cfg := core.Config{Store: s.store, TTL: 30 * time.Second, Now: s.clock.Now, Logger: slog.New(slog.DiscardHandler)}
+	cfg := core.Config{
+		Store: s.store, TTL: 30 * time.Second, Now: s.clock.Now, Logger: slog.New(slog.DiscardHandler),
+		LookupTimeout: 10 * time.Second, StoreTimeout: 10 * time.Second, PurgeTimeout: 10 * time.Second, // a busy machine is no failure
+	}
 	for _, f := range change {
 		f(&cfg)
 	}

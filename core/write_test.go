@@ -2,9 +2,10 @@ package core_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -125,31 +126,38 @@ func TestCloseWaitsForWrites(t *testing.T) {
 	})
 }
 
-// TestCloseWaitsForQueuedWrites: also where there are more than the store is given
-// at a time.
-func TestCloseWaitsForQueuedWrites(t *testing.T) {
-	for name, limit := range map[string]time.Duration{"all": time.Minute, "as many as there is time for": 150 * time.Millisecond} {
-		inBubble(t, name, func(t *testing.T) {
-			const n = 200 // of which 64 are under way
-			a, _, one := newAiling(t)
-			a.slowWrites(100 * time.Millisecond)
-			for i := range n {
-				one.timed(t, "/"+strconv.Itoa(i))
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), limit)
-			defer cancel()
-			err, took := one.Close(ctx), min(limit, 400*time.Millisecond)
-			synctest.Wait()
-			st := one.Stats()
-			if (err == nil) != (took < limit) || st.Stores+st.StoresDropped != n && err == nil || (st.StoresDropped == 0) != (err == nil) {
-				t.Errorf("Close: %v, stats %+v", err, st)
-			}
-			time.Sleep(time.Second)
-			if st := one.Stats(); st.Stores+st.StoresDropped != n {
-				t.Errorf("after Close: stats %+v", st)
-			}
-		})
-	}
+// TestCloseWaitsForAllWrites has more of them than are made at a time.
+func TestCloseWaitsForAllWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 200
+		a, _, one := newAiling(t)
+		a.slowWrites(100 * time.Millisecond)
+		for i := range many {
+			one.timed(t, fmt.Sprint("/", i))
+		}
+		must(t, one.Close(t.Context()))
+		if st := one.Stats(); st.Stores != many || st.StoresDropped != 0 {
+			t.Errorf("stats %+v, want %d stored", st, many)
+		}
+	})
+	// Not if there is no time for it.
+	synctest.Test(t, func(t *testing.T) {
+		a, _, one := newAiling(t)
+		a.slowWrites(100 * time.Millisecond)
+		for i := range 200 {
+			one.timed(t, fmt.Sprint("/", i))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		if err := one.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 150*time.Millisecond {
+			t.Errorf("Close: %v after %v", err, time.Since(began))
+		}
+		must(t, one.Flush(t.Context()))
+		if st := one.Stats(); st.Stores+st.StoresDropped != 200 || st.Stores < 64 || st.StoresDropped == 0 {
+			t.Errorf("stats %+v", st)
+		}
+	})
 }
 
 func TestCloseDoesNotWaitForeverForWrites(t *testing.T) {

@@ -70,7 +70,7 @@ func sum(processes []*process) stats {
 // eventually polls until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("timed out: %s", what)
 		}
@@ -158,7 +158,7 @@ func TestKilledWhileOthersWait(t *testing.T) {
 }
 
 // slowOrigin answers with a new body each time; all but the first wait for
-// release.
+// release, and stay fresh, so that there is no reason for another one.
 type slowOrigin struct {
 	mu      sync.Mutex
 	n       int
@@ -178,6 +178,7 @@ func (o *slowOrigin) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	o.mu.Unlock()
 	if n > 1 {
 		<-o.release
+		w.Header().Set("Cache-Control", "max-age=3600")
 	}
 	_, _ = fmt.Fprint(w, "body ", n)
 }
@@ -229,36 +230,43 @@ func TestStaleWhileRevalidateAcrossProcesses(t *testing.T) {
 
 func TestServicesServeStaleWhileTheyRevalidate(t *testing.T) {
 	server := realServer(t)
-	processes := cluster(t, server, frameworks, "-db-latency", "1s", "-ttl", "3s", "-stale-while-revalidate", "10m")
+	const ttl = 3 * time.Second
+	processes := cluster(t, server, frameworks, "-db-latency", "1s", "-ttl", ttl.String(), "-stale-while-revalidate", "10m")
+	began := time.Now()
 	first := processes[0].get("/users/7")
 	allAnswer(t, []answer{first}, user7)
 	eventually(t, "a stale answer", func() bool {
 		processes[0].get("/users/7")
 		return sum(processes[:1]).Cache["stale_while_revalidate"] > 0
 	})
-	began := time.Now()
+	crowded := time.Now()
 	allAnswer(t, crowd(processes, 300, "/users/7")(), user7)
-	t.Logf("300 clients took %v", time.Since(began))
-	eventually(t, "a refresh", func() bool { return sum(processes).Cache["refreshed"] == 1 })
-	s := sum(processes)
+	t.Logf("300 clients took %v", time.Since(crowded))
+	var s stats
+	eventually(t, "a refresh", func() bool { s = sum(processes); return s.Cache["refreshed"] > 0 })
 	t.Logf("%+v", s)
-	if s.OriginReads != 2 || s.Cache["stale"] != 0 || s.Cache["misses"] != 1 {
-		t.Errorf("%+v, want 2 database queries and nobody who waited for the second", s)
+	refreshes := int(time.Since(began) / ttl) // one, unless the machine was busy
+	if s.OriginReads < 2 || s.OriginReads > 1+refreshes || s.Cache["stale"] != 0 || s.Cache["misses"] != 1 {
+		t.Errorf("%+v, want 2 database queries (up to %d after %v), and nobody who waited for the second", s, 1+refreshes, time.Since(began))
 	}
 }
 
 func TestRefreshAheadAcrossProcesses(t *testing.T) {
 	server := realServer(t)
-	processes := cluster(t, server, []string{"fiber", "gin", "echo"}, "-ttl", "20s", "-refresh-ahead", "0.1")
+	processes := cluster(t, server, []string{"fiber", "gin", "echo"}, "-db-latency", "1ms", "-ttl", "20s", "-refresh-ahead", "0.1")
+	const ahead = time.Second // a tenth of it, or less by chance
+	began := time.Now()
 	processes[0].get("/users/7")
+	var s stats
 	eventually(t, "a refresh", func() bool {
 		allAnswer(t, crowd(processes, 30, "/users/7")(), user7)
-		return sum(processes).Cache["refreshed"] == 1
+		s = sum(processes)
+		return s.Cache["refreshed"] > 0
 	})
-	s := sum(processes)
 	t.Logf("%+v", s)
-	if s.OriginReads != 2 || s.Cache["misses"]-s.Cache["coalesced"] != 1 || s.Cache["refresh_errors"] != 0 {
-		t.Errorf("%+v, want one miss and one refresh", s)
+	refreshes := max(1, int(time.Since(began)/ahead)-1) // one, unless the machine was busy
+	if s.OriginReads < 2 || s.OriginReads > 1+refreshes || s.Cache["misses"]-s.Cache["coalesced"] != 1 || s.Cache["refresh_errors"] != 0 {
+		t.Errorf("%+v, want one miss and one refresh (up to %d after %v)", s, refreshes, time.Since(began))
 	}
 }
 
@@ -269,11 +277,13 @@ func TestEndsDuringARefresh(t *testing.T) {
 			t.Parallel() // it mostly waits
 			p := cluster(t, server, []string{name}, "-db-latency", "1s", "-ttl", "3s", "-stale-while-revalidate", "10m")[0]
 			p.get("/users/7")
+			var s stats
 			eventually(t, "a refresh under way", func() bool {
 				p.get("/users/7")
-				return p.stats().OriginReads == 2
+				s = p.stats()
+				return s.OriginReads == 2+s.Cache["refreshed"]
 			})
-			if s := p.stats(); s.Cache["stale_while_revalidate"] == 0 || s.Cache["refreshed"] != 0 {
+			if s.Cache["stale_while_revalidate"] == 0 {
 				t.Fatalf("%+v, want a refresh under way", s)
 			}
 			p.stop() // waits for the refresh, which others now find

@@ -318,6 +318,7 @@ func (c *run) Cache(change ...func(*core.Config)) *core.Cache {
 		// generous: the machine that runs the tests may be busy
 		LookupTimeout: 5 * time.Second,
 		StoreTimeout:  5 * time.Second,
+		PurgeTimeout:  10 * time.Second,
 	}
 	for _, f := range change {
 		f(&cfg)

@@ -99,8 +99,8 @@ func exercise(t *testing.T, p *storetest.Process, journal bool) (trouble []strin
 	}
 	var cacheLog logBuffer
 	w := newSite(t, s, func(c *core.Config) {
-		c.Logger, c.LookupTimeout, c.StoreTimeout = slog.New(slog.NewTextHandler(&cacheLog, nil)), time.Second, time.Second
-		c.BreakerFailures, c.LockTTL = 1000, 100*time.Millisecond
+		c.Logger, c.LookupTimeout, c.StoreTimeout = slog.New(slog.NewTextHandler(&cacheLog, nil)), 10*time.Second, 10*time.Second
+		c.BreakerFailures, c.PurgeTimeout, c.LockTTL = 1000, 10*time.Second, 100*time.Millisecond
 	})
 	w.get(t, "/a")
 	if _, hit := w.get(t, "/a"); !hit {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -291,6 +292,53 @@ func TestWithoutCheck(t *testing.T) {
 	}
 	p.Start()
 	storeWorks(t, s)
+}
+
+// TestWithoutCheckSilentServer starts while the server takes connections and says
+// nothing.
+func TestWithoutCheckSilentServer(t *testing.T) {
+	p := storetest.StartServer(t)
+	p.Pause()
+	option, log := logTo()
+	s := open(t, p.Addr, dragonfly.WithoutCheck(), option)
+	if line := log.String(); !strings.Contains(line, "level=WARN") {
+		t.Errorf("logged %q", line)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, _, err := s.Get(ctx, "some:key:of:ours"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Get: %v", err)
+	}
+	p.Resume()
+	eventually(t, s)
+	storeWorks(t, s)
+}
+
+// TestCloseOfSilentServer: who ends while the server hangs is not kept for ever.
+func TestCloseOfSilentServer(t *testing.T) {
+	p := storetest.StartServer(t)
+	s, err := dragonfly.Open(t.Context(), p.Addr, withNear())
+	if err != nil {
+		t.Fatal(err)
+	}
+	storeWorks(t, s)
+	p.Pause()
+	defer p.Resume()
+	var calls sync.WaitGroup
+	for range 100 {
+		calls.Go(func() { _, _, _ = s.Get(t.Context(), "some:key:of:ours") })
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second): // it takes a second or two
+		t.Error("Close hangs with the server")
+	}
+	calls.Wait()
 }
 
 func TestSentinel(t *testing.T) {

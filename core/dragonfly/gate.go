@@ -112,10 +112,11 @@ func (g *gate) wait(ctx context.Context, p *part) (ticket, error) {
 	}
 }
 
-// leave ends a call. Answers come in the order of the commands, so one answer,
-// or the end of the connection, means that all lost before the call are over.
-func (g *gate) leave(t ticket, err error) {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+// leave ends a call. One that has ended with its context leaves its command behind.
+// Answers come in the order of the commands, so one answer, or the end of the
+// connection, means that all lost before the call are over.
+func (g *gate) leave(t ticket, behind bool) {
+	if behind {
 		g.left.Add(1)
 		t.part.lost.Add(1)
 	} else {

@@ -3,6 +3,7 @@ package dragonfly
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -19,21 +20,23 @@ func TestOldDragonfly(t *testing.T) {
 }
 
 func TestHot(t *testing.T) {
-	h := newHot(50 * time.Millisecond)
-	if h.again("a") {
-		t.Error("the first read is hot")
-	}
-	if !h.again("a") {
-		t.Error("the second read is not hot")
-	}
-	if h.again("a") {
-		t.Error("the third read is hot again")
-	}
-	time.Sleep(80 * time.Millisecond)
-	if h.again("a") {
-		t.Error("a read long after the last is hot")
-	}
-	h = newHot(time.Hour)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHot(50 * time.Millisecond)
+		if h.again("a") {
+			t.Error("the first read is hot")
+		}
+		if !h.again("a") {
+			t.Error("the second read is not hot")
+		}
+		if h.again("a") {
+			t.Error("the third read is hot again")
+		}
+		time.Sleep(80 * time.Millisecond)
+		if h.again("a") {
+			t.Error("a read long after the last is hot")
+		}
+	})
+	h := newHot(time.Hour)
 	for i := range 10 * hotSlots {
 		if h.again(fmt.Sprint(i)) {
 			t.Errorf("%d, read once, is hot", i)

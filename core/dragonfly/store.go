@@ -223,9 +223,9 @@ func (s *Store) bounded(ctx context.Context, firstSlot, lastSlot uint16,
 		}
 	}
 	result, first, last := call(ctx)
-	s.gate.leave(ticket, ended(ctx, first))
+	s.gate.leave(ticket, first != nil && ctx.Err() != nil)
 	if other != p {
-		s.gate.leave(second, ended(ctx, last))
+		s.gate.leave(second, last != nil && ctx.Err() != nil)
 	}
 	return result, ended(ctx, result.NonRedisError())
 }

@@ -2,9 +2,12 @@ package dragonfly_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -40,9 +43,23 @@ func open(tb testing.TB, url string, opts ...dragonfly.Option) *dragonfly.Store 
 	return s
 }
 
+// openPatiently opens a store that takes neither a connection nor an answer for
+// lost only because the machine is busy.
+func openPatiently(tb testing.TB, addr string) *dragonfly.Store {
+	tb.Helper()
+	s, err := dragonfly.OpenOption(context.Background(), rueidis.ClientOption{
+		InitAddress: []string{addr}, Dialer: patient, ConnWriteTimeout: time.Minute,
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
 func TestStore(t *testing.T) {
 	addr := storetest.Server(t)
-	storetest.Run(t, func(t *testing.T) core.Store { return open(t, addr) })
+	storetest.Run(t, func(t *testing.T) core.Store { return openPatiently(t, addr) })
 }
 
 func TestExpiryOnTheWire(t *testing.T) {
@@ -221,7 +238,7 @@ func TestServerComesAndGoes(t *testing.T) {
 				if err := call(context.Background()); err == nil {
 					t.Errorf("%s without a server gave no error", name)
 				}
-				if took := time.Since(start); took > 500*time.Millisecond {
+				if took := time.Since(start); took > 2*dragonfly.DefaultTimeout { // the machine may be busy
 					t.Errorf("%s without a server took %v", name, took)
 				}
 			}
@@ -235,8 +252,8 @@ func TestServerComesAndGoes(t *testing.T) {
 // eventually waits until the store answers.
 func eventually(t *testing.T, s *dragonfly.Store) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 		_, _, err := s.Get(ctx, "some:key:of:ours")
 		cancel()
 		if err == nil {
@@ -256,42 +273,27 @@ func TestSilentServer(t *testing.T) {
 	s := open(t, p.Addr)
 	storeWorks(t, s)
 	for _, silence := range []time.Duration{300 * time.Millisecond, 3 * time.Second} {
-		p.Pause()
 		const deadline = 50 * time.Millisecond
-		var longest atomic.Int64
-		start := time.Now()
+		// A call that waits for the connection to be given up takes two seconds and
+		// more, each time. What the machine adds is another matter.
+		for attempt := 1; ; attempt++ {
+			p.Pause()
+			longest, idle := flood(t, s, silence, deadline)
+			p.Resume()
+			eventually(t, s)
+			if longest <= deadline+500*time.Millisecond+2*idle {
+				break
+			}
+			if attempt == 3 {
+				t.Errorf("a call with a deadline of %v took %v, when a timer was late by %v", deadline, longest, idle)
+				break
+			}
+		}
+		// And with as many at once as before.
 		var wg sync.WaitGroup
 		for range 256 {
 			wg.Go(func() {
-				for time.Since(start) < silence {
-					ctx, cancel := context.WithTimeout(context.Background(), deadline)
-					began := time.Now()
-					_, _, err := s.Get(ctx, "some:key:of:ours")
-					took := int64(time.Since(began))
-					cancel()
-					if err == nil {
-						t.Error("Get from a silent server gave no error")
-					}
-					for l := longest.Load(); took > l && !longest.CompareAndSwap(l, took); l = longest.Load() {
-					}
-					if took < int64(time.Millisecond) {
-						time.Sleep(time.Millisecond)
-					}
-				}
-			})
-		}
-		wg.Wait()
-		// The machine may be busy; a call that waits for the connection to be
-		// given up takes two seconds and more.
-		if l := time.Duration(longest.Load()); l > deadline+500*time.Millisecond {
-			t.Errorf("a call with a deadline of %v took %v", deadline, l)
-		}
-		p.Resume()
-		eventually(t, s)
-		// And with as many at once as before.
-		for range 256 {
-			wg.Go(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
 				if _, _, err := s.Get(ctx, "some:key:of:ours"); err != nil {
 					t.Errorf("after %v of silence: %v", silence, err)
@@ -302,6 +304,48 @@ func TestSilentServer(t *testing.T) {
 	}
 }
 
+// flood has many callers for as long as the server is silent. It returns how long a
+// call took at most, and how late one who only waits was.
+func flood(t *testing.T, s *dragonfly.Store, silence, deadline time.Duration) (longest, idle time.Duration) {
+	t.Helper()
+	var most, late atomic.Int64
+	atLeast := func(a *atomic.Int64, d time.Duration) {
+		for l := a.Load(); int64(d) > l && !a.CompareAndSwap(l, int64(d)); l = a.Load() {
+		}
+	}
+	start := time.Now()
+	var wg sync.WaitGroup
+	for range 256 {
+		wg.Go(func() {
+			for time.Since(start) < silence {
+				ctx, cancel := context.WithTimeout(context.Background(), deadline)
+				began := time.Now()
+				_, _, err := s.Get(ctx, "some:key:of:ours")
+				took := time.Since(began)
+				cancel()
+				if err == nil {
+					t.Error("Get from a silent server gave no error")
+				}
+				atLeast(&most, took)
+				if took < time.Millisecond {
+					time.Sleep(time.Millisecond)
+				}
+			}
+		})
+	}
+	for range 16 {
+		wg.Go(func() {
+			for time.Since(start) < silence {
+				began := time.Now()
+				time.Sleep(deadline)
+				atLeast(&late, time.Since(began)-deadline)
+			}
+		})
+	}
+	wg.Wait()
+	return time.Duration(most.Load()), time.Duration(late.Load())
+}
+
 func TestNoDeadlineIsBounded(t *testing.T) {
 	p := storetest.StartServer(t)
 	s := open(t, p.Addr, dragonfly.WithTimeout(80*time.Millisecond))
@@ -310,15 +354,15 @@ func TestNoDeadlineIsBounded(t *testing.T) {
 	defer p.Resume()
 	start := time.Now()
 	_, _, err := s.Get(context.Background(), "some:key:of:ours")
-	if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > time.Second {
+	if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > dragonfly.DefaultTimeout {
 		t.Errorf("%v after %v", err, took)
 	}
 }
 
 // TestManyAtOnce has more callers than the queue has places.
 func TestManyAtOnce(t *testing.T) {
-	s := open(t, storetest.Server(t))
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	s := openPatiently(t, storetest.Server(t))
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	key := storetest.Prefix() + "key"
 	if err := s.Set(ctx, key, []byte("value"), time.Hour); err != nil {
@@ -335,6 +379,77 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// timedOut is how a connection ends that nobody answers.
+type timedOut struct{ net.Conn }
+
+func (timedOut) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
+
+// TestConnectionsTimeOut: commands that have never got a connection, or one that has
+// timed out, wait in no queue, so nobody after them is turned away.
+func TestConnectionsTimeOut(t *testing.T) {
+	addr := storetest.Server(t)
+	for name, fail := range map[string]func(net.Conn, error) (net.Conn, error){
+		"dialing": func(c net.Conn, err error) (net.Conn, error) {
+			if err == nil {
+				_ = c.Close()
+			}
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
+		},
+		"reading": func(c net.Conn, err error) (net.Conn, error) { return timedOut{c}, err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var fails atomic.Bool
+			var mu sync.Mutex
+			var made []net.Conn
+			s, err := dragonfly.OpenOption(t.Context(), rueidis.ClientOption{
+				InitAddress: []string{addr},
+				DialCtxFn: func(ctx context.Context, addr string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
+					c, err := patient.DialContext(ctx, "tcp", addr)
+					if err == nil {
+						mu.Lock()
+						made = append(made, c)
+						mu.Unlock()
+					}
+					if fails.Load() {
+						return fail(c, err)
+					}
+					return c, err
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = s.Close() })
+			storeWorks(t, s)
+			fails.Store(true)
+			mu.Lock()
+			for _, c := range made {
+				_ = c.Close()
+			}
+			mu.Unlock()
+			until(t, "the end of all connections", func() bool { // of which a call takes any
+				for range 100 {
+					if _, _, err := s.Get(t.Context(), "some:key:of:ours"); err == nil {
+						return false
+					}
+				}
+				return true
+			})
+			var wg sync.WaitGroup
+			for range 2000 {
+				wg.Go(func() {
+					ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+					defer cancel()
+					if _, _, err := s.Get(ctx, "some:key:of:ours"); err == nil || strings.Contains(err.Error(), "stopped answering") {
+						t.Errorf("Get without a connection: %v", err)
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
 }
 
 func TestGetAllocatesTheValueOnly(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 )
 
 // A node of a [Cluster] that does not answer for so long is given up by the others.
-const nodeTimeout = 1500 * time.Millisecond
+const nodeTimeout = 3 * time.Second
 
 // Cluster is a cluster of Redis or Valkey that a test has for itself: three
 // masters, each with a replica.
@@ -71,12 +71,11 @@ func StartCluster(tb testing.TB, args ...string) *Cluster {
 }
 
 func (c *Cluster) startNode(args []string) *Process {
-	bus, err := net.Listen("tcp", "127.0.0.1:0")
+	bus, err := freeAddr()
 	if err != nil {
 		c.tb.Fatal(err)
 	}
-	_, busPort, _ := net.SplitHostPort(bus.Addr().String())
-	_ = bus.Close()
+	_, busPort, _ := net.SplitHostPort(bus)
 	return StartServer(c.tb, append([]string{
 		"--cluster-enabled", "yes", "--cluster-port", busPort,
 		"--cluster-node-timeout", strconv.FormatInt(nodeTimeout.Milliseconds(), 10),
@@ -86,9 +85,13 @@ func (c *Cluster) startNode(args []string) *Process {
 
 func (p *Process) busPort() string { return p.args[slices.Index(p.args, "--cluster-port")+1] }
 
-// Do gives one node a command.
+// Do gives one node a command, which may hang.
 func (c *Cluster) Do(p *Process, command ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	return c.do(p, 2*time.Second, command)
+}
+
+func (c *Cluster) do(p *Process, timeout time.Duration, command []string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	client := c.clients[slices.Index(c.Nodes, p)]
 	m, err := client.Do(ctx, client.B().Arbitrary(command...).Build()).ToMessage()
@@ -109,7 +112,7 @@ func (c *Cluster) Do(p *Process, command ...string) (string, error) {
 // Must is Do for what cannot fail.
 func (c *Cluster) Must(p *Process, command ...string) string {
 	c.tb.Helper()
-	answer, err := c.Do(p, command...)
+	answer, err := c.do(p, 3*slow, command)
 	if err != nil && !rueidis.IsRedisNil(err) {
 		c.tb.Fatalf("storetest: %v at %s: %v", command, p.Addr, err)
 	}
@@ -119,7 +122,7 @@ func (c *Cluster) Must(p *Process, command ...string) string {
 // Until waits for something to become true of the cluster.
 func (c *Cluster) Until(what string, ok func() bool) {
 	c.tb.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			var nodes string
 			for _, p := range c.Nodes {
@@ -127,7 +130,7 @@ func (c *Cluster) Until(what string, ok func() bool) {
 					nodes += "\n" + p.Addr + ":\n" + answer
 				}
 			}
-			c.tb.Fatalf("storetest: cluster: not within 20s: %s%s", what, nodes)
+			c.tb.Fatalf("storetest: cluster: not within a minute: %s%s", what, nodes)
 		}
 	}
 }

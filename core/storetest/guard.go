@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,12 +99,21 @@ func (s *suite) guardedNot(t *testing.T) {
 func (s *suite) guardedExpiry(t *testing.T) {
 	g := s.newGuarder(t)
 	const ttl = 200 * time.Millisecond
-	before := time.Now()
-	g.lock("guard", "a", ttl, "")
-	after := time.Now()
+	var before, after time.Time
+	g.while(ttl, func() error {
+		before = time.Now()
+		g.lock("guard", "a", ttl, "")
+		after = time.Now()
+		if s.advance != nil {
+			s.advance(ttl - 2*time.Millisecond)
+		}
+		written, err := g.guards.SetGuarded(g.ctx(), g.prefix+"guard", "a", g.prefix+"k", []byte("v"), time.Hour)
+		if err == nil && !written {
+			err = errors.New("SetGuarded under a guard has not written")
+		}
+		return err
+	})
 	if s.advance != nil {
-		s.advance(ttl - 2*time.Millisecond)
-		g.write("a", "k", []byte("v"), time.Hour, true)
 		s.advance(4 * time.Millisecond)
 	}
 	for {
@@ -135,7 +145,7 @@ func (s *suite) guardedExpiry(t *testing.T) {
 // returned, none of them writes any more.
 func (s *suite) guardedConcurrent(t *testing.T) {
 	g := s.newGuarder(t)
-	ctx := g.ctx()
+	ctx := g.within(verySlow)
 	const writers, rounds = 64, 25
 	guard, key := g.prefix+"guard", g.prefix+"k"
 	var token atomic.Pointer[string]
@@ -174,7 +184,7 @@ func (s *suite) guardedConcurrent(t *testing.T) {
 		before := written.Load()
 		with := next(round)
 		g.lock("guard", with, time.Hour, "")
-		for end := time.Now().Add(slow); written.Load() == before; time.Sleep(100 * time.Microsecond) {
+		for end := time.Now().Add(verySlow); written.Load() == before; time.Sleep(100 * time.Microsecond) {
 			if time.Now().After(end) {
 				t.Fatal("nobody writes under the guard")
 			}

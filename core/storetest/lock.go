@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -94,7 +95,7 @@ func (s *suite) lock(t *testing.T) {
 
 func (s *suite) lockExclusive(t *testing.T) {
 	l := s.newLocker(t)
-	ctx := l.ctx()
+	ctx := l.within(verySlow)
 	for _, want := range []string{"", "first", "first"} {
 		token := "second"
 		if want == "" {
@@ -180,9 +181,16 @@ func (s *suite) lockExtend(t *testing.T) {
 	l := s.newLocker(t)
 	const short, long = 100 * time.Millisecond, 400 * time.Millisecond
 	l.extend("k", "a", time.Hour, false) // nobody's
-	l.lock("k", "a", short, "")
-	before := time.Now()
-	l.extend("k", "a", long, true)
+	var before time.Time
+	l.while(short, func() error {
+		l.lock("k", "a", short, "")
+		before = time.Now()
+		held, err := l.locks.Extend(l.ctx(), l.prefix+"k", "a", long)
+		if err == nil && !held {
+			err = errors.New("Extend by the holder: the lock is not held")
+		}
+		return err
+	})
 	l.extend("k", "b", time.Hour, false)
 	s.freed(l, "k", "a", before, time.Now(), long)
 
@@ -213,11 +221,19 @@ func (s *suite) unlock(t *testing.T) {
 func (s *suite) lockNote(t *testing.T) {
 	l := s.newLocker(t)
 	const ttl = 150 * time.Millisecond
-	l.lock("k", "a", time.Hour, "")
-	before := time.Now()
-	l.unlock("k", "a", "not shared", ttl)
-	after := time.Now()
-	l.lock("k", "b", time.Hour, "not shared")
+	var before, after time.Time
+	l.while(ttl, func() error {
+		l.unlock("k", "b", "", 0) // of the last attempt
+		l.lock("k", "a", time.Hour, "")
+		before = time.Now()
+		l.unlock("k", "a", "not shared", ttl)
+		after = time.Now()
+		holder, err := l.locks.Lock(l.ctx(), l.prefix+"k", "b", time.Hour)
+		if err == nil && holder != "not shared" {
+			err = fmt.Errorf("Lock under a note: holder %q", holder)
+		}
+		return err
+	})
 	l.extend("k", "a", time.Hour, false)
 	l.unlock("k", "a", "another", time.Hour)
 	s.freed(l, "k", "not shared", before, after, ttl)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -142,18 +143,28 @@ func (p *Process) begin() error {
 	// A free port may be taken by somebody else before the server has it.
 	var err error
 	for range 3 {
-		var l net.Listener
-		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		if p.Addr, err = freeAddr(); err != nil {
 			break
 		}
-		p.Addr = l.Addr().String()
-		_ = l.Close()
 		if err = p.start(); err == nil {
 			return nil
 		}
 		p.Kill()
 	}
 	return err
+}
+
+// freeAddr returns an address that nobody listens at. It is below those that
+// systems give to connections, or one of those would take the port while a server
+// is down.
+func freeAddr() (string, error) {
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(10_000+rand.IntN(20_000)))
+		if err == nil {
+			return l.Addr().String(), l.Close()
+		}
+	}
+	return "", errors.New("no port is free")
 }
 
 func (p *Process) must(err error) {
@@ -166,7 +177,16 @@ func (p *Process) must(err error) {
 // Start runs the server again, at the same address, after Stop or Kill.
 func (p *Process) Start() {
 	p.tb.Helper()
-	p.must(p.start())
+	err := p.start()
+	for range 20 { // the old one's port may be in use for a moment
+		if err == nil || !strings.Contains(p.log(), "Address already in use") {
+			break
+		}
+		p.Kill()
+		time.Sleep(50 * time.Millisecond)
+		err = p.start()
+	}
+	p.must(err)
 }
 
 func (p *Process) start() error {
@@ -199,7 +219,7 @@ func (p *Process) start() error {
 
 // wait returns when the server answers, or an error when it will not.
 func (p *Process) wait() error {
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
 		select {
 		case <-p.done:
 			return errors.New(p.cmd.ProcessState.String())
@@ -209,7 +229,7 @@ func (p *Process) wait() error {
 			return nil
 		}
 	}
-	return errors.New("no answer within 10s")
+	return errors.New("no answer within 30s")
 }
 
 // answers reports whether the server does. One that asks for a password counts,
@@ -220,7 +240,7 @@ func (p *Process) answers() bool {
 		return false
 	}
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(time.Second))
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 	if _, err := c.Write([]byte("PING\r\n")); err != nil {
 		return false
 	}

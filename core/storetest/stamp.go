@@ -346,7 +346,7 @@ func (s *suite) stampMany(t *testing.T) {
 func (s *suite) stampConcurrent(t *testing.T) {
 	st := s.newStamper(t)
 	stores := []stamper{st, s.another(st)}
-	ctx := st.ctx()
+	ctx := st.within(verySlow)
 	const workers, rounds = 8, 60
 	var mu sync.Mutex
 	seen := map[uint64]bool{}
@@ -402,7 +402,7 @@ func (s *suite) stampConcurrent(t *testing.T) {
 func (s *suite) stampTogether(t *testing.T) {
 	st := s.newStamper(t)
 	other := s.another(st)
-	ctx := st.ctx()
+	ctx := st.within(verySlow)
 	st.raise(0, time.Hour, "a", "b")
 	done := make(chan struct{})
 	go func() {

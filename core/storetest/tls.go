@@ -111,7 +111,7 @@ func StartTLSServer(tb testing.TB, a *Authority, args ...string) *Process {
 
 // dial connects to the server as a test may, with TLS where it has that.
 func (p *Process) dial() (net.Conn, error) {
-	dialer := &net.Dialer{Timeout: time.Second}
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	if p.tls == nil {
 		return dialer.Dial("tcp", p.Addr)
 	}

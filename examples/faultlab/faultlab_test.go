@@ -17,7 +17,7 @@ func TestSoak(t *testing.T) {
 		t.Skip("there is no redis-server on the PATH")
 	}
 	var out strings.Builder
-	l := lab{seed: 1}
+	l := lab{seed: 1, lookup: 300 * time.Millisecond}
 	if err := l.soak(context.Background(), 10*time.Second, 1000, &out); err != nil {
 		t.Errorf("%v\n%s", err, &out)
 	}
@@ -45,7 +45,7 @@ func TestFaults(t *testing.T) {
 	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CACHEASIDE_REQUIRE_SERVER") != "1" {
 		t.Skip("there is no redis-server on the PATH")
 	}
-	l := lab{length: 500 * time.Millisecond, seed: 1, verbose: true}
+	l := lab{length: 500 * time.Millisecond, seed: 1, verbose: true, lookup: 300 * time.Millisecond}
 	if _, err := l.run(context.Background(), func(results []*result) {
 		for _, r := range results {
 			t.Logf("%s, %s: %d requests, %d hits, %d errors of the handler, back after %v", r.fault, r.framework, r.requests, r.hits, r.caused, r.recovered)

@@ -27,7 +27,8 @@ const (
 	ttl     = time.Second
 	clients = 8 // of each framework
 	pause   = 20 * time.Millisecond
-	// patience is what a request may take beyond its handler: more is an error.
+	// patience is what a request may take beyond its handler, with the default
+	// LookupTimeout: more is an error.
 	patience = 500 * time.Millisecond
 	// late is how much beyond its lifetime a response may be before it counts as
 	// wrong: what the machine's load may add to a handler's run.
@@ -40,6 +41,15 @@ type lab struct {
 	near    int
 	only    *regexp.Regexp
 	verbose bool
+	// lookup is Config.LookupTimeout; zero: the default. A busy machine needs more,
+	// or it is never seen what happens when all is well.
+	lookup time.Duration
+}
+
+// patience is what a request may take beyond its handler: it may wait for a few
+// look-ups in vain.
+func (l *lab) patience() time.Duration {
+	return patience + 5*max(0, l.lookup-core.DefaultLookupTimeout)
 }
 
 // result is that of one fault in one framework.
@@ -121,7 +131,7 @@ func (l *lab) try(ctx context.Context, f fault, dir string, rng *rand.Rand) (res
 			return nil, err
 		}
 	}
-	each(loads, func(l *load) { l.ask(ctx, l.bare, phaseBare, rng.Uint64()) }, max(l.length/2, 300*time.Millisecond))
+	each(loads, func(l *load, seed uint64) { l.ask(ctx, l.bare, phaseBare, seed) }, rng, max(l.length/2, 300*time.Millisecond))
 	if f.handler {
 		if err := f.end(ctx, w); err != nil {
 			return nil, err
@@ -191,16 +201,22 @@ func (l *lab) start(ctx context.Context, f fault, addr string, data *database, f
 		opts = append(opts, dragonfly.WithNear(dragonfly.NearOptions{Bytes: int64(l.near)}))
 	}
 	store, err := dragonfly.Open(ctx, addr, opts...)
+	for end := time.Now().Add(20 * time.Second); errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && time.Now().Before(end); {
+		store, err = dragonfly.Open(ctx, addr, opts...) // the machine is busy
+	}
 	if err != nil {
 		return nil, err
 	}
-	cfg := core.Config{Store: store, TTL: ttl, Namespace: framework, Logger: quiet, GenerateETag: true}
+	cfg := core.Config{Store: store, TTL: ttl, Namespace: framework, Logger: quiet, GenerateETag: true, LookupTimeout: l.lookup}
+	if l.lookup > core.DefaultStoreTimeout {
+		cfg.StoreTimeout = l.lookup
+	}
 	f.policy(&cfg)
 	cache, err := core.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	out := &load{fault: &f, framework: framework, data: data, cache: cache, client: &http.Client{
+	out := &load{fault: &f, patience: l.patience(), framework: framework, data: data, cache: cache, client: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: clients, DisableCompression: true},
 		Timeout:   10 * time.Second,
 	}}
@@ -232,6 +248,7 @@ func (l *lab) start(ctx context.Context, f fault, addr string, data *database, f
 // load is what the clients of one service see.
 type load struct {
 	fault        *fault
+	patience     time.Duration
 	framework    string
 	data         *database
 	cache        *core.Cache
@@ -250,13 +267,15 @@ const (
 	phaseFault
 )
 
-// each runs f for all loads at once; their phase is phaseBare for d.
-func each(loads []*load, f func(*load), d time.Duration) {
+// each runs f for all loads at once, each with a seed of its own; their phase is
+// phaseBare for d.
+func each(loads []*load, f func(l *load, seed uint64), rng *rand.Rand, d time.Duration) {
 	var all sync.WaitGroup
 	for _, l := range loads {
+		seed := rng.Uint64()
 		l.phase.Store(phaseBare)
 		stop := time.AfterFunc(d, func() { l.phase.Store(phaseOther) })
-		all.Go(func() { defer stop.Stop(); f(l) })
+		all.Go(func() { defer stop.Stop(); f(l, seed) })
 	}
 	all.Wait()
 }
@@ -269,7 +288,8 @@ func (l *load) warm(ctx context.Context) error {
 		all.Go(func() {
 			for n := k; n < rows; n += clients {
 				stored := false
-				for range 20 {
+				// As long as a circuit breaker may take, on a busy machine, to close.
+				for end := time.Now().Add(time.Minute); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
 					code, header, _, err := l.get(ctx, l.cached, n)
 					if err != nil || code != http.StatusOK {
 						failed.Add(1)
@@ -353,9 +373,9 @@ func (l *load) one(ctx context.Context, base string, n int, bare bool) {
 		wrong = fmt.Sprintf("the body begins with %.40q", body)
 	case version < promised:
 		wrong = fmt.Sprintf("version %d, when %d was purged", version, promised)
-	case !l.fault.stale && row.expired(version, began):
+	case !l.fault.stale && row.expired(version, began, stalled):
 		wrong = fmt.Sprintf("version %d, long after there was a newer one", version)
-	case took-stalls.since(stalled) > handlerTime+l.fault.slow+patience:
+	case took-stalls.since(stalled) > handlerTime+l.fault.slow+l.patience:
 		trouble = "it took " + took.Round(time.Millisecond).String()
 	}
 	l.mu.Lock()
@@ -386,13 +406,15 @@ func (l *load) one(ctx context.Context, base string, n int, bare bool) {
 }
 
 // expired reports whether the row had a newer version for longer, at began, than
-// version may be served.
-func (r *row) expired(version int64, began time.Time) bool {
+// version may be served. Stalled is stalls.total at that time.
+func (r *row) expired(version int64, began time.Time, stalled int64) bool {
 	next := version + 1
 	if r.version.Load() < next || r.version.Load() >= next+int64(len(r.changed)) {
 		return false // the newest; or too old to know
 	}
-	return began.UnixNano()-r.changed[next%int64(len(r.changed))].Load() > int64(ttl+late)
+	at := next % int64(len(r.changed))
+	stood := max(0, stalled-r.stalled[at].Load()) // which the handler may have done between reading and answering
+	return began.UnixNano()-r.changed[at].Load()-stood > int64(ttl+late)
 }
 
 // write changes rows. Most changes are not told to anybody: then the lifetime of
@@ -430,7 +452,7 @@ func write(ctx context.Context, d *database, loads []*load, seed uint64) {
 // result waits until there are hits again.
 func (l *load) result(ctx context.Context, over time.Time) *result {
 	recovered := time.Duration(-1)
-	for ctx.Err() == nil && time.Since(over) < 15*time.Second {
+	for ctx.Err() == nil && time.Since(over) < time.Minute {
 		if at := l.lastHit.Load(); at > over.UnixNano() {
 			recovered = time.Duration(at - over.UnixNano())
 			break

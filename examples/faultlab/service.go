@@ -42,7 +42,8 @@ type row struct {
 	version atomic.Int64
 	// Versions below promised were purged, with acknowledgement.
 	promised atomic.Int64
-	changed  [8]atomic.Int64
+	changed  [8]atomic.Int64 // when a version came, Unix nanoseconds
+	stalled  [8]atomic.Int64 // stalls.total at that time
 }
 
 // How handlers behave.
@@ -57,6 +58,7 @@ const (
 func (r *row) next() int64 {
 	v := r.version.Load() + 1
 	r.changed[v%int64(len(r.changed))].Store(time.Now().UnixNano())
+	r.stalled[v%int64(len(r.stalled))].Store(stalls.total.Load())
 	r.version.Store(v)
 	return v
 }

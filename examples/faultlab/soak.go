@@ -44,6 +44,9 @@ func (l *lab) soak(ctx context.Context, d time.Duration, rows int, w io.Writer) 
 		return err
 	}
 	defer own.Kill()
+	watching, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	go stalls.watch(watching)
 	before := runtime.NumGoroutine()
 	data := newDatabase(rows)
 	var loads []*load
@@ -67,7 +70,7 @@ func (l *lab) soak(ctx context.Context, d time.Duration, rows int, w io.Writer) 
 	all.Go(func() { write(running, data, loads, l.seed) })
 
 	began := time.Now()
-	every := max(d/120, time.Second)
+	every := max(d/120, 400*time.Millisecond)
 	var samples []sample
 	for running.Err() == nil {
 		select {
@@ -87,8 +90,10 @@ func (l *lab) soak(ctx context.Context, d time.Duration, rows int, w io.Writer) 
 		sum += int64(st.Hits) //nolint:gosec // no overflow
 		one.stop()
 	}
-	time.Sleep(500 * time.Millisecond) // for the connections' goroutines to end
 	left := runtime.NumGoroutine()
+	for end := time.Now().Add(20 * time.Second); left > before+frameworksKeep && time.Now().Before(end); left = runtime.NumGoroutine() {
+		time.Sleep(10 * time.Millisecond) // connections take a moment to end
+	}
 
 	_, _ = fmt.Fprintf(w, "%-8s %10s %11s %9s %12s\n", "after", "requests", "goroutines", "heap MB", "descriptors")
 	for i := 0; i < len(samples); i += max(1, len(samples)/12) {
@@ -187,7 +192,7 @@ func (m *mixture) one(ctx context.Context, l *load, rng *rand.Rand, n int) strin
 	}
 	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	promised, began := l.data.rows[n].promised.Load(), time.Now()
+	promised, began, stalled := l.data.rows[n].promised.Load(), time.Now(), stalls.total.Load()
 	req, err := http.NewRequestWithContext(asking, method, fmt.Sprint(l.cached, n), http.NoBody)
 	if err != nil {
 		return err.Error()
@@ -200,7 +205,7 @@ func (m *mixture) one(ctx context.Context, l *load, rng *rand.Rand, n int) strin
 		defer func() { _ = resp.Body.Close() }()
 		var b []byte
 		if b, err = io.ReadAll(resp.Body); err == nil {
-			return l.judge(n, promised, began, method, resp, string(b))
+			return l.judge(n, promised, began, stalled, method, resp, string(b))
 		}
 	}
 	if limit < time.Second {
@@ -209,7 +214,7 @@ func (m *mixture) one(ctx context.Context, l *load, rng *rand.Rand, n int) strin
 	return err.Error()
 }
 
-func (l *load) judge(n int, promised int64, began time.Time, method string, resp *http.Response, body string) string {
+func (l *load) judge(n int, promised int64, began time.Time, stalled int64, method string, resp *http.Response, body string) string {
 	switch {
 	case resp.StatusCode == http.StatusNotModified || method == http.MethodHead && resp.StatusCode == http.StatusOK:
 		return ""
@@ -227,7 +232,7 @@ func (l *load) judge(n int, promised int64, began time.Time, method string, resp
 		return fmt.Sprintf("the body begins with %.40q", body)
 	case version < promised:
 		return fmt.Sprintf("version %d, when %d was purged", version, promised)
-	case l.data.rows[n].expired(version, began):
+	case l.data.rows[n].expired(version, began, stalled):
 		return fmt.Sprintf("version %d, long after there was a newer one", version)
 	}
 	return ""

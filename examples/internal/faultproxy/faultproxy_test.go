@@ -70,7 +70,7 @@ func TestPassesAndDelays(t *testing.T) {
 	for _, delay := range []time.Duration{0, 50 * time.Millisecond, 0} {
 		p.Delay(delay)
 		began := time.Now()
-		if s, err := ask(c, "hello", time.Second); s != "hello" || err != nil || time.Since(began) < delay {
+		if s, err := ask(c, "hello", 10*time.Second); s != "hello" || err != nil || time.Since(began) < delay {
 			t.Errorf("%q, %v after %v", s, err, time.Since(began))
 		}
 	}
@@ -86,7 +86,7 @@ func TestDrop(t *testing.T) {
 		}
 	}
 	p.Drop(false)
-	if s, err := ask(dial(t, p), "hello", time.Second); s != "hello" || err != nil {
+	if s, err := ask(dial(t, p), "hello", 10*time.Second); s != "hello" || err != nil {
 		t.Errorf("%q, %v", s, err)
 	}
 }
@@ -95,10 +95,10 @@ func TestCut(t *testing.T) {
 	p := start(t)
 	c := dial(t, p)
 	p.Cut(2)
-	if s, err := ask(c, "first", time.Second); s != "first" || err != nil {
+	if s, err := ask(c, "first", 10*time.Second); s != "first" || err != nil {
 		t.Errorf("%q, %v", s, err)
 	}
-	if s, err := ask(c, "second", time.Second); err == nil || errors.Is(err, os.ErrDeadlineExceeded) || len(s) > 3 {
+	if s, err := ask(c, "second", 10*time.Second); err == nil || errors.Is(err, os.ErrDeadlineExceeded) || len(s) > 3 {
 		t.Errorf("%q, %v: want half of it at most, and the end of the connection", s, err)
 	}
 }
@@ -106,7 +106,7 @@ func TestCut(t *testing.T) {
 func TestRefuse(t *testing.T) {
 	p := start(t)
 	c := dial(t, p)
-	if _, err := ask(c, "hello", time.Second); err != nil {
+	if _, err := ask(c, "hello", 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	p.Refuse(true)
@@ -116,12 +116,12 @@ func TestRefuse(t *testing.T) {
 		refused = append(refused, c)
 	}
 	for _, c := range refused {
-		if s, err := ask(c, "hello", time.Second); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		if s, err := ask(c, "hello", 10*time.Second); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%q, %v", s, err)
 		}
 	}
 	p.Refuse(false)
-	if s, err := ask(dial(t, p), "hello", time.Second); s != "hello" || err != nil {
+	if s, err := ask(dial(t, p), "hello", 10*time.Second); s != "hello" || err != nil {
 		t.Errorf("%q, %v", s, err)
 	}
 }

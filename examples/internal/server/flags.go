@@ -53,6 +53,9 @@ func (o *Options) Config(base core.Config) core.Config {
 			*d.to = d.from
 		}
 	}
+	if o.StoreTimeout > core.DefaultPurgeTimeout {
+		base.PurgeTimeout = o.StoreTimeout
+	}
 	if o.NotFoundTTL > 0 {
 		base.StatusTTL = map[int]time.Duration{http.StatusNotFound: o.NotFoundTTL}
 	}
@@ -75,7 +78,7 @@ func (o *Options) Flags(ttl time.Duration) *Flags {
 	Add(f, &o.TTL, "ttl", "TTL", ttl,
 		"how long a response is reused that does not say it itself (0: not at all)", Duration)
 	Add(f, &o.StoreTimeout, "store-timeout", "STORE_TIMEOUT", 0,
-		"how long a request waits for the store (0: 50ms for a read, 250ms for a write)", Duration)
+		"how long a request waits for the store (0: 50ms for a read, 250ms for a write); more than 1s holds for purges, too", Duration)
 	Add(f, &o.StaleWhileRevalidate, "stale-while-revalidate", "STALE_WHILE_REVALIDATE", 0,
 		"how long a stale response is still served at once while it is renewed in the background (0: not at all)", Duration)
 	Add(f, &o.StaleIfError, "stale-if-error", "STALE_IF_ERROR", 0,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strconv"
@@ -34,19 +35,29 @@ func StartStore(ctx context.Context, dir string) (*StoreProcess, error) {
 	if path == "" {
 		return nil, errors.New("no redis-server, valkey-server or dragonfly on the PATH: start one and name it with -dragonfly host:port")
 	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	port, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
 	p := &StoreProcess{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), path: path}
 	p.args = []string{"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir}
 	if strings.HasSuffix(path, "-server") {
 		p.args = append(p.args, "--save", "", "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru")
 	}
 	return p, p.Start(ctx)
+}
+
+// freePort is below the ports that systems give to connections, or one of those
+// would take it while the server is down.
+func freePort(ctx context.Context) (int, error) {
+	var lc net.ListenConfig
+	for range 100 {
+		port := 10_000 + rand.IntN(20_000) //nolint:gosec // not for secrets
+		if l, err := lc.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, errors.New("no port is free")
 }
 
 // Start starts the server again after Kill, at the same address and empty.
@@ -56,7 +67,7 @@ func (p *StoreProcess) Start(ctx context.Context) error {
 		return err
 	}
 	var dialer net.Dialer
-	for range 500 {
+	for range 2000 {
 		if c, err := dialer.DialContext(ctx, "tcp", p.Addr); err == nil {
 			return c.Close()
 		}
