@@ -830,3 +830,39 @@ func TestPurgeOfGeneratedKey(t *testing.T) {
 		one.want(t, "/a", "1", "fwd=")
 	}
 }
+
+// TestTagsOfManyRenewals: what a 304 adds is kept, within the limit; beyond it the
+// handler is asked for a whole response.
+func TestTagsOfManyRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		one := newInstance(t, newServer(t), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			n++
+			w.Header().Set("Etag", `"1"`)
+			w.Header().Set("Cache-Control", "max-age=10")
+			core.AddTags(r.Context(), fmt.Sprint("t", n))
+			if r.Header.Get("If-None-Match") != "" {
+				w.WriteHeader(http.StatusNotModified)
+				return
+			}
+			_, _ = io.WriteString(w, "x")
+		}), func(c *core.Config) { c.MaxTags = 4 })
+		for i, want := range []string{
+			"miss", "stale; fwd-status=304; ttl=10; stored", "stale; fwd-status=304; ttl=10; stored", "stale; fwd-status=304; ttl=10; stored",
+			"detail=tags", "fwd=miss", "stale; fwd-status=304; ttl=10; stored",
+		} {
+			one.want(t, "/a", "x", want)
+			synctest.Wait()
+			time.Sleep(11 * time.Second) // also for the note that it is not to be shared
+			if refused := one.Stats().TagsRefused; (refused > 0) != (i >= 4) {
+				t.Errorf("%d: %d refused", i, refused)
+			}
+		}
+		one.want(t, "/a", "x", "stored")
+		one.want(t, "/a", "x", "hit")
+		must(t, one.PurgeTags(t.Context(), "t5"))
+		one.want(t, "/a", "x", "hit")
+		must(t, one.PurgeTags(t.Context(), "t6"))
+		one.want(t, "/a", "x", "fwd=miss")
+	})
+}

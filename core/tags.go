@@ -133,6 +133,16 @@ func (c *Cache) tagsOf(v *visit, resp Header, varied bool) ([]string, bool) {
 	return slices.Compact(out), true
 }
 
+// given counts the tags that are not those of the URL.
+func given(tags []string) (n int) {
+	for _, tag := range tags {
+		if !strings.HasPrefix(tag, ofURL) {
+			n++
+		}
+	}
+	return n
+}
+
 // groupTag is the tag of a group, which is one origin's own (RFC 9875 section 2).
 func groupTag(req *Request, group string) string {
 	return ofGroup + req.Scheme + "://" + strings.ToLower(req.Host) + "|" + group
