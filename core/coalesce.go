@@ -359,6 +359,7 @@ func (c *Cache) usable(v *visit) (httprules.Decision, bool) {
 func (c *Cache) lookAgain(x Exchange, v *visit) (httprules.Decision, bool) {
 	old, soft, had := v.entry, v.soft, v.stale
 	v.hasRec = false
+	v.now = c.cfg.Now() // who waits may have come since, and purges as well
 	if c.lookup(x.Context(), v) != foundEntry {
 		v.entry, v.soft = old, soft
 		return httprules.Decision{}, false

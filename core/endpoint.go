@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // MaxPurgeBody is the longest body that a [PurgeEndpoint] reads, in bytes.
@@ -124,14 +126,43 @@ func (p *PurgeEndpoint) allowed(ctx context.Context, req *Request) bool {
 	return ok || p.access.Authorize != nil && p.access.Authorize(ctx, req)
 }
 
+// decodeOrder takes nothing for something else than was meant: json.Unmarshal
+// would forget the first of two members of one name, and purge another tag in
+// the place of one that is not UTF-8.
 func decodeOrder(body []byte) (o purgeOrder, err error) {
 	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&o); err != nil {
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return o, errors.New("the body is no JSON object")
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return o, fmt.Errorf("the body is no such JSON: %w", err)
+		}
+		name, _ := t.(string) // as all names are
+		into := map[string]any{"tags": &o.Tags, "urls": &o.URLs, "prefixes": &o.Prefixes, "all": &o.All, "soft": &o.Soft}[name]
+		switch {
+		case into == nil:
+			return o, fmt.Errorf("there is no %.80q: use tags, urls, prefixes, all and soft", name)
+		case seen[name]:
+			return o, fmt.Errorf("%q is there twice: give one list", name)
+		}
+		seen[name] = true
+		if err := d.Decode(into); err != nil {
+			return o, fmt.Errorf("%q is no such JSON: %w", name, err)
+		}
+	}
+	if _, err := d.Token(); err != nil {
 		return o, fmt.Errorf("the body is no such JSON: %w", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return o, errors.New("there is something behind the JSON")
+	}
+	for _, text := range slices.Concat(o.Tags, o.URLs, o.Prefixes) {
+		if strings.ContainsRune(text, utf8.RuneError) {
+			return o, fmt.Errorf("%.80q has a character that is none: send UTF-8", text)
+		}
 	}
 	switch {
 	case len(o.Tags)+len(o.URLs)+len(o.Prefixes) == 0 && !o.All:
@@ -170,7 +201,9 @@ func (c *Cache) obey(ctx context.Context, o purgeOrder) error {
 	var keys []string // purged together, because that takes its time
 	for _, u := range o.Prefixes {
 		key, err := c.prefixFor(u)
-		keys, errs = append(keys, key), append(errs, err)
+		if errs = append(errs, err); key != "" {
+			keys = append(keys, key)
+		}
 	}
 	if o.All {
 		keys = append(keys, "")

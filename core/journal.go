@@ -47,8 +47,12 @@ type prefix struct {
 // of returns the newest purges that concern a primary key.
 func (j *journal) of(primary string) (hard, soft uint64) {
 	hard, soft = j.All.Hard, j.All.Soft
+	if len(j.Prefixes) == 0 {
+		return hard, soft
+	}
+	received := asReceived(primary)
 	for i := range j.Prefixes {
-		if p := &j.Prefixes[i]; p.covers(primary) {
+		if p := &j.Prefixes[i]; p.covers(primary) || received != "" && p.covers(received) {
 			hard, soft = max(hard, p.Stamp.Hard), max(soft, p.Stamp.Soft)
 		}
 	}
@@ -60,6 +64,27 @@ func (j *journal) of(primary string) (hard, soft uint64) {
 func (p *prefix) covers(primary string) bool {
 	rest, ok := strings.CutPrefix(primary, p.Key)
 	return ok && (rest == "" || strings.HasSuffix(p.Key, "/") || strings.IndexByte("/?|", rest[0]) >= 0)
+}
+
+// asReceived is a primary key with path and query as they were before an outer
+// layer rewrote them; empty where none has.
+func asReceived(primary string) string {
+	before, target, ok := strings.Cut(primary, "|t:")
+	if !ok {
+		return ""
+	}
+	target, _, _ = strings.Cut(target, "|")
+	if _, rest, ok := strings.Cut(target, "://"); ok && target[0] != '/' { // the absolute form
+		target = "/"
+		if i := strings.IndexAny(rest, "/?"); i >= 0 {
+			target = rest[i:]
+		}
+	}
+	scheme, rest, _ := strings.Cut(before, "//")
+	if i := strings.IndexAny(rest, "/?|"); i >= 0 {
+		rest = rest[:i]
+	}
+	return scheme + "//" + rest + target
 }
 
 // with returns j after a purge. One with a greater number may be there already:
@@ -139,11 +164,12 @@ func (l *lease) holds(now time.Time, age time.Duration) bool {
 
 // leases keeps the copy of this process.
 type leases struct {
-	last     atomic.Pointer[lease]
-	seq      atomic.Uint64 // that of the last copy, even if it has expired
+	last     atomic.Pointer[lease] // changed with mu
+	seq      atomic.Uint64         // that of the last copy, even if it has expired
 	renewing atomic.Bool
 	failed   atomic.Int64 // when the journal could not be read, Unix nanoseconds
 	mu       sync.Mutex
+	era      uint64        // how often all copies, also those on their way, have expired
 	reading  chan struct{} // closed when a reader is done for whom others wait; nil: there is none
 }
 
@@ -202,7 +228,9 @@ func (l *leases) at(ctx context.Context, c *Cache, now time.Time) (*lease, bool)
 
 // renew reads the journal, or begins one.
 func (l *leases) renew(ctx context.Context, c *Cache) (*lease, bool) {
-	old := l.last.Load()
+	l.mu.Lock()
+	era := l.era
+	l.mu.Unlock()
 	fresh := &lease{from: c.cfg.Now()}
 	var err error
 	if fresh.seq, err = c.stamper.Sequence(ctx, c.clock); err == nil {
@@ -237,12 +265,34 @@ func (l *leases) renew(ctx context.Context, c *Cache) (*lease, bool) {
 		return nil, false
 	}
 	l.seq.Store(fresh.seq)
-	l.last.CompareAndSwap(old, fresh) // a purge of our own may have come between
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.era == era { // else a purge of our own has come between
+		l.last.Store(fresh)
+	}
 	return fresh, true
 }
 
-// expire has the next who asks read anew.
-func (l *leases) expire() { l.last.Store(nil) }
+// expire has the next who asks read anew, and what is being read not used by
+// anybody else.
+func (l *leases) expire() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.era++
+	l.last.Store(nil)
+}
+
+// see takes note of a number that has been given out: what is asked for from now
+// on is newer.
+func (l *leases) see(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last := l.last.Load(); last != nil && last.seq < n {
+		next := *last
+		next.seq = n
+		l.last.Store(&next)
+	}
+}
 
 // purge enters purges into the journal, of everything where a key is empty, and
 // waits until no process uses an older copy.

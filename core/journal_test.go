@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"reflect"
 	"strings"
 	"sync"
@@ -277,6 +278,108 @@ func TestForeignJournal(t *testing.T) {
 		held, err := s.Lock(t.Context(), c.journalKey, "mine", time.Hour)
 		if j, ok := decodeJournal(held); err != nil || !ok || j.All != l.All {
 			t.Errorf("%q: then there is %q, %v", text, held, err)
+		}
+	}
+}
+
+// interrupted is a store of one process, where something happens just after the
+// journal was read.
+type interrupted struct {
+	*memory.Store
+	after func()
+}
+
+func (s *interrupted) Lock(ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+	held, err := s.Store.Lock(ctx, key, token, ttl)
+	if f := s.after; f != nil && strings.HasSuffix(key, ":journal") {
+		s.after = nil
+		f()
+	}
+	return held, err
+}
+
+// TestPurgeWhileTheJournalIsRead: who asks after a purge is not told what was read
+// before it, even where the purge does not wait for leases.
+func TestPurgeWhileTheJournalIsRead(t *testing.T) {
+	for _, had := range []bool{false, true} {
+		s := &interrupted{Store: Must(memory.New(1 << 20))}
+		c := Must(New(Config{Store: s}))
+		c.ownStore = true // closes it as well
+		t.Cleanup(func() { _ = c.Close(context.Background()) })
+		before, ok := c.purges.at(t.Context(), c, time.Now())
+		if !ok {
+			t.Fatal("no copy")
+		}
+		if !had {
+			c.purges.expire()
+		}
+		s.after = func() {
+			if err := c.PurgeAll(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		c.purges.renew(t.Context(), c)
+		if after, ok := c.purges.at(t.Context(), c, time.Now()); !ok || after.All.Hard <= before.All.Hard {
+			t.Errorf("with a copy before, %t: %+v, %t", had, after, ok)
+		}
+	}
+}
+
+// TestPurgesDoNotExpireTheJournal: it is read as often as without purges of tags
+// and URLs, and what is asked for after them is newer than they are.
+func TestPurgesDoNotExpireTheJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c := newCounted(t, func(*Config) {})
+		for range 2 { // with the first copy it is not known how much is purged
+			time.Sleep(journalLease)
+			if _, ok := c.purges.at(t.Context(), c, time.Now()); !ok {
+				t.Fatal("no copy")
+			}
+		}
+		before := s.reads.Load()
+		for range 100 {
+			for _, err := range []error{c.PurgeTags(t.Context(), "a"), c.PurgeURL(t.Context(), "http://example.com/"), c.SoftPurgeTags(t.Context(), "b")} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			last, err := s.Store.Sequence(t.Context(), c.clock)
+			if n := c.sequence(t.Context(), time.Now()); n != last || err != nil {
+				t.Fatalf("%d is known, and %d was given out; %v", n, last, err)
+			}
+		}
+		if n := s.reads.Load() - before; n != 0 {
+			t.Errorf("%d reads for 300 purges", n)
+		}
+	})
+}
+
+// TestAsReceived: a prefix is that of a URL as clients send it, too.
+func TestAsReceived(t *testing.T) {
+	c := Must(New(Config{}))
+	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	for target, path := range map[string]string{
+		"":                     "",
+		"/api/blogs?x=1":       "/api/blogs?x=1",
+		"http://h/api/blogs":   "/api/blogs",
+		"http://h:80":          "/",
+		"http://h?x":           "?x",
+		"/api/http://h/|t:/{}": "/api/http://h/^7Ct:/^7B^7D",
+		"/api/blogs/" + "\xfc": "/api/blogs/^FC",
+	} {
+		for _, req := range []Request{
+			{Scheme: "http", Host: "h", Path: "/blogs", Target: target, Partition: "p|t:"},
+			{Scheme: "http", Host: "h", Path: "blogs//|t:", RawQuery: "q=/", Target: target},
+		} {
+			req.Header = http.Header{}
+			primary, _ := c.keys.appendPrimary(nil, &req)
+			want := ""
+			if target != "" {
+				want = "GET:http://h" + path
+			}
+			if got := asReceived(string(primary)); got != want {
+				t.Errorf("%s: %q, want %q", primary, got, want)
+			}
 		}
 	}
 }

@@ -59,8 +59,8 @@ func (c *Cache) raise(ctx context.Context, what string, tags []string, soft bool
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.PurgeTimeout)
 	defer cancel()
-	_, err := c.stamper.Raise(ctx, c.clock, c.tagged(tags).keys, soft, c.floor(), stampAge)
-	c.purges.expire() // what is stored from now on is newer
+	n, err := c.stamper.Raise(ctx, c.clock, c.tagged(tags).keys, soft, c.floor(), stampAge)
+	c.purges.see(n)
 	return c.purged(what, err)
 }
 
@@ -90,7 +90,7 @@ func (c *Cache) PurgeURL(ctx context.Context, rawURL string) error {
 // purgeRequest removes what is stored for the URL of req.
 func (c *Cache) purgeRequest(ctx context.Context, req *Request) error {
 	plain := *req
-	plain.forwarded = false // others have the tag of the URL
+	plain.Method, plain.forwarded = http.MethodGet, false // others have the tag of the URL
 	k, ok := c.keys.key(&plain)
 	if !ok {
 		return nil // nothing with so long a key is ever stored
@@ -102,8 +102,9 @@ func (c *Cache) purgeRequest(ctx context.Context, req *Request) error {
 	// tag of the URL: once it is raised, their record may go.
 	var err error
 	if c.stamper != nil {
-		_, err = c.stamper.Raise(ctx, c.clock, []string{c.stampKey(c.urlTag(req))}, false, c.floor(), stampAge)
-		c.purges.expire()
+		var n uint64
+		n, err = c.stamper.Raise(ctx, c.clock, []string{c.stampKey(c.urlTag(req))}, false, c.floor(), stampAge)
+		c.purges.see(n)
 	}
 	keys := []string{guardKey(k.wire), k.wire}
 	if c.stamper == nil {
@@ -148,13 +149,14 @@ func (c *Cache) SoftPurgePrefix(ctx context.Context, rawURL string) error {
 
 func (c *Cache) purgePrefix(ctx context.Context, rawURL string, soft bool) error {
 	key, err := c.prefixFor(rawURL)
-	if err != nil {
+	if err != nil || key == "" {
 		return err
 	}
 	return c.purgeJournal(ctx, "PurgePrefix", []string{key}, soft)
 }
 
-// prefixFor is what the primary keys of a URL and of those below it begin with.
+// prefixFor is what the primary keys of a URL and of those below it begin with;
+// empty where they would be too long for anything to be stored.
 func (c *Cache) prefixFor(rawURL string) (string, error) {
 	req, err := c.requestFor("PurgePrefix", rawURL)
 	if err != nil {
@@ -164,7 +166,10 @@ func (c *Cache) prefixFor(rawURL string) (string, error) {
 		return "", errors.New("cacheaside: PurgePrefix: keys made by KeyGenerator have no path: use PurgeTags or PurgeAll")
 	}
 	req.RawQuery = ""
-	key, _ := c.urls.appendPrimary(nil, req)
+	key, ok := c.urls.appendPrimary(nil, req)
+	if !ok {
+		return "", nil
+	}
 	return string(key), nil
 }
 

@@ -29,6 +29,7 @@ type server struct {
 	trips atomic.Int64 // of anything
 	fail  atomic.Bool
 	wrote func() // what happens when a response has just been written, once
+	write func() // and just before
 }
 
 func newServer(t testing.TB) *server {
@@ -60,6 +61,10 @@ func (s *server) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([
 }
 
 func (s *server) SetGuarded(ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+	if f := s.write; f != nil {
+		s.write = nil
+		f()
+	}
 	written, err := s.Guarder.SetGuarded(ctx, guard, token, key, value, ttl)
 	if f := s.wrote; f != nil {
 		s.wrote = nil
@@ -704,4 +709,160 @@ func TestJoinerAfterTheWrite(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestJoinerBeforeALateWrite: who comes after a purge, to one who has waited for
+// another process since before it, does not get what that one writes too late,
+// though the other one, who came before, may.
+func TestJoinerBeforeALateWrite(t *testing.T) {
+	for name, purge := range map[string]func(*instance, context.Context) error{
+		"prefix":  func(i *instance, ctx context.Context) error { return i.PurgePrefix(ctx, "http://example.com/") },
+		"all":     func(i *instance, ctx context.Context) error { return i.PurgeAll(ctx) },
+		"nothing": func(*instance, context.Context) error { time.Sleep(time.Second); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, rows := newServer(t), &rows{}
+				one := newInstance(t, store, rows, func(c *core.Config) { c.StoreTimeout = time.Minute })
+				two := newInstance(t, store, rows)
+				two.want(t, "/b", "0", "stored")
+				two.want(t, "/b", "0", "hit") // two knows what has been purged
+				synctest.Wait()
+				rows.during = func(path string) { time.Sleep(50 * time.Millisecond) }
+				want := "1"
+				if name == "nothing" {
+					want = "0"
+				}
+				var wg sync.WaitGroup
+				store.write = func() {
+					rows.set("/a", 1)
+					must(t, purge(one, t.Context()))
+					for range 3 {
+						wg.Go(func() { two.want(t, "/a", want, "") })
+					}
+					synctest.Wait()
+				}
+				wg.Go(func() { one.want(t, "/a", "0", "stored") })
+				time.Sleep(10 * time.Millisecond)
+				wg.Go(func() { two.get(t, "/a") })
+				wg.Wait()
+				if store.write != nil {
+					t.Fatal("nothing was written")
+				}
+				two.want(t, "/a", want, "")
+			})
+		})
+	}
+}
+
+// TestPurgeOfLongPrefix: nothing is stored below it, and nothing else goes.
+func TestPurgeOfLongPrefix(t *testing.T) {
+	store := newServer(t)
+	one := newInstance(t, store, &rows{})
+	one.want(t, "/a", "0", "stored")
+	endpoint, err := one.PurgeEndpoint(core.PurgeAccess{Authorize: func(context.Context, *core.Request) bool { return true }})
+	must(t, err)
+	for _, path := range []string{strings.Repeat("x", 10_000), strings.Repeat("|", 4_000)} {
+		must(t, one.PurgePrefix(t.Context(), "http://example.com/"+path))
+		must(t, one.SoftPurgePrefix(t.Context(), "http://example.com/"+path))
+		r := endpoint.Serve(t.Context(), &core.Request{Method: http.MethodPost, Header: http.Header{}}, []byte(`{"prefixes":["http://example.com/`+path+`"]}`))
+		if r.Status != http.StatusOK {
+			t.Errorf("%d %s", r.Status, r.Body)
+		}
+		one.want(t, "/a", "0", "hit")
+	}
+}
+
+// TestPurgeOfRewrittenURL: a URL is purged as clients know it, and as the cache
+// sees it, which is behind something that strips a prefix.
+func TestPurgeOfRewrittenURL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, rows := newServer(t), &rows{}
+		one := newInstance(t, store, rows)
+		one.h = http.StripPrefix("/api", one.h)
+		ctx := t.Context()
+		for name, c := range map[string]struct {
+			purge func() error
+			gone  bool
+		}{
+			"as received":        {func() error { return one.PurgeURL(ctx, "http://example.com/api/a?x=1") }, true},
+			"as seen":            {func() error { return one.PurgeURL(ctx, "http://example.com/a?x=1") }, true},
+			"another query":      {func() error { return one.PurgeURL(ctx, "http://example.com/api/a") }, false},
+			"another URL":        {func() error { return one.PurgeURL(ctx, "http://example.com/app/a?x=1") }, false},
+			"prefix as received": {func() error { return one.PurgePrefix(ctx, "http://example.com/api") }, true},
+			"prefix as seen":     {func() error { return one.PurgePrefix(ctx, "http://example.com/a") }, true},
+			"prefix of another":  {func() error { return one.PurgePrefix(ctx, "http://example.com/ap") }, false},
+			"PUT":                {func() error { one.send(t, http.MethodPut, "/api/a?x=1"); return nil }, true},
+		} {
+			rows.set("/a", 1)
+			one.want(t, "/api/a?x=1", "1", "")
+			synctest.Wait()
+			one.want(t, "/api/a?x=1", "1", "hit")
+			rows.set("/a", 2)
+			must(t, c.purge())
+			if c.gone {
+				one.want(t, "/api/a?x=1", "2", "fwd=miss")
+			} else {
+				one.want(t, "/api/a?x=1", "1", "hit")
+			}
+			if t.Failed() {
+				t.Fatal(name)
+			}
+			must(t, one.PurgeTags(ctx, "all-rows"))
+		}
+	})
+}
+
+// TestPurgeOfGeneratedKey: an unsafe request removes what a GET has stored, though
+// the keys are made by a function that looks at the method.
+func TestPurgeOfGeneratedKey(t *testing.T) {
+	for _, vary := range []string{"", "Accept"} {
+		rows := &rows{header: http.Header{}}
+		if vary != "" {
+			rows.header.Set("Vary", vary)
+		}
+		one := newInstance(t, newServer(t), rows, func(c *core.Config) {
+			c.KeyGenerator = func(r *core.Request) string { return r.Method + " " + r.Path }
+		})
+		one.want(t, "/a", "0", "stored")
+		rows.set("/a", 1)
+		one.send(t, http.MethodPut, "/a")
+		one.want(t, "/a", "1", "fwd=")
+	}
+}
+
+// TestTagsOfManyRenewals: what a 304 adds is kept, within the limit; beyond it the
+// handler is asked for a whole response.
+func TestTagsOfManyRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		one := newInstance(t, newServer(t), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			n++
+			w.Header().Set("Etag", `"1"`)
+			w.Header().Set("Cache-Control", "max-age=10")
+			core.AddTags(r.Context(), fmt.Sprint("t", n))
+			if r.Header.Get("If-None-Match") != "" {
+				w.WriteHeader(http.StatusNotModified)
+				return
+			}
+			_, _ = io.WriteString(w, "x")
+		}), func(c *core.Config) { c.MaxTags = 4 })
+		for i, want := range []string{
+			"miss", "stale; fwd-status=304; ttl=10; stored", "stale; fwd-status=304; ttl=10; stored", "stale; fwd-status=304; ttl=10; stored",
+			"detail=tags", "fwd=miss", "stale; fwd-status=304; ttl=10; stored",
+		} {
+			one.want(t, "/a", "x", want)
+			synctest.Wait()
+			time.Sleep(11 * time.Second) // also for the note that it is not to be shared
+			if refused := one.Stats().TagsRefused; (refused > 0) != (i >= 4) {
+				t.Errorf("%d: %d refused", i, refused)
+			}
+		}
+		one.want(t, "/a", "x", "stored")
+		one.want(t, "/a", "x", "hit")
+		must(t, one.PurgeTags(t.Context(), "t5"))
+		one.want(t, "/a", "x", "hit")
+		must(t, one.PurgeTags(t.Context(), "t6"))
+		one.want(t, "/a", "x", "fwd=miss")
+	})
 }

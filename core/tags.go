@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -124,8 +126,23 @@ func (c *Cache) tagsOf(v *visit, resp Header, varied bool) ([]string, bool) {
 	if varied || c.scattered(v.req) {
 		out = append(out, c.urlTag(v.req))
 	}
+	if v.req.Target != "" {
+		if req, ok := received(*v.req); ok {
+			out = append(out, c.urlTag(&req))
+		}
+	}
 	slices.Sort(out)
 	return slices.Compact(out), true
+}
+
+// given counts the tags that are not those of the URL.
+func given(tags []string) (n int) {
+	for _, tag := range tags {
+		if !strings.HasPrefix(tag, ofURL) {
+			n++
+		}
+	}
+	return n
 }
 
 // groupTag is the tag of a group, which is one origin's own (RFC 9875 section 2).
@@ -140,10 +157,23 @@ func (c *Cache) scattered(req *Request) bool {
 		req.forwarded && !c.cfg.IgnoreForwarded
 }
 
+// received returns req with path and query as they were before an outer layer
+// rewrote them: who purges a URL, or names it in Location, knows nothing of that.
+func received(req Request) (Request, bool) {
+	u, err := url.ParseRequestURI(req.Target)
+	if err != nil || u.Opaque != "" {
+		return req, false
+	}
+	if req.Path, req.RawQuery = u.EscapedPath(), u.RawQuery; req.Path == "" {
+		req.Path = "/"
+	}
+	return req, true
+}
+
 // urlTag stands for all that is stored for the URL of req.
 func (c *Cache) urlTag(req *Request) string {
 	plain := *req
-	plain.Partition, plain.Target, plain.forwarded = "", "", false
+	plain.Method, plain.Partition, plain.Target, plain.forwarded = http.MethodGet, "", "", false
 	b, _ := c.urls.appendPrimary(make([]byte, 0, 128), &plain)
 	sum := sha256.Sum256(b)
 	return ofURL + hex.EncodeToString(sum[:16])
@@ -325,11 +355,13 @@ func (c *Cache) settle(ctx context.Context, w *write) (bool, error) {
 		return false, err
 	}
 	for _, s := range stamps {
+		if s.Soft > w.seq {
+			c.purges.see(s.Soft) // the next one is newer
+			w.outdated = true
+		}
 		if s.Hard > w.seq {
-			c.purges.expire()
 			return false, nil
 		}
-		w.outdated = w.outdated || s.Soft > w.seq
 	}
 	c.tagMemo.put(w.at, known, c.cfg.Now().UnixNano())
 	return true, nil

@@ -204,10 +204,12 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 	for tag := range v.entry.Tags {
 		content.Tags = append(content.Tags, tag)
 	}
-	if more, ok := c.tagsOf(v, newer.Effective, len(vary) > 0); ok {
-		content.Tags = mergeNames(content.Tags, more)
-	} else {
+	more, ok := c.tagsOf(v, newer.Effective, len(vary) > 0)
+	content.Tags = mergeNames(content.Tags, more)
+	if !ok || given(content.Tags) > c.cfg.MaxTags {
+		c.stats.tagsRefused.Add(1)
 		verdict.Store, verdict.Reason = false, "tags"
+		c.superseded(x, v, resp.Status, verdict) // a whole response may have fewer
 	}
 	if verdict.Store && len(mergeNames(vary, v.by.names)) <= maxVaryNames && !v.tags.flight.inner.Load() {
 		stored = c.send(x, v, content, vary, verdict, now) == ""

@@ -3,6 +3,7 @@ package fiberadapter
 import (
 	"net/http"
 	"strings"
+	"net/url"
 	"unsafe"
 
 	"github.com/valyala/fasthttp"
@@ -20,7 +21,7 @@ func (x *exchange) reset(c *fiber.Ctx) {
 	uri := c.Request().URI()
 	q := &x.req
 	// Not Fiber's accessors for scheme and host: they trust X-Forwarded fields.
-	q.Method, q.Host, q.Path, q.RawQuery = c.Method(), view(uri.Host()), c.Path(), view(uri.QueryString())
+	q.Method, q.Host, q.Path, q.RawQuery = c.Method(), view(uri.Host()), escapedPath(c.Path()), view(uri.QueryString())
 	q.Scheme = "http"
 	if c.Context().IsTLS() {
 		q.Scheme = "https"
@@ -54,6 +55,33 @@ func (x *exchange) keep(header bool) {
 		x.header.h = x.saved
 	}
 }
+
+// escapedPath is path as net/url writes it, which is how a URL to be purged is
+// read: few clients encode all that they should. The Target still tells apart
+// what was sent.
+func escapedPath(path string) string {
+	for i := range len(path) {
+		if !pathByte[path[i]] {
+			if plain, err := url.PathUnescape(path); err == nil {
+				return (&url.URL{Path: plain, RawPath: path}).EscapedPath()
+			}
+			return path
+		}
+	}
+	return path
+}
+
+// pathByte are those of a path that is written as it should be (RFC 3986 section
+// 3.3, and what net/url takes besides).
+var pathByte = func() (t [256]bool) {
+	for c := range len(t) {
+		t[c] = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+	}
+	for _, c := range []byte("-._~!$&'()*+,;=:@[]%/") {
+		t[c] = true
+	}
+	return t
+}()
 
 // flightKey is where a request finds the flight that it is part of.
 type flightKey struct{}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -22,6 +23,7 @@ var purgeCases = []testCase{
 	{name: "purges", run: testPurges},
 	{name: "soft purges", run: testSoftPurges},
 	{name: "invalidated targets", run: testTargets},
+	{name: "raw URLs", run: testRawURLs},
 	{name: "cache groups", run: testGroups},
 	{name: "purge endpoint", run: testEndpoint},
 	{name: "purge access", run: testAccess},
@@ -464,6 +466,16 @@ func testEndpoint(c *run) {
 		{"POST", "/purge", `{"tags":["row"]}x`, 400, false, ""},
 		{"POST", "/purge", `{"tags":"row"}`, 400, false, ""},
 		{"POST", "/purge", `{"tags":["row"],"al":true}`, 400, false, ""},
+		{"POST", "/purge", `{"tags":["row"],"tags":["nobody"]}`, 400, false, ""},
+		{"POST", "/purge", `{"tags":["nobody"],"Tags":["row"]}`, 400, false, ""},
+		{"POST", "/purge", `{"TAGS":["row"]}`, 400, false, ""},
+		{"POST", "/purge", `{"tags":["row","\ud800"]}`, 400, false, ""},
+		{"POST", "/purge", "{\"tags\":[\"row\",\"\xfc\"]}", 400, false, ""},
+		{"POST", "/purge", "\ufeff" + `{"tags":["row"]}`, 400, false, ""},
+		{"POST", "/purge", `{"tags":["row",null]}`, 400, false, ""},
+		{"POST", "/purge", `{"tags":["row"],}`, 400, false, ""},
+		{"POST", "/purge", `"tags"`, 400, false, ""},
+		{"POST", "/purge", `{"tags":null,"urls":null,"prefixes":[],"all":null,"soft":null}`, 400, false, ""},
 		{"POST", "/purge", `{"tags":["row",""]}`, 400, false, ""},
 		{"POST", "/purge", `{"tags":["row","` + strings.Repeat("x", core.MaxTagBytes+1) + `"]}`, 400, false, ""},
 		{"POST", "/purge", `{"tags":["row"],"urls":["/a"]}`, 400, false, ""},
@@ -611,5 +623,71 @@ func testNewPurge(c *run) {
 	}
 	if err := c.fw.NewPurge(cache, core.PurgeAccess{Token: purgeToken[:16]}); err != nil {
 		c.Error(err)
+	}
+}
+
+// testRawURLs: who purges a URL reaches what is stored for it, in whatever
+// spelling clients have sent it: few of them encode all that they should.
+func testRawURLs(c *run) {
+	cache := c.Cache()
+	s := c.Site(App{Global: cache, Routes: []Route{
+		{Path: "/a/*", Handler: with("a")},
+		{Path: "/a/*", Methods: []string{http.MethodPut}, Handler: func(x Ctx) error { return x.NoContent(204) }},
+	}})
+	send := func(method, target string) *response {
+		c.Helper()
+		r := s.Raw(method + " " + target + " HTTP/1.1\r\nHost: " + defaultHost + "\r\nContent-Length: 0\r\n\r\n")
+		if r == nil || r.Status >= 300 {
+			c.Fatalf("%s %q: %+v", method, target, r)
+		}
+		return r
+	}
+	stored := func(target string) bool {
+		c.Helper()
+		hit := send(http.MethodGet, target).CacheStatus()["hit"] != ""
+		c.flush(cache)
+		return hit
+	}
+	targets := []string{
+		"/a/b|c", "/a/ü", "/a/\"<b>\"", "/a/{b}", "/a/b^`\\c", "/a/b%7Cc|d", "/a/b%7Cc", "/a/b%2Fc", "/a/b!$&'()*+,;=:@[]-_.~", "/a/b%20c?q=1|2&ü=%C3%BC",
+	}
+	for _, target := range targets {
+		for how, purge := range map[string]func(){
+			"PurgeURL": func() { c.purged(cache.PurgeURL(c.context(), pairURL+target)) },
+			"PUT":      func() { send(http.MethodPut, target) },
+			"absolute": func() { send(http.MethodPut, pairURL+target) },
+		} {
+			stored(target)
+			if !stored(target) {
+				c.Fatalf("%q is not stored", target)
+			}
+			if purge(); stored(target) {
+				c.Errorf("%s does not reach %q", how, target)
+			}
+		}
+	}
+	order := struct {
+		Prefixes []string `json:"prefixes"`
+	}{}
+	for _, target := range targets {
+		order.Prefixes = append(order.Prefixes, pairURL+target)
+	}
+	body, err := json.Marshal(order)
+	if err != nil {
+		c.Fatal(err)
+	}
+	endpoint, err := cache.PurgeEndpoint(core.PurgeAccess{Token: purgeToken})
+	if err != nil {
+		c.Fatal(err)
+	}
+	r := endpoint.Serve(c.context(), &core.Request{Method: http.MethodPost, Header: http.Header{"Authorization": {"Bearer " + purgeToken}}}, body)
+	if r.Status != http.StatusOK {
+		c.Fatalf("%d %s", r.Status, r.Body)
+	}
+	c.Clock.Advance(time.Second) // what is known of prefixes is read anew
+	for _, target := range targets {
+		if stored(target) {
+			c.Errorf("PurgePrefix does not reach %q", target)
+		}
 	}
 }
