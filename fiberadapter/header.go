@@ -2,8 +2,8 @@ package fiberadapter
 
 import (
 	"net/http"
-	"strings"
 	"net/url"
+	"strings"
 	"unsafe"
 
 	"github.com/valyala/fasthttp"
