@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"github.com/cacheaside/cacheaside/core"
 )
@@ -34,14 +35,15 @@ type exchange struct {
 	c      *fiber.Ctx
 	req    core.Request
 	header requestHeader
-	before http.Header // the response header when the handler was called
+	before http.Header              // the response header when the handler was called
+	bare   *fasthttp.ResponseHeader // the same, with what the server has set for all its responses
 	sent   *core.Response
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 func (x *exchange) release() {
-	*x = exchange{header: requestHeader{values: x.header.values[:0]}}
+	*x = exchange{header: requestHeader{values: x.header.values[:0]}, bare: x.bare}
 	exchanges.Put(x)
 }
 
@@ -53,6 +55,10 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	res := c.Response()
 	if f.Capture {
 		x.before = responseHeader(c)
+		if x.bare == nil {
+			x.bare = new(fasthttp.ResponseHeader)
+		}
+		res.Header.CopyTo(x.bare)
 		c.Context().SetUserValue(flightKey{}, f.Flight)
 		defer c.Context().SetUserValue(flightKey{}, x.req.Outer)
 	}
@@ -110,12 +116,7 @@ func (x *exchange) Reply(resp *core.Response) error {
 		if x.before != nil { // take back what the handler has set
 			res.Reset()
 			x.c.Context().Hijack(nil)
-			res.Header.SetNoDefaultContentType(x.c.App().Config().DisableDefaultContentType)
-			for name, values := range x.before {
-				for _, v := range values {
-					res.Header.Add(name, v)
-				}
-			}
+			x.bare.CopyTo(&res.Header)
 		}
 		apply(res, resp.Header)
 		res.SetStatusCode(resp.Status)

@@ -99,14 +99,35 @@ func setRequest(h *fasthttp.RequestHeader, set http.Header) (undo func()) {
 func apply(res *fasthttp.Response, fields core.Fields) {
 	for i := range fields {
 		switch f := &fields[i]; f.Op {
+		case core.OpSet:
+			if f.Name == fiber.HeaderDate {
+				setDate(&res.Header, f.Value)
+				continue
+			}
+			res.Header.SetCanonical(raw(f.Name), raw(f.Value)) // copies both
 		case core.OpDel:
 			res.Header.Del(f.Name)
 		case core.OpAdd:
 			res.Header.Add(f.Name, f.Value)
-		default:
-			res.Header.SetCanonical(raw(f.Name), raw(f.Value)) // copies both
 		}
 	}
+}
+
+// SetDate sets the Date of the response, which is not to be had by fasthttp's own
+// methods: for handlers that pass on the response of somebody else. Only an app
+// with DisableDefaultDate sends it; the others send the time of sending.
+func SetDate(c *fiber.Ctx, date string) { setDate(&c.Response().Header, date) }
+
+// setDate sets the field under a name of the same length, and renames it.
+func setDate(h *fasthttp.ResponseHeader, date string) {
+	const name = "Dat-"
+	h.Del(fiber.HeaderDate)
+	h.Set(name, date)
+	h.VisitAll(func(k, _ []byte) {
+		if string(k) == name {
+			copy(k, fiber.HeaderDate)
+		}
+	})
 }
 
 // raw are the bytes of s, to be read only.

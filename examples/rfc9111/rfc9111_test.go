@@ -507,7 +507,7 @@ func differences(first, other []answer) (problems []string) {
 // alike leaves out what is made anew for each answer.
 func alike(a answer) answer {
 	a.header = maps.Clone(a.header)
-	delete(a.header, "Date")                                                      // Fiber's server sets it itself
+	delete(a.header, "Date")                                                      // the server's clock, where the origin sent none
 	if v := a.header.Get("Cache-Status"); strings.Contains(v, "stale-if-error") { // the adaptor makes a 502 of what breaks off elsewhere
 		a.header.Set("Cache-Status", strings.Replace(v, "; fwd-status=502", "", 1))
 	}

@@ -76,14 +76,16 @@ func keepUntyped(h http.Header) {
 
 // complete makes h fit for Fiber's adaptor, which collects the response and
 // takes the header last. A response that breaks off becomes a 502 instead of a
-// short one, and trailers, which would get among the header, are dropped.
-func complete(h http.Handler) http.Handler {
+// short one, and trailers, which would get among the header, are dropped. Date,
+// which the adaptor would lose, is left in date.
+func complete(h http.Handler, date *string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Under this key ReverseProxy expects a server that lets it break off.
 		ctx := context.WithValue(context.Background(), http.ServerContextKey, &http.Server{})
 		b := &buffer{header: http.Header{}}
 		if b.serve(h, r.WithContext(ctx)) {
 			maps.Copy(w.Header(), b.sent)
+			*date = b.sent.Get("Date")
 			keepUntyped(w.Header())
 			w.WriteHeader(b.status)
 			_, _ = b.body.WriteTo(w)
