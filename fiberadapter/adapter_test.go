@@ -337,6 +337,26 @@ func TestDate(t *testing.T) {
 	}
 }
 
+// TestSendStatusNotModified takes the Content-Type that fasthttp makes up for
+// the text of SendStatus for none of the 304.
+func TestSendStatusNotModified(t *testing.T) {
+	app := newApp()
+	app.Use(fiberadapter.New(coretest.NewCache(t)))
+	app.Get("/x", func(c *fiber.Ctx) error {
+		c.Set("ETag", `"a"`)
+		c.Set("Cache-Control", "no-cache")
+		if c.Get("If-None-Match") != "" {
+			return c.SendStatus(fiber.StatusNotModified)
+		}
+		return c.JSON("x")
+	})
+	for range 2 {
+		if res := get(t, app, "/x"); res.StatusCode != 200 || res.Header.Get("Content-Type") != fiber.MIMEApplicationJSON {
+			t.Errorf("%d, %v", res.StatusCode, res.Header)
+		}
+	}
+}
+
 func TestFile(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "page.html")
 	if err := os.WriteFile(name, []byte("<p>0123456789</p>"), 0o600); err != nil {

@@ -57,7 +57,7 @@ func (r *requestHeader) Names(judge func(name string) uint8) (all uint8) {
 }
 
 // responseHeader copies the header of the response. The Content-Type that
-// fasthttp makes up, but does not send with an empty body, is not part of it.
+// fasthttp makes up, but does not send without a body, is not part of it.
 func responseHeader(c *fiber.Ctx) http.Header {
 	h := make(http.Header)
 	res := c.Response()
@@ -65,7 +65,7 @@ func responseHeader(c *fiber.Ctx) http.Header {
 		name := http.CanonicalHeaderKey(string(k))
 		h[name] = append(h[name], string(v))
 	})
-	if !res.IsBodyStream() && len(res.Body()) == 0 {
+	if !core.BodyAllowed(res.StatusCode()) || !res.IsBodyStream() && len(res.Body()) == 0 {
 		res.Header.SetNoDefaultContentType(true)
 		if len(res.Header.ContentType()) == 0 {
 			delete(h, "Content-Type")

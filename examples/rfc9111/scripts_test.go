@@ -7,7 +7,7 @@ import (
 )
 
 func scripts() []script {
-	return slices.Concat(storing(), keys(), freshness(), validation(), invalidation(), directives(), ranges, others())
+	return slices.Concat(storing(), keys(), freshness(), validation(), invalidation(), directives(), ranges, others(), corners())
 }
 
 // known are scripts that the engine fails, and what is wrong.
@@ -200,10 +200,9 @@ func storing() []script {
 			{"3.2", "a 304 does not touch Content-Length", []step{
 				get.gives("Cache-Control: max-age=10", tag), get.after(10).validates("Content-Length: 5").shows("Content-Length: 18"), get.hits().shows("Content-Length: 18"),
 			}},
-			{"3.2", "a 304 does not touch what describes the stored body", []step{
-				get.gives("Cache-Control: max-age=10", tag, "Content-Type: text/a", "Content-Encoding: x"),
-				get.after(10).validates("Content-Type: text/b", "Content-Encoding: y").shows("Content-Type: text/a", "Content-Encoding: x"),
-				get.hits().shows("Content-Type: text/a", "Content-Encoding: x"),
+			{"3.2", "a 304 does not touch what the stored body is read by", []step{
+				get.gives("Cache-Control: max-age=10", tag, "Content-Encoding: x"),
+				get.after(10).validates("Content-Encoding: y").shows("Content-Encoding: x"), get.hits().shows("Content-Encoding: x"),
 			}},
 			{"3.2", "a 304 updates Set-Cookie", []step{
 				get.gives("Cache-Control: max-age=10", tag, "Set-Cookie: a=1"), get.after(10).validates("Set-Cookie: a=2").shows("Set-Cookie: a=2"),

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -22,6 +23,8 @@ func newOrigin(origin *url.URL) http.Handler {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(origin)
 			r.SetXForwarded()
+			via := append(r.In.Header.Values("Via"), viaVersion(r.In)+" cacheaside") // RFC 9110 section 7.6.3
+			r.Out.Header.Set("Via", strings.Join(via, ", "))
 			r.Out.Host = r.In.Host                 // without this line the origin gets the Host of its URL
 			r.Out.URL.RawQuery = r.In.URL.RawQuery // as the client sent it, and as the cache's key has it
 		},
@@ -36,6 +39,11 @@ func newOrigin(origin *url.URL) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		proxy.ServeHTTP(&writer{ResponseWriter: w, holds: r.Method == http.MethodGet || r.Method == http.MethodHead}, r)
 	})
+}
+
+// viaVersion is the protocol in which the request was received, as Via has it.
+func viaVersion(r *http.Request) string {
+	return strconv.Itoa(r.ProtoMajor) + "." + strconv.Itoa(r.ProtoMinor)
 }
 
 // writer keeps ReverseProxy from flushing after each write where the origin
