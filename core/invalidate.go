@@ -27,13 +27,20 @@ func (c *Cache) invalidating(x Exchange, note func(int, Header, string) Fields) 
 	return func(status int, h Header, reason string) Fields {
 		if status >= 200 && status < 400 {
 			req := *x.Request()
-			c.invalidate(x.Context(), &req)
 			c.invalidateGroups(x.Context(), &req, h)
+			targets := []Request{req}
 			for _, name := range []string{"Location", "Content-Location"} {
 				for _, value := range h.Values(name) {
-					if other, ok := sameHost(*x.Request(), value); ok {
-						c.invalidate(x.Context(), &other)
+					if other, ok := sameHost(req, value); ok {
+						targets = append(targets, other)
 					}
+				}
+			}
+			for i := range targets {
+				c.invalidate(x.Context(), &targets[i])
+				if host := withoutPort(req.Scheme, req.Host); host != req.Host {
+					targets[i].Host = host
+					c.invalidate(x.Context(), &targets[i])
 				}
 			}
 		}
@@ -47,11 +54,23 @@ func sameHost(req Request, ref string) (Request, bool) {
 	base := &url.URL{Scheme: req.Scheme, Host: req.Host, Opaque: "", RawQuery: req.RawQuery}
 	base.Path, base.RawPath = unescaped(req.Path), req.Path
 	u, err := base.Parse(ref)
-	if err != nil || !strings.EqualFold(u.Host, req.Host) || !strings.EqualFold(u.Scheme, req.Scheme) {
+	if err != nil || !strings.EqualFold(u.Scheme, req.Scheme) ||
+		!strings.EqualFold(withoutPort(req.Scheme, u.Host), withoutPort(req.Scheme, req.Host)) {
 		return req, false
 	}
 	req.Path, req.RawQuery, req.Target = u.EscapedPath(), u.RawQuery, ""
 	return req, true
+}
+
+// withoutPort takes the port of the scheme off a host: it is the same without
+// (RFC 9110 section 4.2.3). Keys keep it, for a handler may repeat it in what
+// others would get then.
+func withoutPort(scheme, host string) string {
+	port := ":80"
+	if scheme == "https" {
+		port = ":443"
+	}
+	return strings.TrimSuffix(host, port)
 }
 
 func unescaped(path string) string {

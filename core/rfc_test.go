@@ -229,6 +229,38 @@ func TestHeadUpdatesTheStoredGet(t *testing.T) {
 	wantStatus(t, s.get("/"), "fwd=miss")
 }
 
+// TestFieldsOfANotModified updates what a 304 may, and nothing that its own
+// fields say of a body that it has not.
+func TestFieldsOfANotModified(t *testing.T) {
+	s := newService(t, func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Etag", `"1"`)
+		h.Set("Cache-Control", "max-age=10")
+		h.Set("Content-Encoding", "x")
+		h.Set("Content-Type", "text/a")
+		if r.Header.Get("If-None-Match") == "" {
+			fmt.Fprint(w, "body")
+			return
+		}
+		h.Set("Content-Encoding", "y")
+		h.Set("Content-Length", "9")
+		h.Set("Content-Range", "bytes 0-1/9")
+		h.Set("Content-Type", "text/b")
+		w.WriteHeader(http.StatusNotModified)
+	})
+	s.get("/")
+	s.clock.Advance(11 * time.Second)
+	for _, want := range []string{"fwd=stale; fwd-status=304; ttl=10; stored", "hit; ttl=10"} {
+		r := s.get("/")
+		wantStatus(t, r, want)
+		h := r.Header
+		if body(r) != "body" || h.Get("Content-Type") != "text/b" || h.Get("Content-Encoding") != "x" ||
+			h.Get("Content-Length") != "4" || h.Get("Content-Range") != "" {
+			t.Errorf("%s: %v", want, h)
+		}
+	}
+}
+
 // TestHeadWithoutAValidator may agree with what is stored by chance.
 func TestHeadWithoutAValidator(t *testing.T) {
 	row := "old"

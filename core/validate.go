@@ -173,7 +173,8 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 	var updated Fields
 	replaced := map[string]bool{"Date": true} // that of newer, or now
 	for _, f := range newer.Header {
-		if !keptOnUpdate(f.Name) {
+		// A Content-Type taken away only keeps the server from guessing one.
+		if !keptOnUpdate(f.Name) && (f.Name != "Content-Type" || f.Op != OpDel) {
 			replaced[f.Name] = true
 			updated = append(updated, f)
 		}
@@ -223,11 +224,11 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 	return verdict, stored, err
 }
 
-// keptOnUpdate names the fields that are not updated, because they belong to the
-// stored body (RFC 9111 section 3.2).
+// keptOnUpdate names the fields that are not updated, because without them the
+// stored body could not be read (RFC 9111 section 3.2).
 func keptOnUpdate(name string) bool {
 	switch name {
-	case "Content-Length", "Content-Encoding", "Content-Type", "Content-Range":
+	case "Content-Length", "Content-Encoding", "Content-Range":
 		return true
 	}
 	return false
@@ -241,7 +242,7 @@ type layered struct {
 }
 
 func (l layered) Values(name string) []string {
-	if v := l.first.Values(name); len(v) > 0 {
+	if v := l.first.Values(name); len(v) > 0 || keptOnUpdate(name) {
 		return v
 	}
 	return l.second.Values(name)

@@ -35,15 +35,19 @@ type exchange struct {
 	c      *fiber.Ctx
 	req    core.Request
 	header requestHeader
-	saved  *fasthttp.RequestHeader
-	before http.Header // the response header when the handler was called
+	saved  *fasthttp.RequestHeader  // header, as it was before the handler
+	before http.Header              // the response header when the handler was called
+	bare   *fasthttp.ResponseHeader // the same, with what the server has set for all its responses
 	sent   *core.Response
+
+	app     *fiber.App // the one that was asked last whether it has
+	ownDate bool
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 func (x *exchange) release() {
-	*x = exchange{header: requestHeader{values: x.header.values[:0]}, saved: x.saved}
+	*x = exchange{header: requestHeader{values: x.header.values[:0]}, saved: x.saved, bare: x.bare, app: x.app, ownDate: x.ownDate}
 	exchanges.Put(x)
 }
 
@@ -56,6 +60,10 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	x.keep(f.Capture)
 	if f.Capture {
 		x.before = responseHeader(c, res)
+		if x.bare == nil {
+			x.bare = new(fasthttp.ResponseHeader)
+		}
+		res.Header.CopyTo(x.bare)
 		c.Context().SetUserValue(flightKey{}, f.Flight)
 		defer c.Context().SetUserValue(flightKey{}, x.req.Outer)
 	}
@@ -100,7 +108,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 			if err != nil { // the app's error handler will set it
 				status = 0
 			}
-			apply(res, f.Annotate(status, responseHeader(c, res), resp.Reason))
+			apply(res, f.Annotate(status, responseHeader(c, res), resp.Reason), false)
 		}
 		return resp, err
 	}
@@ -119,17 +127,21 @@ func (x *exchange) Reply(resp *core.Response) error {
 		if x.before != nil { // take back what the handler has set
 			res.Reset()
 			x.c.Context().Hijack(nil)
-			res.Header.SetNoDefaultContentType(x.c.App().Config().DisableDefaultContentType)
-			for name, values := range x.before {
-				for _, v := range values {
-					res.Header.Add(name, v)
-				}
-			}
+			x.bare.CopyTo(&res.Header)
 		}
-		apply(res, resp.Header)
+		apply(res, resp.Header, x.sendsDate())
 		res.SetStatusCode(resp.Status)
 		res.SetBody(resp.Body) // a copy: middleware in front may write into it
 	}
-	apply(res, resp.Extra)
+	apply(res, resp.Extra, false)
 	return nil
+}
+
+// sendsDate reports whether the app sends the Date of its handlers. Its Config is
+// long, and would be copied for each hit.
+func (x *exchange) sendsDate() bool {
+	if app := x.c.App(); app != x.app {
+		x.app, x.ownDate = app, app.Config().DisableDefaultDate
+	}
+	return x.ownDate
 }

@@ -315,6 +315,57 @@ func TestFiberMiddleware(t *testing.T) {
 	}
 }
 
+// TestDate sends the Date of what is stored, where the app leaves it to handlers,
+// also in the place of an error.
+func TestDate(t *testing.T) {
+	app := fiber.New(fiber.Config{DisableDefaultDate: true})
+	app.Use(fiberadapter.New(core.Must(coretest.NewCache(t).With(func(p *core.Config) { p.StaleIfError = time.Hour }))))
+	date := time.Now().Add(-10 * time.Second).UTC().Format(http.TimeFormat)
+	fails := false
+	app.Get("/:lifetime", func(c *fiber.Ctx) error {
+		if fails {
+			return c.SendStatus(fiber.StatusServiceUnavailable)
+		}
+		fiberadapter.SetDate(c, date)
+		c.Set("Cache-Control", "max-age="+c.Params("lifetime"))
+		return c.SendString("x")
+	})
+	for _, at := range []struct {
+		path string
+		hit  bool
+	}{{"/60", false}, {"/60", true}, {"/5", false}, {"/5", false}} {
+		res := get(t, app, at.path)
+		coretest.Want(t, res, 200, "x", at.hit)
+		if got := res.Header.Values("Date"); !slices.Equal(got, []string{date}) {
+			t.Errorf("%s: Date %q, want %q", at.path, got, date)
+		}
+		if age := res.Header.Get("Age"); at.hit && !strings.HasPrefix(age, "1") {
+			t.Errorf("%s: Age %q, want 10 or a little more", at.path, age)
+		}
+		fails = at.path == "/5"
+	}
+}
+
+// TestSendStatusNotModified takes the Content-Type that fasthttp makes up for
+// the text of SendStatus for none of the 304.
+func TestSendStatusNotModified(t *testing.T) {
+	app := newApp()
+	app.Use(fiberadapter.New(coretest.NewCache(t)))
+	app.Get("/x", func(c *fiber.Ctx) error {
+		c.Set("ETag", `"a"`)
+		c.Set("Cache-Control", "no-cache")
+		if c.Get("If-None-Match") != "" {
+			return c.SendStatus(fiber.StatusNotModified)
+		}
+		return c.JSON("x")
+	})
+	for range 2 {
+		if res := get(t, app, "/x"); res.StatusCode != 200 || res.Header.Get("Content-Type") != fiber.MIMEApplicationJSON {
+			t.Errorf("%d, %v", res.StatusCode, res.Header)
+		}
+	}
+}
+
 func TestFile(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "page.html")
 	if err := os.WriteFile(name, []byte("<p>0123456789</p>"), 0o600); err != nil {

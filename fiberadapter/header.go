@@ -107,14 +107,14 @@ func (r *requestHeader) Names(judge func(name string) uint8) (all uint8) {
 }
 
 // responseHeader copies the header of res. The Content-Type that
-// fasthttp makes up, but does not send with an empty body, is not part of it.
+// fasthttp makes up, but does not send without a body, is not part of it.
 func responseHeader(c *fiber.Ctx, res *fasthttp.Response) http.Header {
 	h := make(http.Header)
 	res.Header.VisitAll(func(k, v []byte) {
 		name := http.CanonicalHeaderKey(string(k))
 		h[name] = append(h[name], string(v))
 	})
-	if !res.IsBodyStream() && len(res.Body()) == 0 {
+	if !core.BodyAllowed(res.StatusCode()) || !res.IsBodyStream() && len(res.Body()) == 0 {
 		res.Header.SetNoDefaultContentType(true)
 		if len(res.Header.ContentType()) == 0 {
 			delete(h, "Content-Type")
@@ -145,17 +145,37 @@ func setRequest(h *fasthttp.RequestHeader, set http.Header) (undo func()) {
 	return func() { replace(old) }
 }
 
-func apply(res *fasthttp.Response, fields core.Fields) {
+// apply sets fields; date says whether the app sends that of its handlers.
+func apply(res *fasthttp.Response, fields core.Fields, date bool) {
 	for i := range fields {
-		switch f := &fields[i]; f.Op {
-		case core.OpDel:
+		switch f := &fields[i]; {
+		case f.Op == core.OpDel:
 			res.Header.Del(f.Name)
-		case core.OpAdd:
+		case f.Op == core.OpAdd:
 			res.Header.Add(f.Name, f.Value)
-		default:
+		case f.Name != fiber.HeaderDate:
 			res.Header.SetCanonical(raw(f.Name), raw(f.Value)) // copies both
+		case date:
+			setDate(&res.Header, f.Value)
 		}
 	}
+}
+
+// SetDate sets the Date of the response, which is not to be had by fasthttp's own
+// methods: for handlers that pass on the response of somebody else. Only an app
+// with DisableDefaultDate sends it; the others send the time of sending.
+func SetDate(c *fiber.Ctx, date string) { setDate(&c.Response().Header, date) }
+
+// setDate sets the field under a name of the same length, and renames it.
+func setDate(h *fasthttp.ResponseHeader, date string) {
+	const name = "Dat-"
+	h.Del(fiber.HeaderDate)
+	h.Set(name, date)
+	h.VisitAll(func(k, _ []byte) {
+		if string(k) == name {
+			copy(k, fiber.HeaderDate)
+		}
+	})
 }
 
 // raw are the bytes of s, to be read only.

@@ -48,6 +48,7 @@ const (
 	fromCache
 	validated    // from the cache, after a 304
 	staleOnError // from the cache, after an error
+	renewed      // from the cache, stale, while the origin is asked beside it
 	onlyIfCached // 504 of the cache itself
 	brokenOff
 	either // from the cache or the origin: the RFC allows both
@@ -113,6 +114,10 @@ func (s step) fails() step {
 
 // stale expects, after the origin's failure, what is stored.
 func (s step) stale(from ...int) step { s.wantBody = nil; return s.of(staleOnError, from) }
+
+// renews expects what is stored, and lets the origin answer with these fields
+// what the cache asks beside it, before the next step.
+func (s step) renews(lines ...string) step { s.fields = lines; return s.of(renewed, nil) }
 
 // refused expects 504 without the origin being asked.
 func (s step) refused() step { s.expects = onlyIfCached; return s }

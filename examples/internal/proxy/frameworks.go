@@ -117,12 +117,29 @@ func newFiber(cache *core.Cache, origin http.Handler) *fiber.App {
 	app := fiber.New(fiber.Config{
 		DisableStartupMessage:     true,
 		DisableDefaultContentType: true,
+		DisableDefaultDate:        true, // the origin's is passed on
 		RequestMethods:            slices.Concat(fiber.DefaultMethods, extraMethods),
 		BodyLimit:                 math.MaxInt32,
 		ReadBufferSize:            64 << 10, // also the limit of a request's header
 	})
 	// The adaptor collects the response, so event streams and WebSocket do not
 	// get through here.
-	app.Use(fiberadapter.New(cache), adaptor.HTTPHandler(complete(origin)))
+	app.Use(dated, fiberadapter.New(cache), func(c *fiber.Ctx) error {
+		var date string
+		err := adaptor.HTTPHandler(complete(origin, &date))(c)
+		if date != "" {
+			fiberadapter.SetDate(c, date)
+		}
+		return err
+	})
 	return app
+}
+
+// dated adds Date where the origin sent none (RFC 9110 section 6.6.1).
+func dated(c *fiber.Ctx) error {
+	err := c.Next()
+	if len(c.Response().Header.Peek(fiber.HeaderDate)) == 0 {
+		fiberadapter.SetDate(c, time.Now().UTC().Format(http.TimeFormat))
+	}
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -22,6 +23,8 @@ func newOrigin(origin *url.URL) http.Handler {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(origin)
 			r.SetXForwarded()
+			via := append(r.In.Header.Values("Via"), viaVersion(r.In)+" cacheaside") // RFC 9110 section 7.6.3
+			r.Out.Header.Set("Via", strings.Join(via, ", "))
 			r.Out.Host = r.In.Host                 // without this line the origin gets the Host of its URL
 			r.Out.URL.RawQuery = r.In.URL.RawQuery // as the client sent it, and as the cache's key has it
 		},
@@ -36,6 +39,11 @@ func newOrigin(origin *url.URL) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		proxy.ServeHTTP(&writer{ResponseWriter: w, holds: r.Method == http.MethodGet || r.Method == http.MethodHead}, r)
 	})
+}
+
+// viaVersion is the protocol in which the request was received, as Via has it.
+func viaVersion(r *http.Request) string {
+	return strconv.Itoa(r.ProtoMajor) + "." + strconv.Itoa(r.ProtoMinor)
 }
 
 // writer keeps ReverseProxy from flushing after each write where the origin
@@ -76,14 +84,16 @@ func keepUntyped(h http.Header) {
 
 // complete makes h fit for Fiber's adaptor, which collects the response and
 // takes the header last. A response that breaks off becomes a 502 instead of a
-// short one, and trailers, which would get among the header, are dropped.
-func complete(h http.Handler) http.Handler {
+// short one, and trailers, which would get among the header, are dropped. Date,
+// which the adaptor would lose, is left in date.
+func complete(h http.Handler, date *string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Under this key ReverseProxy expects a server that lets it break off.
 		ctx := context.WithValue(context.Background(), http.ServerContextKey, &http.Server{})
 		b := &buffer{header: http.Header{}}
 		if b.serve(h, r.WithContext(ctx)) {
 			maps.Copy(w.Header(), b.sent)
+			*date = b.sent.Get("Date")
 			keepUntyped(w.Header())
 			w.WriteHeader(b.status)
 			_, _ = b.body.WriteTo(w)
