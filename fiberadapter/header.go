@@ -74,7 +74,7 @@ func escapedPath(path string) string {
 // pathByte are those of a path that is written as it should be (RFC 3986 section
 // 3.3, and what net/url takes besides).
 var pathByte = func() (t [256]bool) {
-	for c := range len(t) {
+	for c := range t {
 		t[c] = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 	}
 	for _, c := range []byte("-._~!$&'()*+,;=:@[]%/") {

@@ -37,13 +37,15 @@ type gate struct {
 	cluster  bool
 	inflight atomic.Int64
 	left     atomic.Int64 // commands left behind, in all parts
+	doubtful atomic.Int64 // parts that have no answer since their last failure, or none yet
 	parts    [gateParts]part
 }
 
 type part struct {
-	lost   atomic.Int64 // calls that ended without an answer, ever
-	over   atomic.Int64 // how many of lost have left the queue since
-	probed atomic.Int64 // when a call was last let through nevertheless, in ms
+	answers atomic.Bool  // the last call was answered
+	lost    atomic.Int64 // calls that ended without an answer, ever
+	over    atomic.Int64 // how many of lost have left the queue since
+	probed  atomic.Int64 // when a call was last let through nevertheless, in ms
 }
 
 // ticket is what enter gives and leave takes.
@@ -108,6 +110,20 @@ func (g *gate) wait(ctx context.Context, p *part) (ticket, error) {
 		case <-ctx.Done():
 			return ticket{}, ctx.Err()
 		case <-timer.C:
+		}
+	}
+}
+
+// doubt reports whether a call may have to wait for a connection.
+func (g *gate) doubt() bool { return g.doubtful.Load() > 0 }
+
+// note takes account of whether a call was answered.
+func (g *gate) note(p *part, answered bool) {
+	if p.answers.Load() != answered && p.answers.CompareAndSwap(!answered, answered) {
+		if answered {
+			g.doubtful.Add(-1)
+		} else {
+			g.doubtful.Add(1)
 		}
 	}
 }

@@ -254,22 +254,6 @@ func (s *Store) serverGetStamped(ctx context.Context, key string, dst []core.Sta
 	return nil, false, dst, failure("GET with stamps", err)
 }
 
-// pipeline sends several commands at once. The error is as for do.
-func (s *Store) pipeline(ctx context.Context, cmds rueidis.Commands) (results []rueidis.RedisResult, err error) {
-	_, err = s.bounded(ctx, cmds[0].Slot(), cmds[len(cmds)-1].Slot(), func(ctx context.Context) (result rueidis.RedisResult, first, last error) {
-		results = s.client.DoMulti(ctx, cmds...)
-		result = results[0]
-		for _, r := range results {
-			if r.NonRedisError() != nil {
-				result = r
-				break
-			}
-		}
-		return result, results[0].NonRedisError(), results[len(results)-1].NonRedisError()
-	})
-	return results, err
-}
-
 // Settle is [Store.Stamps], but creates what is missing, in one script. That
 // takes a second round trip, so that nothing missing costs none.
 //

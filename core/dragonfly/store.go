@@ -105,6 +105,10 @@ func FromClient(client rueidis.Client, opts ...Option) (*Store, error) {
 func newStore(ctx context.Context, client rueidis.Client, owned bool, option rueidis.ClientOption, o options) (*Store, error) {
 	s := &Store{client: client, owned: owned, timeout: o.timeout}
 	s.gate.cluster = client.Mode() == rueidis.ClientModeCluster
+	s.gate.doubtful.Store(1)
+	if s.gate.cluster {
+		s.gate.doubtful.Store(gateParts)
+	}
 	if o.near == nil {
 		return s, nil
 	}
@@ -176,58 +180,138 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 // do sends one command. The error is that of the transport: the server's own is
 // in the result.
 func (s *Store) do(ctx context.Context, cmd rueidis.Completed) (rueidis.RedisResult, error) {
-	slot := cmd.Slot()
-	return s.bounded(ctx, slot, slot, func(ctx context.Context) (result rueidis.RedisResult, first, last error) {
-		result = s.client.Do(ctx, cmd)
-		err := result.NonRedisError()
-		return result, err, err
-	})
+	slot := slotOf(cmd)
+	if s.gate.doubt() {
+		a, err := s.patient(ctx, slot, slot, func(ctx context.Context) answer { return only(s.client.Do(ctx, cmd)) })
+		return a.result, err
+	}
+	a, err := s.bounded(ctx, slot, slot, func(ctx context.Context) answer { return only(s.client.Do(ctx, cmd)) })
+	return a.result, err
 }
+
+// slotOf keeps the command off the heap.
+func slotOf(cmd rueidis.Completed) uint16 { return cmd.Slot() }
 
 // run runs a script, which takes a second command if the server does not know it
 // yet. The error is as for do.
 func (s *Store) run(ctx context.Context, script *rueidis.Lua, keys, args []string) (rueidis.RedisResult, error) {
 	var slot uint16
 	if s.gate.cluster {
-		cmd := s.client.B().Get().Key(keys[0]).Build()
-		slot = cmd.Slot()
+		slot = slotOf(s.client.B().Get().Key(keys[0]).Build())
 	}
-	return s.bounded(ctx, slot, slot, func(ctx context.Context) (result rueidis.RedisResult, first, last error) {
-		result = script.Exec(ctx, s.client, keys, args)
-		err := result.NonRedisError()
-		return result, err, err
+	exec := func(ctx context.Context) answer { return only(script.Exec(ctx, s.client, keys, args)) }
+	a, err := s.either(ctx, slot, slot, exec)
+	return a.result, err
+}
+
+// pipeline sends several commands at once, of one slot or two. The error is as for
+// do.
+func (s *Store) pipeline(ctx context.Context, cmds rueidis.Commands) ([]rueidis.RedisResult, error) {
+	a, err := s.either(ctx, cmds[0].Slot(), cmds[len(cmds)-1].Slot(), func(ctx context.Context) (a answer) {
+		a.all = s.client.DoMulti(ctx, cmds...)
+		a.first, a.last = a.all[0].NonRedisError(), a.all[len(a.all)-1].NonRedisError()
+		for _, r := range a.all {
+			if a.err = r.NonRedisError(); a.err != nil {
+				break
+			}
+		}
+		return a
 	})
+	return a.all, err
+}
+
+// answer is what a call has got. The errors are those of the transport.
+type answer struct {
+	result           rueidis.RedisResult   // of one command
+	all              []rueidis.RedisResult // of several
+	err, first, last error                 // of any, of the first and of the last command
+}
+
+func only(r rueidis.RedisResult) answer {
+	err := r.NonRedisError()
+	return answer{result: r, err: err, first: err, last: err}
+}
+
+func (s *Store) either(ctx context.Context, firstSlot, lastSlot uint16, call func(context.Context) answer) (answer, error) {
+	if s.gate.doubt() {
+		return s.patient(ctx, firstSlot, lastSlot, call)
+	}
+	return s.bounded(ctx, firstSlot, lastSlot, call)
 }
 
 // bounded makes a call that has one command, or one pipeline, in the client's
 // queue at a time. A pipeline may have keys of two slots, and fail for one of them.
-func (s *Store) bounded(ctx context.Context, firstSlot, lastSlot uint16,
-	call func(context.Context) (result rueidis.RedisResult, first, last error),
-) (rueidis.RedisResult, error) {
-	// Nearly every call has a deadline, and is spared what another one costs.
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.timeout)
-		defer cancel()
-	}
-	p, other := s.gate.of(firstSlot), s.gate.of(lastSlot)
-	ticket, err := s.gate.enter(ctx, p)
+func (s *Store) bounded(ctx context.Context, firstSlot, lastSlot uint16, call func(context.Context) answer) (answer, error) {
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	first, last, err := s.enter(ctx, firstSlot, lastSlot)
 	if err != nil {
-		return rueidis.RedisResult{}, err
+		return answer{}, err
 	}
-	second := ticket
-	if other != p {
-		if second, err = s.gate.enter(ctx, other); err != nil {
-			s.gate.inflight.Add(-1) // which says nothing of p
-			return rueidis.RedisResult{}, err
-		}
+	a := call(ctx)
+	s.leave(ctx, first, last, a)
+	return a, ended(ctx, a.err)
+}
+
+// patient is bounded where the call may need a connection. rueidis has all calls wait
+// for the one that makes it, whatever their contexts say: measured, for more than a
+// second where a server takes connections and says nothing. So that wait is left to
+// another goroutine, which keeps the call's place until it is over. ctx is good for
+// the call alone, and is not passed on.
+func (s *Store) patient(ctx context.Context, firstSlot, lastSlot uint16, call func(context.Context) answer) (answer, error) {
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	first, last, err := s.enter(ctx, firstSlot, lastSlot)
+	if err != nil {
+		return answer{}, err
 	}
-	result, first, last := call(ctx)
-	s.gate.leave(ticket, first != nil && ctx.Err() != nil)
-	if other != p {
-		s.gate.leave(second, last != nil && ctx.Err() != nil)
+	deadline, _ := ctx.Deadline()
+	own, end := context.WithDeadline(context.Background(), deadline)
+	got := make(chan answer, 1)
+	go func() {
+		defer end()
+		a := call(own)
+		s.leave(own, first, last, a)
+		got <- a
+	}()
+	select {
+	case a := <-got:
+		return a, ended(ctx, a.err)
+	case <-ctx.Done():
+		end()
+		return answer{}, ctx.Err()
 	}
-	return result, ended(ctx, result.NonRedisError())
+}
+
+// limited gives ctx a deadline. Nearly every call has one, and is spared what another
+// one costs.
+func (s *Store) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, s.timeout)
+}
+
+// enter takes the places that a call needs.
+func (s *Store) enter(ctx context.Context, firstSlot, lastSlot uint16) (first, last ticket, err error) {
+	p, other := s.gate.of(firstSlot), s.gate.of(lastSlot)
+	if first, err = s.gate.enter(ctx, p); err != nil || other == p {
+		return first, first, err
+	}
+	if last, err = s.gate.enter(ctx, other); err != nil {
+		s.gate.inflight.Add(-1) // which says nothing of p
+	}
+	return first, last, err
+}
+
+// leave ends a call that has entered with both tickets, which may be one.
+func (s *Store) leave(ctx context.Context, first, last ticket, a answer) {
+	s.gate.leave(first, a.first != nil && ctx.Err() != nil)
+	s.gate.note(first.part, a.first == nil)
+	if last.part != first.part {
+		s.gate.leave(last, a.last != nil && ctx.Err() != nil)
+		s.gate.note(last.part, a.last == nil)
+	}
 }
 
 // ended is the end of ctx rather than what became of the connection for it.

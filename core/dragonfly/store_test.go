@@ -304,6 +304,50 @@ func TestSilentServer(t *testing.T) {
 	}
 }
 
+// TestSilentServerFromTheStart: nobody waits for one with more time who connects to
+// a server that takes connections and says nothing.
+func TestSilentServerFromTheStart(t *testing.T) {
+	p := storetest.StartServer(t)
+	p.Pause()
+	s := open(t, p.Addr, dragonfly.WithoutCheck(), dragonfly.WithTimeout(time.Minute))
+	const deadline = 20 * time.Millisecond
+	short := func() (took, late time.Duration) {
+		ctx, cancel := context.WithTimeout(t.Context(), deadline)
+		defer cancel()
+		began := time.Now()
+		if _, _, err := s.Get(ctx, "some:key:of:ours"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Get: %v", err)
+		}
+		took = time.Since(began)
+		began = time.Now()
+		time.Sleep(deadline)
+		return took, time.Since(began) - deadline
+	}
+	patient, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 4 { // one of them connects, all the time
+		wg.Go(func() {
+			for patient.Err() == nil {
+				_, _, _ = s.Get(patient, "some:key:of:ours")
+			}
+		})
+	}
+	late := 0
+	for range 100 {
+		if took, noise := short(); took > 3*deadline+2*noise {
+			late++
+		}
+	}
+	stop()
+	wg.Wait()
+	if late > 10 { // what the machine adds is another matter
+		t.Errorf("%d of 100 calls took much longer than their %v", late, deadline)
+	}
+	p.Resume()
+	eventually(t, s)
+	storeWorks(t, s)
+}
+
 // flood has many callers for as long as the server is silent. It returns how long a
 // call took at most, and how late one who only waits was.
 func flood(t *testing.T, s *dragonfly.Store, silence, deadline time.Duration) (longest, idle time.Duration) {

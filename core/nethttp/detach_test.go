@@ -246,7 +246,7 @@ func TestDetachStream(t *testing.T) {
 				if core.RerunFrom(r.Context()) == nil {
 					return
 				}
-				for n := 0; n < 1000; n++ {
+				for n := range 1000 {
 					if n == 10 {
 						cancel()
 					}

@@ -54,9 +54,9 @@ func outerFlight(w http.ResponseWriter) *core.Flight {
 // flightContext has the flight that a request is part of. A request that the
 // handler makes of its own, with the same context, is another one.
 type flightContext struct {
-	context.Context
-	flight *core.Flight
-	target string
+	context.Context //nolint:containedctx // it is a context
+	flight          *core.Flight
+	target          string
 }
 
 type flightKey struct{}

@@ -187,7 +187,7 @@ func (s *suite) lockExtend(t *testing.T) {
 		before = time.Now()
 		held, err := l.locks.Extend(l.ctx(), l.prefix+"k", "a", long)
 		if err == nil && !held {
-			err = errors.New("Extend by the holder: the lock is not held")
+			err = errors.New("the lock is not held when its holder extends it")
 		}
 		return err
 	})
@@ -230,7 +230,7 @@ func (s *suite) lockNote(t *testing.T) {
 		after = time.Now()
 		holder, err := l.locks.Lock(l.ctx(), l.prefix+"k", "b", time.Hour)
 		if err == nil && holder != "not shared" {
-			err = fmt.Errorf("Lock under a note: holder %q", holder)
+			err = fmt.Errorf("under a note, Lock gives the holder %q", holder)
 		}
 		return err
 	})
