@@ -21,6 +21,14 @@ type forgetful struct{ *memory.Store }
 func (forgetful) Get(context.Context, string) ([]byte, bool, error) { return nil, false, nil }
 
 func benchmarked(tb testing.TB, miss bool, change func(*core.Config), tags ...string) (serve func()) {
+	return benchmarkedWith(tb, miss, change, func(h http.Header) {
+		if len(tags) > 0 {
+			h.Set("Cache-Tag", strings.Join(tags, ","))
+		}
+	})
+}
+
+func benchmarkedWith(tb testing.TB, miss bool, change func(*core.Config), set func(http.Header)) (serve func()) {
 	m := core.Must(memory.New(16 << 20))
 	tb.Cleanup(func() { _ = m.Close() })
 	cfg := core.Config{Store: m, TTL: time.Hour, Logger: slog.New(slog.DiscardHandler)}
@@ -32,9 +40,7 @@ func benchmarked(tb testing.TB, miss bool, change func(*core.Config), tags ...st
 	tb.Cleanup(func() { _ = cache.Close(context.Background()) })
 	serve = coretest.BenchHTTP(nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
-		if len(tags) > 0 {
-			w.Header().Set("Cache-Tag", strings.Join(tags, ","))
-		}
+		set(w.Header())
 		_, _ = w.Write(coretest.BenchBody)
 	})))()
 	serve()
@@ -111,5 +117,30 @@ func TestCostOfTags(t *testing.T) {
 	five := testing.AllocsPerRun(500, benchmarked(t, false, func(*core.Config) {}, fiveTags...))
 	if five > none {
 		t.Errorf("a hit takes %v allocations, and %v with five tags", none, five)
+	}
+}
+
+func twoFields(h http.Header) { h.Set("Vary", "Accept-Encoding, Accept-Language") }
+
+// BenchmarkVary is a hit in memory on a response that has variants.
+func BenchmarkVary(b *testing.B) {
+	serve := benchmarkedWith(b, false, func(*core.Config) {}, twoFields)
+	b.ReportAllocs()
+	for b.Loop() {
+		serve()
+	}
+}
+
+// TestCostOfVary: a hit on a variant allocates no more than one on a response that
+// has none.
+func TestCostOfVary(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	same := func(*core.Config) {}
+	none := testing.AllocsPerRun(500, benchmarked(t, false, same))
+	varied := testing.AllocsPerRun(500, benchmarkedWith(t, false, same, twoFields))
+	if varied > none {
+		t.Errorf("a hit takes %v allocations, and %v where there is Vary", none, varied)
 	}
 }

@@ -148,10 +148,13 @@ func viewOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b))
 
 // variant returns the key of the variant that selected describes.
 func (k key) variant(selected []byte) string {
+	return viewOf(k.appendVariant(make([]byte, 0, len(k.wire)+1+variantLen), selected)) // nobody else has it
+}
+
+func (k key) appendVariant(buf, selected []byte) []byte {
 	sum := sha256.Sum256(selected)
-	buf := make([]byte, 0, len(k.wire)+1+variantLen)
 	buf = append(append(buf, k.wire...), ':')
-	return string(hex.AppendEncode(buf, sum[:variantLen/2]))
+	return hex.AppendEncode(buf, sum[:variantLen/2])
 }
 
 // appendQuery writes the selected parameters, sorted by name; those of one

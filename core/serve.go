@@ -47,7 +47,7 @@ func (c *Cache) Serve(x Exchange) error {
 			}
 			return c.hit(x, v, d)
 		}
-		v.entry, v.soft = entry.Entry{}, 0
+		v.entry, v.by, v.soft = entry.Entry{}, choice{}, 0
 	}
 	v.key, v.epoch = c.keys.owned(v.key), c.flights.Ended()
 	if req.Rerun != nil && req.Rerun.cache == c.shared {
@@ -79,9 +79,16 @@ func (c *Cache) Serve(x Exchange) error {
 // takes no lock, no deadline and no memory: what else there is to do takes the long
 // way.
 func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
-	b, ok := c.local.GetLocal(v.key.wire)
+	at := v.key.wire
+	if known, ok := c.variants.get(at, v.now.UnixNano(), memoAge); ok {
+		v.by = known
+		v.scratch = known.selecting(v.scratch[:0], v.req)
+		v.variant = v.key.appendVariant(v.variant[:0], v.scratch)
+		at = viewOf(v.variant)
+	}
+	b, ok := c.local.GetLocal(at)
 	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.primary ||
-		!matches(&v.entry, v.req, v.scratch) || !c.stillCurrent(v) {
+		!matches(&v.entry, v.req, v.scratch) || !c.stillCurrent(v, at) {
 		return d, false
 	}
 	v.near = !c.inMemory
@@ -208,6 +215,7 @@ type visit struct {
 	// candidates are variants for other requests that the handler may select.
 	candidates []entry.Entry
 	wire       []byte    // where key is, until it is owned
+	variant    []byte    // of a variant's key
 	scratch    []byte    // for other keys and values
 	fields     []Field   // the reply's fields
 	extra      [2]Field  // Age and Cache-Status
@@ -219,12 +227,12 @@ type visit struct {
 var visits = sync.Pool{New: func() any { return new(visit) }}
 
 func (v *visit) release() {
-	scratch, wire, fields, stamps := v.scratch, v.wire, v.fields, v.stamps
+	scratch, wire, variant, fields, stamps := v.scratch, v.wire, v.variant, v.fields, v.stamps
 	clear(fields)
 	if cap(scratch)+cap(wire) > 16<<10 {
 		scratch, wire = nil, nil
 	}
-	*v = visit{scratch: scratch[:0], wire: wire[:0], fields: fields[:0], stamps: stamps[:0]}
+	*v = visit{scratch: scratch[:0], wire: wire[:0], variant: variant[:0], fields: fields[:0], stamps: stamps[:0]}
 	visits.Put(v)
 }
 

@@ -234,7 +234,7 @@ func (t *tagged) are(e *entry.Entry) bool {
 }
 
 // stillCurrent is current as far as this process knows by itself.
-func (c *Cache) stillCurrent(v *visit) bool {
+func (c *Cache) stillCurrent(v *visit, wire string) bool {
 	if c.stamper == nil {
 		return true
 	}
@@ -245,7 +245,7 @@ func (c *Cache) stillCurrent(v *visit) bool {
 	if !v.entry.Tagged() {
 		return true
 	}
-	known, ok := c.tagMemo.get(v.key.wire, v.now.UnixNano(), tagsAge)
+	known, ok := c.tagMemo.get(wire, v.now.UnixNano(), tagsAge)
 	if !ok || !known.are(&v.entry) {
 		return false
 	}
