@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
@@ -125,7 +126,7 @@ func (c check) run(ctx context.Context) (*result, error) {
 		return r.read(ctx, rng, rows, nodes)
 	})
 	work(3, func(rng *mathrand.Rand) error { return r.write(ctx, rng, rows, nodes, token) })
-	work(1, func(rng *mathrand.Rand) error { return r.harm(ctx, rng, chaos, own) })
+	work(1, func(rng *mathrand.Rand) error { return r.harm(ctx, rng, chaos, own, c.near > 0) })
 	wg.Wait()
 	cancel()
 	r.took = time.Since(began)
@@ -299,14 +300,18 @@ func (r *result) write(ctx context.Context, rng *mathrand.Rand, rows []row, node
 }
 
 // harm does what can happen to a server.
-func (r *result) harm(ctx context.Context, rng *mathrand.Rand, c rueidis.Client, own *server.StoreProcess) error {
+func (r *result) harm(ctx context.Context, rng *mathrand.Rand, c rueidis.Client, own *server.StoreProcess, near bool) error {
 	time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond)
 	do := func(cmd ...string) rueidis.RedisResult {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		return c.Do(ctx, c.B().Arbitrary(cmd...).Build())
 	}
-	switch k := rng.IntN(400); {
+	k := rng.IntN(400)
+	if near && rng.IntN(10) > 0 { // all copies go with a connection: leave them some time
+		k = 0
+	}
+	switch {
 	case k < 300:
 		if key, err := do("RANDOMKEY").ToString(); err == nil {
 			do("DEL", key)
@@ -322,6 +327,18 @@ func (r *result) harm(ctx context.Context, rng *mathrand.Rand, c rueidis.Client,
 		own.Kill()
 		r.losses.Add(1)
 		return own.Start(ctx)
+	}
+	return nil
+}
+
+// broken says what was promised and did not hold.
+func (r *result) broken(c check) error {
+	const most = dragonfly.DefaultNearMaxAge
+	switch {
+	case c.near == 0 && r.violations.Load() > 0:
+		return errors.New("an acknowledged purge did not hold")
+	case c.near > 0 && len(r.delays) > 0 && slices.Max(r.delays) > most:
+		return fmt.Errorf("a purge came later to a near tier than after %v", most)
 	}
 	return nil
 }
