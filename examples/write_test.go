@@ -182,6 +182,9 @@ func TestPurgeEndpoint(t *testing.T) {
 
 			// A soft purge leaves what is stale to answer while it is renewed.
 			all[1].get("/users/5")
+			if a := all[1].get("/users/5"); !strings.Contains(status(a), hit) { // it has arrived in the store
+				t.Errorf("before a soft purge: %q, want a hit", status(a))
+			}
 			if a := all[0].do("POST", "/purge", bearer(token), `{"tags":["user-5"],"soft":true}`); a.Status != 200 {
 				t.Errorf("a soft purge: %d %q", a.Status, a.Body)
 			}
