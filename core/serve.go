@@ -335,10 +335,10 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 		}
 	}
 	switch {
-	case c.tiered != nil && c.tiered.Near(): // and the stamps are near as well
-		b, found, v.near, err = c.tiered.GetTier(ctx, wire)
-	case len(v.known.keys) > 0:
+	case len(v.known.keys) > 0: // what is near, with its stamps, was found before
 		b, found, v.stamps, err = c.stamper.GetStamped(ctx, wire, v.stamps, v.known.keys)
+	case c.tiered != nil && c.tiered.Near():
+		b, found, v.near, err = c.tiered.GetTier(ctx, wire)
 	default:
 		b, found, err = c.store.Get(ctx, wire)
 	}

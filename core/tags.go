@@ -288,7 +288,7 @@ func (c *Cache) current(ctx context.Context, v *visit, wire string, known *tagge
 		known = c.tagged(tags)
 		c.tagMemo.put(wire, known, v.now.UnixNano())
 	}
-	if !same || len(v.stamps) != len(known.keys) { // with a near tier none were read along
+	if !same || len(v.stamps) != len(known.keys) {
 		var err error
 		if v.stamps, err = c.stamper.Stamps(ctx, v.stamps[:0], known.keys); err != nil {
 			c.trouble("reading stamps", err)
