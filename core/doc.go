@@ -4,6 +4,7 @@
 //
 //	request ─► adapter ─► Cache.Serve
 //	             policy   may the cache answer, and under which key?   config.go, key.go
+//	             nearby   what is in this process, at once              serve.go
 //	             lookup   one read of the store                         serve.go
 //	             decide   fresh, or to be validated                     internal/httprules
 //	             reply    the stored response, 304, or a range          reply.go

@@ -239,7 +239,43 @@ func FuzzFlip(f *testing.F) {
 		if Decode(b, &e) == nil {
 			t.Fatalf("accepted with bit %d flipped", bit)
 		}
+		if Sound(b) && recognise(b) == nil {
+			t.Fatalf("sound with bit %d flipped", bit)
+		}
+		if View(b, &e) == nil { // which does not look, but finds its way
+			_ = content(&e)
+		}
 	})
+}
+
+func TestSound(t *testing.T) {
+	whole := func(fields ...Field) []byte {
+		b, err := Encode(Content{Meta: Meta{Kind: KindResponse, Status: 200}, Key: "key", Header: fields, Body: []byte("body")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for name, c := range map[string]struct {
+		value []byte
+		want  bool
+	}{
+		"an entry":           {whole(), true},
+		"of two fields":      {whole(Field{Name: "A", Value: "a"}, Field{Name: "B", Value: "b"}), true},
+		"nothing":            {nil, true},
+		"of somebody else":   {[]byte("12345678901234567890"), true},
+		"cut":                {whole()[:90], false},
+		"followed by more":   {append(whole(), 'x'), false},
+		"a line break":       {whole(Field{Name: "A", Value: "a\r\nB: b"}), false},
+		"another framing":    {whole(Field{Name: "Transfer-Encoding", Value: "chunked"}), false},
+		"a length of lies":   {whole(Field{Name: "Content-Length", Value: "5"}), false},
+		"the right length":   {whole(Field{Name: "Content-Length", Value: "4"}), true},
+		"not a field's name": {whole(Field{Name: "A B", Value: "c"}), false},
+	} {
+		if got := Sound(c.value); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
 }
 
 func BenchmarkDecode1KiB(b *testing.B) {
