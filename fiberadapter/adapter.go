@@ -136,12 +136,3 @@ func (x *exchange) Reply(resp *core.Response) error {
 	apply(res, resp.Extra, false)
 	return nil
 }
-
-// sendsDate reports whether the app sends the Date of its handlers. Its Config is
-// long, and would be copied for each hit.
-func (x *exchange) sendsDate() bool {
-	if app := x.c.App(); app != x.app {
-		x.app, x.ownDate = app, app.Config().DisableDefaultDate
-	}
-	return x.ownDate
-}

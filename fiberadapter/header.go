@@ -161,6 +161,15 @@ func apply(res *fasthttp.Response, fields core.Fields, date bool) {
 	}
 }
 
+// sendsDate reports whether the app sends the Date of its handlers. Its Config is
+// long, and would be copied for each hit.
+func (x *exchange) sendsDate() bool {
+	if app := x.c.App(); app != x.app {
+		x.app, x.ownDate = app, app.Config().DisableDefaultDate
+	}
+	return x.ownDate
+}
+
 // SetDate sets the Date of the response, which is not to be had by fasthttp's own
 // methods: for handlers that pass on the response of somebody else. Only an app
 // with DisableDefaultDate sends it; the others send the time of sending.
