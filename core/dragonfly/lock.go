@@ -88,8 +88,9 @@ func (s *Store) lockInTwo(ctx context.Context, key, token string, ms int64) (str
 		ctx, cancel = context.WithTimeout(ctx, s.timeout)
 		defer cancel()
 	}
-	// The lock may end between the two commands, but hardly so often.
-	for range 3 {
+	// The lock may end between the two commands, and of one that many want, several
+	// times in a row.
+	for range 64 {
 		result, err := s.do(ctx, s.client.B().Set().Key(key).Value(token).Nx().PxMilliseconds(ms).Build())
 		if err == nil {
 			err = result.Error()
