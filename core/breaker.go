@@ -249,11 +249,16 @@ func (b *breaker) Settle(ctx context.Context, clock string, dst []Stamp, keys []
 }
 
 func (b *breaker) GetStamped(ctx context.Context, key string, dst []Stamp, keys []string) (value []byte, found bool, stamps []Stamp, err error) {
-	if err = b.allow(ctx); err == nil {
-		value, found, stamps, err = b.inner.stamper.GetStamped(ctx, key, dst, keys)
-		_ = b.note(err)
+	if err = b.allow(ctx); err != nil {
+		if b.inner.tiered != nil {
+			if value, found, stamps, near := b.inner.stamper.GetStamped(ended, key, dst, keys); near == nil && found {
+				return value, found, stamps, nil
+			}
+		}
+		return nil, false, dst, err
 	}
-	return value, found, stamps, err
+	value, found, stamps, err = b.inner.stamper.GetStamped(ctx, key, dst, keys)
+	return value, found, stamps, b.note(err)
 }
 
 func (b *breaker) Near() bool { return b.inner.tiered.Near() }

@@ -1,0 +1,50 @@
+package core
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+)
+
+// copies is a store of which nothing but one copy in this process can be had.
+type copies struct {
+	Store
+	Stamper
+	Tiered
+	t *testing.T
+}
+
+func (c copies) GetStamped(ctx context.Context, key string, dst []Stamp, _ []string) ([]byte, bool, []Stamp, error) {
+	if ctx.Err() == nil {
+		c.t.Error("the store is asked, though the breaker is open")
+	}
+	if key != "near" {
+		return nil, false, dst, ctx.Err()
+	}
+	return []byte("v"), true, append(dst, Stamp{1, 1}), nil
+}
+
+// TestOpenBreakerLeavesCopies: they need no server.
+func TestOpenBreakerLeavesCopies(t *testing.T) {
+	s := copies{t: t}
+	cfg, err := Config{Logger: slog.New(slog.DiscardHandler)}.validated()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		inner wholeStore
+		key   string
+		found bool
+	}{
+		"a copy":       {wholeStore{stamper: s, tiered: s}, "near", true},
+		"no copy":      {wholeStore{stamper: s, tiered: s}, "far", false},
+		"no near tier": {wholeStore{stamper: s}, "near", false},
+	} {
+		b := newBreaker(c.inner, &cfg, "clock")
+		b.open.Store(true)
+		value, found, stamps, err := b.GetStamped(t.Context(), c.key, nil, []string{"tag"})
+		if found != c.found || (err == nil) != c.found || c.found && (string(value) != "v" || len(stamps) != 1) {
+			t.Errorf("%s: %q, %v, %v, %v", name, value, found, stamps, err)
+		}
+	}
+}
