@@ -83,11 +83,8 @@ func (s *Store) lock(ctx context.Context, key, token string, ms int64) (string, 
 
 // lockInTwo is for Redis before 7.0, which knows NX and GET, but not together.
 func (s *Store) lockInTwo(ctx context.Context, key, token string, ms int64) (string, error) {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.timeout)
-		defer cancel()
-	}
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
 	// The lock may end between the two commands, and of one that many want, several
 	// times in a row.
 	for range 64 {

@@ -266,11 +266,8 @@ func (s *Store) Settle(ctx context.Context, clock string, dst []core.Stamp, keys
 	if err != nil {
 		return dst, fmt.Errorf("dragonfly: settle: %w", err)
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.timeout)
-		defer cancel()
-	}
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
 	all, err := s.serverStamps(ctx, dst, keys)
 	if err != nil {
 		return dst, err

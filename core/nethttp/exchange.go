@@ -134,14 +134,11 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 }
 
 // Reply sends a response to the writer given to Reset.
-func (x *Exchange) Reply(resp *core.Response) error { return x.ReplyTo(x.w, resp) }
-
-// ReplyTo is Reply to another writer.
-func (x *Exchange) ReplyTo(w http.ResponseWriter, resp *core.Response) error {
+func (x *Exchange) Reply(resp *core.Response) error {
 	if x.capture != nil && x.capture.hijacked { // and then the handler panicked
 		return nil
 	}
-	h := w.Header()
+	w, h := x.w, x.w.Header()
 	backing := make([]string, 0, len(resp.Header)+len(resp.Extra))
 	if resp == x.sent {
 		replaceHeader(h, x.capture.frozen)
