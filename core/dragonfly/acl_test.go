@@ -131,6 +131,9 @@ func exercise(t *testing.T, p *storetest.Process, journal bool) (trouble []strin
 	} else if err := s.Unlock(ctx, key, "me", "", 0); err != nil {
 		note("Unlock: %v", err)
 	}
+	if err := w.Flush(ctx); err != nil { // what was stored last may be on its way
+		note("Flush: %v", err)
+	}
 	if s.Near() && len(trouble) == 0 {
 		heat(t, s, "cacheaside:1:{GET:http://example.com/a}")
 	}
