@@ -4,7 +4,7 @@ import "slices"
 
 // asked says which fields a request has that concern the cache, so that none is
 // looked for that is not there.
-type asked = uint8
+type asked = uint16
 
 // The bits.
 const (
@@ -16,12 +16,15 @@ const (
 	ranged             // Range
 	upgrade            // Upgrade
 	chunked            // Transfer-Encoding
+	credentials        // Authorization
+	cookies            // Cookie
+	origin             // Origin
 )
 
 // otherFields are those of the other bits.
 var otherFields = []string{
 	"If-Match", "If-Unmodified-Since", "Cache-Control", "Pragma", "If-None-Match", "If-Modified-Since", "Range",
-	"Upgrade", "Transfer-Encoding",
+	"Upgrade", "Transfer-Encoding", "Authorization", "Cookie", "Origin",
 }
 
 // bitOf judges a canonical field name.
@@ -30,8 +33,14 @@ func bitOf(name string) asked {
 		return 0
 	}
 	switch name[0] {
-	case 'C', 'P', 'I', 'R', 'U', 'T':
+	case 'A', 'C', 'O', 'P', 'I', 'R', 'U', 'T':
 		switch name {
+		case "Cookie":
+			return cookies
+		case "Authorization":
+			return credentials
+		case "Origin":
+			return origin
 		case "Cache-Control", "Pragma":
 			return directed
 		case "If-None-Match", "If-Modified-Since":
@@ -67,7 +76,7 @@ type NamesHeader interface {
 	Header
 	// Names gives the bits that judge has for the names, all together. The names
 	// are in canonical form.
-	Names(judge func(name string) uint8) uint8
+	Names(judge func(name string) uint16) uint16
 }
 
 // askedBy tells what there is of these fields.

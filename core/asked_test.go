@@ -9,7 +9,7 @@ import (
 // named is a header that can go through its names, as that of Fiber can.
 type named struct{ http.Header }
 
-func (h named) Names(judge func(string) uint8) (all uint8) {
+func (h named) Names(judge func(string) uint16) (all uint16) {
 	for name := range h.Header {
 		all |= judge(name)
 	}

@@ -39,6 +39,7 @@ type shared struct {
 	variants  memo[choice]
 	passes    memo[struct{}] // flights whose outcome could not be shared
 	refreshes memo[struct{}] // flights that were started in the background
+	inners    memo[struct{}] // keys that a handle further in takes care of
 	flights   flight.Group[entry.Entry, lock]
 	locker    Locker // nil: only this process uses the store
 	guarder   Guarder
@@ -60,6 +61,7 @@ type shared struct {
 	stats                        counters
 	log                          *slog.Logger
 	lastLog                      atomic.Int64
+	cookiesTold                  sync.Once
 	closeOnce                    sync.Once
 	closeErr                     error
 }

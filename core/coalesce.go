@@ -5,6 +5,7 @@ import (
 	"errors"
 	mathrand "math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -77,7 +78,7 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 	}
 	deadline := time.Now().Add(c.cfg.WaitTimeout)
 	for look := range maxLooks {
-		key := v.flightKey()
+		key := c.flightKey(v)
 		if l := c.outerLead(v, key); l != nil {
 			v.lead = l // it would wait for itself
 			return c.fetch(x, v)
@@ -108,7 +109,7 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 		case flight.Shared:
 			if e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
 				v.entry, v.soft = e, 0
-				if d, ok := c.usable(v); ok {
+				if d, ok := c.usable(v); ok && c.withheld(v) == "" {
 					return c.collapsed(x, v, d)
 				}
 			}
@@ -149,16 +150,19 @@ func (v *visit) conditional() bool {
 }
 
 // flightKey tells apart what one request can get for others: variants, as far as
-// they are known, and the answers to requests with credentials, which may not
-// be shareable where others are.
-func (v *visit) flightKey() string {
+// they are known, and the answers to requests with credentials or cookies, which
+// may not be shareable where others are.
+func (c *Cache) flightKey(v *visit) string {
 	key := v.key.wire
 	if len(v.by.names) > 0 {
 		v.scratch = v.by.selecting(v.scratch[:0], v.req)
 		key = v.key.variant(v.scratch)
 	}
-	if len(v.header.Values("Authorization")) > 0 {
+	switch {
+	case len(v.header.Values("Authorization")) > 0:
 		key += ":auth"
+	case v.asked&cookies != 0 && !slices.Contains(v.by.names, "Cookie") && c.readsCookies(v.header):
+		key += ":cookie"
 	}
 	return key
 }

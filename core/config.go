@@ -123,6 +123,15 @@ type Config struct {
 	KeyHeaders []string
 	// KeyCookies names cookies that become part of the key.
 	KeyCookies []string
+	// Cookies selects the cookies that handlers may read. What nothing but TTL or
+	// StatusTTL makes storable is neither stored from nor given to a request with
+	// one of them, unless it is among KeyCookies or the response says Vary: Cookie:
+	// a cache cannot see who reads what. A response that says public, s-maxage,
+	// max-age or Expires goes by RFC 9111, which lets it be shared. The zero value
+	// selects all cookies; Except(AnalyticsCookies()...) leaves out those that only
+	// scripts in browsers read, and None() is for services whose handlers read none.
+	// Names are case-sensitive, and may end in '*'.
+	Cookies Selection
 	// KeyGenerator gives, if set, the part of the key that stands for path and
 	// query. It must differ wherever the response may differ.
 	KeyGenerator func(*Request) string
@@ -176,13 +185,14 @@ type Config struct {
 	// StaleIfError is how long beyond its freshness a stored response answers
 	// where the handler gives 500, 502, 503 or 504, unless the response forbids
 	// it (must-revalidate and the like) or says how long itself (RFC 5861
-	// section 4). Zero: only where the response says so.
+	// section 4). Zero: only where the response says so; more than a year counts as
+	// a year.
 	StaleIfError time.Duration
 	// StaleWhileRevalidate is how long beyond its freshness a stored response is
 	// still served at once, while one request is run again in the background to
 	// renew it, unless the response forbids it or says how long itself (RFC 5861
-	// section 3). Zero: only where the response says so. Where a request cannot be
-	// run again, it waits for the handler.
+	// section 3). Zero: only where the response says so; more than a year counts as
+	// a year. Where a request cannot be run again, it waits for the handler.
 	StaleWhileRevalidate time.Duration
 	// RefreshAhead is the fraction of its lifetime after which a response that
 	// is asked for is renewed in the background while it is still fresh: with
@@ -222,6 +232,11 @@ type Config struct {
 	// to others, so such requests are not coalesced. Otherwise the handler gives a
 	// whole response, and the cache answers 304 where the client has it already.
 	ForwardConditions bool
+	// AcceptRanges answers Range from any stored 200. Otherwise only those whose
+	// handler says Accept-Ranges: bytes are cut, because middleware in front may
+	// encode what it is given, and a part of one representation is no part of
+	// another (RFC 9110 section 14.4).
+	AcceptRanges bool
 	// GenerateETag gives stored 200 responses of up to 1 MiB that have neither
 	// ETag nor Last-Modified an ETag made from the body, so that clients can
 	// validate.
@@ -237,7 +252,7 @@ func (c Config) clone() Config {
 	c.StatusTTL = maps.Clone(c.StatusTTL)
 	for _, s := range []*[]string{
 		&c.Methods, &c.KeyHeaders, &c.KeyCookies, &c.TargetedFields,
-		&c.Query.Allow, &c.Query.Deny, &c.ResponseHeaders.Allow, &c.ResponseHeaders.Deny,
+		&c.Query.Allow, &c.Query.Deny, &c.Cookies.Allow, &c.Cookies.Deny, &c.ResponseHeaders.Allow, &c.ResponseHeaders.Deny,
 	} {
 		*s = slices.Clone(*s)
 	}
@@ -246,8 +261,8 @@ func (c Config) clone() Config {
 }
 
 // Selection is a list of names to allow or one to deny; the zero value allows
-// everything. Names of query parameters are case-sensitive, those of header
-// fields are not. See [Only], [Except] and [None].
+// everything. Names of query parameters and cookies are case-sensitive, those of
+// header fields are not. See [Only], [Except] and [None].
 type Selection struct {
 	Allow []string // if not nil, only these; empty but not nil: none
 	Deny  []string // all but these
@@ -269,6 +284,24 @@ func TrackingParameters() []string {
 		"utm_*", "gclid", "gclsrc", "dclid", "gbraid", "wbraid", "fbclid", "msclkid",
 		"ttclid", "twclid", "yclid", "igshid", "li_fat_id", "mc_cid", "mc_eid",
 		"_ga", "_gl", "_hsenc", "_hsmi", "vero_id", "wickedid",
+	}
+}
+
+// AnalyticsCookies are cookies that analytics and advertising scripts set for
+// themselves in the browser and that handlers do not read:
+// Cookies: Except(AnalyticsCookies()...).
+func AnalyticsCookies() []string {
+	return []string{
+		"_ga", "_ga_*", "_gid", "_gat", "_gat_*", "_gac_*", "_gcl_*", "_dc_gtm_*", "__utm*", "__gads", "__gpi", // Google
+		"_fbp", "_fbc", // Meta
+		"_uetsid", "_uetvid", "_clck", "_clsk", // Microsoft
+		"_pk_id*", "_pk_ses*", "_pk_ref*", "_pk_cvar*", "_pk_hsr*", "mtm_*", // Matomo
+		"__hstc", "__hssc", "__hssrc", "hubspotutk", // HubSpot
+		"_hj*",                                      // Hotjar
+		"AMCV_*", "AMCVS_*", "s_cc", "s_sq", "s_vi", // Adobe
+		"ajs_*", "amplitude_id*", "AMP_*", "mp_*", "ph_*", "_sp_id*", "_sp_ses*", // Segment, Amplitude, Mixpanel, PostHog, Snowplow
+		"_ttp", "_tt_*", "_scid*", "_rdt_uuid", "_pin_unauth", "_twpid", "_li_*", // TikTok, Snapchat, Reddit, Pinterest, X, LinkedIn
+		"__qca", "_parsely*", "_mkto_trk", "_vwo*", "_vis_opt_*", "optimizely*",
 	}
 }
 
@@ -307,7 +340,7 @@ func RFC9111() Config {
 	return Config{
 		AllStatusCodes: true, StoreSetCookie: true, Heuristic: true, KeepQueryOrder: true,
 		StaleIfError:      24 * time.Hour, // section 4.2.4: disconnected
-		ForwardConditions: true, ValidateVariants: true,
+		ForwardConditions: true, ValidateVariants: true, AcceptRanges: true,
 	}
 }
 
@@ -348,13 +381,17 @@ func (c Config) validated() (Config, error) {
 		{"PurgeTimeout", &c.PurgeTimeout, DefaultPurgeTimeout},
 		{"BreakerPause", &c.BreakerPause, DefaultBreakerPause},
 	} {
-		if *d.v < 0 {
+		switch {
+		case *d.v < 0:
 			bad(d.name, "%v is negative: use 0 for the default or a positive duration", *d.v)
-		}
-		if *d.v == 0 {
+		case *d.v == 0:
 			*d.v = d.def
+		case *d.v < minDuration:
+			bad(d.name, "%s", unitless(*d.v))
 		}
 	}
+	// For ever is as long as what is stored.
+	c.StaleIfError, c.StaleWhileRevalidate = min(c.StaleIfError, maxLifetime), min(c.StaleWhileRevalidate, maxLifetime)
 	if c.WriteBuffer == 0 {
 		c.WriteBuffer = DefaultWriteBuffer
 	}
@@ -402,8 +439,11 @@ func (c Config) validated() (Config, error) {
 	}
 	for _, code := range slices.Sorted(maps.Keys(c.StatusTTL)) {
 		checkStatus(bad, "StatusTTL", code)
-		if ttl := c.StatusTTL[code]; ttl < 0 || ttl > maxLifetime {
+		switch ttl := c.StatusTTL[code]; {
+		case ttl < 0 || ttl > maxLifetime:
 			bad("StatusTTL", "%v for %d: use 0 to a year", ttl, code)
+		case ttl > 0 && ttl < minDuration:
+			bad("StatusTTL", "%d: %s", code, unitless(ttl))
 		}
 	}
 	if c.StatusCodes == nil {
@@ -430,6 +470,7 @@ func (c Config) validated() (Config, error) {
 		bad("MaxBytes", "%d is negative: use a number of bytes, or 0 for 8 MiB", c.MaxBytes)
 	}
 	checkSelection(bad, "Query", c.Query)
+	checkSelection(bad, "Cookies", c.Cookies)
 	checkSelection(bad, "ResponseHeaders", c.ResponseHeaders)
 	c.KeyHeaders = slices.Clone(c.KeyHeaders)
 	for i, n := range c.KeyHeaders {
@@ -473,8 +514,14 @@ func (c Config) validated() (Config, error) {
 
 const (
 	maxLifetime = 365 * 24 * time.Hour
+	minDuration = time.Millisecond // of a store's expiry; what is shorter is a forgotten unit
 	minKeyBytes = 64
 )
+
+// unitless says what is wrong with a duration like TTL: 30.
+func unitless(d time.Duration) string {
+	return fmt.Sprintf("%v is less than a millisecond: was the unit forgotten, as in %d * time.Second?", d, int64(d))
+}
 
 func checkStatus(bad func(field, format string, args ...any), field string, code int) {
 	switch {

@@ -27,7 +27,9 @@ type Exchange interface {
 	// Reply sends a response: the captured one that Next returned, or another
 	// one, in whose place whatever the handler set is taken back first. After a
 	// panic in Next, which the engine has caught, it may still be called with
-	// another response.
+	// another response. It sends the body of a response to HEAD, too, as a handler
+	// would, and leaves it to the server to send none; and it gives the body to
+	// nobody who might write into it.
 	Reply(*Response) error
 	// Detach returns what runs the request once more, on its own, after Serve
 	// has returned. Nil: that cannot be done for this request.
@@ -136,6 +138,7 @@ func RewrittenTarget(target, host, path, query string) string {
 type Flight struct {
 	cache *shared
 	lead  *lead
+	depth uint8       // handles of the same cache in front of this one
 	inner atomic.Bool // a handle of the same cache further in has dealt with it
 }
 
@@ -144,7 +147,8 @@ type Forward struct {
 	// Capture asks for the response to be held back until the handler returns.
 	// When false it goes straight to the client.
 	Capture bool
-	// Flight is to be found, by the [Request] of a handle further in, as Outer.
+	// Flight is to be found, by the [Request] of a handle further in, as Outer,
+	// whether anything is captured or not.
 	Flight *Flight
 	// MaxBody is the largest body that is held back, in bytes; 0 is no limit.
 	// A longer one is passed on as it is written.
@@ -157,11 +161,17 @@ type Forward struct {
 	Tags *Tags
 	// Annotate is called once when the response goes to the client without
 	// Reply, just before its header is sent, or when the handler takes the
-	// connection over; it gives the fields to add. The
-	// status is 0 where it is not known, because the framework has yet to turn
-	// an error into a response. Reason is empty, or says why a capture was given
-	// up.
+	// connection over or returns without having sent anything; it gives the fields
+	// to add. The status is 0 where it is not known, because the framework has yet
+	// to turn an error into a response. Reason is empty, or says why a capture was
+	// given up.
 	Annotate func(status int, h Header, reason string) Fields
+	// Settle is asked where the handler has returned an error in place of a
+	// response, in frameworks that have such: status is the one that the error
+	// names, and h the fields set so far. True: the framework's error handler makes
+	// the response at once, which is captured, and middleware in front does not see
+	// the error. False: the error takes its usual way. Nil is false.
+	Settle func(status int, h Header) bool
 }
 
 // IsEventStream reports whether a Content-Type is that of server-sent events,
@@ -187,6 +197,10 @@ type Response struct {
 	// Extra holds what the cache adds on the way out (Age, Cache-Status).
 	Extra Fields
 	Body  []byte
+	// Leaving, if not nil, is called by Reply, or later on the request's way back
+	// to the server, once nobody can change the header any more, with the fields
+	// that the client sees. Reply need not call it where it fails.
+	Leaving func(Header)
 
 	// The rest is set by Next.
 
@@ -194,7 +208,8 @@ type Response struct {
 	// outer middleware included. The rules are applied to it: what an outer
 	// layer has marked private is private.
 	Effective Header
-	// Sent says that the response has already gone to the client.
+	// Sent says that the response has already gone to the client, or is left to
+	// whoever is in front of the cache.
 	Sent bool
 	// Reason says why the response must not be stored: one of the Reason
 	// constants. Empty: nothing speaks against it but the rules.
@@ -212,5 +227,6 @@ const (
 	ReasonStatusTwice = "status-twice" // two different final status codes were written
 	ReasonHandler     = "handler"      // the handler reported an error beside the response
 	ReasonInner       = "inner-policy" // a handle further in has applied its own policy
+	ReasonUnwritten   = "unwritten"    // the handler returned without a response
 	ReasonClientGone  = "client-gone"  // the client left before the handler was done
 )

@@ -49,11 +49,12 @@ func (f Fields) Values(name string) []string {
 
 // Added returns what a handler has changed between two states of a header:
 // lines added to those that were there before are added again on a hit, all
-// else replaces. The result is sorted by name.
+// else replaces. What describes the representation belongs to it even where
+// somebody in front had set the same by chance. The result is sorted by name.
 func Added(before, after http.Header) Fields {
 	names := make([]string, 0, len(after))
 	for name, values := range after {
-		if old, ok := before[name]; !ok || !slices.Equal(old, values) {
+		if old, ok := before[name]; !ok || describes(name) || !slices.Equal(old, values) {
 			names = append(names, name)
 		}
 	}
@@ -67,7 +68,7 @@ func Added(before, after http.Header) Fields {
 	for _, name := range names {
 		values, old := after[name], before[name]
 		op := OpSet
-		if n := len(old); n > 0 && len(values) > n && slices.Equal(values[:n], old) {
+		if n := len(old); n > 0 && len(values) > n && slices.Equal(values[:n], old) && !describes(name) {
 			values, op = values[n:], OpAdd
 		}
 		if len(values) == 0 {
@@ -79,4 +80,15 @@ func Added(before, after http.Header) Fields {
 		}
 	}
 	return fields
+}
+
+// describes reports whether a field is metadata of the representation (RFC 9110
+// section 8, RFC 6266, RFC 9530).
+func describes(name string) bool {
+	switch name {
+	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Location", "Content-Length", "Content-Disposition",
+		"Content-Digest", "Repr-Digest", "Etag", "Last-Modified":
+		return true
+	}
+	return false
 }

@@ -21,7 +21,11 @@ import (
 
 // miss answers with what the handler gives.
 func (c *Cache) miss(x Exchange, v *visit) error {
-	c.stats.misses.Add(1)
+	defer func() {
+		if !v.inner { // or it is the miss of the handle further in
+			c.stats.misses.Add(1)
+		}
+	}()
 	if v.control.OnlyIfCached {
 		return c.gatewayTimeout(x)
 	}
@@ -34,20 +38,29 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	set, validate := c.conditions(x, v)
 	c.prepare(x.Context(), v)
 	status := httprules.CacheStatus{Fwd: v.fwd, Key: c.shownKey(v)}
-	v.tags.flight.cache, v.tags.flight.lead, v.began = c.shared, v.lead, c.cfg.Now()
+	run := &v.tags.flight
+	run.cache, run.lead, run.depth, v.began = c.shared, v.lead, v.depth, c.cfg.Now()
 	if v.lead != nil { // what the handler gives is new to who has joined by now
 		v.lead.Vouch(v.lead.Advance())
 	}
 	resp, panicked, at, err := c.next(x, v, Forward{
 		Capture:  true,
-		Flight:   &v.tags.flight,
+		Flight:   run,
 		MaxBody:  c.cfg.MaxBytes,
 		Set:      set,
 		Tags:     v.tags,
-		Annotate: c.lettingGo(v.lead, status),
+		Annotate: c.lettingGo(v.lead, run, status),
+		Settle:   func(status int, h Header) bool { return c.settles(v, status, h) },
 	})
-	if err != nil || !panicked && (resp == nil || resp.Sent) {
+	if v.inner = run.inner.Load(); v.inner {
+		c.inners.put(v.key.wire, struct{}{}, v.now.UnixNano())
+	}
+	if err != nil { // the response is somebody else's to make, for this request alone
+		c.conclude(v.lead, flight.Pass, nil)
 		return err
+	}
+	if !panicked && (resp == nil || resp.Sent) {
+		return nil
 	}
 	if panicked || serverError(resp.Status) || resp.Reason == ReasonIncomplete {
 		if !panicked {
@@ -68,7 +81,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	if v.fwd == "stale" {
 		status.FwdStatus = resp.Status
 	}
-	if v.tags.flight.inner.Load() && resp.Reason == "" {
+	if v.inner && resp.Reason == "" {
 		resp.Reason = ReasonInner
 	}
 	if v.req.Method == http.MethodHead {
@@ -78,15 +91,27 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	} else if reason := c.storeResponse(x, v, resp, &status); reason != "" {
 		status.Detail = reason
 	}
-	resp.Extra = append(resp.Extra, Field{"Cache-Status", statusValue(status), OpAdd})
+	if !v.inner {
+		resp.Extra = append(resp.Extra, Field{"Cache-Status", statusValue(status), OpAdd})
+	}
 	resp.Extra = c.untagged(resp.Extra, resp.Effective)
 	if set != nil && resp.Status == http.StatusOK && c.notModified(v, resp) {
-		return x.Reply(&Response{
+		return c.reply(x, v, &Response{
 			Status: http.StatusNotModified, Extra: resp.Extra,
 			Header: without(resp.Header, "Content-Length", "Content-Type", "Content-Encoding", "Content-Language"),
 		})
 	}
-	return x.Reply(resp)
+	return c.reply(x, v, resp)
+}
+
+// settles reports whether an error of the handler is to become a response at once:
+// one that may be stored, or in whose place a stale one may be sent. Any other error
+// is for middleware in front to see, as without a cache.
+func (c *Cache) settles(v *visit, status int, h Header) bool {
+	if serverError(status) && v.stale && v.decide(c.cfg.Now()).MaySIE {
+		return true
+	}
+	return v.req.Method == http.MethodGet && c.judge(v, status, h, c.cfg.Now()).Store
 }
 
 // prepare takes what tells later whether the handler's response has been purged
@@ -144,8 +169,8 @@ var tagFields = []string{"Cache-Tag", "Surrogate-Key"}
 
 // lettingGo gives the Cache-Status of a response that cannot be held back, and
 // tells those who wait for it that they wait in vain.
-func (c *Cache) lettingGo(l *lead, s httprules.CacheStatus) func(int, Header, string) Fields {
-	note := annotate(s)
+func (c *Cache) lettingGo(l *lead, run *Flight, s httprules.CacheStatus) func(int, Header, string) Fields {
+	note := annotate(run, s)
 	return func(status int, h Header, reason string) Fields {
 		c.conclude(l, ending(reason), nil)
 		return c.untagged(note(status, h, reason), h)
@@ -226,17 +251,7 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		c.superseded(x, v, resp.Status, verdict)
 		return verdict.Reason
 	}
-	names, _ := httprules.VaryNames(resp.Effective)
-	if len(resp.Effective.Values("Content-Encoding")) > 0 {
-		// A coding that not every client asked for, even if the handler forgot
-		// to say so.
-		names = mergeNames(names, []string{"Accept-Encoding"})
-	}
-	origin := resp.Effective.Values("Access-Control-Allow-Origin")
-	if len(origin) > 0 && origin[0] != "*" || slices.Contains(v.by.names, "Origin") {
-		// What was said to one origin, and the handler forgot to say so.
-		names = mergeNames(names, []string{"Origin"})
-	}
+	names, anyOrigin := c.selecting(v, resp.Header, resp.Effective)
 	if len(mergeNames(names, v.by.names)) > maxVaryNames {
 		c.conclude(v.lead, flight.Pass, nil)
 		return "vary"
@@ -256,7 +271,7 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		return reason
 	}
 	content := entry.Content{
-		Meta:   c.meta(verdict, resp.Status, v.began, now),
+		Meta:   c.meta(v, verdict, anyOrigin, resp.Status, now),
 		Key:    v.key.primary,
 		Tags:   tags,
 		Header: header,
@@ -312,8 +327,14 @@ func (c *Cache) judge(v *visit, status int, effective Header, now time.Time) htt
 			Grace: max(c.cfg.StaleWhileRevalidate, c.cfg.StaleIfError),
 		},
 	})
-	if c.cfg.TTLJitter > 0 {
-		verdict.Lifetime -= jitter(verdict.Lifetime, c.cfg.TTLJitter, v.key.primary, now)
+	if verdict.Store && verdict.PolicyTTL && v.asked&cookies != 0 && c.readsCookies(v.header) {
+		if names, _ := httprules.VaryNames(effective); !slices.Contains(names, "Cookie") {
+			verdict.Store, verdict.Reason, verdict.OfRequest = false, detailCookie, true
+			c.tellOfCookies()
+		}
+	}
+	if left := verdict.Lifetime - verdict.InitialAge; c.cfg.TTLJitter > 0 && left > 0 {
+		verdict.Lifetime -= jitter(left, c.cfg.TTLJitter, v.key.primary, now)
 	}
 	return verdict
 }
@@ -336,12 +357,18 @@ func (h withoutDirectives) Values(name string) []string {
 	return h.Header.Values(name)
 }
 
-func (c *Cache) meta(v httprules.Verdict, status int, began, now time.Time) entry.Meta {
+func (c *Cache) meta(visit *visit, v httprules.Verdict, anyOrigin bool, status int, now time.Time) entry.Meta {
 	m := entry.Meta{
-		Kind: entry.KindResponse, Status: uint16(status),
+		Kind: entry.KindResponse, Status: uint16(status), Flags: entry.Flags(0).WithDepth(visit.depth),
 		Born: now.UnixNano() - int64(v.InitialAge), Date: v.Date.UnixNano(),
 		Lifetime: int64(v.Lifetime), SWR: int64(v.StaleWhileRevalidate.D), SIE: int64(v.StaleIfError.D),
-		Took: uint32(min(max(now.Sub(began).Milliseconds(), 0), math.MaxUint32)),
+		Took: uint32(min(max(now.Sub(visit.began).Milliseconds(), 0), math.MaxUint32)),
+	}
+	if v.PolicyTTL {
+		m.Flags |= entry.PolicyTTL
+	}
+	if anyOrigin {
+		m.Flags |= entry.AnyOrigin
 	}
 	switch {
 	case v.StatedStale && v.MustRevalidate: // no other window than what is stated
@@ -370,8 +397,15 @@ func (c *Cache) storable(resp *Response, v httprules.Verdict) (fields []entry.Fi
 fields:
 	for _, f := range resp.Header {
 		switch f.Name {
-		case "Age", "Content-Length": // made anew for every reply
+		case "Age": // made anew for every reply
 			continue
+		case "Content-Length":
+			// Only where the handler says so: others may have more to add, or the server
+			// says it.
+			if f.Op == OpDel || !BodyAllowed(resp.Status) {
+				continue
+			}
+			f.Value = strconv.Itoa(len(resp.Body))
 		case "Cache-Tag", "Surrogate-Key":
 			if !c.cfg.ForwardTags {
 				continue
@@ -393,9 +427,6 @@ fields:
 	}
 	if !hasDate { // RFC 9110 section 6.6.1
 		out = append(out, entry.Field{Name: "Date", Value: v.Date.UTC().Format(http.TimeFormat)})
-	}
-	if BodyAllowed(resp.Status) {
-		out = append(out, entry.Field{Name: "Content-Length", Value: strconv.Itoa(len(resp.Body))})
 	}
 	size := 0
 	for i := range out {

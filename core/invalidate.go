@@ -23,9 +23,9 @@ func safe(method string) bool {
 // request without an error, first removes what is stored for its target, and
 // for Location and Content-Location on the same host (RFC 9111 section 4.4).
 // That is before the client can see the answer and ask again.
-func (c *Cache) invalidating(x Exchange, note func(int, Header, string) Fields) func(int, Header, string) Fields {
+func (c *Cache) invalidating(x Exchange, run *Flight, note func(int, Header, string) Fields) func(int, Header, string) Fields {
 	return func(status int, h Header, reason string) Fields {
-		if status >= 200 && status < 400 {
+		if status >= 200 && status < 400 && !run.inner.Load() {
 			req := *x.Request()
 			c.invalidateGroups(x.Context(), &req, h)
 			targets := []Request{req}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
@@ -40,6 +41,9 @@ func selectRange(r *Response, method string, header Header, etag, modified strin
 		return
 	}
 	r.Status = http.StatusPartialContent
+	if len(r.Body) > 0 && !fixedType(r.Header) { // of the whole, or the server would look at the part
+		r.Header = append(r.Header, Field{Name: "Content-Type", Value: http.DetectContentType(r.Body)})
+	}
 	if len(ranges) == 1 {
 		one := ranges[0]
 		r.Body = r.Body[one.Start : one.Start+one.Length]
@@ -64,6 +68,28 @@ func selectRange(r *Response, method string, header Header, etag, modified strin
 	r.Header = append(without(r.Header, "Content-Length", "Content-Type"),
 		Field{Name: "Content-Length", Value: strconv.Itoa(b.Len())},
 		Field{Name: "Content-Type", Value: "multipart/byteranges; boundary=" + parts.Boundary()})
+}
+
+// acceptsRanges reports whether the handler has said that parts of its response may
+// be asked for (RFC 9110 section 14.3).
+func acceptsRanges(fields Fields) bool {
+	for i := range fields {
+		if fields[i].Name == "Accept-Ranges" && strings.EqualFold(fields[i].Value, "bytes") {
+			return true
+		}
+	}
+	return false
+}
+
+// fixedType reports whether the handler has set a Content-Type, or none on purpose,
+// or a coding, which keeps the server from guessing.
+func fixedType(fields Fields) bool {
+	for i := range fields {
+		if n := fields[i].Name; n == "Content-Type" || n == "Content-Encoding" {
+			return true
+		}
+	}
+	return false
 }
 
 func contentRange(r httprules.ByteRange, size int64) string {

@@ -41,7 +41,7 @@ func (c *Cache) early(v *visit) bool {
 // so that what it gets replaces v.entry. It reports whether somebody takes care
 // of that; otherwise the request itself has to.
 func (c *Cache) refresh(x Exchange, v *visit) bool {
-	key, now := v.flightKey(), v.now.UnixNano()
+	key, now := c.flightKey(v), v.now.UnixNano()
 	if _, pass := c.passes.get(key, now, passAge); pass {
 		return false
 	}
@@ -160,8 +160,9 @@ func (c *Cache) panicked(p any) {
 // serveRerun deals with a request that refresh has sent.
 func (c *Cache) serveRerun(x Exchange, v *visit) error {
 	r := v.req.Rerun
-	if v.key.primary != r.key && r.by != c { // meant for a handle further in
-		_, err := x.Next(Forward{Annotate: annotate(httprules.CacheStatus{Fwd: "bypass", Detail: "rerun"})})
+	if r.by != c { // meant for a handle further in
+		run := &Flight{cache: c.shared, depth: v.depth}
+		_, err := x.Next(Forward{Flight: run, Annotate: annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: "rerun"})})
 		return err
 	}
 	if v.key.primary != r.key { // it came out another one than it was
@@ -195,7 +196,7 @@ func (c *Cache) softens(v *visit) bool {
 func (c *Cache) askSoftly(x Exchange, v *visit) error {
 	deadline := time.Now().Add(c.cfg.SoftTimeout)
 	for range maxLooks {
-		key := v.flightKey()
+		key := c.flightKey(v)
 		if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
 			return c.fetch(x, v)
 		}
@@ -228,7 +229,7 @@ func (c *Cache) askSoftly(x Exchange, v *visit) error {
 			old, soft := v.entry, v.soft
 			if e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
 				v.entry, v.soft = e, 0
-				if d, ok := c.usable(v); ok {
+				if d, ok := c.usable(v); ok && c.withheld(v) == "" {
 					return c.collapsed(x, v, d)
 				}
 				v.entry, v.soft = old, soft

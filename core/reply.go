@@ -36,7 +36,7 @@ func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprule
 			// RFC 9110 section 15.4.5: nothing that describes a body.
 			r.Header = without(fields, "Content-Length", "Content-Type", "Content-Encoding", "Content-Language")
 			r.Status, r.Body = http.StatusNotModified, nil
-		} else if v.asked&ranged != 0 {
+		} else if v.asked&ranged != 0 && (c.cfg.AcceptRanges || acceptsRanges(fields)) {
 			selectRange(r, v.req.Method, v.header, etag, modified, date)
 		}
 	}
@@ -52,7 +52,24 @@ func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprule
 		{Name: "Cache-Status", Value: text[n:], Op: OpAdd},
 	}
 	r.Extra = v.extra[:]
-	return x.Reply(r)
+	if v.own != nil {
+		r.Extra = append(v.own, r.Extra...)
+	}
+	return c.reply(x, v, r)
+}
+
+// reply sends a response, and has what is to be written go when it leaves.
+func (c *Cache) reply(x Exchange, v *visit, r *Response) error {
+	w := v.write
+	if w == nil {
+		return x.Reply(r)
+	}
+	v.write, r.Leaving = nil, w.leaving
+	sent := false
+	defer func() { w.replied(sent) }() // also when somebody in front panics
+	err := x.Reply(r)
+	sent = err == nil
+	return err
 }
 
 // gatewayTimeout answers only-if-cached where nothing usable is stored (RFC

@@ -18,21 +18,23 @@ import (
 // connection's own; trouble of the store never becomes one.
 func (c *Cache) Serve(x Exchange) error {
 	req := x.Request()
+	depth := uint8(0)
 	if req.Outer != nil && req.Outer.cache == c.shared {
 		req.Outer.inner.Store(true) // the policy nearest to the handler decides
+		depth = min(req.Outer.depth+1, entry.MaxDepth)
 	}
 	header := canonical(req.Header)
 	asked := askedBy(header)
 	req.forwarded = asked&forwarded != 0
 	if fwd, detail := c.bypass(req, asked); fwd != "" {
-		return c.pass(x, fwd, detail)
+		return c.pass(x, depth, fwd, detail)
 	}
 	v := visits.Get().(*visit)
 	defer v.release()
-	v.req, v.header, v.asked = req, header, asked
+	v.req, v.header, v.asked, v.depth = req, header, asked, depth
 	var ok bool
 	if v.key, v.wire, ok = c.keys.view(v.wire, req); !ok {
-		return c.pass(x, "bypass", "key-too-long")
+		return c.pass(x, depth, "bypass", "key-too-long")
 	}
 	if asked&directed != 0 && !c.cfg.IgnoreRequestDirectives && req.Rerun == nil {
 		v.control = httprules.ParseRequestControl(header)
@@ -58,11 +60,19 @@ func (c *Cache) Serve(x Exchange) error {
 	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.wire, mark, c.cfg.LookupTimeout) {
 		found, d = c.find(x.Context(), v)
 	}
-	if found != foundEntry {
-		v.fwd = "miss"
-		if found == foundOtherVariants {
-			v.fwd = "vary-miss"
+	switch found {
+	case foundEntry:
+	case foundInner:
+		if _, ok := c.inners.get(v.key.wire, v.now.UnixNano(), passAge); ok {
+			return c.passInner(x, v)
 		}
+		v.fwd = "miss"
+		return c.miss(x, v)
+	case foundOtherVariants:
+		v.fwd = "vary-miss"
+		return c.miss(x, v)
+	default:
+		v.fwd = "miss"
 		return c.miss(x, v)
 	}
 	if d.Use != httprules.Validate {
@@ -88,7 +98,7 @@ func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
 	}
 	b, ok := c.local.GetLocal(at)
 	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.primary ||
-		!matches(&v.entry, v.req, v.scratch) || !c.stillCurrent(v, at) {
+		!matches(&v.entry, v.req, v.scratch) || c.withheld(v) != "" || !c.stillCurrent(v, at) {
 		return d, false
 	}
 	v.near = !c.inMemory
@@ -120,6 +130,12 @@ func (h canonicalHeader) Values(name string) []string { return h[name] }
 // bypass says, as a token for Cache-Status, why the cache has nothing to do
 // with a request; "" where it has.
 func (c *Cache) bypass(req *Request, asked asked) (fwd, detail string) {
+	switch {
+	case req.Bypass != "":
+		return "bypass", req.Bypass
+	case c.cfg.Skip != nil && c.cfg.Skip(req):
+		return "bypass", "skip"
+	}
 	switch req.Method {
 	case http.MethodGet:
 		if !c.answers[0] {
@@ -133,10 +149,6 @@ func (c *Cache) bypass(req *Request, asked asked) (fwd, detail string) {
 		return "method", ""
 	}
 	switch {
-	case req.Bypass != "":
-		return "bypass", req.Bypass
-	case c.cfg.Skip != nil && c.cfg.Skip(req):
-		return "bypass", "skip"
 	case req.HasBody, asked&chunked != 0: // the key cannot tell two bodies apart
 		return "bypass", "request-body"
 	case req.Upgrade, asked&upgrade != 0:
@@ -149,23 +161,48 @@ func (c *Cache) bypass(req *Request, asked asked) (fwd, detail string) {
 	return "", ""
 }
 
-// pass runs the handler with its response going straight to the client.
-func (c *Cache) pass(x Exchange, fwd, detail string) error {
-	c.stats.bypasses.Add(1)
-	note := annotate(httprules.CacheStatus{Fwd: fwd, Detail: detail})
+// pass runs the handler with its response going straight to the client. Of two
+// handles that a request passes, the one nearest to the handler tells of it, and
+// does what there is to do.
+func (c *Cache) pass(x Exchange, depth uint8, fwd, detail string) error {
+	run := &Flight{cache: c.shared, depth: depth}
+	defer func() {
+		if !run.inner.Load() {
+			c.stats.bypasses.Add(1)
+		}
+	}()
+	note := annotate(run, httprules.CacheStatus{Fwd: fwd, Detail: detail})
 	if fwd == "method" && !safe(x.Request().Method) {
-		note = c.invalidating(x, note)
+		note = c.invalidating(x, run, note)
 	}
-	_, err := x.Next(Forward{Annotate: func(status int, h Header, reason string) Fields {
+	_, err := x.Next(Forward{Flight: run, Annotate: func(status int, h Header, reason string) Fields {
 		return c.untagged(note(status, h, reason), h)
 	}})
 	return err
 }
 
+// passInner leaves a request to the handle further in that has stored what is
+// there.
+func (c *Cache) passInner(x Exchange, v *visit) error {
+	run := &Flight{cache: c.shared, depth: v.depth}
+	note := annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: ReasonInner})
+	_, err := x.Next(Forward{Flight: run, Annotate: func(status int, h Header, reason string) Fields {
+		return c.untagged(note(status, h, reason), h)
+	}})
+	if !run.inner.Load() { // it is not there any more
+		c.inners.drop(v.key.wire)
+		c.stats.bypasses.Add(1)
+	}
+	return err
+}
+
 // annotate gives the Cache-Status field for a response that is not replied by
-// the engine.
-func annotate(s httprules.CacheStatus) func(int, Header, string) Fields {
+// the engine, unless a handle further in has said what there is to say.
+func annotate(run *Flight, s httprules.CacheStatus) func(int, Header, string) Fields {
 	return func(_ int, _ Header, reason string) Fields {
+		if run.inner.Load() {
+			return nil
+		}
 		if reason != "" {
 			s.Detail = reason
 		}
@@ -192,6 +229,8 @@ type visit struct {
 	req     *Request
 	header  Header // of req
 	asked   asked  // by header
+	depth   uint8  // handles of the same cache in front
+	inner   bool   // a handle further in has dealt with the request
 	control httprules.RequestControl
 	now     time.Time // when the request came
 	key     key
@@ -212,6 +251,8 @@ type visit struct {
 	tags    *Tags       // what the handler has added
 	lead    *lead       // whom others wait for; nil: nobody waits
 	stored  []byte      // what was written to the store
+	write   *write      // that goes when the response does; nil: none
+	own     Fields      // what a 304 says to this client alone
 	// candidates are variants for other requests that the handler may select.
 	candidates []entry.Entry
 	wire       []byte    // where key is, until it is owned
@@ -227,6 +268,9 @@ type visit struct {
 var visits = sync.Pool{New: func() any { return new(visit) }}
 
 func (v *visit) release() {
+	if v.write != nil { // nothing was sent
+		v.write.abandon()
+	}
 	scratch, wire, variant, fields, stamps := v.scratch, v.wire, v.variant, v.fields, v.stamps
 	clear(fields)
 	if cap(scratch)+cap(wire) > 16<<10 {
@@ -262,18 +306,41 @@ func (v *visit) decide(now time.Time) httprules.Decision {
 	return httprules.Decide(rules, age, v.control)
 }
 
-// age is current_age by RFC 9111 section 4.2.3.
+// age is current_age by RFC 9111 section 4.2.3. An entry of the future was made by a
+// machine whose clock is ahead: nobody knows how old it is, so it is as old as it
+// may be while fresh, or it would be fresh until the other clock's time has come.
 func (v *visit) age(now time.Time) time.Duration {
-	return max(0, time.Duration(now.UnixNano()-v.entry.Born))
+	age := time.Duration(now.UnixNano() - v.entry.Born)
+	if age < -clockSkew {
+		return time.Duration(v.entry.Lifetime)
+	}
+	return max(0, age)
 }
+
+// clockSkew is by how much the clocks of machines may differ.
+const clockSkew = 2 * time.Second
 
 type finding uint8
 
 const (
 	foundNothing finding = iota
 	foundOtherVariants
+	foundInner // a handle further in has stored it
 	foundEntry
 )
+
+// granted says whether the entry that was found is for this request.
+func (c *Cache) granted(v *visit) finding {
+	switch c.withheld(v) {
+	case "":
+		return foundEntry
+	case ReasonInner:
+		return foundInner
+	case detailOrigin:
+		return foundOtherVariants
+	}
+	return foundNothing
+}
 
 // lookup reads what is stored for the request. A hit takes one command: also
 // that on a variant, while the names of its Vary are remembered.
@@ -287,7 +354,7 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 	if ok {
 		v.by = known
 		if c.readVariant(ctx, v, known) {
-			return foundEntry
+			return c.granted(v)
 		}
 	}
 	if !c.read(ctx, v, v.key.wire) {
@@ -297,7 +364,7 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 		c.variants.drop(v.key.wire)
 		v.by = choice{}
 		if matches(&v.entry, v.req, v.scratch) && c.current(ctx, v, v.key.wire, v.known) {
-			return foundEntry
+			return c.granted(v)
 		}
 		return foundNothing
 	}
@@ -309,7 +376,7 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 	c.variants.put(v.key.wire, v.record.choice, v.now.UnixNano())
 	same := known.generation == v.record.generation && slices.Equal(known.names, v.by.names)
 	if !same && c.readVariant(ctx, v, v.record.choice) {
-		return foundEntry
+		return c.granted(v)
 	}
 	return foundOtherVariants
 }

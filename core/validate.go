@@ -2,6 +2,7 @@ package core
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +23,11 @@ func (c *Cache) revalidate(x Exchange, v *visit, d httprules.Decision) error {
 			Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v), Detail: "stale-while-revalidate",
 		})
 	}
-	c.stats.stale.Add(1)
+	defer func() {
+		if !v.inner {
+			c.stats.stale.Add(1)
+		}
+	}()
 	if v.control.OnlyIfCached {
 		return c.gatewayTimeout(x)
 	}
@@ -132,11 +137,30 @@ func (c *Cache) freshened(x Exchange, v *visit, notModified *Response) error {
 	if r := v.req.Rerun; r != nil {
 		r.done.Store(true)
 	}
+	v.own = c.ownFields(notModified, v)
 	status.Stored, status.Detail = stored, verdict.Reason
 	if ttl := verdict.Lifetime - verdict.InitialAge; ttl > 0 {
 		status.TTL, status.HasTTL = seconds(ttl), true
 	}
 	return c.replyStored(x, v, now, status)
+}
+
+// ownFields are those of a 304 that are not in the entry that it has freshened:
+// what the handler says to this client alone goes to this client.
+func (c *Cache) ownFields(notModified *Response, v *visit) (own Fields) {
+	stored := make(map[string]bool)
+	for f := range v.entry.Header {
+		stored[f.Name] = f.Name != "Set-Cookie" || c.cfg.StoreSetCookie
+	}
+	for _, f := range notModified.Header {
+		switch {
+		case f.Op == OpDel, stored[f.Name], keptOnUpdate(f.Name), f.Name == "Age", f.Name == "Content-Type",
+			!c.cfg.ForwardTags && slices.Contains(tagFields, f.Name):
+		default:
+			own = append(own, f)
+		}
+	}
+	return own
 }
 
 // sameResponse reports whether a 304 can be about the response with this ETag:
@@ -187,7 +211,8 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 	}
 	merged = append(merged, updated...)
 	effective := layered{merged, newer.Effective}
-	vary, _ := httprules.VaryNames(effective)
+	vary, anyOrigin := c.selecting(v, merged, effective)
+	anyOrigin = anyOrigin || v.entry.Flags&entry.AnyOrigin != 0
 	for f := range v.entry.Vary {
 		vary = append(vary, f.Name)
 	}
@@ -201,7 +226,7 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 			header = append(header, f)
 		}
 	}
-	content := entry.Content{Meta: c.meta(verdict, resp.Status, v.began, now), Key: v.key.primary, Header: header, Body: resp.Body}
+	content := entry.Content{Meta: c.meta(v, verdict, anyOrigin, resp.Status, now), Key: v.key.primary, Header: header, Body: resp.Body}
 	for tag := range v.entry.Tags {
 		content.Tags = append(content.Tags, tag)
 	}
@@ -212,7 +237,7 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 		verdict.Store, verdict.Reason = false, "tags"
 		c.superseded(x, v, resp.Status, verdict) // a whole response may have fewer
 	}
-	if verdict.Store && len(mergeNames(vary, v.by.names)) <= maxVaryNames && !v.tags.flight.inner.Load() {
+	if verdict.Store && len(mergeNames(vary, v.by.names)) <= maxVaryNames && !v.inner {
 		stored = c.send(x, v, content, vary, verdict, now) == ""
 	}
 	if v.stored == nil {

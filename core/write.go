@@ -23,6 +23,9 @@ import (
 var (
 	// errPurged says that a response was purged before it was stored.
 	errPurged = errors.New("purged meanwhile")
+	// errPersonal says that what went out is for one client, as middleware in front
+	// of the cache has made it.
+	errPersonal = errors.New("not for others as it went out")
 	// errUnguarded says that the store failed when the handler was called.
 	errUnguarded = errors.New("no guard could be set")
 )
@@ -47,7 +50,10 @@ type write struct {
 	surplus    []string // variants that are one too many
 	lead       *lead
 	shareable  bool // with those who wait for lead
+	stored     bool // it is in the store
 	outdated   bool // softly purged since the handler was called
+	rerun      *Rerun
+	begun      atomic.Bool // it has been started or given up
 	done       chan struct{}
 }
 
@@ -67,28 +73,65 @@ func (c *Cache) send(x Exchange, v *visit, content entry.Content, names []string
 		w.end(errUnguarded) // of which the log tells
 		return "store-failed"
 	}
-	if c.inMemory || v.req.Rerun != nil { // nobody waits, or what there is to wait for takes no time
-		switch err := w.store(); {
-		case errors.Is(err, errPurged):
-			return "purged"
-		case err != nil:
-			return "store-failed"
-		}
-		if r := v.req.Rerun; r != nil {
-			r.done.Store(true)
-		}
-		return ""
-	}
 	if w.lead != nil {
 		w.lead.Lead.writes.Store(true)
 	}
-	if !c.writes.submit(w) {
+	if !c.writes.reserve(w) {
 		c.stats.storesDropped.Add(1)
 		w.end(errUnguarded)
 		return "store-busy"
 	}
-	v.lead = nil // the write's duty
+	v.lead, v.write = nil, w // the write's duty
 	return ""
+}
+
+// leaving begins the write when its response can be changed no more, unless what
+// the client sees is for nobody else: middleware in front may have made it so as
+// the header was written. It keeps nobody waiting but for a store in this process.
+func (w *write) leaving(sent Header) {
+	if !w.begun.CompareAndSwap(false, true) {
+		return
+	}
+	switch {
+	case w.personal(sent):
+		w.c.writes.over(w)
+		w.end(errPersonal)
+	case w.c.inMemory || w.rerun != nil:
+		if w.run(context.Background()); w.rerun != nil && w.stored {
+			w.rerun.done.Store(true)
+		}
+	default:
+		w.c.writes.submit(w)
+	}
+}
+
+// personal reports whether a response is for one client (RFC 9111 section 3).
+func (w *write) personal(sent Header) bool {
+	if !w.c.cfg.StoreSetCookie && len(sent.Values("Set-Cookie")) > 0 {
+		return true
+	}
+	control := httprules.ParseResponseControl(sent, w.c.cfg.TargetedFields)
+	return control.Private || control.NoStore && !control.MustUnderstand
+}
+
+// replied is called when Reply has returned. Where the framework sends the response
+// later, it leaves soon, or somebody in front has put another one in its place.
+func (w *write) replied(sent bool) {
+	switch {
+	case w.begun.Load():
+	case !sent:
+		w.abandon()
+	default:
+		time.AfterFunc(w.c.cfg.WaitTimeout, w.abandon)
+	}
+}
+
+// abandon gives the write up, if it has not begun.
+func (w *write) abandon() {
+	if w.begun.CompareAndSwap(false, true) {
+		w.c.writes.over(w)
+		w.end(errUnguarded)
+	}
 }
 
 // prepared makes the write for content. Only the record of a variant may have to
@@ -97,7 +140,7 @@ func (c *Cache) prepared(ctx context.Context, v *visit, content entry.Content, n
 	keep := keptFor(&content, now)
 	w := &write{
 		c: c, primary: v.key.primary, wire: v.key.wire, guard: v.guard, seq: v.seq, tags: content.Tags,
-		at: v.key.wire, keep: keep, lead: v.lead,
+		at: v.key.wire, keep: keep, lead: v.lead, rerun: v.req.Rerun,
 	}
 	content.Stamp = v.seq
 	if len(names) > 0 {
@@ -184,6 +227,7 @@ func (w *write) store() (err error) {
 			w.lead.Vouch(phase)
 		}
 		if err == nil {
+			w.stored = true
 			c.stats.stores.Add(1)
 		}
 		w.end(err)
@@ -254,7 +298,7 @@ func (w *write) end(err error) {
 	outcome, e := flight.Retry, entry.Entry{} // nobody waits; who comes now, looks
 	switch {
 	case errors.Is(err, errPurged):
-	case !w.shareable:
+	case errors.Is(err, errPersonal), !w.shareable:
 		outcome = flight.Pass
 	case w.lead.Waiting() > 0 && entry.Decode(w.value, &e) == nil:
 		outcome = flight.Shared
@@ -289,24 +333,28 @@ func newWrites(limit int64) *writes {
 	}
 }
 
-// submit reports whether there is room for w. One that is larger than all that
-// there may be gets its turn when there is nothing else.
-func (q *writes) submit(w *write) bool {
+// reserve reports whether there is room for w, which is then waited for. One that
+// is larger than all that there may be gets its turn when there is nothing else. A
+// store in this process has the room already.
+func (q *writes) reserve(w *write) bool {
 	size := int64(len(w.value) + len(w.record))
 	w.done = make(chan struct{})
 	q.mu.Lock()
-	if q.bytes > 0 && q.bytes+size > q.limit {
-		q.mu.Unlock()
+	defer q.mu.Unlock()
+	if q.bytes > 0 && q.bytes+size > q.limit && !w.c.inMemory {
 		return false
 	}
 	q.bytes += size
 	q.pending[w.wire] = w
 	q.all[w] = struct{}{}
-	q.mu.Unlock()
+	return true
+}
+
+// submit has a write done for which there is room.
+func (q *writes) submit(w *write) {
 	if !q.jobs.submit(w) { // closed: nobody would wait for it
 		w.run(context.Background())
 	}
-	return true
 }
 
 func (q *writes) over(w *write) {

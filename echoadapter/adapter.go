@@ -41,11 +41,15 @@ type exchange struct {
 	nethttp.Exchange
 	c    echo.Context
 	next echo.HandlerFunc
+	kept bool // a hook of the response needs it
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 func (x *exchange) release() {
+	if x.kept {
+		return
+	}
 	*x = exchange{}
 	exchanges.Put(x)
 }
@@ -71,19 +75,20 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		failed = x.next(c)
 		switch {
 		case failed == nil:
-		case f.Capture: // the status is not known before
-			if own.Committed { // cut short: the error handler can do nothing
-				nethttp.GiveUp(w, core.ReasonHandler)
-			}
+		case own.Committed: // cut short
+			nethttp.GiveUp(w, core.ReasonHandler)
+		case f.Settle != nil && f.Settle(errorStatus(failed), own.Header()):
 			c.Error(failed)
 			failed = nil
-		default:
-			nethttp.Pending(w, errorStatus(failed))
+		default: // for middleware in front, and then for the service's error handler
+			x.kept = true
+			annotate := nethttp.Later(w)
+			res.Before(func() { annotate(res.Status) })
 		}
 		return nil
 	})
-	if err == nil && failed != nil { // nothing is captured: the error takes its usual way
-		return resp, failed
+	if err == nil {
+		err = failed
 	}
 	return resp, err
 }

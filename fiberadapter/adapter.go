@@ -2,6 +2,7 @@ package fiberadapter
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 
@@ -64,6 +65,8 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 			x.bare = new(fasthttp.ResponseHeader)
 		}
 		res.Header.CopyTo(x.bare)
+	}
+	if f.Flight != nil {
 		c.Context().SetUserValue(flightKey{}, f.Flight)
 		defer c.Context().SetUserValue(flightKey{}, x.req.Outer)
 	}
@@ -76,7 +79,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		defer setRequest(&c.Request().Header, f.Set)()
 	}
 	err := c.Next()
-	if err != nil && f.Capture { // the status is not known before
+	if err != nil && f.Settle != nil && f.Settle(errorStatus(err), responseHeader(c, res)) {
 		if err = c.App().ErrorHandler(c, err); err != nil {
 			_ = c.SendStatus(fiber.StatusInternalServerError)
 		}
@@ -93,12 +96,16 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	case c.Context().Hijacked():
 		resp.Reason = core.ReasonHijack
 	case !f.Capture:
+	case err != nil: // for middleware in front, and then for the app's error handler
+		resp.Reason = core.ReasonHandler
 	case res.IsBodyStream(), core.IsEventStream(view(res.Header.ContentType())):
 		resp.Reason = core.ReasonStream
 	case len(res.Header.PeekTrailerKeys()) > 0:
 		resp.Reason = core.ReasonTrailers
 	case f.MaxBody > 0 && int64(len(res.Body())) > f.MaxBody:
 		resp.Reason = core.ReasonTooLarge
+	case unwritten(res):
+		resp.Reason = core.ReasonUnwritten
 	default:
 		resp.Sent, resp.Body = false, res.Body()
 	}
@@ -134,5 +141,15 @@ func (x *exchange) Reply(resp *core.Response) error {
 		res.SetBody(resp.Body) // a copy: middleware in front may write into it
 	}
 	apply(res, resp.Extra, false)
+	x.leaving(resp.Leaving)
 	return nil
+}
+
+// errorStatus is what Fiber's own error handler makes of err.
+func errorStatus(err error) int {
+	var e *fiber.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return fiber.StatusInternalServerError
 }

@@ -101,7 +101,7 @@ func (r *requestHeader) Values(name string) []string {
 }
 
 // Names is core.NamesHeader's.
-func (r *requestHeader) Names(judge func(name string) uint8) (all uint8) {
+func (r *requestHeader) Names(judge func(name string) uint16) (all uint16) {
 	r.h.VisitAll(func(name, _ []byte) { all |= judge(view(name)) })
 	return all
 }

@@ -24,6 +24,7 @@ func (x *exchange) Detach() core.Refresher {
 		c.SetUserValue(rerunKey{}, rerun)
 		setUserContext(ctx, app, c)
 		defer func() { _ = c.Response.CloseBodyStream() }()
+		defer c.ResetUserValues() // what there is to store goes then
 		app.Server().Handler(c)
 	}
 }

@@ -59,7 +59,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		}
 	}()
 	return x.Run(f, informing{outer}, func(w http.ResponseWriter, r *http.Request) error {
-		gw := &writer{ResponseWriter: outer, w: w, status: outer.Status(), size: unwritten}
+		gw := &writer{ResponseWriter: outer, w: w, status: outer.Status(), size: unwritten, was: outer.Status()}
 		c.Writer, c.Request, given = gw, r, r
 		c.Next()
 		if len(c.Errors) > x.errs { // middleware in front may have an answer to them
@@ -75,9 +75,7 @@ func (x *exchange) Reply(resp *core.Response) error {
 		x.c.Abort() // or Gin would run the handler now, or go on behind one that panicked
 		x.c.Errors = x.c.Errors[:min(x.errs, len(x.c.Errors))]
 	}
-	err := x.Exchange.Reply(resp)
-	x.c.Writer.WriteHeaderNow()
-	return err
+	return x.Exchange.Reply(resp)
 }
 
 func (x *exchange) Detach() core.Refresher {

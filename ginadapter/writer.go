@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
@@ -19,6 +20,7 @@ type writer struct {
 	gin.ResponseWriter // for CloseNotify and Pusher
 	w                  http.ResponseWriter
 	status, size       int
+	was                int // the status in front
 }
 
 func (g *writer) Header() http.Header         { return g.w.Header() }
@@ -70,12 +72,13 @@ func (g *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// finish hands on a status that was set without anything being written. What
-// is not held back stays unwritten: middleware in front may have more to say.
+// finish hands on a status that was set without anything being written. It stays
+// unwritten, as without the cache: middleware in front may have more to say. But
+// one that has no body is a whole response, and may be stored.
 func (g *writer) finish() {
 	switch {
-	case g.Written():
-	case nethttp.Holding(g.w):
+	case g.Written() || g.status == g.was && nethttp.Holding(g.w):
+	case nethttp.Holding(g.w) && !core.BodyAllowed(g.status):
 		g.w.WriteHeader(g.status)
 	default:
 		nethttp.Pending(g.w, g.status)

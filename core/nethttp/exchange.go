@@ -3,6 +3,7 @@ package nethttp
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/cacheaside/cacheaside/core"
 )
@@ -119,6 +120,7 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 	w, x.capture = newWriter(inner, f, r.Method)
 	panics := true
 	defer func() {
+		x.routed(r)
 		if panics {
 			x.capture.discard()
 		}
@@ -131,6 +133,26 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 	resp := x.capture.response(r.Context().Err() != nil)
 	x.sent = resp
 	return resp, nil
+}
+
+// routed brings back what a router behind the cache has noted in the copy of the
+// request that it got, for tracing and metrics in front.
+func (x *Exchange) routed(r *http.Request) {
+	if r == x.r || r.Pattern == x.r.Pattern {
+		return
+	}
+	x.r.Pattern = r.Pattern
+	for rest := r.Pattern; ; { // "/users/{id}", "/files/{path...}"
+		_, after, found := strings.Cut(rest, "{")
+		name, more, closed := strings.Cut(after, "}")
+		if !found || !closed {
+			return
+		}
+		if name = strings.TrimSuffix(name, "..."); name != "" && name != "$" {
+			x.r.SetPathValue(name, r.PathValue(name))
+		}
+		rest = more
+	}
 }
 
 // Reply sends a response to the writer given to Reset.
@@ -150,11 +172,28 @@ func (x *Exchange) Reply(resp *core.Response) error {
 	}
 	apply(h, resp.Extra, backing)
 	w.WriteHeader(resp.Status)
-	if len(resp.Body) > 0 && x.r.Method != http.MethodHead && core.BodyAllowed(resp.Status) {
-		_, _ = w.Write(resp.Body) // the client has left: nobody is to be told
+	body := resp.Body
+	if !core.BodyAllowed(resp.Status) {
+		body = nil
 	}
+	if now, ok := w.(interface{ WriteHeaderNow() }); ok && len(body) == 0 {
+		now.WriteHeaderNow() // Gin's
+	}
+	if resp.Leaving != nil {
+		// Some writers send the header with the first bytes, and the client may be slow
+		// to take all of them.
+		first := body[:min(len(body), leaves)]
+		body = body[len(first):]
+		writeBody(w, first)
+		resp.Leaving(w.Header())
+	}
+	writeBody(w, body) // the client may have left: nobody is to be told
 	return nil
 }
+
+// leaves is how much of a body makes any writer send its header. It fits into the
+// server's buffer, which makes a Content-Length of its own for what does.
+const leaves = 1 << 10
 
 // Ran says whether the handler has been called and has returned.
 func (x *Exchange) Ran() bool { return x.sent != nil }

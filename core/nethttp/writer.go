@@ -17,16 +17,17 @@ import (
 // second when the handler does what cannot be held back. It is never pooled: a
 // handler may keep it.
 type writer struct {
-	inner    http.ResponseWriter
-	forward  core.Forward
-	passing  bool // false: holding back
-	hijacked bool
-	head     bool        // the request is a HEAD: no body is sent, whatever is written
-	reason   string      // why the response must not be stored
-	before   http.Header // what outer middleware had set; nil when nothing is captured
-	frozen   http.Header // the header as it was when the handler sent it
-	status   int         // 0: not sent yet
-	body     []byte
+	inner     http.ResponseWriter
+	forward   core.Forward
+	passing   bool // false: holding back
+	hijacked  bool
+	annotated bool
+	head      bool        // the request is a HEAD: no body is sent, whatever is written
+	reason    string      // why the response must not be stored
+	before    http.Header // what outer middleware had set; nil when nothing is captured
+	frozen    http.Header // the header as it was when the handler sent it
+	status    int         // 0: not sent yet
+	body      []byte
 }
 
 // newWriter returns the writer that the handler gets, and its state. Hijack is
@@ -144,6 +145,7 @@ func (w hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.inner).Hijack()
 	if err == nil {
 		if !w.passing && w.forward.Annotate != nil { // no field is sent, but it is decided
+			w.annotated = true
 			w.forward.Annotate(0, w.inner.Header(), core.ReasonHijack)
 		}
 		w.passing, w.hijacked, w.reason = true, true, core.ReasonHijack
@@ -193,6 +195,21 @@ func Pending(w http.ResponseWriter, status int) {
 	}
 }
 
+// Later ends the holding back of w, made by [Exchange.Run], into which nothing was
+// sent, because the handler has returned an error: its response is made in front,
+// and annotate is to be called with its status just before its header is sent.
+func Later(w http.ResponseWriter) (annotate func(status int)) {
+	o := own(w)
+	if o == nil || o.status != 0 || o.annotated {
+		return func(int) {}
+	}
+	o.passing, o.annotated, o.reason = true, true, core.ReasonHandler
+	return func(status int) {
+		o.annotated = false
+		o.annotateAs(status)
+	}
+}
+
 func own(w http.ResponseWriter) *writer {
 	switch w := w.(type) {
 	case *writer:
@@ -229,10 +246,13 @@ func (w *writer) discard() {
 	}
 }
 
-func (w *writer) annotate() {
-	if w.forward.Annotate != nil {
+func (w *writer) annotate() { w.annotateAs(w.status) }
+
+func (w *writer) annotateAs(status int) {
+	if w.forward.Annotate != nil && !w.annotated {
+		w.annotated = true
 		h := w.inner.Header()
-		apply(h, w.forward.Annotate(w.status, h, w.reason), nil)
+		apply(h, w.forward.Annotate(status, h, w.reason), nil)
 	}
 }
 
@@ -241,32 +261,20 @@ func (w *writer) tooLarge(n int64) bool { return w.forward.MaxBody > 0 && n > w.
 // response gives what the handler has made of it, after it has returned.
 func (w *writer) response(clientGone bool) *core.Response {
 	if w.passing {
-		if w.status == 0 && !w.hijacked { // the server will send an empty 200
-			w.status = http.StatusOK
-			w.annotate()
+		if w.status == 0 && !w.hijacked { // the server will send an empty 200, unless somebody in front has more to say
+			w.annotateAs(http.StatusOK)
 		}
 		return &core.Response{Status: w.status, Effective: w.inner.Header(), Sent: true, Reason: w.reason}
 	}
+	if w.status == 0 {
+		return w.unwritten()
+	}
 	for name := range w.inner.Header() {
 		if strings.HasPrefix(name, http.TrailerPrefix) { // trailers that were not announced
-			if w.status == 0 {
-				w.status = http.StatusOK
-			}
-			if w.frozen != nil {
-				maps.Copy(w.frozen, trailersOf(w.inner.Header()))
-			}
+			maps.Copy(w.frozen, trailersOf(w.inner.Header()))
 			w.pass(core.ReasonTrailers)
 			return w.response(clientGone)
 		}
-	}
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	if w.frozen == nil {
-		w.frozen = w.inner.Header().Clone()
-	}
-	if w.frozen == nil {
-		w.frozen = http.Header{}
 	}
 	length, declared := declaredLength(w.frozen)
 	switch {
@@ -276,28 +284,19 @@ func (w *writer) response(clientGone bool) *core.Response {
 	case declared && length != int64(len(w.body)) && core.BodyAllowed(w.status) && !w.head:
 		w.reason = core.ReasonIncomplete
 	}
-	if w.reason == "" {
-		w.complete()
-	}
 	return &core.Response{
 		Status: w.status, Body: w.body, Reason: w.reason,
 		Header: core.Added(w.before, w.frozen), Effective: w.frozen,
 	}
 }
 
-// complete adds what net/http would add on the way out, so that a HEAD and a
-// hit show it too.
-func (w *writer) complete() {
-	if !core.BodyAllowed(w.status) || w.head && len(w.body) == 0 {
-		return
-	}
-	if _, set := w.frozen["Content-Length"]; !set {
-		w.frozen["Content-Length"] = []string{strconv.Itoa(len(w.body))}
-	}
-	_, typed := w.frozen["Content-Type"]
-	if !typed && len(w.body) > 0 && w.frozen.Get("Content-Encoding") == "" {
-		w.frozen["Content-Type"] = []string{http.DetectContentType(w.body)}
-	}
+// unwritten leaves the response to whoever is in front of the cache, as a handler
+// does that returns without a word: a time-out's 504, a page made of what the
+// handler has left in a context, or the server's empty 200.
+func (w *writer) unwritten() *core.Response {
+	w.passing, w.reason = true, core.ReasonUnwritten
+	w.annotateAs(0)
+	return &core.Response{Effective: w.inner.Header(), Sent: true, Reason: w.reason}
 }
 
 // apply sets fields on h; their values lie in backing, if it is long enough.

@@ -41,7 +41,20 @@ const (
 	NoCache        Flags = 1 << iota // validate before every use
 	MustRevalidate                   // never serve stale
 	StatedStale                      // MustRevalidate does not rule out the windows SWR and SIE
+	PolicyTTL                        // nothing but the policy's TTL lets it be shared
+	AnyOrigin                        // it is right for requests from any Origin, whatever its Vary says
+
+	// The highest bits count the handles of the cache that were in front of the one
+	// that stored it.
+	depthShift = 12
+	MaxDepth   = 1<<(16-depthShift) - 1
 )
+
+// WithDepth returns f for an entry that a handle behind depth others has stored.
+func (f Flags) WithDepth(depth uint8) Flags { return f | Flags(depth)<<depthShift }
+
+// Depth is what WithDepth was given.
+func (f Flags) Depth() uint8 { return uint8(f >> depthShift) }
 
 // Meta is the fixed part of an entry. Times are Unix nanoseconds, durations
 // nanoseconds.

@@ -55,14 +55,15 @@ type Verdict struct {
 	// Explicit and Heuristic say where Lifetime comes from; neither: from
 	// Rules.TTL, or from nowhere.
 	Explicit, Heuristic bool
+	// PolicyTTL says that Lifetime comes from Rules.TTL, and that the response does
+	// not say public either: nothing of its own lets it be shared.
+	PolicyTTL bool
 
 	StaleWhileRevalidate, StaleIfError Delta
 
 	// Strip holds the fields that are not stored, in canonical form. The slice
 	// is not to be written to.
 	Strip []string
-
-	delay time.Duration // response_delay (RFC 9111 section 4.2.3)
 }
 
 // Why a response is not stored.
@@ -136,8 +137,7 @@ func (v *Verdict) age(f *Fill) {
 		delay = f.ResponseTime.Sub(f.RequestTime)
 	}
 	age, _ := ageValue(f.ResponseHeader)
-	v.delay = clampDelta(delay)
-	v.InitialAge = min(max(apparent, age+v.delay, 0), maxDelta)
+	v.InitialAge = min(max(apparent, age+clampDelta(delay), 0), maxDelta)
 }
 
 // ageValue reads Age (RFC 9111 section 5.1): of a list the first member; what
@@ -174,9 +174,10 @@ func (v *Verdict) freshness(f *Fill, c *ResponseControl) {
 	case c.NoCache:
 		v.Explicit = true // an answer to how long as well: not at all
 	case f.Rules.Listed && f.Rules.TTL > 0:
-		// The policy's own lifetime begins with the response, or a handler that
-		// takes as long would never be cached.
-		v.Lifetime = min(min(f.Rules.TTL, maxDelta)+v.delay, maxDelta)
+		// The policy's own lifetime begins with the response, whatever its Date and
+		// Age say, or a handler that takes as long would never be cached.
+		v.Lifetime = min(min(f.Rules.TTL, maxDelta)+v.InitialAge, maxDelta)
+		v.PolicyTTL = !c.Public
 	case f.Rules.Heuristic && (c.Public || heuristicStatus(f.Status)):
 		v.Lifetime = heuristicLifetime(f.ResponseHeader, v.Date)
 		v.Heuristic = v.Lifetime > 0
@@ -214,7 +215,9 @@ func (v *Verdict) refuse(f *Fill, c *ResponseControl) string {
 	case !f.Rules.Authorization && len(f.RequestHeader.Values("Authorization")) > 0 &&
 		!c.Public && !c.MustRevalidate && !c.SMaxAge.OK: // RFC 9111 section 3.5
 		return reasonAuthorization
-	case !f.Rules.SetCookie && len(f.ResponseHeader.Values("Set-Cookie")) > 0 && !slices.Contains(v.Strip, "Set-Cookie"):
+	case !f.Rules.SetCookie && len(f.ResponseHeader.Values("Set-Cookie")) > 0:
+		// Also where it is named by no-cache or private, so that it could be left out:
+		// the body may have a form of the same session.
 		return reasonSetCookie
 	}
 	if _, unmatchable := VaryNames(f.ResponseHeader); unmatchable {

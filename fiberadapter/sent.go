@@ -1,0 +1,64 @@
+package fiberadapter
+
+import (
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"github.com/cacheaside/cacheaside/core"
+)
+
+// unwritten reports whether the handler has left the response as it was: Fiber's
+// empty 200, which says nothing of its own. Middleware in front may make a page of
+// what the handler has put into the locals.
+func unwritten(res *fasthttp.Response) bool {
+	if res.StatusCode() != fiber.StatusOK || len(res.Body()) > 0 {
+		return false
+	}
+	for _, name := range []string{fiber.HeaderCacheControl, "CDN-Cache-Control", fiber.HeaderExpires} {
+		if len(res.Header.Peek(name)) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// leaving has f called when the response has been sent, as middleware in front has
+// left it: fasthttp closes the values of a request then. Where no server has the
+// request, nobody would.
+func (x *exchange) leaving(f func(core.Header)) {
+	c := x.c.Context()
+	switch {
+	case f == nil:
+	case c.ConnRequestNum() == 0 && x.req.Rerun == nil:
+		f(sentHeader{&c.Response.Header})
+	default:
+		c.SetUserValue(sentKey{}, &sent{c, f})
+	}
+}
+
+type sentKey struct{}
+
+type sent struct {
+	c *fasthttp.RequestCtx
+	f func(core.Header)
+}
+
+// Close is called by fasthttp.
+func (s *sent) Close() error {
+	s.f(sentHeader{&s.c.Response.Header})
+	return nil
+}
+
+// sentHeader is a core.Header over Fiber's response.
+type sentHeader struct{ h *fasthttp.ResponseHeader }
+
+func (s sentHeader) Values(name string) (values []string) {
+	s.h.VisitAll(func(k, v []byte) {
+		if strings.EqualFold(view(k), name) {
+			values = append(values, string(v))
+		}
+	})
+	return values
+}
