@@ -22,7 +22,8 @@ func TestAskedBy(t *testing.T) {
 		"If-Match": precondition, "If-Unmodified-Since": precondition, "Cache-Control": directed, "Pragma": directed,
 		"If-None-Match": conditional, "If-Modified-Since": conditional, "Range": ranged, "Upgrade": upgrade,
 		"Transfer-Encoding": chunked,
-		"Accept":            0, "Cookie": 0, "If-Range": 0, "Host": 0, "User-Agent": 0, "X-Request-Id": 0, "From": 0, "": 0,
+		"Authorization":     credentials, "Cookie": cookies, "Origin": origin,
+		"Accept": 0, "If-Range": 0, "Host": 0, "User-Agent": 0, "X-Request-Id": 0, "From": 0, "": 0,
 		"Cache-Contro": 0, "X-Forwarded-For": 0, "Content-Range": 0,
 	}
 	for _, name := range forwardedFields {

@@ -39,7 +39,7 @@ type shared struct {
 	variants  memo[choice]
 	passes    memo[struct{}] // flights whose outcome could not be shared
 	refreshes memo[struct{}] // flights that were started in the background
-	inners    memo[struct{}] // keys that a handle further in takes care of
+	inners    memo[uint8]    // keys that a handle further in takes care of, than one of this depth
 	flights   flight.Group[entry.Entry, lock]
 	locker    Locker // nil: only this process uses the store
 	guarder   Guarder

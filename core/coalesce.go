@@ -138,7 +138,7 @@ func (c *Cache) outerLead(v *visit, key string) *lead {
 // it. One that wants a response made for it alone may not.
 func (c *Cache) coalesces(v *visit) bool {
 	rc := &v.control
-	return c.cfg.Coalesce != CoalesceNone && v.req.Method == http.MethodGet && v.req.Rerun == nil &&
+	return c.cfg.Coalesce != CoalesceNone && !c.leavesToInner(v) && v.req.Method == http.MethodGet && v.req.Rerun == nil &&
 		!rc.NoCache && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0) &&
 		len(v.header.Values("Range")) == 0 && !(c.cfg.ForwardConditions && v.conditional())
 }

@@ -138,9 +138,13 @@ func RewrittenTarget(target, host, path, query string) string {
 type Flight struct {
 	cache *shared
 	lead  *lead
-	depth uint8       // handles of the same cache in front of this one
-	inner atomic.Bool // a handle of the same cache further in has dealt with it
+	by    *Cache
+	depth uint8                 // handles of the same cache in front of by, with other policies
+	inner atomic.Pointer[Cache] // the handle of the same cache further in that has dealt with it
 }
+
+// dealtWith reports whether a handle further in has decided about the response.
+func (f *Flight) dealtWith() bool { return f.inner.Load() != nil }
 
 // Forward tells [Exchange.Next] how to run the handler.
 type Forward struct {

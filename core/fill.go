@@ -39,7 +39,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	c.prepare(x.Context(), v)
 	status := httprules.CacheStatus{Fwd: v.fwd, Key: c.shownKey(v)}
 	run := &v.tags.flight
-	run.cache, run.lead, run.depth, v.began = c.shared, v.lead, v.depth, c.cfg.Now()
+	run.cache, run.by, run.lead, run.depth, v.began = c.shared, c, v.lead, v.depth, c.cfg.Now()
 	if v.lead != nil { // what the handler gives is new to who has joined by now
 		v.lead.Vouch(v.lead.Advance())
 	}
@@ -52,9 +52,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		Annotate: c.lettingGo(v.lead, run, status),
 		Settle:   func(status int, h Header) bool { return c.settles(v, status, h) },
 	})
-	if v.inner = run.inner.Load(); v.inner {
-		c.inners.put(v.key.wire, struct{}{}, v.now.UnixNano())
-	}
+	c.noteInner(v, run)
 	if err != nil { // the response is somebody else's to make, for this request alone
 		c.conclude(v.lead, flight.Pass, nil)
 		return err
@@ -183,6 +181,8 @@ func ending(reason string) flight.Outcome {
 	switch reason {
 	case ReasonIncomplete, ReasonStatusTwice, ReasonHandler, ReasonClientGone:
 		return flight.Retry // the next run may go better
+	case ReasonInner:
+		return flight.Retry // the handle further in has it, or knows better
 	}
 	return flight.Pass
 }

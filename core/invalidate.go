@@ -25,7 +25,7 @@ func safe(method string) bool {
 // That is before the client can see the answer and ask again.
 func (c *Cache) invalidating(x Exchange, run *Flight, note func(int, Header, string) Fields) func(int, Header, string) Fields {
 	return func(status int, h Header, reason string) Fields {
-		if status >= 200 && status < 400 && !run.inner.Load() {
+		if status >= 200 && status < 400 && !run.dealtWith() {
 			req := *x.Request()
 			c.invalidateGroups(x.Context(), &req, h)
 			targets := []Request{req}

@@ -225,12 +225,22 @@ func (p policy) shareable(a *answer) bool {
 	switch {
 	case a.noStore, a.private, a.varyAny, a.by.noStore, a.status == 206:
 		return false
-	case a.cookie && !p.cookies && !a.cookiePrivate:
+	case a.cookie && !p.cookies:
 		return false
 	case a.by.authorized:
 		return a.public || a.mustRevalidate || a.sMaxAge >= 0
 	}
-	return true
+	return !p.byTTLAlone(a) || !a.by.reads(a)
+}
+
+// byTTLAlone: does nothing but the policy let it be shared?
+func (p policy) byTTLAlone(a *answer) bool {
+	return p.ttl > 0 && !a.public && !a.noCache && a.sMaxAge < 0 && a.maxAge < 0 && !a.badExpires && a.expires < 0
+}
+
+// reads: does q have cookies that the handler of a may have read without saying so?
+func (q *ask) reads(a *answer) bool {
+	return len(q.fields["Cookie"].lines) > 0 && !slices.Contains(a.root().vary, "Cookie")
 }
 
 func (p policy) lifetime(a *answer) time.Duration {
@@ -244,7 +254,7 @@ func (p policy) lifetime(a *answer) time.Duration {
 	case a.expires >= 0:
 		n = a.expires
 	case slices.Contains([]int{200, 203, 204, 301}, a.status) && p.ttl > 0:
-		n = p.ttl + a.delay // it begins with the response
+		return time.Duration(p.ttl)*time.Second + a.ageAt(a.at) // it begins with the response
 	case p.rfc && a.modified >= 0:
 		return time.Duration(min(a.modified, 864000)) * time.Second / 10
 	}
@@ -474,6 +484,9 @@ func (w *world) do(q *ask) {
 	}
 	res := rec.Result()
 	body, _ := io.ReadAll(res.Body)
+	if q.method == http.MethodHead {
+		body = nil // a server does not send it
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.log = append(w.log, fmt.Sprintf("%d: %s %s %v -> %d %v", q.id, q.method, q.target, r.Header, res.StatusCode, res.Header))
@@ -532,6 +545,9 @@ func (w *world) check(q *ask, res *http.Response, body []byte, began time.Time) 
 	if stored != nil {
 		if !w.p.shareable(stored) {
 			fail("%d is not to be shared", serial)
+		}
+		if w.p.byTTLAlone(stored) && (q.authorized || q.reads(stored)) {
+			fail("%d is not for a request with credentials or cookies", serial)
 		}
 		if why := stored.selects(q); why != "" {
 			fail("%d is not for this request: %s", serial, why)

@@ -161,7 +161,7 @@ func (c *Cache) panicked(p any) {
 func (c *Cache) serveRerun(x Exchange, v *visit) error {
 	r := v.req.Rerun
 	if r.by != c { // meant for a handle further in
-		run := &Flight{cache: c.shared, depth: v.depth}
+		run := &Flight{cache: c.shared, by: c, depth: v.depth}
 		_, err := x.Next(Forward{Flight: run, Annotate: annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: "rerun"})})
 		return err
 	}

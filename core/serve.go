@@ -18,11 +18,7 @@ import (
 // connection's own; trouble of the store never becomes one.
 func (c *Cache) Serve(x Exchange) error {
 	req := x.Request()
-	depth := uint8(0)
-	if req.Outer != nil && req.Outer.cache == c.shared {
-		req.Outer.inner.Store(true) // the policy nearest to the handler decides
-		depth = min(req.Outer.depth+1, entry.MaxDepth)
-	}
+	depth := c.enter(req.Outer)
 	header := canonical(req.Header)
 	asked := askedBy(header)
 	req.forwarded = asked&forwarded != 0
@@ -60,18 +56,13 @@ func (c *Cache) Serve(x Exchange) error {
 	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.wire, mark, c.cfg.LookupTimeout) {
 		found, d = c.find(x.Context(), v)
 	}
-	switch found {
-	case foundEntry:
-	case foundInner:
-		if _, ok := c.inners.get(v.key.wire, v.now.UnixNano(), passAge); ok {
-			return c.passInner(x, v)
-		}
-		v.fwd = "miss"
-		return c.miss(x, v)
-	case foundOtherVariants:
+	switch {
+	case found == foundInner && c.leavesToInner(v):
+		return c.passInner(x, v)
+	case found == foundOtherVariants:
 		v.fwd = "vary-miss"
 		return c.miss(x, v)
-	default:
+	case found != foundEntry:
 		v.fwd = "miss"
 		return c.miss(x, v)
 	}
@@ -165,9 +156,9 @@ func (c *Cache) bypass(req *Request, asked asked) (fwd, detail string) {
 // handles that a request passes, the one nearest to the handler tells of it, and
 // does what there is to do.
 func (c *Cache) pass(x Exchange, depth uint8, fwd, detail string) error {
-	run := &Flight{cache: c.shared, depth: depth}
+	run := &Flight{cache: c.shared, by: c, depth: depth}
 	defer func() {
-		if !run.inner.Load() {
+		if !run.dealtWith() {
 			c.stats.bypasses.Add(1)
 		}
 	}()
@@ -181,26 +172,11 @@ func (c *Cache) pass(x Exchange, depth uint8, fwd, detail string) error {
 	return err
 }
 
-// passInner leaves a request to the handle further in that has stored what is
-// there.
-func (c *Cache) passInner(x Exchange, v *visit) error {
-	run := &Flight{cache: c.shared, depth: v.depth}
-	note := annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: ReasonInner})
-	_, err := x.Next(Forward{Flight: run, Annotate: func(status int, h Header, reason string) Fields {
-		return c.untagged(note(status, h, reason), h)
-	}})
-	if !run.inner.Load() { // it is not there any more
-		c.inners.drop(v.key.wire)
-		c.stats.bypasses.Add(1)
-	}
-	return err
-}
-
 // annotate gives the Cache-Status field for a response that is not replied by
 // the engine, unless a handle further in has said what there is to say.
 func annotate(run *Flight, s httprules.CacheStatus) func(int, Header, string) Fields {
 	return func(_ int, _ Header, reason string) Fields {
-		if run.inner.Load() {
+		if run.dealtWith() {
 			return nil
 		}
 		if reason != "" {
