@@ -535,7 +535,7 @@ func TestSoftTimeout(t *testing.T) {
 		for _, coalesce := range []core.Coalescing{core.CoalesceAll, core.CoalesceNone} {
 			inBubble(t, name+", coalescing "+coalesce.String(), func(t *testing.T) {
 				o := &origin{control: "max-age=10", etag: `"e"`}
-				f := newOrigin(t, 1, o, soft, func(c *core.Config) { c.Coalesce, c.ForwardConditions = coalesce, true })
+				f := newOrigin(t, 1, o, soft, func(c *core.Config) { c.Coalesce, c.ForwardConditions, c.AcceptRanges = coalesce, true, true })
 				f.get("/")
 				f.called(1)
 				time.Sleep(11 * time.Second)

@@ -127,6 +127,7 @@ func TestTargetedFields(t *testing.T) {
 				for k, v := range c.fields {
 					w.Header().Set(k, v)
 				}
+				w.WriteHeader(http.StatusOK)
 			}, func(p *core.Config) { p.TargetedFields = c.targets })
 			wantStatus(t, s.get("/"), c.want)
 		})
@@ -182,6 +183,9 @@ func TestRFC9111Policy(t *testing.T) {
 			w.Header().Set("Cache-Control", "max-age=9")
 			w.Header().Set("Set-Cookie", "a=b")
 		}
+		if r.URL.Path != "/599" {
+			w.WriteHeader(http.StatusOK)
+		}
 	}, func(p *core.Config) {
 		store, now, log := p.Store, p.Now, p.Logger
 		*p = core.RFC9111()
@@ -201,6 +205,7 @@ func TestHeadUpdatesTheStoredGet(t *testing.T) {
 		w.Header().Set("Content-Length", length)
 		w.Header().Set("X-Method", r.Method)
 		w.Header().Set("Cache-Control", "max-age=10")
+		w.WriteHeader(http.StatusOK)
 		if r.Method == http.MethodGet {
 			fmt.Fprint(w, "body")
 		}
@@ -255,7 +260,7 @@ func TestFieldsOfANotModified(t *testing.T) {
 		wantStatus(t, r, want)
 		h := r.Header
 		if body(r) != "body" || h.Get("Content-Type") != "text/b" || h.Get("Content-Encoding") != "x" ||
-			h.Get("Content-Length") != "4" || h.Get("Content-Range") != "" {
+			h.Get("Content-Length") != "" || h.Get("Content-Range") != "" {
 			t.Errorf("%s: %v", want, h)
 		}
 	}

@@ -82,8 +82,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 			failed = nil
 		default: // for middleware in front, and then for the service's error handler
 			x.kept = true
-			annotate := nethttp.Later(w)
-			res.Before(func() { annotate(res.Status) })
+			leave(res, own, nethttp.Later(w))
 		}
 		return nil
 	})
@@ -92,6 +91,24 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	}
 	return resp, err
 }
+
+// leave has the hooks of own, which nothing was written to, run when somebody in
+// front sends the response.
+func leave(res, own *echo.Response, annotate func(status int)) {
+	own.Writer = hooked{res.Header()}
+	res.Before(func() {
+		annotate(res.Status)
+		own.WriteHeader(res.Status)
+	})
+	res.After(func() { _, _ = own.Write(nil) })
+}
+
+// hooked is a writer that only has a header.
+type hooked struct{ header http.Header }
+
+func (h hooked) Header() http.Header         { return h.header }
+func (h hooked) WriteHeader(int)             {}
+func (h hooked) Write(b []byte) (int, error) { return len(b), nil }
 
 // front is the Response in front of the cache as a writer of net/http; 1xx
 // responses go past it, for it would take them for the final one.

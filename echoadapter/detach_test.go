@@ -287,7 +287,9 @@ func TestPanic(t *testing.T) {
 						x := exchange{c: c, next: next}
 						x.Reset(res, c.Request())
 						v := panicOf(func() {
-							_, _ = x.Next(core.Forward{Capture: true, Set: http.Header{"Accept": {"a"}}})
+							_, _ = x.Next(core.Forward{
+								Capture: true, Set: http.Header{"Accept": {"a"}}, Settle: func(int, core.Header) bool { return true },
+							})
 						})
 						failing = false
 						if v != "handler" {

@@ -104,7 +104,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		resp.Reason = core.ReasonTrailers
 	case f.MaxBody > 0 && int64(len(res.Body())) > f.MaxBody:
 		resp.Reason = core.ReasonTooLarge
-	case unwritten(res):
+	case unwritten(c, res):
 		resp.Reason = core.ReasonUnwritten
 	default:
 		resp.Sent, resp.Body = false, res.Body()

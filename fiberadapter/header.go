@@ -115,13 +115,18 @@ func responseHeader(c *fiber.Ctx, res *fasthttp.Response) http.Header {
 		h[name] = append(h[name], string(v))
 	})
 	if !core.BodyAllowed(res.StatusCode()) || !res.IsBodyStream() && len(res.Body()) == 0 {
-		res.Header.SetNoDefaultContentType(true)
-		if len(res.Header.ContentType()) == 0 {
+		if !typed(c, res) {
 			delete(h, "Content-Type")
 		}
-		res.Header.SetNoDefaultContentType(c.App().Config().DisableDefaultContentType)
 	}
 	return h
+}
+
+// typed reports whether somebody has set a Content-Type.
+func typed(c *fiber.Ctx, res *fasthttp.Response) bool {
+	res.Header.SetNoDefaultContentType(true)
+	defer res.Header.SetNoDefaultContentType(c.App().Config().DisableDefaultContentType)
+	return len(res.Header.ContentType()) > 0
 }
 
 // setRequest sets the fields and returns a function that takes it back.

@@ -12,8 +12,8 @@ import (
 // unwritten reports whether the handler has left the response as it was: Fiber's
 // empty 200, which says nothing of its own. Middleware in front may make a page of
 // what the handler has put into the locals.
-func unwritten(res *fasthttp.Response) bool {
-	if res.StatusCode() != fiber.StatusOK || len(res.Body()) > 0 {
+func unwritten(c *fiber.Ctx, res *fasthttp.Response) bool {
+	if res.StatusCode() != fiber.StatusOK || len(res.Body()) > 0 || typed(c, res) {
 		return false
 	}
 	for _, name := range []string{fiber.HeaderCacheControl, "CDN-Cache-Control", fiber.HeaderExpires} {

@@ -228,7 +228,7 @@ func testChunkedGet(c *run) {
 // a response.
 func testPoisonedStore(c *run) {
 	cache, rec := c.recording()
-	s := c.Site(one(cache, text("good")))
+	s := c.Site(one(cache, with("good", "Content-Length", "4")))
 	for name, change := range map[string]func(*entry.Content){
 		"line break":         func(e *entry.Content) { e.Header[0].Value = "text/html\r\nSet-Cookie: evil=1" },
 		"line break in name": func(e *entry.Content) { e.Header[0].Name = "X-A: 1\r\nX-Evil" },

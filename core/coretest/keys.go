@@ -78,6 +78,7 @@ func testKeyFields(c *run) {
 	s := c.Site(one(c.Cache(func(cfg *core.Config) {
 		cfg.KeyHeaders = []string{"x-tenant", "X-Beta"}
 		cfg.KeyCookies = []string{"lang"}
+		cfg.Cookies = core.Only("lang")
 	}), func(x Ctx) error {
 		return x.Send(200, plain, []byte(x.Header("X-Tenant")+"|"+x.Header("X-Beta")+"|"+x.Header("Cookie")))
 	}))

@@ -96,15 +96,18 @@ func (x *Exchange) Request() *core.Request { return &x.req }
 // them. An error of run is returned as it is.
 func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.ResponseWriter, *http.Request) error) (*core.Response, error) {
 	r := x.r
-	if f.Tags != nil {
-		ctx := core.WithTags(r.Context(), f.Tags)
+	if f.Tags != nil || f.Flight != nil {
+		ctx := r.Context()
+		if f.Tags != nil {
+			ctx = core.WithTags(ctx, f.Tags)
+		}
 		if f.Flight != nil {
 			ctx = &flightContext{ctx, f.Flight, target(r)}
 		}
 		r = r.WithContext(ctx)
 	}
 	if f.Capture || f.Set != nil {
-		if f.Tags == nil {
+		if f.Tags == nil && f.Flight == nil {
 			r = r.WithContext(r.Context())
 		}
 		r.Header = r.Header.Clone() // what the handler makes of it is none of the cache's business
