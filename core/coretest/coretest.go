@@ -167,7 +167,7 @@ type testCase struct {
 }
 
 func allCases() []testCase {
-	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases)
+	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, edgeCases)
 }
 
 // Run runs the suite with the embedded store, and once more with a real
