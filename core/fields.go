@@ -68,6 +68,9 @@ func Added(before, after http.Header) Fields {
 	for _, name := range names {
 		values, old := after[name], before[name]
 		op := OpSet
+		if name == "Vary" && len(old) == 0 {
+			op = OpAdd // what somebody in front says for another request holds as well
+		}
 		if n := len(old); n > 0 && len(values) > n && slices.Equal(values[:n], old) && !describes(name) {
 			values, op = values[n:], OpAdd
 		}

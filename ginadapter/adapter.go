@@ -59,13 +59,13 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		}
 	}()
 	return x.Run(f, informing{outer}, func(w http.ResponseWriter, r *http.Request) error {
-		gw := &writer{ResponseWriter: outer, w: w, status: outer.Status(), size: unwritten, was: outer.Status()}
+		gw := &writer{ResponseWriter: outer, w: w, status: outer.Status(), size: unwritten}
 		c.Writer, c.Request, given = gw, r, r
 		c.Next()
 		if len(c.Errors) > x.errs { // middleware in front may have an answer to them
 			nethttp.GiveUp(w, core.ReasonHandler)
 		}
-		gw.finish()
+		x.Unsent = gw.finish()
 		return nil
 	})
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
@@ -20,7 +19,7 @@ type writer struct {
 	gin.ResponseWriter // for CloseNotify and Pusher
 	w                  http.ResponseWriter
 	status, size       int
-	was                int // the status in front
+	set                bool // the status was set
 }
 
 func (g *writer) Header() http.Header         { return g.w.Header() }
@@ -34,7 +33,7 @@ func (g *writer) WriteHeader(status int) {
 	case nethttp.Informational(status) || g.Written():
 		g.w.WriteHeader(status) // a second status spoils the capture
 	case status > 0:
-		g.status = status
+		g.status, g.set = status, true
 	}
 }
 
@@ -72,17 +71,20 @@ func (g *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// finish hands on a status that was set without anything being written. It stays
-// unwritten, as without the cache: middleware in front may have more to say. But
-// one that has no body is a whole response, and may be stored.
-func (g *writer) finish() {
+// finish hands on a status that was set without anything being written, and says
+// whether there was one. Where nothing was set either, nothing is: middleware in
+// front may have more to say.
+func (g *writer) finish() (unsent bool) {
 	switch {
-	case g.Written() || g.status == g.was && nethttp.Holding(g.w):
-	case nethttp.Holding(g.w) && !core.BodyAllowed(g.status):
+	case g.Written() || !g.set && nethttp.Holding(g.w):
+		return false
+	case nethttp.Holding(g.w):
 		g.w.WriteHeader(g.status)
+		return true
 	default:
 		nethttp.Pending(g.w, g.status)
 		g.ResponseWriter.WriteHeader(g.status)
+		return false
 	}
 }
 

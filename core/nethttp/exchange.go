@@ -2,7 +2,9 @@ package nethttp
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/cacheaside/cacheaside/core"
@@ -12,6 +14,11 @@ import (
 // share. An adapter embeds it, calls Reset, and gives its own Next by way of
 // [Exchange.Run]. It may be pooled.
 type Exchange struct {
+	// Unsent says that the handler has set a status and sent nothing, in a framework
+	// that lets middleware in front see that and send more. Such a response is sent
+	// like others where it is stored, so that hits are like it.
+	Unsent bool
+
 	w       http.ResponseWriter
 	r       *http.Request
 	req     core.Request
@@ -165,7 +172,9 @@ func (x *Exchange) Reply(resp *core.Response) error {
 	}
 	w, h := x.w, x.w.Header()
 	backing := make([]string, 0, len(resp.Header)+len(resp.Extra))
+	var late http.Header
 	if resp == x.sent {
+		late = lateFields(h, x.capture.frozen)
 		replaceHeader(h, x.capture.frozen)
 	} else {
 		if x.capture != nil {
@@ -179,7 +188,7 @@ func (x *Exchange) Reply(resp *core.Response) error {
 	if !core.BodyAllowed(resp.Status) {
 		body = nil
 	}
-	if now, ok := w.(interface{ WriteHeaderNow() }); ok && len(body) == 0 {
+	if now, ok := w.(interface{ WriteHeaderNow() }); ok && len(body) == 0 && !(x.Unsent && resp == x.sent && resp.Leaving == nil) {
 		now.WriteHeaderNow() // Gin's
 	}
 	if resp.Leaving != nil {
@@ -191,7 +200,22 @@ func (x *Exchange) Reply(resp *core.Response) error {
 		resp.Leaving(w.Header())
 	}
 	writeBody(w, body) // the client may have left: nobody is to be told
+	maps.Copy(h, late)
 	return nil
+}
+
+// lateFields are those that the handler has set after it had sent the header. A
+// writer in front that holds the response back takes them all the same.
+func lateFields(h, frozen http.Header) (late http.Header) {
+	for name, values := range h {
+		if !slices.Equal(values, frozen[name]) {
+			if late == nil {
+				late = make(http.Header)
+			}
+			late[name] = values
+		}
+	}
+	return late
 }
 
 // leaves is how much of a body makes any writer send its header. It fits into the

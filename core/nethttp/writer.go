@@ -27,6 +27,7 @@ type writer struct {
 	before    http.Header // what outer middleware had set; nil when nothing is captured
 	frozen    http.Header // the header as it was when the handler sent it
 	status    int         // 0: not sent yet
+	length    int64       // the Content-Length that was declared; -1: none
 	body      []byte
 }
 
@@ -71,6 +72,9 @@ func (w *writer) WriteHeader(status int) {
 	h := w.inner.Header()
 	w.frozen = h.Clone()
 	length, declared := declaredLength(h)
+	if w.length = length; !declared {
+		w.length = -1
+	}
 	switch {
 	case status == http.StatusSwitchingProtocols:
 		w.pass(core.ReasonHijack)
@@ -107,8 +111,14 @@ func write[T []byte | string](w *writer, data T, inner func(*writer, T) (int, er
 	if w.passing {
 		return inner(w, data)
 	}
-	if !core.BodyAllowed(w.status) {
+	switch {
+	case !core.BodyAllowed(w.status):
 		return 0, http.ErrBodyNotAllowed
+	case w.length >= 0 && int64(len(w.body)+len(data)) > w.length: // as net/http does it
+		if w.reason == "" {
+			w.reason = core.ReasonIncomplete
+		}
+		return 0, http.ErrContentLength
 	}
 	w.body = append(w.body, data...)
 	return len(data), nil
@@ -276,12 +286,11 @@ func (w *writer) response(clientGone bool) *core.Response {
 			return w.response(clientGone)
 		}
 	}
-	length, declared := declaredLength(w.frozen)
 	switch {
 	case w.reason != "":
 	case clientGone:
 		w.reason = core.ReasonClientGone
-	case declared && length != int64(len(w.body)) && core.BodyAllowed(w.status) && !w.head:
+	case w.length >= 0 && w.length != int64(len(w.body)) && core.BodyAllowed(w.status) && !w.head:
 		w.reason = core.ReasonIncomplete
 	}
 	return &core.Response{

@@ -76,7 +76,7 @@ func others() []script {
 		{"RFC 9110 8.6", "Content-Length of a hit by HEAD", []step{get.text(numbers).gives(minute), head.hits().shows("Content-Length: 10")}},
 		{"RFC 9110 8.6", "no Content-Length with 204", []step{get.code(204).gives(minute), get.hits().shows("!Content-Length")}},
 		{"RFC 9110 8.6", "no Content-Length of 0 with 304", []step{get.gives(minute, tag), get.with(`If-None-Match: "a"`).hits().as(304).shows("!Content-Length", "!Content-Range")}},
-		{"RFC 9110 8.6", "a body without a length announced", []step{get.text(strings.Repeat(numbers, 5000)).gives(minute), get.hits().shows("Content-Length: 50000")}},
+		{"RFC 9110 8.6", "a body without a length announced", []step{get.text(strings.Repeat(numbers, 5000)).gives(minute), get.hits()}},
 		{"RFC 9110 15.2", "103 reaches the client", []step{get.hinting("</a>; rel=preload").gives(minute).shows("!Link")}},
 		{"RFC 9110 15.2", "103 on validation reaches the client", []step{get.gives(ten, tag), get.after(10).hinting("</a>; rel=preload").validates()}},
 		{"RFC 9110 15.2", "103 on a request that is not cached", []step{send("POST").posting("x").hinting("</a>; rel=preload").gives()}},
