@@ -137,6 +137,9 @@ func (s *site) fill(a answer, res *http.Response, raw []byte) {
 		a["decoded"] = gunzip(raw)
 	}
 	for name, lines := range res.Header {
+		if name == "Allow" { // chi's is in the order of a map
+			lines = slices.Sorted(slices.Values(lines))
+		}
 		if !slices.Contains(notCompared, name) {
 			a["header "+name] = strings.Join(lines, "\n")
 		}
@@ -177,9 +180,6 @@ func (a answer) replace(name string, pattern *regexp.Regexp, by func(string) str
 		return
 	}
 	var b strings.Builder
-	for _, m := range pattern.FindAllStringSubmatchIndex(old, -1) {
-		_ = m
-	}
 	end := 0
 	for _, m := range pattern.FindAllStringSubmatchIndex(old, -1) {
 		b.WriteString(old[end:m[2]])
@@ -209,15 +209,20 @@ func compare(t *testing.T, where string, st stack, build builder) {
 		t.Run(p.name, func(t *testing.T) {
 			want, _ := without.ask(t, st, p)
 			got, status := with.ask(t, st, p)
+			hit := strings.Contains(status, "; hit")
 			for _, name := range union(want, got) {
-				if want[name] == got[name] || expected(where, p.name, name) {
+				if want[name] == got[name] || expected(where, p.name, name, pair{want, got, hit}) {
+					continue
+				}
+				// What is logged follows from the answer, and the bytes of a HEAD are a
+				// matter of who counts.
+				if name == "log" && (p.method == http.MethodHead || want["status"] != got["status"] || want["body"] != got["body"]) {
 					continue
 				}
 				t.Errorf("%s: %s\nwithout: %s\nwith:    %s\n%s", p.name, name, excerpt(want[name], got[name]), excerpt(got[name], want[name]), status)
 			}
-			hit := strings.Contains(status, "; hit")
 			switch {
-			case p.hit && !hit && st.unstored == "" && !expected(where, p.name, "hit"):
+			case p.hit && !hit && st.unstored == "" && !expected(where, p.name, "hit", pair{want, got, hit}):
 				t.Errorf("%s: not answered from the store: %s", p.name, status)
 			case hit && st.unstored != "":
 				t.Errorf("%s: answered from the store, though nothing is to be stored since %s", p.name, st.unstored)

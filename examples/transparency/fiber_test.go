@@ -390,6 +390,7 @@ func fiberStacks() []stack {
 			return onFiber(func(outermost fiber.Handler) *fiber.App {
 				app := newFiber()
 				app.Use(outermost, recover.New(), e.fiber())
+				app.All("/hints", func(c *fiber.Ctx) error { return c.SendStatus(404) }) // fasthttp has no interim responses
 				app.All("/*", adaptor.HTTPHandler(mux()))
 				return app
 			})

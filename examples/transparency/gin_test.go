@@ -188,7 +188,7 @@ func ginStacks() []stack {
 	}
 	logger := func(e *env) gin.HandlerFunc {
 		return gin.LoggerWithConfig(gin.LoggerConfig{Output: e.log, Formatter: func(p gin.LogFormatterParams) string {
-			return fmt.Sprintf("%s %s %d %d %s\n", p.Method, p.Path, p.StatusCode, p.BodySize, p.ErrorMessage)
+			return fmt.Sprintf("%s %s %d %d %s\n", p.Method, p.Path, p.StatusCode, max(p.BodySize, 0), p.ErrorMessage)
 		}})
 	}
 	recovery := func(e *env) gin.HandlerFunc {
@@ -222,7 +222,7 @@ func ginStacks() []stack {
 		named("observer", func(e *env) []gin.HandlerFunc {
 			return []gin.HandlerFunc{func(c *gin.Context) {
 				c.Next()
-				e.log.printf("%d %d %t %t %s %v\n", c.Writer.Status(), c.Writer.Size(), c.Writer.Written(), c.IsAborted(), c.FullPath(), c.Errors.Errors())
+				e.log.printf("%d %d %t %t %s %v\n", c.Writer.Status(), max(c.Writer.Size(), 0), c.Writer.Written(), c.IsAborted(), c.FullPath(), c.Errors.Errors())
 			}}
 		}),
 		plainly("error-mapping", func(c *gin.Context) {
