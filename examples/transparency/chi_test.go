@@ -86,8 +86,8 @@ func chiStacks() []stack {
 			})
 		}),
 		plainly("throttle", middleware.Throttle(100)),
-		plainly("httprate", httprate.LimitAll(300, time.Hour)),
-		plainly("chi-basic-auth", middleware.BasicAuth("house", map[string]string{"jack": "secret"})).with("Authorization", credentials),
+		named("httprate", func(*env) func(http.Handler) http.Handler { return httprate.LimitAll(1e6, time.Hour*1000) }),
+		plainly("chi-basic-auth", middleware.BasicAuth("house", map[string]string{"jack": "secret"})).onlyFront().with("Authorization", credentials).policy(authorized),
 		plainly("request-size", middleware.RequestSize(1<<10)),
 		plainly("strip-slashes", middleware.StripSlashes),
 		plainly("redirect-slashes", middleware.RedirectSlashes),
@@ -154,6 +154,6 @@ type chiEntry struct {
 }
 
 func (l chiEntry) Write(status, bytes int, _ http.Header, _ time.Duration, _ any) {
-	l.e.log.printf("%s %s %d %d %s\n", l.r.Method, l.r.URL.Path, status, bytes, chi.RouteContext(l.r.Context()).RoutePattern())
+	l.e.log.printf("%s %s %d %d %s\n", l.r.Method, l.r.URL.Path, max(status, 200), bytes, chi.RouteContext(l.r.Context()).RoutePattern())
 }
 func (l chiEntry) Panic(v any, _ []byte) { l.e.log.printf("panic %v\n", v) }

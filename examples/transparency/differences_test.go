@@ -1,6 +1,7 @@
 package transparency
 
 import (
+	"net/http"
 	"path"
 	"strings"
 	"sync/atomic"
@@ -17,6 +18,8 @@ type difference struct {
 // pair is two answers to one request.
 type pair struct {
 	without, with answer
+	get           answer // what the last such GET gave without the cache; nil: there was none
+	method        string
 	hit           bool
 }
 
@@ -35,7 +38,24 @@ var differences = []difference{
 		"a range unit that is not known is ignored (RFC 9110 section 14.2); ServeContent refuses it"},
 	{"**", "**/range-head", "**", func(p pair) bool { return is(p.without, "206") && is(p.with, "200") },
 		"Range is defined for GET alone (RFC 9110 section 14.2); ServeContent heeds it for HEAD as well"},
-	{"**", "**/head**", "**", headFromGet, "a HEAD is answered from what GET has stored (RFC 9111 section 4), even where the service has no route for it"},
+	{"**", "**", "**", headLikeGet,
+		"a HEAD is answered from what GET has stored (RFC 9111 section 4), with GET's fields (RFC 9110 section 9.3.2), even where the service would say less, or has no route for it"},
+	{"**/behind", "**", "log", func(p pair) bool { return p.hit },
+		"middleware behind the cache does not run on a hit"},
+	{"**", "**/if-modified-since", "header *", func(p pair) bool { return p.hit && is(p.without, "304") && is(p.with, "304") },
+		"the cache's 304 has the fields that RFC 9110 section 15.4.5 wants, with those that were stored; file servers leave out some"},
+	{"*/no-store/*", "**", "hit", nil, "each answer says no-store"},
+	{"nethttp/mounted-cache/front", "**", "hit", nil, "the cache is on /mounted alone"},
+	{"fiber/mount/front", "**", "hit", nil, "the cache is on /mounted alone"},
+	{"echo/add-trailing-slash/*", "**", "hit", nil, "the routes are not found"},
+	{"**/cors-any/behind", "origin**", "header Access-Control-Allow-Origin", func(p pair) bool { return p.hit },
+		"CORS middleware belongs in front of the cache: behind it, it makes answers that differ by Origin without saying so in Vary"},
+	{"chi/route-headers/behind", "origin/**", "header X-Origin", func(p pair) bool { return p.hit },
+		"middleware behind the cache that looks at a field of the request and sends no Vary"},
+	{"chi/compress*/behind", "**", "**", plainWithoutVary, "chi's Compress sends Vary only with what it has compressed; what it has not is stored for everybody"},
+	{"fiber/compress*/behind", "**", "**", plainWithoutVary, "Fiber's compress likewise"},
+	{"**", "late-panic**", "**", func(p pair) bool { return is(p.without, "200") && is(p.with, "500") },
+		"what a handler has written before it panics is held back: whoever recovers can still answer 500"},
 	{"**", "hints**", "1xx", func(p pair) bool { return p.hit }, "interim responses are sent on a miss; they are not stored"},
 }
 
@@ -52,7 +72,25 @@ func validated(p pair) bool {
 	return true
 }
 
-func headFromGet(p pair) bool { return p.hit && is(p.without, "405") }
+// headLikeGet: the answer to a HEAD is that of the same GET without its body.
+func headLikeGet(p pair) bool {
+	if p.method != http.MethodHead || !p.hit || p.get == nil || p.with["status"] != p.get["status"] {
+		return false
+	}
+	for _, name := range union(p.with, p.get) {
+		if strings.HasPrefix(name, "header ") && name != "header Content-Length" && p.with[name] != p.get[name] {
+			return false
+		}
+	}
+	return true
+}
+
+// plainWithoutVary: what was stored without an encoding is sent to those who would
+// have got it encoded.
+func plainWithoutVary(p pair) bool {
+	return p.hit && p.without["header Content-Encoding"] == "gzip" && p.with["header Content-Encoding"] == "" &&
+		(p.method == http.MethodHead || p.without["decoded"] == p.with["decoded"])
+}
 
 func both(code string) func(pair) bool {
 	return func(p pair) bool { return is(p.without, code) && is(p.with, code) }

@@ -16,7 +16,6 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 	"github.com/rs/cors"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/echoadapter"
 )
 
@@ -151,7 +150,7 @@ func echoRoutes(r echoRouter, each ...echo.MiddlewareFunc) {
 	get("/pattern", func(c echo.Context) error { return c.String(200, c.Path()) })
 	get("/items/:id", func(c echo.Context) error { return c.String(200, c.Param("id")+" "+c.Path()) })
 	get("/session", func(c echo.Context) error {
-		if s, err := session.Get("session", c); err == nil {
+		if s, err := session.Get("store", c); err == nil {
 			s.Values["seen"] = true
 			if err := s.Save(c.Request(), c.Response()); err != nil {
 				return err
@@ -248,7 +247,7 @@ func echoStacks() []stack {
 		plainly("session-in-front", session.Middleware(sessions.NewCookieStore([]byte("secret"))), func(next echo.HandlerFunc) echo.HandlerFunc {
 			return func(c echo.Context) error {
 				if c.Path() == "/session" {
-					s, err := session.Get("session", c)
+					s, err := session.Get("store", c)
 					if err != nil {
 						return err
 					}
@@ -265,7 +264,7 @@ func echoStacks() []stack {
 		}),
 		plainly("basic-auth", middleware.BasicAuth(func(user, password string, _ echo.Context) (bool, error) {
 			return user == "jack" && password == "secret", nil
-		})).with("Authorization", credentials).policy(func(c *core.Config) { c.StoreAuthorized = true }),
+		})).onlyFront().with("Authorization", credentials).policy(authorized),
 		plainly("key-auth", middleware.KeyAuthWithConfig(middleware.KeyAuthConfig{KeyLookup: "header:X-Key", Validator: func(key string, _ echo.Context) (bool, error) {
 			return key == "secret", nil
 		}})).with("X-Key", "secret"),
@@ -297,7 +296,13 @@ func echoStacks() []stack {
 				return func(c echo.Context) error {
 					r := c.Response()
 					r.Before(func() { r.Header().Set("X-Before", strconv.Itoa(r.Status)) })
-					r.After(func() { e.log.printf("after %d %d\n", r.Status, r.Size) })
+					first := true
+					r.After(func() { // after each write
+						if first {
+							e.log.printf("after %d\n", r.Status)
+						}
+						first = false
+					})
 					return next(c)
 				}
 			}}
@@ -366,7 +371,7 @@ func echoStacks() []stack {
 				h.Set("Content-Type", plain)
 				h.Set("ETag", etag)
 				h.Set("X-Frame-Options", "SAMEORIGIN")
-				h.Set("Cache-Control", "no-cache")
+				h.Set("Cache-Control", "public, max-age=60")
 				h.Add("X-Front", "middleware")
 				h.Add("Vary", "Origin")
 				return next(c)

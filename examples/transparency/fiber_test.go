@@ -37,7 +37,6 @@ import (
 	"github.com/gorilla/handlers"
 	"github.com/unrolled/secure"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/fiberadapter"
 )
 
@@ -257,8 +256,8 @@ func fiberStacks() []stack {
 				return c.Next()
 			}
 		}),
-		fresh("limiter", func() fiber.Handler { return limiter.New(limiter.Config{Max: 300, Expiration: time.Hour}) }),
-		plainly("basic-auth", basicauth.New(basicauth.Config{Users: map[string]string{"jack": "secret"}})).with("Authorization", credentials).policy(func(c *core.Config) { c.StoreAuthorized = true }),
+		fresh("limiter", func() fiber.Handler { return limiter.New(limiter.Config{Max: 1e6, Expiration: time.Hour}) }),
+		plainly("basic-auth", basicauth.New(basicauth.Config{Users: map[string]string{"jack": "secret"}})).onlyFront().with("Authorization", credentials).policy(authorized),
 		plainly("key-auth", keyauth.New(keyauth.Config{KeyLookup: "header:X-Key", Validator: func(_ *fiber.Ctx, key string) (bool, error) {
 			if key != "secret" {
 				return false, keyauth.ErrMissingOrMalformedAPIKey
@@ -268,7 +267,7 @@ func fiberStacks() []stack {
 		plainly("rewrite", rewrite.New(rewrite.Config{Rules: map[string]string{"/old/*": "/$1"}})),
 		plainly("redirect", redirect.New(redirect.Config{Rules: map[string]string{"/old/*": "/$1"}, StatusCode: 301})),
 		plainly("favicon", favicon.New(favicon.Config{File: ""})),
-		plainly("filesystem", filesystem.New(filesystem.Config{Root: lateDir{}, MaxAge: 60, Next: func(c *fiber.Ctx) bool { return c.Path() == "/" }})),
+		plainly("filesystem", filesystem.New(filesystem.Config{Root: lateDir{}, MaxAge: 60, Next: func(c *fiber.Ctx) bool { return !strings.HasPrefix(c.Path(), "/static/") }})),
 		plainly("healthcheck", healthcheck.New(healthcheck.Config{LivenessEndpoint: "/ping"})),
 		fresh("idempotency", func() fiber.Handler { return idempotency.New() }),
 		plainly("early-data", earlydata.New()),
@@ -327,12 +326,12 @@ func fiberStacks() []stack {
 			c.Set("Content-Type", plain)
 			c.Set("ETag", etag)
 			c.Set("X-Frame-Options", "SAMEORIGIN")
-			c.Set("Cache-Control", "no-cache")
+			c.Set("Cache-Control", "public, max-age=60")
 			c.Append("X-Front", "middleware")
 			c.Vary("Origin")
 			return c.Next()
 		}),
-		plainly("status-in-front", func(c *fiber.Ctx) error { c.Status(http.StatusAccepted); return c.Next() }),
+		plainly("status-in-front", func(c *fiber.Ctx) error { c.Status(http.StatusAccepted); return c.Next() }).neverStored("each answer is a 202"),
 		stack{name: "per-route", front: func(e *env) server {
 			return onFiber(func(outermost fiber.Handler) *fiber.App {
 				app := newFiber()

@@ -22,7 +22,6 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/justinas/nosurf"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/ginadapter"
 )
 
@@ -207,8 +206,8 @@ func ginStacks() []stack {
 		plainly("secure", ginsecure.New(ginsecure.Config{FrameDeny: true, ContentTypeNosniff: true, ReferrerPolicy: "no-referrer", IENoOpen: true})),
 		plainly("gzip", gingzip.Gzip(gingzip.DefaultCompression)),
 		plainly("timeout", gintimeout.New(gintimeout.WithTimeout(time.Minute))),
-		plainly("sessions", ginsessions.Sessions("session", cookie.NewStore([]byte("secret")))),
-		plainly("sessions-in-front", ginsessions.Sessions("session", cookie.NewStore([]byte("secret"))), func(c *gin.Context) {
+		plainly("sessions", ginsessions.Sessions("store", cookie.NewStore([]byte("secret")))),
+		plainly("sessions-in-front", ginsessions.Sessions("store", cookie.NewStore([]byte("secret"))), func(c *gin.Context) {
 			if c.FullPath() == "/session" {
 				s := ginsessions.Default(c)
 				s.Set("count", 1)
@@ -216,13 +215,14 @@ func ginStacks() []stack {
 			}
 		}),
 		plainly("size-limit", limits.RequestSizeLimiter(1<<10)),
-		plainly("basic-auth", gin.BasicAuth(gin.Accounts{"jack": "secret"})).with("Authorization", credentials).policy(func(c *core.Config) { c.StoreAuthorized = true }),
+		plainly("basic-auth", gin.BasicAuth(gin.Accounts{"jack": "secret"})).onlyFront().with("Authorization", credentials).policy(authorized),
+		plainly("basic-auth-behind", gin.BasicAuth(gin.Accounts{"jack": "secret"})).onlyBehind().with("Authorization", credentials).neverStored("all requests have Authorization"),
 		plainly("static", static.Serve("/", static.LocalFile(files, false))),
 		plainly("error-logger", gin.ErrorLogger()),
 		named("observer", func(e *env) []gin.HandlerFunc {
 			return []gin.HandlerFunc{func(c *gin.Context) {
 				c.Next()
-				e.log.printf("%d %d %t %t %s %v\n", c.Writer.Status(), max(c.Writer.Size(), 0), c.Writer.Written(), c.IsAborted(), c.FullPath(), c.Errors.Errors())
+				e.log.printf("%d %d %t %s %v\n", c.Writer.Status(), max(c.Writer.Size(), 0), c.Writer.Written(), c.FullPath(), c.Errors.Errors())
 			}}
 		}),
 		plainly("error-mapping", func(c *gin.Context) {
@@ -293,7 +293,7 @@ func ginStacks() []stack {
 			c.Header("Content-Type", plain)
 			c.Header("ETag", etag)
 			c.Header("X-Frame-Options", "SAMEORIGIN")
-			c.Header("Cache-Control", "no-cache")
+			c.Header("Cache-Control", "public, max-age=60")
 			c.Writer.Header().Add("X-Front", "middleware")
 			c.Writer.Header().Add("Vary", "Origin")
 		}),

@@ -24,6 +24,9 @@ import (
 	"github.com/cacheaside/cacheaside/core"
 )
 
+// authorized is the policy of a service that asks for credentials in front of the cache.
+func authorized(c *core.Config) { c.StoreAuthorized = true }
+
 type wrapper = func(http.Handler) http.Handler
 
 // stdStacks are middleware of net/http, for use makes a builder of each place.
@@ -42,7 +45,7 @@ func stdStacks(use func(func(*env) wrapper) stack) []stack {
 		named("gorilla-logging", func(e *env) wrapper {
 			return func(next http.Handler) http.Handler {
 				return handlers.CustomLoggingHandler(e.log, next, func(w io.Writer, p handlers.LogFormatterParams) {
-					e.log.printf("%s %s %d %d\n", p.Request.Method, p.URL.Path, p.StatusCode, p.Size)
+					e.log.printf("%s %s %d\n", p.Request.Method, p.URL.Path, p.StatusCode) // its size leaves out what went by ReadFrom
 				})
 			}
 		}),
@@ -114,7 +117,7 @@ func stdStacks(use func(func(*env) wrapper) stack) []stack {
 		named("gorilla-sessions", func(*env) wrapper {
 			store := sessions.NewCookieStore([]byte("secret"))
 			return withBox(&box{session: func(w http.ResponseWriter, r *http.Request) {
-				s, _ := store.Get(r, "session")
+				s, _ := store.Get(r, "store")
 				s.Values["seen"] = true
 				_ = s.Save(r, w)
 			}}, nil)
@@ -145,7 +148,8 @@ func stdStacks(use func(func(*env) wrapper) stack) []stack {
 				}), r)
 			})
 		}).neverStored("each answer has a cookie"),
-		plainly("basic-auth", basicAuth).with("Authorization", credentials).policy(func(c *core.Config) { c.StoreAuthorized = true }),
+		plainly("basic-auth", basicAuth).onlyFront().with("Authorization", credentials).policy(authorized),
+		plainly("basic-auth-behind", basicAuth).onlyBehind().with("Authorization", credentials).neverStored("all requests have Authorization"),
 		plainly("method-override", handlers.HTTPMethodOverrideHandler),
 		plainly("proxy-headers", handlers.ProxyHeaders),
 		plainly("content-type", func(next http.Handler) http.Handler {
@@ -223,7 +227,7 @@ func stdStacks(use func(func(*env) wrapper) stack) []stack {
 				w.Header().Set("Content-Type", plain)
 				w.Header().Set("ETag", etag)
 				w.Header().Set("X-Frame-Options", "SAMEORIGIN")
-				w.Header().Set("Cache-Control", "no-cache")
+				w.Header().Set("Cache-Control", "public, max-age=60")
 				w.Header().Add("X-Front", "middleware")
 				w.Header().Add("Vary", "Origin")
 				next.ServeHTTP(w, r)
@@ -234,7 +238,7 @@ func stdStacks(use func(func(*env) wrapper) stack) []stack {
 				w.Header().Set("Cache-Control", "no-store")
 				next.ServeHTTP(w, r)
 			})
-		}).neverStored("each answer says no-store, but for those that say otherwise"),
+		}),
 		func() stack {
 			s := plainly("h2c", func(next http.Handler) http.Handler { return next })
 			s.h2c = true
