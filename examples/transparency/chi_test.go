@@ -129,7 +129,7 @@ func chiStacks() []stack {
 			})
 			return std(r)
 		}},
-		stack{name: "mount", front: func(e *env) server { // the cache in the outer router alone
+		stack{name: "mount", differ: true, front: func(e *env) server { // the cache in the outer router alone
 			outer := chi.NewRouter()
 			outer.Use(e.chi())
 			outer.Mount("/", chiRouter())

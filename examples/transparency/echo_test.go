@@ -391,7 +391,7 @@ func echoStacks() []stack {
 			echoRoutes(app.Group("", e.echo()))
 			return std(app)
 		}},
-		stack{name: "mounted-app", front: func(e *env) server {
+		stack{name: "mounted-app", differ: true, front: func(e *env) server {
 			outer := newEcho()
 			outer.Use(e.echo())
 			outer.Any("/mounted/*", echo.WrapHandler(http.StripPrefix("/mounted", echoApp())))

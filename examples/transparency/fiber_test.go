@@ -341,7 +341,7 @@ func fiberStacks() []stack {
 				return app
 			})
 		}},
-		stack{name: "mount", front: func(e *env) server { // the cache in the mounted app alone
+		stack{name: "mount", differ: true, front: func(e *env) server { // the cache in the mounted app alone
 			return onFiber(func(outermost fiber.Handler) *fiber.App {
 				app, inner := newFiber(), newFiber()
 				app.Use(outermost, recover.New(), log(e))

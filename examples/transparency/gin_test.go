@@ -298,7 +298,7 @@ func ginStacks() []stack {
 			c.Writer.Header().Add("Vary", "Origin")
 		}),
 		plainly("status-in-front", func(c *gin.Context) { c.Status(http.StatusAccepted) }),
-		stack{name: "handle-context", front: func(e *env) server {
+		stack{name: "handle-context", differ: true, front: func(e *env) server {
 			r := ginEngine(e.gin())
 			r.GET("/old/*rest", func(c *gin.Context) {
 				c.Request.URL.Path = c.Param("rest")
@@ -314,7 +314,7 @@ func ginStacks() []stack {
 			})
 			return std(r)
 		}},
-		stack{name: "handle-context-in-middleware", front: func(e *env) server {
+		stack{name: "handle-context-in-middleware", differ: true, front: func(e *env) server {
 			r := gin.New()
 			r.Use(func(c *gin.Context) {
 				if rest, ok := strings.CutPrefix(c.Request.URL.Path, "/old"); ok {
@@ -344,7 +344,7 @@ func ginStacks() []stack {
 			ginRoutes(r.Group("/mounted").Group("", e.gin()))
 			return std(r)
 		}},
-		stack{name: "mounted-engine", front: func(e *env) server {
+		stack{name: "mounted-engine", differ: true, front: func(e *env) server {
 			outer := gin.New()
 			outer.Use(e.gin())
 			outer.Any("/mounted/*rest", gin.WrapH(http.StripPrefix("/mounted", ginEngine())))

@@ -49,7 +49,7 @@ func httpStacks() []stack {
 			front: func(e *env) server { return std(muxWith(e.nethttp())) },
 		},
 		stack{
-			name: "mounted-cache",
+			name: "mounted-cache", differ: true,
 			front: func(e *env) server {
 				m := mux()
 				outer := http.NewServeMux()
@@ -63,7 +63,6 @@ func httpStacks() []stack {
 				outer.Handle("/", mux())
 				return std(e.nethttp()(outer))
 			},
-			unstored: "",
 		},
 		stack{
 			name: "rewrite",
