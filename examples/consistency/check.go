@@ -40,10 +40,11 @@ type check struct {
 type database struct {
 	all    []*row
 	byPath map[string]*row
+	calm   *atomic.Bool // the origin does not fail any more
 }
 
 func newDatabase(policies []*policy, rows int) database {
-	t := database{byPath: map[string]*row{}}
+	t := database{byPath: map[string]*row{}, calm: new(atomic.Bool)}
 	for i := range rows {
 		r := &row{policy: policies[i%len(policies)], n: i / len(policies)}
 		t.all = append(t.all, r)
@@ -89,7 +90,7 @@ func (c check) run(ctx context.Context) (*result, error) {
 	}
 	defer chaos.Close()
 
-	began := time.Now()
+	t.began = time.Now()
 	working, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -119,7 +120,7 @@ func (c check) run(ctx context.Context) (*result, error) {
 				cancel()
 				return err
 			}
-			return t.read(working, rng, known)
+			return t.read(working, t.request(rng, t.all[rng.IntN(len(t.all))], known), known)
 		}
 	})
 	work(3, func() func(*mathrand.Rand) error {
@@ -129,7 +130,7 @@ func (c check) run(ctx context.Context) (*result, error) {
 		return func(rng *mathrand.Rand) error { return t.harm(working, ctx, rng, chaos, own) }
 	})
 	wg.Wait()
-	t.took = time.Since(began)
+	t.took = time.Since(t.began)
 	select {
 	case err := <-failed:
 		return nil, err
@@ -155,14 +156,14 @@ func (c check) serveRows(ctx context.Context, rows database) (string, error) {
 			http.NotFound(w, r)
 			return
 		}
-		c.answer(w, r, row)
+		c.answer(w, r, row, rows.calm.Load())
 	})}
 	go func() { _ = s.Serve(l) }()
 	context.AfterFunc(ctx, func() { _ = s.Close() })
 	return "http://" + l.Addr().String(), nil
 }
 
-func (c check) answer(w http.ResponseWriter, r *http.Request, row *row) {
+func (c check) answer(w http.ResponseWriter, r *http.Request, row *row, calm bool) {
 	p := row.policy
 	time.Sleep(mathrand.N(2 * time.Millisecond))
 	v := row.version.Load()
@@ -170,7 +171,7 @@ func (c check) answer(w http.ResponseWriter, r *http.Request, row *row) {
 	if p.slow && mathrand.IntN(3) == 0 {
 		time.Sleep(mathrand.N(40 * time.Millisecond))
 	}
-	if p.fails && mathrand.IntN(3) == 0 {
+	if p.fails && !calm && (row.out() || mathrand.IntN(6) == 0) {
 		w.WriteHeader([]int{500, 502, 503, 504}[mathrand.IntN(4)])
 		return
 	}

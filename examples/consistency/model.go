@@ -27,9 +27,10 @@ type row struct {
 
 	version    atomic.Int64
 	hard, soft atomic.Pointer[promise] // the newest of their kind
-	softened   atomic.Bool             // a soft purge may have reached it
 	times      sync.Mutex
 	written    []time.Time // when version i+1 was there
+	running    int         // soft purges that may reach it
+	softened   time.Time   // when one may have reached it last
 }
 
 // promise is a version that a purge was acknowledged for.
@@ -56,6 +57,34 @@ func (r *row) gone(version int64) (time.Time, bool) {
 	return r.written[version], true
 }
 
+// softening notes that a soft purge of the row begins. What is returned notes that
+// it came through, at the latest at a time.
+func (r *row) softening() (end func(time.Time)) {
+	r.times.Lock()
+	defer r.times.Unlock()
+	r.running++
+	return func(at time.Time) {
+		r.times.Lock()
+		defer r.times.Unlock()
+		r.running--
+		if at.After(r.softened) {
+			r.softened = at
+		}
+	}
+}
+
+// mayBeSoft reports whether a soft purge may have come after what is stored of
+// version was asked for, which is a little before the origin looks.
+func (r *row) mayBeSoft(version int64) bool {
+	r.times.Lock()
+	defer r.times.Unlock()
+	var since time.Time
+	if version > 0 && version <= int64(len(r.written)) {
+		since = r.written[version-1]
+	}
+	return r.running > 0 || !r.softened.IsZero() && since.Before(r.softened.Add(slack))
+}
+
 // promised notes that a purge of what is older than version was acknowledged.
 func (r *row) promised(version int64, soft bool) {
 	at := &r.hard
@@ -69,6 +98,13 @@ func (r *row) promised(version int64, soft bool) {
 			return
 		}
 	}
+}
+
+// out reports whether the origin has nothing but errors for the row now: one in
+// three does at a time, for longer than any of them may be covered up.
+func (r *row) out() bool {
+	const long = 8 * time.Second
+	return (int64(r.n)+time.Now().UnixNano()/int64(long))%3 == 0
 }
 
 func (r *row) tagged() bool   { return r.n%2 == 1 }
@@ -108,7 +144,6 @@ func (r *row) selected(language, part, query string) string {
 type answer struct {
 	began      time.Time
 	hard, soft *promise
-	softened   bool
 	version    int64
 	code       int
 	status     string // Cache-Status
@@ -141,7 +176,7 @@ func (r *row) judge(a answer) *fault {
 	switch {
 	case strings.Contains(a.status, whileRevalidate):
 		window, allowed = p.swr, p.swr > 0
-		if a.softened {
+		if r.mayBeSoft(a.version) {
 			window, allowed = max(window, softGrace), true
 		}
 	case strings.Contains(a.status, ifError):

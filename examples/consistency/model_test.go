@@ -32,16 +32,18 @@ func TestJudge(t *testing.T) {
 		{"purged, stale while revalidated", brief, answer{version: 4, status: swr, hard: at(5)}, false, true},
 		{"purged, in place of an error", brief, answer{version: 4, status: sie, hard: at(5)}, false, true},
 		{"purged, after a soft time-out", brief, answer{version: 4, status: late, hard: at(5)}, false, true},
-		{"purged hard, then softly", brief, answer{version: 3, status: swr, hard: at(4), soft: at(5), softened: true}, false, true},
-		{"purged softly, as fresh", plain, answer{version: 4, status: hit, soft: at(5), softened: true}, false, true},
-		{"purged softly, by a run of the handler", plain, answer{version: 4, status: stored, soft: at(5), softened: true}, false, true},
-		{"purged softly, as stale", plain, answer{version: 4, status: swr, soft: at(5), softened: true}, true, false},
-		{"purged softly, for long", brief, answer{version: 3, status: swr, soft: at(5), softened: true}, true, false},
-		{"purged softly, for too long", brief, answer{version: 2, status: swr, soft: at(5), softened: true}, true, false},
-		{"purged softly, for much too long", brief, answer{version: 1, status: swr, soft: at(5), softened: true}, false, false},
-		{"purged softly, in place of an error", brief, answer{version: 4, status: sie, soft: at(5), softened: true}, true, false},
-		{"stale, where that is not to be", policy{ttl: time.Hour, unbending: true}, answer{version: 4, status: swr, soft: at(5), softened: true}, false, false},
+		{"purged hard, then softly", brief, answer{version: 3, status: swr, hard: at(4), soft: at(5)}, false, true},
+		{"purged softly, as fresh", plain, answer{version: 4, status: hit, soft: at(5)}, false, true},
+		{"purged softly, by a run of the handler", plain, answer{version: 4, status: stored, soft: at(5)}, false, true},
+		{"purged softly, as stale", plain, answer{version: 4, status: swr, soft: at(5)}, true, false},
+		{"purged softly, for long", brief, answer{version: 3, status: swr, soft: at(5)}, true, false},
+		{"purged softly, for too long", brief, answer{version: 2, status: swr, soft: at(5)}, true, false},
+		{"purged softly, for much too long", brief, answer{version: 1, status: swr, soft: at(5)}, false, false},
+		{"purged softly, in place of an error", brief, answer{version: 4, status: sie, soft: at(5)}, true, false},
+		{"stale, where that is not to be", policy{ttl: time.Hour, unbending: true}, answer{version: 4, status: swr, soft: at(5)}, false, false},
 		{"stale, without policy or purge", plain, answer{version: 5, status: swr}, false, false},
+		{"stale, purged softly before it was written", plain, answer{version: 5, status: swr, soft: &promise{4, now.Add(-15 * time.Second)}}, false, false},
+		{"stale, purged softly while it was asked for", plain, answer{version: 5, status: swr, soft: &promise{4, now.Add(-11 * time.Second)}}, true, false},
 		{"stale for an error, without policy", plain, answer{version: 5, status: sie}, false, false},
 		{"stale for a soft time-out, without policy", policy{name: "sie", sie: time.Minute}, answer{version: 5, status: late}, false, false},
 		{"fresh for too long", brief, answer{version: 4, status: hit}, false, false},
@@ -52,6 +54,9 @@ func TestJudge(t *testing.T) {
 		r.version.Store(5)
 		for _, age := range ages {
 			r.written = append(r.written, now.Add(-age))
+		}
+		if c.a.soft != nil {
+			r.softening()(c.a.soft.at)
 		}
 		c.a.began = now
 		switch f := r.judge(c.a); {

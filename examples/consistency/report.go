@@ -58,6 +58,7 @@ type result struct {
 	mu         sync.Mutex
 	traces     []string
 	delays     []time.Duration // by which a purge was too late for a read
+	began      time.Time
 	took       time.Duration
 }
 
@@ -73,7 +74,7 @@ func (r *result) blame(q request, a answer, f *fault) {
 		r.violations.Add(1)
 	}
 	if len(r.traces) < 10 {
-		r.traces = append(r.traces, fmt.Sprintf("%s %s (%s): %d: %s%s; %s", q.method, q.url, q.view.selected, a.version, f.what, after, a.status))
+		r.traces = append(r.traces, fmt.Sprintf("%s %s (%s): %d: %s%s; %s", q.method, q.url(), q.view.selected, a.version, f.what, after, a.status))
 	}
 }
 

@@ -45,10 +45,13 @@ type request struct {
 	row    *row
 	node   node
 	method string
-	url    string
+	path   string // and query
 	header http.Header
 	view   view
 }
+
+func (q request) through(n node) request { q.node = n; return q }
+func (q request) url() string            { return q.node.base + q.path }
 
 // request chooses one.
 func (t traffic) request(rng *mathrand.Rand, r *row, known etags) request {
@@ -63,7 +66,7 @@ func (t traffic) request(rng *mathrand.Rand, r *row, known etags) request {
 	if r.policy.parts {
 		q.header.Set("X-Part", part)
 	}
-	q.url = q.node.base + strings.TrimPrefix(full, "http://"+host)
+	q.path = strings.TrimPrefix(full, "http://"+host)
 	q.view = view{selected: r.selected(language, part, query), etagsOfTheCache: r.policy.untagged}
 	if t.Head && rng.IntN(8) == 0 {
 		q.method, q.view.head = http.MethodHead, true
@@ -80,17 +83,17 @@ func (t traffic) request(rng *mathrand.Rand, r *row, known etags) request {
 func (t traffic) send(ctx context.Context, q request, known etags) (a answer, ok bool, err error) {
 	r := q.row
 	a = answer{began: time.Now(), hard: r.hard.Load(), soft: r.soft.Load()}
-	code, h, body, err := send(ctx, q.method, q.url, q.header, "")
+	code, h, body, err := send(ctx, q.method, q.url(), q.header, "")
 	if err != nil {
 		return a, false, err
 	}
-	a.softened, a.status = r.softened.Load(), strings.Join(h.Values("Cache-Status"), ", ")
+	a.status = strings.Join(h.Values("Cache-Status"), ", ")
 	if code >= 500 && r.policy.fails && !strings.Contains(a.status, "; hit") {
 		a.code = code
 		return a, false, nil
 	}
 	if code != http.StatusOK && code != http.StatusNotModified {
-		return a, false, fmt.Errorf("%s: status %d: %q; %s", q.url, code, body, a.status)
+		return a, false, fmt.Errorf("%s: status %d: %q; %s", q.url(), code, body, a.status)
 	}
 	s := q.view
 	s.code, s.version, s.etag, s.body = code, h.Get(version), h.Get("Etag"), body
@@ -107,8 +110,8 @@ func (t traffic) send(ctx context.Context, q request, known etags) (a answer, ok
 	return a, true, nil
 }
 
-func (t traffic) read(ctx context.Context, rng *mathrand.Rand, known etags) error {
-	q := t.request(rng, t.all[rng.IntN(len(t.all))], known)
+// read sends a request, and counts what became of it.
+func (t traffic) read(ctx context.Context, q request, known etags) error {
 	a, ok, err := t.send(ctx, q, known)
 	if err != nil {
 		return err
@@ -179,10 +182,12 @@ func (t traffic) order(rng *mathrand.Rand, r *row) order {
 		o.All, o.way, o.covers = true, byAll, func(*row) bool { return true }
 	case k == 1:
 		o.way = byPrefix
-		switch rng.IntN(3) {
-		case 0:
+		// Few enough for the cache to tell them apart: one too many, and the oldest
+		// counts for everything.
+		switch k := rng.IntN(3); {
+		case k == 0:
 			o.Prefixes, o.covers = []string{"http://" + host + "/"}, func(*row) bool { return true }
-		case 1:
+		case k == 1 || !slices.Contains(t.all[:min(40, len(t.all))], r):
 			o.Prefixes, o.covers = []string{"http://" + host + "/" + r.policy.name}, ofPolicy
 		default:
 			o.Prefixes, o.covers = []string{"http://" + host + r.path()}, itself
@@ -207,32 +212,68 @@ func (o order) counted(way kind) kind {
 	return way
 }
 
+// write changes and purges a row, several times in a row at times. After each purge
+// it is read through several processes, so that the next one finds handlers that
+// run, and requests that wait for them.
 func (t traffic) write(ctx context.Context, rng *mathrand.Rand) error {
 	time.Sleep(time.Duration(rng.IntN(12)) * time.Millisecond)
-	r := t.all[rng.IntN(len(t.all))]
+	r := t.all[rng.IntN(1+rng.IntN(len(t.all)))] // so that the last ones are left alone for a while
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !t.Validate || rng.IntN(4) > 0 { // purges of what is still good as well, for 304 to bring it back
-		r.write()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	errs := make(chan error, 1)
+	for range 1 + rng.IntN(3) {
+		if !t.Validate || rng.IntN(4) > 0 { // purges of what is still good as well, for 304 to bring it back
+			r.write()
+		}
+		if _, err := t.purge(ctx, t.nodes[rng.IntN(len(t.nodes))], r.policy, t.order(rng, r)); err != nil {
+			return err
+		}
+		q := t.request(rng, r, nil)
+		at := rng.IntN(len(t.nodes))
+		for i := range t.nodes[:min(2, len(t.nodes))] {
+			other := q.through(t.nodes[(at+i)%len(t.nodes)])
+			wg.Go(func() {
+				if err := t.read(ctx, other, etags{}); err != nil {
+					select {
+					case errs <- err:
+					default:
+					}
+				}
+			})
+		}
+		time.Sleep(time.Duration(rng.IntN(5)) * time.Millisecond)
 	}
-	_, err := t.purge(ctx, t.nodes[rng.IntN(len(t.nodes))], r.policy, t.order(rng, r))
-	return err
+	wg.Wait()
+	select {
+	case err := <-errs:
+		return err
+	default:
+		return nil
+	}
 }
 
 // purge has a process obey, through the handle of a policy, and notes what is
 // promised then; false where the purge was not acknowledged.
 func (t traffic) purge(ctx context.Context, n node, p *policy, o order) (bool, error) {
-	now := make([]int64, len(t.all))
-	for i, r := range t.all {
-		now[i] = r.version.Load()
-		// Where there are too many prefixes, the oldest counts for everything.
-		if o.Soft && (o.covers(r) || o.way == byPrefix) {
-			r.softened.Store(true)
+	var covered []*row
+	var now []int64
+	for _, r := range t.all {
+		if o.covers(r) {
+			covered, now = append(covered, r), append(now, r.version.Load())
 		}
 	}
 	text, err := json.Marshal(o)
 	if err != nil {
 		return false, err
+	}
+	if o.Soft {
+		for _, r := range covered {
+			end := r.softening()
+			// One that is not acknowledged may come through a little later.
+			defer func() { end(time.Now().Add(time.Second)) }()
+		}
 	}
 	code, _, body, err := send(ctx, http.MethodPost, n.beside+"/purge/"+p.name, http.Header{"Authorization": {"Bearer " + t.token}}, string(text))
 	switch {
@@ -246,13 +287,15 @@ func (t traffic) purge(ctx context.Context, n node, p *policy, o order) (bool, e
 	}
 	t.count[purges].Add(1)
 	t.count[o.counted(o.way)].Add(1)
-	for i, r := range t.all {
-		if o.covers(r) {
-			r.promised(now[i], o.Soft)
-		}
+	for i, r := range covered {
+		r.promised(now[i], o.Soft)
 	}
 	return true, nil
 }
+
+// storm is how long the server is in trouble, followed by three times as long when
+// keys are evicted only.
+const storm = 500 * time.Millisecond
 
 // harm does what can happen to a server. One that is started again lives as long
 // as the run.
@@ -264,6 +307,9 @@ func (t traffic) harm(ctx, run context.Context, rng *mathrand.Rand, c rueidis.Cl
 		return c.Do(ctx, c.B().Arbitrary(cmd...).Build())
 	}
 	k := rng.IntN(400)
+	if time.Since(t.began)/storm%4 != 1 { // who reconnects all the time has nothing to answer from
+		k %= 300
+	}
 	if t.near > 0 && rng.IntN(10) > 0 { // all copies go with a connection: leave them some time
 		k = 0
 	}
@@ -295,6 +341,7 @@ const settleTime = 15 * time.Second
 // exercised, has to be renewed everywhere, and to be fresh then. A cache that
 // nobody was ever given a stale answer by might have stopped renewing.
 func (t traffic) settle(ctx context.Context) error {
+	t.calm.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	last := order{All: true, Soft: t.Soft, way: byAll, covers: func(*row) bool { return true }}
