@@ -86,11 +86,11 @@ func Added(before, after http.Header) Fields {
 }
 
 // describes reports whether a field is metadata of the representation (RFC 9110
-// section 8, RFC 6266, RFC 9530).
+// section 8, RFC 6266). What is of one coding is not among it: somebody in front may
+// have announced a coding of its own before the handler runs.
 func describes(name string) bool {
 	switch name {
-	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Location", "Content-Length", "Content-Disposition",
-		"Content-Digest", "Repr-Digest", "Etag", "Last-Modified":
+	case "Content-Type", "Content-Language", "Content-Location", "Content-Disposition", "Etag", "Last-Modified":
 		return true
 	}
 	return false

@@ -18,6 +18,9 @@ type Exchange struct {
 	// that lets middleware in front see that and send more. Such a response is sent
 	// like others where it is stored, so that hits are like it.
 	Unsent bool
+	// Plain says that the writer takes a first Write for a 200, as net/http does, and
+	// that writers in front may tell it from a WriteHeader.
+	Plain bool
 
 	w       http.ResponseWriter
 	r       *http.Request
@@ -183,10 +186,12 @@ func (x *Exchange) Reply(resp *core.Response) error {
 		backing = apply(h, resp.Header, backing)
 	}
 	apply(h, resp.Extra, backing)
-	w.WriteHeader(resp.Status)
 	body := resp.Body
 	if !core.BodyAllowed(resp.Status) {
 		body = nil
+	}
+	if !x.Plain || resp.Status != http.StatusOK || len(body) == 0 || resp == x.sent && !x.capture.implicit {
+		w.WriteHeader(resp.Status)
 	}
 	if now, ok := w.(interface{ WriteHeaderNow() }); ok && len(body) == 0 && !(x.Unsent && resp == x.sent && resp.Leaving == nil) {
 		now.WriteHeaderNow() // Gin's

@@ -22,6 +22,7 @@ type writer struct {
 	passing   bool // false: holding back
 	hijacked  bool
 	annotated bool
+	implicit  bool        // the handler has written without WriteHeader
 	head      bool        // the request is a HEAD: no body is sent, whatever is written
 	reason    string      // why the response must not be stored
 	before    http.Header // what outer middleware had set; nil when nothing is captured
@@ -49,7 +50,11 @@ func (w *writer) Header() http.Header { return w.inner.Header() }
 // Unwrap is for http.ResponseController, which finds deadlines through it.
 func (w *writer) Unwrap() http.ResponseWriter { return w.inner }
 
-func (w *writer) WriteHeader(status int) {
+func (w *writer) WriteHeader(status int) { w.writeHeader(status, false) }
+
+// writeHeader is WriteHeader, or what a Write without it means: that is left to the
+// writer in front, which may tell the one from the other.
+func (w *writer) writeHeader(status int, implicit bool) {
 	switch {
 	case Informational(status):
 		w.inner.WriteHeader(status)
@@ -63,10 +68,12 @@ func (w *writer) WriteHeader(status int) {
 		}
 		return
 	}
-	w.status = status
+	w.status, w.implicit = status, implicit
 	if w.passing {
 		w.annotate()
-		w.inner.WriteHeader(status)
+		if !implicit {
+			w.inner.WriteHeader(status)
+		}
 		return
 	}
 	h := w.inner.Header()
@@ -103,7 +110,7 @@ func (w *writer) writeInner(b []byte) (int, error) { return w.inner.Write(b) }
 
 func write[T []byte | string](w *writer, data T, inner func(*writer, T) (int, error)) (int, error) {
 	if w.status == 0 && !w.hijacked {
-		w.WriteHeader(http.StatusOK)
+		w.writeHeader(http.StatusOK, true)
 	}
 	if !w.passing && w.tooLarge(int64(len(w.body))+int64(len(data))) {
 		w.pass(core.ReasonTooLarge)
@@ -131,7 +138,7 @@ func (w *writer) ReadFrom(r io.Reader) (int64, error) {
 		return io.Copy(struct{ io.Writer }{w}, r)
 	}
 	if w.status == 0 && !w.hijacked {
-		w.WriteHeader(http.StatusOK)
+		w.writeHeader(http.StatusOK, true)
 	}
 	return io.Copy(w.inner, r)
 }
@@ -144,7 +151,7 @@ func (w *writer) FlushError() error {
 	if !w.passing {
 		w.pass(core.ReasonStream)
 	} else if w.status == 0 && !w.hijacked {
-		w.WriteHeader(http.StatusOK)
+		w.writeHeader(http.StatusOK, true)
 	}
 	return http.NewResponseController(w.inner).Flush()
 }
@@ -234,13 +241,15 @@ func own(w http.ResponseWriter) *writer {
 func (w *writer) pass(reason string) {
 	w.passing, w.reason = true, reason
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.status, w.implicit = http.StatusOK, true
 	}
 	if w.frozen != nil {
 		replaceHeader(w.inner.Header(), w.frozen)
 	}
 	w.annotate()
-	w.inner.WriteHeader(w.status)
+	if !w.implicit {
+		w.inner.WriteHeader(w.status)
+	}
 	if len(w.body) > 0 {
 		_, _ = w.inner.Write(w.body) // the handler sees the error at its next write
 	}
