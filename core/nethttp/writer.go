@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // writer holds a response back until the handler returns, or hands it on as it
@@ -75,7 +76,7 @@ func (w *writer) WriteHeader(status int) {
 		w.pass(core.ReasonHijack)
 	case len(h["Trailer"]) > 0:
 		w.pass(core.ReasonTrailers)
-	case core.IsEventStream(h.Get("Content-Type")):
+	case core.IsEventStream(first(h, "Content-Type")):
 		w.pass(core.ReasonStream)
 	case declared && w.tooLarge(length) && !w.head:
 		w.pass(core.ReasonTooLarge)
@@ -144,7 +145,7 @@ func (w hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.inner).Hijack()
 	if err == nil {
 		if !w.passing && w.forward.Annotate != nil { // no field is sent, but it is decided
-			w.forward.Annotate(0, w.inner.Header(), core.ReasonHijack)
+			w.forward.Annotate(0, httprules.Fold(w.inner.Header()), core.ReasonHijack)
 		}
 		w.passing, w.hijacked, w.reason = true, true, core.ReasonHijack
 	}
@@ -232,7 +233,7 @@ func (w *writer) discard() {
 func (w *writer) annotate() {
 	if w.forward.Annotate != nil {
 		h := w.inner.Header()
-		apply(h, w.forward.Annotate(w.status, h, w.reason), nil)
+		apply(h, w.forward.Annotate(w.status, httprules.Fold(h), w.reason), nil)
 	}
 }
 
@@ -245,7 +246,7 @@ func (w *writer) response(clientGone bool) *core.Response {
 			w.status = http.StatusOK
 			w.annotate()
 		}
-		return &core.Response{Status: w.status, Effective: w.inner.Header(), Sent: true, Reason: w.reason}
+		return &core.Response{Status: w.status, Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
 	}
 	for name := range w.inner.Header() {
 		if strings.HasPrefix(name, http.TrailerPrefix) { // trailers that were not announced
@@ -281,7 +282,7 @@ func (w *writer) response(clientGone bool) *core.Response {
 	}
 	return &core.Response{
 		Status: w.status, Body: w.body, Reason: w.reason,
-		Header: core.Added(w.before, w.frozen), Effective: w.frozen,
+		Header: core.Added(w.before, w.frozen), Effective: httprules.Fold(w.frozen),
 	}
 }
 
@@ -291,17 +292,24 @@ func (w *writer) complete() {
 	if !core.BodyAllowed(w.status) || w.head && len(w.body) == 0 {
 		return
 	}
-	if _, set := w.frozen["Content-Length"]; !set {
+	folded := httprules.Fold(w.frozen) // a field that has another spelling is left alone
+	if _, set := folded["Content-Length"]; !set {
 		w.frozen["Content-Length"] = []string{strconv.Itoa(len(w.body))}
 	}
-	_, typed := w.frozen["Content-Type"]
+	_, typed := folded["Content-Type"]
 	if !typed && len(w.body) > 0 && w.frozen.Get("Content-Encoding") == "" {
 		w.frozen["Content-Type"] = []string{http.DetectContentType(w.body)}
 	}
 }
 
-// apply sets fields on h; their values lie in backing, if it is long enough.
+// apply sets fields on h; their values lie in backing, if it is long enough. What
+// replaces or removes a field does so in all spellings.
 func apply(h http.Header, fields core.Fields, backing []string) []string {
+	for name := range h {
+		if !httprules.CanonicalName(name) {
+			deleteOdd(h, name, fields)
+		}
+	}
 	for i, f := range fields {
 		switch {
 		case f.Op == core.OpDel:
@@ -316,6 +324,40 @@ func apply(h http.Header, fields core.Fields, backing []string) []string {
 		h[f.Name] = backing[n-1 : n : n]
 	}
 	return backing
+}
+
+// deleteOdd removes a field whose name is not in canonical form, if one of fields
+// replaces or removes it.
+func deleteOdd(h http.Header, name string, fields core.Fields) {
+	canonical := http.CanonicalHeaderKey(name)
+	for i := range fields {
+		if fields[i].Name == canonical && fields[i].Op != core.OpAdd {
+			delete(h, name)
+			return
+		}
+	}
+}
+
+// deleteSpellings removes a field, whose name is given in canonical form, in all
+// spellings.
+func deleteSpellings(h http.Header, canonical string) {
+	delete(h, canonical)
+	for name := range h {
+		if httprules.EqualFold(name, canonical) {
+			delete(h, name)
+		}
+	}
+}
+
+// first is the first value of a field, in any spelling.
+func first(h http.Header, canonical string) string {
+	if lines := h[canonical]; len(lines) > 0 {
+		return lines[0]
+	}
+	if lines := httprules.Fold(h)[canonical]; len(lines) > 0 {
+		return lines[0]
+	}
+	return ""
 }
 
 func replaceHeader(h, with http.Header) {
@@ -334,7 +376,7 @@ func trailersOf(h http.Header) http.Header {
 }
 
 func declaredLength(h http.Header) (int64, bool) {
-	v := h.Get("Content-Length")
+	v := first(h, "Content-Length")
 	n, err := strconv.ParseInt(v, 10, 64)
 	return n, v != "" && err == nil
 }
