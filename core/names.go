@@ -30,22 +30,21 @@ func (r *Request) enter() (Header, asked) {
 	if p, ok := h.(*publicHeader); ok { // it has been here before
 		h = p.Header
 	}
-	m, isMap := h.(http.Header)
-	if isMap {
+	var all asked
+	r.source, r.folded = nil, nil
+	if m, ok := h.(http.Header); ok {
 		r.view = canonicalHeader(m) // spares the engine the work that http.Header does for other names
+		if all = askedBy(r.view); all&spelled != 0 {
+			r.folded = foldMap(m)
+		}
 	} else {
 		r.view = h
-	}
-	all := askedBy(r.view)
-	r.source, _ = h.(NamesHeader)
-	r.folded = nil
-	if all&spelled != 0 {
-		switch {
-		case isMap:
-			r.folded = foldMap(m)
-		case r.source != nil:
+		r.source, _ = h.(NamesHeader)
+		if all = askedBy(h); all&spelled != 0 {
 			r.folded = foldLines(r.source)
 		}
+	}
+	if r.folded != nil {
 		r.view = r.folded
 	}
 	r.forwarded = all&forwarded != 0

@@ -141,10 +141,12 @@ func (x *Exchange) Reply(resp *core.Response) error {
 	backing := make([]string, 0, len(resp.Header)+len(resp.Extra))
 	if resp == x.sent {
 		replaceHeader(h, x.capture.frozen)
+		deleteOdd(h, resp.Extra)
 	} else {
 		if x.capture != nil {
 			replaceHeader(h, x.capture.before)
 		}
+		deleteOdd(h, resp.Header)
 		backing = apply(h, resp.Header, backing)
 	}
 	apply(h, resp.Extra, backing)

@@ -233,7 +233,9 @@ func (w *writer) discard() {
 func (w *writer) annotate() {
 	if w.forward.Annotate != nil {
 		h := w.inner.Header()
-		apply(h, w.forward.Annotate(w.status, httprules.Fold(h), w.reason), nil)
+		fields := w.forward.Annotate(w.status, httprules.Fold(h), w.reason)
+		deleteOdd(h, fields)
+		apply(h, fields, nil)
 	}
 }
 
@@ -302,14 +304,8 @@ func (w *writer) complete() {
 	}
 }
 
-// apply sets fields on h; their values lie in backing, if it is long enough. What
-// replaces or removes a field does so in all spellings.
+// apply sets fields on h; their values lie in backing, if it is long enough.
 func apply(h http.Header, fields core.Fields, backing []string) []string {
-	for name := range h {
-		if !httprules.CanonicalName(name) {
-			deleteOdd(h, name, fields)
-		}
-	}
 	for i, f := range fields {
 		switch {
 		case f.Op == core.OpDel:
@@ -326,14 +322,19 @@ func apply(h http.Header, fields core.Fields, backing []string) []string {
 	return backing
 }
 
-// deleteOdd removes a field whose name is not in canonical form, if one of fields
-// replaces or removes it.
-func deleteOdd(h http.Header, name string, fields core.Fields) {
-	canonical := http.CanonicalHeaderKey(name)
-	for i := range fields {
-		if fields[i].Name == canonical && fields[i].Op != core.OpAdd {
-			delete(h, name)
-			return
+// deleteOdd removes from h what fields replace or remove under names that are not in
+// canonical form. It is called before they are applied.
+func deleteOdd(h http.Header, fields core.Fields) {
+	for name := range h {
+		if httprules.CanonicalName(name) {
+			continue
+		}
+		canonical := http.CanonicalHeaderKey(name)
+		for i := range fields {
+			if fields[i].Name == canonical && fields[i].Op != core.OpAdd {
+				delete(h, name)
+				break
+			}
 		}
 	}
 }
