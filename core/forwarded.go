@@ -46,8 +46,8 @@ func appendForwarded(buf []byte, req *Request) []byte {
 			buf = escape(append(buf, "|="...), hostAndProto(v), &valueSafe)
 		}
 	}
-	if schemes > 1 && req.source != nil {
-		buf = appendOrder(buf, req.source)
+	if h := req.came(); schemes > 1 && h != nil {
+		buf = appendOrder(buf, h)
 	}
 	return buf
 }

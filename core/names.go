@@ -5,6 +5,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
@@ -17,9 +18,8 @@ import (
 
 // entered is what the engine has found out of a request's header.
 type entered struct {
-	view   Header      // for canonical names; nil: the request has not entered
-	source NamesHeader // the header as it came, if it has an order; or nil
-	folded *folded     // if there are other spellings; or nil
+	view   Header  // for canonical names; nil: the request has not entered
+	folded *folded // if there are other spellings; or nil
 	public publicHeader
 }
 
@@ -31,24 +31,22 @@ func (r *Request) enter() (Header, asked) {
 		h = p.Header
 	}
 	var all asked
-	r.source, r.folded = nil, nil
+	r.folded = nil
 	if m, ok := h.(http.Header); ok {
 		r.view = canonicalHeader(m) // spares the engine the work that http.Header does for other names
 		if all = askedBy(r.view); all&spelled != 0 {
 			r.folded = foldMap(m)
+			r.view = r.folded
 		}
 	} else {
 		r.view = h
-		r.source, _ = h.(NamesHeader)
 		if all = askedBy(h); all&spelled != 0 {
-			r.folded = foldLines(r.source)
+			r.folded = foldLines(h.(NamesHeader))
+			r.view = r.folded
 		}
 	}
-	if r.folded != nil {
-		r.view = r.folded
-	}
 	r.forwarded = all&forwarded != 0
-	r.public = publicHeader{Header: h, folded: r.folded, host: [1]string{r.Host}}
+	r.public.Header, r.public.of = h, r
 	r.Header = &r.public
 	return r.view, all
 }
@@ -57,17 +55,22 @@ func (r *Request) enter() (Header, asked) {
 // framework keeps it.
 func (r *Request) lines(name string) []string {
 	switch {
+	case name == "Host" && r.Host == "":
+		return nil
 	case name == "Host":
-		if r.view == nil {
-			r.public.host[0] = r.Host
-		}
-		return r.public.hostLines()
+		return unsafe.Slice(&r.Host, 1)
 	case r.view != nil:
 		return r.view.Values(name)
 	case r.Header != nil:
 		return r.Header.Values(name)
 	}
 	return nil
+}
+
+// came is the header as it came, if it has an order.
+func (r *Request) came() NamesHeader {
+	h, _ := r.public.Header.(NamesHeader)
+	return h
 }
 
 // appendSelected appends what a variant is chosen by of one field.
@@ -88,27 +91,14 @@ func (h canonicalHeader) Values(name string) []string { return h[name] }
 // publicHeader is a request's header for the functions of a policy.
 type publicHeader struct {
 	Header
-	folded *folded
-	host   [1]string
+	of *Request
 }
 
 func (h *publicHeader) Values(name string) []string {
-	switch {
-	case httprules.EqualFold(name, "Host"):
-		return h.hostLines()
-	case h.folded != nil:
-		return h.folded.Values(textproto.CanonicalMIMEHeaderKey(name))
-	case httprules.CanonicalName(name):
-		return h.Header.Values(name)
+	if !httprules.CanonicalName(name) {
+		name = textproto.CanonicalMIMEHeaderKey(name)
 	}
-	return h.Header.Values(textproto.CanonicalMIMEHeaderKey(name))
-}
-
-func (h *publicHeader) hostLines() []string {
-	if h.host[0] == "" {
-		return nil
-	}
-	return h.host[:]
+	return h.of.lines(name)
 }
 
 // folded is a header with the lines of all spellings of a name together.

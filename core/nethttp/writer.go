@@ -325,6 +325,9 @@ func apply(h http.Header, fields core.Fields, backing []string) []string {
 // deleteOdd removes from h what fields replace or remove under names that are not in
 // canonical form. It is called before they are applied.
 func deleteOdd(h http.Header, fields core.Fields) {
+	if len(h) == 0 {
+		return
+	}
 	for name := range h {
 		if httprules.CanonicalName(name) {
 			continue
