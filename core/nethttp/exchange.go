@@ -39,7 +39,7 @@ func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
 	if r.TLS != nil {
 		q.Scheme = "https"
 	}
-	q.Target = core.RewrittenTarget(r.RequestURI, r.Host, q.Path, q.RawQuery)
+	q.Target = core.RewrittenTarget(r.RequestURI, q.Scheme, r.Host, q.Path, q.RawQuery)
 	q.Header = r.Header
 	q.HasBody = r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
 	if q.Outer = outerFlight(w); q.Outer == nil { // perhaps a writer in between hides it
@@ -122,9 +122,8 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 		}
 		r.Header = r.Header.Clone() // what the handler makes of it is none of the cache's business
 		for name, values := range f.Set {
-			if values == nil {
-				delete(r.Header, name)
-			} else {
+			deleteSpellings(r.Header, name)
+			if values != nil {
 				r.Header[name] = values
 			}
 		}
@@ -179,10 +178,12 @@ func (x *Exchange) Reply(resp *core.Response) error {
 	if resp == x.sent {
 		late = lateFields(h, x.capture.frozen)
 		replaceHeader(h, x.capture.frozen)
+		deleteOdd(h, resp.Extra)
 	} else {
 		if x.capture != nil {
 			replaceHeader(h, x.capture.before)
 		}
+		deleteOdd(h, resp.Header)
 		backing = apply(h, resp.Header, backing)
 	}
 	apply(h, resp.Extra, backing)
