@@ -290,13 +290,27 @@ func (s *Store) setLarge(ctx context.Context, guard, token, key string, value []
 	}
 	ctx, cancel := context.WithDeadline(ctx, s.deadline(ctx, len(value)))
 	defer cancel()
-	old, _, err := s.getWhole(ctx, key)
+	cmds := rueidis.Commands{s.client.B().Get().Key(key).Build()}
+	if guard != "" { // what is purged already need not travel
+		cmds = append(cmds, s.client.B().Get().Key(guard).Build())
+	}
+	results, err := s.pipeline(ctx, cmds)
 	if err != nil {
 		return false, err
 	}
 	var slot byte
-	if before, ok := parseStub(old); ok {
+	old, err := textOf(results[0])
+	if before, ok := parseStub([]byte(old)); ok {
 		slot = 1 - before.slot
+	}
+	if err == nil && guard != "" {
+		var held string
+		if held, err = textOf(results[1]); err == nil && held != token {
+			return false, nil
+		}
+	}
+	if err != nil {
+		return false, err
 	}
 	st := newStub(slot, len(value))
 	own, _ := bodyKey(key, slot)
