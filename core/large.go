@@ -28,7 +28,7 @@ func TransferTime(size int) time.Duration {
 	if size < LargeValue {
 		return 0
 	}
-	return min(maxTransfer, time.Duration(float64(size)/leastRate*float64(time.Second)))
+	return time.Duration(min(float64(maxTransfer), float64(size)/leastRate*float64(time.Second)))
 }
 
 // ExpectBytes is called by a store that has learned how large the value is which
