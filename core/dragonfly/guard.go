@@ -39,7 +39,7 @@ func (s *Store) SetGuarded(ctx context.Context, guard, token, key string, value 
 	if err != nil {
 		return false, fmt.Errorf("dragonfly: guarded set: %w", err)
 	}
-	if _, ok := bodyKey(key, 0); ok && isLarge(value) {
+	if _, ok := s.large.bodyKey(key, 0); ok && isLarge(value) {
 		written, err := s.setLarge(ctx, guard, token, key, value, ms)
 		if err != nil {
 			return false, failure("guarded set of a large value", err)

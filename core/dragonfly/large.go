@@ -92,7 +92,7 @@ func (s *Store) deadline(ctx context.Context, size int) time.Time {
 // are gone, or not those of the stub, is absent.
 func (s *Store) getLarge(ctx context.Context, key string, raw []byte) (value []byte, found bool, err error) {
 	st, ok := parseStub(raw)
-	from, named := bodyKey(key, st.slot)
+	from, named := s.large.bodyKey(key, st.slot)
 	if !ok || !named {
 		return nil, false, nil
 	}
@@ -313,8 +313,8 @@ func (s *Store) setLarge(ctx context.Context, guard, token, key string, value []
 		return false, err
 	}
 	st := newStub(slot, len(value))
-	own, _ := bodyKey(key, slot)
-	other, _ := bodyKey(key, 1-slot)
+	own, _ := s.large.bodyKey(key, slot)
+	other, _ := s.large.bodyKey(key, 1-slot)
 	if err := s.putBytes(ctx, st, own, value, ms+bodyKept.Milliseconds()); err != nil {
 		return false, err
 	}

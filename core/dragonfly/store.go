@@ -179,7 +179,7 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	if err != nil {
 		return fmt.Errorf("dragonfly: %w", err)
 	}
-	if _, ok := bodyKey(key, 0); ok && isLarge(value) {
+	if _, ok := s.large.bodyKey(key, 0); ok && isLarge(value) {
 		if _, err := s.setLarge(ctx, "", "", key, value, ms); err != nil {
 			return failure("SET of a large value", err)
 		}

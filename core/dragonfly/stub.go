@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"hash/crc32"
-	"strings"
 )
 
 // A large value is in the store in two parts: its bytes under a key of their own,
@@ -73,15 +72,10 @@ func parseStub(value []byte) (s stub, ok bool) {
 	return s, s.slot <= 1 && size <= maxLarge
 }
 
-// bodyKey is where the bytes of a large value are, in the slot of its key. It fails
-// for a key that no other one can share a slot with.
-func bodyKey(key string, slot byte) (string, bool) {
-	end := "}:body:" + string('0'+rune(slot))
-	switch {
-	case len(hashTag(key)) < len(key):
-		return key + end[1:], true
-	case key == "" || strings.Contains(key, "}"):
-		return "", false
-	}
-	return "{" + key + end, true // which is 17 bytes long for a key of eight
+// bodyKey is where the bytes of a large value are. In a cluster that must be the slot
+// of its key: it fails where the key has no hash tag, and the value is not split. The
+// key stays in front, since a user may be allowed no other ones.
+func (l *large) bodyKey(key string, slot byte) (name string, ok bool) {
+	name = key + ":body:" + string('0'+rune(slot))
+	return name, !l.cluster || hashTag(name) == hashTag(key)
 }

@@ -57,30 +57,21 @@ func TestHostileStub(t *testing.T) {
 	}
 }
 
-// TestBodyKey: the bytes are in the slot of their key, apart from others.
+// TestBodyKey: in a cluster the bytes are in the slot of their key, or nowhere.
 func TestBodyKey(t *testing.T) {
-	names := map[string]string{}
-	for _, key := range []string{"plain", "cacheaside:1:{GET:http://h/a}", "cacheaside:1:{GET:http://h/a}:0", "{a", "a{", "a{b", "a{{b}}", "x{y}z{w}", "{", "a b\r\n"} {
+	for key, shared := range map[string]bool{
+		"cacheaside:1:{GET:http://h/a}": true, "cacheaside:1:{GET:http://h/a}:0": true, "x{y}z{w}": true, "a{{b}}": true,
+		"": false, "plain": false, "{a": false, "a{": false, "}": false, "a}": false, "{}": false, "{}a": false, "a}{": false,
+	} {
 		for slot := range byte(2) {
-			name, ok := bodyKey(key, slot)
-			if !ok {
-				t.Errorf("%q has no key for bytes", key)
+			name, ok := (&large{cluster: true}).bodyKey(key, slot)
+			if ok != shared || ok && hashTag(name) != hashTag(key) {
+				t.Errorf("%q of %q in a cluster: %v", name, key, ok)
 			}
-			if tag := hashTag(name); tag != hashTag(key) {
-				t.Errorf("%q of %q has the tag %q, not %q", name, key, tag, hashTag(key))
+			alone, ok := (&large{}).bodyKey(key, slot)
+			if !ok || alone != name || !strings.HasPrefix(name, key) {
+				t.Errorf("%q of %q: %v", alone, key, ok)
 			}
-			if other, taken := names[name]; taken {
-				t.Errorf("%q is for %q and %q", name, key, other)
-			}
-			names[name] = key
 		}
-	}
-	for _, key := range []string{"", "}", "a}", "{}", "{}a", "a}{"} { // whose slot is that of the whole key
-		if name, ok := bodyKey(key, 0); ok && hashTag(name) != hashTag(key) {
-			t.Errorf("%q of %q is in another slot", name, key)
-		}
-	}
-	if name, ok := bodyKey(strings.Repeat("k", 8), 0); !ok || len(name) < 17 {
-		t.Errorf("%q: Dragonfly does not tell of the end of shorter keys", name)
 	}
 }
