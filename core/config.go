@@ -56,9 +56,11 @@ type Config struct {
 	// body. Nil: slog.Default().
 	Logger *slog.Logger
 	// LookupTimeout bounds a read from the store; after it the request is a
-	// miss. Zero: 50 ms.
+	// miss. A value of 256 KiB and more has a second for every 10 MiB beyond that.
+	// Zero: 50 ms.
 	LookupTimeout time.Duration
-	// StoreTimeout bounds a write to the store. Zero: 250 ms.
+	// StoreTimeout bounds a write to the store; one of 256 KiB and more has a second
+	// for every 10 MiB beyond that. Zero: 250 ms.
 	StoreTimeout time.Duration
 	// PurgeTimeout bounds a purge. Zero: 1 s.
 	PurgeTimeout time.Duration

@@ -371,7 +371,9 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 		b, found, err = c.store.Get(ctx, wire)
 	}
 	if err != nil {
-		c.trouble("reading", err)
+		if !c.slow(v.key.wire, err) {
+			c.trouble("reading", err)
+		}
 		return false
 	}
 	if !found {

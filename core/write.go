@@ -73,6 +73,10 @@ func (c *Cache) send(x Exchange, v *visit, content entry.Content, names []string
 		w.end(errUnguarded) // of which the log tells
 		return "store-failed"
 	}
+	if c.slowLately(w.wire, len(w.value), now) {
+		w.end(ErrSlow)
+		return "slow-read"
+	}
 	if w.lead != nil {
 		w.lead.Lead.writes.Store(true)
 	}
@@ -216,7 +220,7 @@ func (w *write) dropped() {
 // has left is no reason to lose it.
 func (w *write) store() (err error) {
 	c := w.c
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout+TransferTime(len(w.value)))
 	defer cancel()
 	phase := 0
 	if w.lead != nil {
@@ -278,7 +282,9 @@ func (w *write) set(ctx context.Context, key string, value []byte, keep time.Dur
 	}
 	switch {
 	case err != nil:
-		c.trouble("writing", err)
+		if !c.slow(w.wire, err) {
+			c.trouble("writing", err)
+		}
 		return err
 	case !written:
 		return errPurged
