@@ -34,7 +34,8 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	set, validate := c.conditions(x, v)
 	c.prepare(x.Context(), v)
 	status := httprules.CacheStatus{Fwd: v.fwd, Key: c.shownKey(v)}
-	v.tags.flight.cache, v.tags.flight.lead, v.began = c.shared, v.lead, c.cfg.Now()
+	v.tags.flight.begin(c.shared, v)
+	v.began = c.cfg.Now()
 	if v.lead != nil { // what the handler gives is new to who has joined by now
 		v.lead.Vouch(v.lead.Advance())
 	}
@@ -42,8 +43,9 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		Capture:  true,
 		Flight:   &v.tags.flight,
 		MaxBody:  c.cfg.MaxBytes,
-		Set:      set,
+		Set:      v.looped(set),
 		Tags:     v.tags,
+		Linger:   c.linger(v),
 		Annotate: c.lettingGo(v.lead, status),
 	})
 	if err != nil || !panicked && (resp == nil || resp.Sent) {
@@ -167,6 +169,7 @@ func ending(reason string) flight.Outcome {
 // It ended at the moment that is returned: whether a stale response may still be
 // used is decided for that alone.
 func (c *Cache) next(x Exchange, v *visit, f Forward) (resp *Response, panicked bool, at time.Time, err error) {
+	defer f.Tags.end()
 	if v.stale && v.decide(v.began).MaySIE {
 		note, sent := f.Annotate, false
 		f.Annotate = func(status int, h Header, reason string) Fields {
@@ -227,6 +230,7 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		return verdict.Reason
 	}
 	names, _ := httprules.VaryNames(resp.Effective)
+	names = withoutLoop(names)
 	if len(resp.Effective.Values("Content-Encoding")) > 0 {
 		// A coding that not every client asked for, even if the handler forgot
 		// to say so.

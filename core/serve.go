@@ -18,9 +18,7 @@ import (
 // connection's own; trouble of the store never becomes one.
 func (c *Cache) Serve(x Exchange) error {
 	req := x.Request()
-	if req.Outer != nil && req.Outer.cache == c.shared {
-		req.Outer.inner.Store(true) // the policy nearest to the handler decides
-	}
+	req.passed(c.shared)
 	header := canonical(req.Header)
 	asked := askedBy(header)
 	req.forwarded = asked&forwarded != 0
@@ -50,8 +48,10 @@ func (c *Cache) Serve(x Exchange) error {
 		v.entry, v.by, v.soft = entry.Entry{}, choice{}, 0
 	}
 	v.key, v.epoch = c.keys.owned(v.key), c.flights.Ended()
-	if req.Rerun != nil && req.Rerun.cache == c.shared {
+	if r := req.Rerun; r != nil && r.cache == c.shared {
 		return c.serveRerun(x, v)
+	} else if r != nil && !req.servedBy(r.cache) { // meant for another cache further in
+		return c.passRerun(x)
 	}
 	mark := c.writes.ended.Load()
 	found, d := c.find(x.Context(), v)
@@ -278,7 +278,10 @@ const (
 // lookup reads what is stored for the request. A hit takes one command: also
 // that on a variant, while the names of its Vary are remembered.
 func (c *Cache) lookup(ctx context.Context, v *visit) finding {
-	if !c.inMemory {
+	// That the client has left is no failure of the store.
+	if c.inMemory {
+		ctx = context.Background()
+	} else {
 		l := c.lookups.begin(ctx, c.cfg.LookupTimeout)
 		defer c.lookups.end(l)
 		ctx = l

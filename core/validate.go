@@ -188,6 +188,7 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 	merged = append(merged, updated...)
 	effective := layered{merged, newer.Effective}
 	vary, _ := httprules.VaryNames(effective)
+	vary = withoutLoop(vary)
 	for f := range v.entry.Vary {
 		vary = append(vary, f.Name)
 	}

@@ -156,7 +156,7 @@ func (c *Cache) readRecord(ctx context.Context, v *visit) {
 	v.hasRec = true
 }
 
-func (w *write) run(context.Context) {
+func (w *write) run(context.Context, func()) {
 	defer w.c.writes.over(w)
 	_ = w.store()
 }
@@ -304,7 +304,7 @@ func (q *writes) submit(w *write) bool {
 	q.all[w] = struct{}{}
 	q.mu.Unlock()
 	if !q.jobs.submit(w) { // closed: nobody would wait for it
-		w.run(context.Background())
+		w.run(context.Background(), nil)
 	}
 	return true
 }

@@ -238,7 +238,9 @@ func (w *writer) annotate() {
 
 func (w *writer) tooLarge(n int64) bool { return w.forward.MaxBody > 0 && n > w.forward.MaxBody }
 
-// response gives what the handler has made of it, after it has returned.
+// response gives what the handler has made of it, after it has returned;
+// clientGone says that it may have known that nobody waits for it. Then only a
+// body of the length that it has declared is known to be whole.
 func (w *writer) response(clientGone bool) *core.Response {
 	if w.passing {
 		if w.status == 0 && !w.hijacked { // the server will send an empty 200
@@ -271,7 +273,7 @@ func (w *writer) response(clientGone bool) *core.Response {
 	length, declared := declaredLength(w.frozen)
 	switch {
 	case w.reason != "":
-	case clientGone:
+	case clientGone && (!declared || w.status != http.StatusOK || length != int64(len(w.body))):
 		w.reason = core.ReasonClientGone
 	case declared && length != int64(len(w.body)) && core.BodyAllowed(w.status) && !w.head:
 		w.reason = core.ReasonIncomplete
