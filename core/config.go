@@ -200,8 +200,9 @@ type Config struct {
 	// streams (it was flushed, is too long, or an event stream), its client counts
 	// again. It is off by default because long polls, and streams before their
 	// first byte, live by knowing that their client has left. Without it a response is
-	// stored where the handler cannot have known: it has not asked its context, or
-	// has declared the Content-Length of a 200 and written just that.
+	// stored where that cannot have made a difference: the handler has not asked its
+	// context, or had begun a 200 of a declared Content-Length before, and has
+	// written just that.
 	BackgroundFill bool
 	// SoftTimeout is how long the handler may take while there is a stale
 	// response that StaleIfError allows: after it that is served, and what the

@@ -297,7 +297,10 @@ func (r *RunContext) Close() {
 
 // Knows reports whether the context has ended and the handler may have noticed: if
 // not, its response is as good as any. It is to be asked before Close.
-func (r *RunContext) Knows() bool { return r.asked.Load() && r.ending().Err() != nil }
+func (r *RunContext) Knows() bool { return r.asked.Load() && r.Ended() }
+
+// Ended reports whether the context has ended, without the handler noticing.
+func (r *RunContext) Ended() bool { return r.ending().Err() != nil }
 
 func (r *RunContext) ending() context.Context {
 	if r.end != nil {

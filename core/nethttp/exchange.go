@@ -99,6 +99,7 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 	}
 	var w http.ResponseWriter
 	w, x.capture = newWriter(inner, f, r.Method)
+	x.capture.run = ctx
 	panics := true
 	defer func() {
 		if panics {

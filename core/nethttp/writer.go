@@ -19,6 +19,7 @@ import (
 type writer struct {
 	inner    http.ResponseWriter
 	forward  core.Forward
+	run      *core.RunContext // what the handler has as its context; nil: the request's own
 	passing  bool // false: holding back
 	hijacked bool
 	head     bool        // the request is a HEAD: no body is sent, whatever is written
@@ -26,6 +27,7 @@ type writer struct {
 	before   http.Header // what outer middleware had set; nil when nothing is captured
 	frozen   http.Header // the header as it was when the handler sent it
 	status   int         // 0: not sent yet
+	promised bool        // a 200 of a Content-Length, while the client was there
 	body     []byte
 }
 
@@ -70,6 +72,7 @@ func (w *writer) WriteHeader(status int) {
 	h := w.inner.Header()
 	w.frozen = h.Clone()
 	length, declared := declaredLength(h)
+	w.promised = declared && status == http.StatusOK && w.run != nil && !w.run.Ended()
 	switch {
 	case status == http.StatusSwitchingProtocols:
 		w.pass(core.ReasonHijack)
@@ -240,7 +243,7 @@ func (w *writer) tooLarge(n int64) bool { return w.forward.MaxBody > 0 && n > w.
 
 // response gives what the handler has made of it, after it has returned;
 // clientGone says that it may have known that nobody waits for it. Then only a
-// body of the length that it has declared is known to be whole.
+// body of the length that it had declared before is known to be whole.
 func (w *writer) response(clientGone bool) *core.Response {
 	if w.passing {
 		if w.status == 0 && !w.hijacked { // the server will send an empty 200
@@ -273,7 +276,7 @@ func (w *writer) response(clientGone bool) *core.Response {
 	length, declared := declaredLength(w.frozen)
 	switch {
 	case w.reason != "":
-	case clientGone && (!declared || w.status != http.StatusOK || length != int64(len(w.body))):
+	case clientGone && (!w.promised || length != int64(len(w.body))):
 		w.reason = core.ReasonClientGone
 	case declared && length != int64(len(w.body)) && core.BodyAllowed(w.status) && !w.head:
 		w.reason = core.ReasonIncomplete
