@@ -39,7 +39,7 @@ type Exchange interface {
 // middleware in front of the cache included, and returns when the handler has.
 // The copy is a GET for the same target with the same fields, but without a
 // body and without those that [OmittedInRerun] names. It carries nothing of
-// the original's context: it ends with ctx, and the [Request] made of it has
+// the original's context, but what each request of its server finds in there: it ends with ctx, and the [Request] made of it has
 // rerun as its Rerun. The response goes nowhere. A panic passes through. It is
 // called once at most, from any goroutine.
 type Refresher func(ctx context.Context, rerun *Rerun)

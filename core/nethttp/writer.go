@@ -20,7 +20,7 @@ type writer struct {
 	inner    http.ResponseWriter
 	forward  core.Forward
 	run      *core.RunContext // what the handler has as its context; nil: the request's own
-	passing  bool // false: holding back
+	passing  bool             // false: holding back
 	hijacked bool
 	head     bool        // the request is a HEAD: no body is sent, whatever is written
 	reason   string      // why the response must not be stored
