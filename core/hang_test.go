@@ -69,6 +69,41 @@ func TestHandlerThatHangs(t *testing.T) {
 	}
 }
 
+// TestHandlerThatHangsAlone: nobody has come while it could still answer, and what
+// is stored comes from elsewhere. Its flight keeps nobody from renewing that.
+func TestHandlerThatHangsAlone(t *testing.T) {
+	for _, control := range []string{"max-age=10, stale-while-revalidate=1000", "max-age=10, stale-if-error=1000"} {
+		inBubble(t, control, func(t *testing.T) {
+			stuck := make(chan struct{})
+			var calls atomic.Int64
+			f := newFleet(t, 2, func(w http.ResponseWriter, _ *http.Request) {
+				n := calls.Add(1)
+				if n == 1 {
+					<-stuck
+				}
+				w.Header().Set("Cache-Control", control)
+				fmt.Fprint(w, n)
+			}, func(c *core.Config) { c.SoftTimeout = 3 * time.Second })
+			node := func(n int) *got { return f.send(context.Background(), n, http.MethodGet, "/") }
+			go node(0)
+			time.Sleep(2 * time.Minute)
+			node(1).is(t, 200, "2", "stored")
+			for range 3 {
+				time.Sleep(15 * time.Second)
+				if a := node(0); a.took > 0 {
+					t.Errorf("a client waited %v", a.took)
+				}
+				synctest.Wait()
+			}
+			if n := calls.Load(); n != 5 {
+				t.Errorf("the handler ran %d times, want 5", n)
+			}
+			close(stuck)
+			synctest.Wait()
+		})
+	}
+}
+
 // TestHerdBehindAHandlerThatHangs: they all ask themselves when their time is over,
 // and who comes then follows one of them.
 func TestHerdBehindAHandlerThatHangs(t *testing.T) {
