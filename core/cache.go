@@ -219,6 +219,7 @@ type Stats struct {
 	Refreshed            uint64 `json:"refreshed"`       // background runs that have renewed an entry
 	RefreshErrors        uint64 `json:"refresh_errors"`  // background runs that have not
 	RefreshDropped       uint64 `json:"refresh_dropped"` // background runs for which there was no room
+	RefreshHung          uint64 `json:"refresh_hung"`    // background runs that went on after RefreshTimeout
 	Bypasses             uint64 `json:"bypasses"`        // requests that were none of the cache's business
 	Invalidated          uint64 `json:"invalidated"`     // URIs purged because an unsafe request succeeded
 	Stores               uint64 `json:"stores"`          // responses written to the store
@@ -233,7 +234,7 @@ type Stats struct {
 type counters struct {
 	hits, near, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storesDropped, storeErrors, corrupt,
 	purges, purgeErrors, overtaken, tagsRefused,
-	slow, coalesced, staleWhileRevalidate, refreshed, refreshErrors, refreshDropped atomic.Uint64
+	slow, coalesced, staleWhileRevalidate, refreshed, refreshErrors, refreshDropped, refreshHung atomic.Uint64
 }
 
 // Stats returns the counts.
@@ -245,7 +246,7 @@ func (c *Cache) Stats() Stats {
 		StoresDropped: s.storesDropped.Load(), StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
 		Coalesced: s.coalesced.Load(), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
 		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), TagsRefused: s.tagsRefused.Load(),
-		Slow: s.slow.Load(), Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(),
+		Slow: s.slow.Load(), Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(), RefreshHung: s.refreshHung.Load(),
 	}
 	if b := c.breaker; b != nil {
 		stats.BreakerOpened, stats.Spared = b.opened.Load(), b.spared.Load()

@@ -101,7 +101,7 @@ func (w *write) leaving(sent Header) {
 		w.c.writes.over(w)
 		w.end(errPersonal)
 	case w.c.inMemory || w.rerun != nil:
-		if w.run(context.Background()); w.rerun != nil && w.stored {
+		if w.run(context.Background(), nil); w.rerun != nil && w.stored {
 			w.rerun.done.Store(true)
 		}
 	default:
@@ -203,7 +203,7 @@ func (c *Cache) readRecord(ctx context.Context, v *visit) {
 	v.hasRec = true
 }
 
-func (w *write) run(context.Context) {
+func (w *write) run(context.Context, func()) {
 	defer w.c.writes.over(w)
 	_ = w.store()
 }
@@ -359,7 +359,7 @@ func (q *writes) reserve(w *write) bool {
 // submit has a write done for which there is room.
 func (q *writes) submit(w *write) {
 	if !q.jobs.submit(w) { // closed: nobody would wait for it
-		w.run(context.Background())
+		w.run(context.Background(), nil)
 	}
 }
 
