@@ -201,6 +201,9 @@ type Response struct {
 	// Extra holds what the cache adds on the way out (Age, Cache-Status).
 	Extra Fields
 	Body  []byte
+	// Implicit says that the handler has written a body without sending the status,
+	// 200, in frameworks whose writers can tell.
+	Implicit bool
 	// Leaving, if not nil, is called by Reply, or later on the request's way back
 	// to the server, once nobody can change the header any more, with the fields
 	// that the client sees. Reply need not call it where it fails.

@@ -278,6 +278,9 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		Header: header,
 		Body:   resp.Body,
 	}
+	if resp.Implicit {
+		content.Flags |= entry.Implicit
+	}
 	reason = c.send(x, v, content, names, verdict, now)
 	if reason != "" {
 		return reason

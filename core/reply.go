@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
@@ -13,7 +14,7 @@ import (
 func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprules.CacheStatus) error {
 	v.count()
 	r := &v.reply
-	r.Status, r.Body = int(v.entry.Status), v.entry.Body
+	r.Status, r.Body, r.Implicit = int(v.entry.Status), v.entry.Body, v.entry.Flags&entry.Implicit != 0
 	var etag, modified string
 	fields := v.fields[:0]
 	for f := range v.entry.Header {

@@ -224,6 +224,7 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 		}
 	}
 	content := entry.Content{Meta: c.meta(v, verdict, anyOrigin, resp.Status, now), Key: v.key.primary, Header: header, Body: resp.Body}
+	content.Flags |= v.entry.Flags & entry.Implicit
 	for tag := range v.entry.Tags {
 		content.Tags = append(content.Tags, tag)
 	}

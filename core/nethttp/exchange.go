@@ -171,7 +171,7 @@ func (x *Exchange) Reply(resp *core.Response) error {
 	if !core.BodyAllowed(resp.Status) {
 		body = nil
 	}
-	if !x.Plain || resp.Status != http.StatusOK || len(body) == 0 || resp == x.sent && !x.capture.implicit {
+	if !x.Plain || !resp.Implicit || resp.Status != http.StatusOK || len(body) == 0 {
 		w.WriteHeader(resp.Status)
 	}
 	if now, ok := w.(interface{ WriteHeaderNow() }); ok && len(body) == 0 && !(x.Unsent && resp == x.sent && resp.Leaving == nil) {

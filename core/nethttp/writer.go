@@ -311,7 +311,7 @@ func (w *writer) response(clientGone bool) *core.Response {
 		w.reason = core.ReasonIncomplete
 	}
 	return &core.Response{
-		Status: w.status, Body: w.body, Reason: w.reason,
+		Status: w.status, Body: w.body, Reason: w.reason, Implicit: w.implicit,
 		Header: core.Added(w.before, w.frozen), Effective: httprules.Fold(w.frozen),
 	}
 }

@@ -43,6 +43,7 @@ const (
 	StatedStale                      // MustRevalidate does not rule out the windows SWR and SIE
 	PolicyTTL                        // nothing but the policy's TTL lets it be shared
 	AnyOrigin                        // it is right for requests from any Origin, whatever its Vary says
+	Implicit                         // the handler wrote the body without sending a status
 
 	// The highest bits count the handles of the cache that were in front of the one
 	// that stored it.

@@ -12,32 +12,44 @@ import (
 // case: capital at the beginning and behind a hyphen, small everywhere else. It
 // is asked of every field of every request, so it looks at eight bytes at a time.
 func CanonicalName(name string) bool {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
 	b := unsafe.Slice(unsafe.StringData(name), len(name))
-	begins := uint64(0x80) // in the lowest byte: the next one begins a word
-	for len(b) >= 8 {
-		x := binary.LittleEndian.Uint64(b)
-		low := x &^ high
-		// The high bit of each byte says what it is.
-		small := (low + (0x80-'a')*ones) &^ (low + (0x80-'z'-1)*ones) &^ x & high
-		capital := (low + (0x80-'A')*ones) &^ (low + (0x80-'Z'-1)*ones) &^ x & high
-		other := low ^ '-'*ones
-		hyphen := ^(other + 0x7f*ones) &^ x & high
-		first := hyphen<<8 | begins
-		if small&first|capital&^first != 0 {
-			return false
+	if len(b) < 8 {
+		begin := true
+		for _, c := range b {
+			if begin && 'a' <= c && c <= 'z' || !begin && 'A' <= c && c <= 'Z' {
+				return false
+			}
+			begin = c == '-'
 		}
-		begins = hyphen >> 56
-		b = b[8:]
+		return true
 	}
-	begin := begins != 0
-	for _, c := range b {
-		if begin && 'a' <= c && c <= 'z' || !begin && 'A' <= c && c <= 'Z' {
+	if !canonicalWord(b, true) {
+		return false
+	}
+	for i := 8; i < len(b); i += 8 {
+		i = min(i, len(b)-8) // the last eight, some of them once more
+		if !canonicalWord(b[i:], b[i-1] == '-') {
 			return false
 		}
-		begin = c == '-'
 	}
 	return true
+}
+
+// canonicalWord looks at the first eight bytes of b; begin says that they begin a
+// word.
+func canonicalWord(b []byte, begin bool) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	x := binary.LittleEndian.Uint64(b)
+	low := x &^ high
+	// The high bit of each byte says what it is.
+	small := (low + (0x80-'a')*ones) &^ (low + (0x80-'z'-1)*ones) &^ x & high
+	capital := (low + (0x80-'A')*ones) &^ (low + (0x80-'Z'-1)*ones) &^ x & high
+	other := low ^ '-'*ones
+	first := (^(other + 0x7f*ones) &^ x & high) << 8 // behind a hyphen
+	if begin {
+		first |= 0x80
+	}
+	return small&first|capital&^first == 0
 }
 
 // Fold returns a header whose names are canonical, with the lines of all
