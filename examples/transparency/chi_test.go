@@ -154,6 +154,6 @@ type chiEntry struct {
 }
 
 func (l chiEntry) Write(status, bytes int, _ http.Header, _ time.Duration, _ any) {
-	l.e.log.printf("%s %s %d %d %s\n", l.r.Method, l.r.URL.Path, max(status, 200), bytes, chi.RouteContext(l.r.Context()).RoutePattern())
+	l.e.log.printf("%s %s %d %d route=%s\n", l.r.Method, l.r.URL.Path, max(status, 200), bytes, chi.RouteContext(l.r.Context()).RoutePattern())
 }
 func (l chiEntry) Panic(v any, _ []byte) { l.e.log.printf("panic %v\n", v) }

@@ -160,7 +160,7 @@ func stdStacks(use func(func(*env) wrapper) stack) []stack {
 			return func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					m := httpsnoop.CaptureMetrics(next, w, r)
-					e.log.printf("%d %d %s\n", m.Code, m.Written, pattern(r))
+					e.log.printf("%d %d route=%s\n", m.Code, m.Written, pattern(r))
 				})
 			}
 		}),
