@@ -1,6 +1,11 @@
 package core
 
-import "slices"
+import (
+	"net/textproto"
+	"slices"
+
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
 
 // asked says which fields a request has that concern the cache, so that none is
 // looked for that is not there.
@@ -19,6 +24,7 @@ const (
 	credentials        // Authorization
 	cookies            // Cookie
 	origin             // Origin
+	spelled            // a name that is not in canonical form
 )
 
 // otherFields are those of the other bits.
@@ -70,13 +76,23 @@ func bitOf(name string) asked {
 	return 0
 }
 
-// NamesHeader is a [Header] that can go through the names of its fields, which is
-// faster than asking for each of many that are hardly ever there.
+// judge is bitOf for names in any case.
+func judge(name string) asked {
+	if httprules.CanonicalName(name) {
+		return bitOf(name)
+	}
+	return spelled | bitOf(textproto.CanonicalMIMEHeaderKey(name))
+}
+
+// NamesHeader is a [Header] that can go through its fields, which is faster than
+// asking for each of many that are hardly ever there, and finds names in any case.
 type NamesHeader interface {
 	Header
-	// Names gives the bits that judge has for the names, all together. The names
-	// are in canonical form.
+	// Names gives the bits that judge has for the names, as they are, all together.
 	Names(judge func(name string) uint16) uint16
+	// Lines calls yield for each field line, in the order in which a handler finds
+	// them, with the name as it is. The strings are only valid until yield returns.
+	Lines(yield func(name, value string))
 }
 
 // askedBy tells what there is of these fields.
@@ -84,10 +100,10 @@ func askedBy(h Header) (all asked) {
 	switch h := h.(type) {
 	case canonicalHeader:
 		for name := range h {
-			all |= bitOf(name)
+			all |= judge(name)
 		}
 	case NamesHeader:
-		all = h.Names(bitOf)
+		all = h.Names(judge)
 	default:
 		for _, name := range slices.Concat(forwardedFields, overrideFields, otherFields) {
 			if len(h.Values(name)) > 0 {

@@ -1,8 +1,10 @@
 package core
 
 import (
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -14,6 +16,14 @@ func (h named) Names(judge func(string) uint16) (all uint16) {
 		all |= judge(name)
 	}
 	return all
+}
+
+func (h named) Lines(yield func(name, value string)) {
+	for _, name := range slices.Sorted(maps.Keys(h.Header)) {
+		for _, value := range h.Header[name] {
+			yield(name, value)
+		}
+	}
 }
 
 // TestAskedBy: whatever form the header has, the same is found in it.
@@ -42,6 +52,21 @@ func TestAskedBy(t *testing.T) {
 		for kind, header := range map[string]Header{"canonical": canonicalHeader(h), "named": named{h}, "plain": h} {
 			if got := askedBy(header); got != bit {
 				t.Errorf("%s in a %s header: %b, want %b", name, kind, got, bit)
+			}
+		}
+		for kind, header := range map[string]Header{"map": http.Header{strings.ToLower(name): {"x"}}, "named": named{http.Header{strings.ToLower(name): {"x"}}}} {
+			if name == "" {
+				continue
+			}
+			r := Request{Header: header, Host: "h"}
+			got, all := r.enter()
+			if all&^spelled != bit || len(got.Values(name)) != 1 || r.forwarded != (bit == forwarded) {
+				t.Errorf("%s in small letters in a %s header: %b, want %b; %q", name, kind, all, bit, got.Values(name))
+			}
+			for _, as := range []string{name, strings.ToLower(name), strings.ToUpper(name)} {
+				if lines := r.Header.Values(as); len(lines) != 1 || (lines[0] != "x") != (name == "Host") {
+					t.Errorf("%s in small letters in a %s header: policies find %q under %s", name, kind, lines, as)
+				}
 			}
 		}
 		listed := slices.Concat(forwardedFields, overrideFields, otherFields)

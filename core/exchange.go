@@ -100,8 +100,10 @@ type Request struct {
 	Target string
 	// Partition separates users or tenants; it becomes part of the key.
 	Partition string
-	Header    Header
-	HasBody   bool // a body was announced, whatever its length
+	// Header gives the fields. In what a policy's functions get, names may be in any
+	// case, on either side, and Host is among them.
+	Header  Header
+	HasBody bool // a body was announced, whatever its length
 	// Upgrade says that the client asks for another protocol (WebSocket), where
 	// Header does not.
 	Upgrade bool
@@ -116,14 +118,16 @@ type Request struct {
 	// forwarded says that there is a field by which a proxy, or anybody, says what
 	// it has seen.
 	forwarded bool
+	entered
 }
 
 // RewrittenTarget gives [Request.Target]: the request-target as it was received
-// if path and query are no longer what it says, otherwise "".
-func RewrittenTarget(target, host, path, query string) string {
+// if scheme, path and query are not what it says, otherwise "".
+func RewrittenTarget(target, scheme, host, path, query string) string {
 	rest := target
 	if !strings.HasPrefix(rest, "/") { // the absolute form (RFC 9112 section 3.2.2)
-		if _, after, ok := strings.Cut(rest, "://"); ok && len(after) >= len(host) && strings.EqualFold(after[:len(host)], host) {
+		if said, after, ok := strings.Cut(rest, "://"); ok && httprules.EqualFold(said, scheme) &&
+			len(after) >= len(host) && httprules.EqualFold(after[:len(host)], host) {
 			rest = after[len(host):]
 		}
 	}

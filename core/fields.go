@@ -3,7 +3,8 @@ package core
 import (
 	"net/http"
 	"slices"
-	"strings"
+
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // Op says how a field is applied to the header of the reply.
@@ -29,7 +30,7 @@ type Fields []Field
 // Get returns the first value under name, which may be in any case, or "".
 func (f Fields) Get(name string) string {
 	for i := range f {
-		if f[i].Op != OpDel && strings.EqualFold(f[i].Name, name) {
+		if f[i].Op != OpDel && httprules.EqualFold(f[i].Name, name) {
 			return f[i].Value
 		}
 	}
@@ -40,7 +41,7 @@ func (f Fields) Get(name string) string {
 func (f Fields) Values(name string) []string {
 	var out []string
 	for i := range f {
-		if f[i].Op != OpDel && strings.EqualFold(f[i].Name, name) {
+		if f[i].Op != OpDel && httprules.EqualFold(f[i].Name, name) {
 			out = append(out, f[i].Value)
 		}
 	}
@@ -50,8 +51,10 @@ func (f Fields) Values(name string) []string {
 // Added returns what a handler has changed between two states of a header:
 // lines added to those that were there before are added again on a hit, all
 // else replaces. What describes the representation belongs to it even where
-// somebody in front had set the same by chance. The result is sorted by name.
+// somebody in front had set the same by chance. The result is sorted by name. Names
+// may be in any case; those of the result are canonical.
 func Added(before, after http.Header) Fields {
+	before, after = httprules.Fold(before), httprules.Fold(after)
 	names := make([]string, 0, len(after))
 	for name, values := range after {
 		if old, ok := before[name]; !ok || describes(name) || !slices.Equal(old, values) {
@@ -86,11 +89,11 @@ func Added(before, after http.Header) Fields {
 }
 
 // describes reports whether a field is metadata of the representation (RFC 9110
-// section 8, RFC 6266, RFC 9530).
+// section 8, RFC 6266). What is of one coding is not among it: somebody in front may
+// have announced a coding of its own before the handler runs.
 func describes(name string) bool {
 	switch name {
-	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Location", "Content-Length", "Content-Disposition",
-		"Content-Digest", "Repr-Digest", "Etag", "Last-Modified":
+	case "Content-Type", "Content-Language", "Content-Location", "Content-Disposition", "Etag", "Last-Modified":
 		return true
 	}
 	return false

@@ -96,7 +96,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	if set != nil && resp.Status == http.StatusOK && c.notModified(v, resp) {
 		return c.reply(x, v, &Response{
 			Status: http.StatusNotModified, Extra: resp.Extra,
-			Header: without(resp.Header, "Content-Length", "Content-Type", "Content-Encoding", "Content-Language"),
+			Header: undescribed(resp.Header),
 		})
 	}
 	return c.reply(x, v, resp)

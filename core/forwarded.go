@@ -1,6 +1,11 @@
 package core
 
-import "strings"
+import (
+	"slices"
+	"strings"
+
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
 
 // Fields of a request by which frameworks, middleware and handlers let themselves
 // be told that the request is another one than it is. Whoever reaches the service
@@ -23,19 +28,42 @@ var (
 // nothing that the connection says as well: a handler that sends who comes with
 // "X-Forwarded-Proto: http" elsewhere does not do so without that field.
 func appendForwarded(buf []byte, req *Request) []byte {
+	schemes := 0
 	for _, name := range forwardedFields {
-		values := req.Header.Values(name)
+		values := req.lines(name)
 		if len(values) == 0 || len(values) == 1 && name == "Forwarded" && hostAndProto(values[0]) == "" {
 			continue
 		}
 		buf = escape(append(buf, "|f:"...), name, &valueSafe)
-		for _, v := range values { // each for itself: who reads them takes the first line, or the last
-			if name == "Forwarded" {
-				v = hostAndProto(v)
+		if name != "Forwarded" {
+			buf = appendLines(append(buf, '|'), req, name)
+			if slices.Contains(schemeFields, name) {
+				schemes++
 			}
-			buf = escape(append(buf, "|="...), strings.TrimSpace(v), &valueSafe)
+			continue
+		}
+		for _, v := range values { // each for itself: who reads them takes the first line, or the last
+			buf = escape(append(buf, "|="...), hostAndProto(v), &valueSafe)
 		}
 	}
+	if h := req.came(); schemes > 1 && h != nil {
+		buf = appendOrder(buf, h)
+	}
+	return buf
+}
+
+// schemeFields are those of which Fiber takes the last, whatever its name.
+var schemeFields = []string{"X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Ssl", "X-Url-Scheme"}
+
+// appendOrder writes in which order the fields of the scheme came, where handlers
+// can see that.
+func appendOrder(buf []byte, h NamesHeader) []byte {
+	buf = append(buf, "|o:"...)
+	h.Lines(func(name, _ string) {
+		if i := slices.IndexFunc(schemeFields, func(s string) bool { return httprules.EqualFold(s, name) }); i >= 0 {
+			buf = append(buf, '0'+byte(i))
+		}
+	})
 	return buf
 }
 
@@ -50,10 +78,9 @@ func hostAndProto(v string) string {
 	said := false
 	for element := range strings.SplitSeq(v, ",") {
 		for pair := range strings.SplitSeq(element, ";") {
-			pair = strings.TrimSpace(pair)
+			pair = strings.Trim(pair, " ")
 			name, _, _ := strings.Cut(pair, "=")
-			switch strings.ToLower(strings.TrimSpace(name)) {
-			case "host", "proto":
+			if name = strings.Trim(name, " "); httprules.EqualFold(name, "host") || httprules.EqualFold(name, "proto") {
 				b.WriteString(pair + ";")
 				said = true
 			}
@@ -66,20 +93,16 @@ func hostAndProto(v string) string {
 	return b.String()
 }
 
-// ambiguous reports whether v has a delimiter inside of quotes, an escape, or a
-// quote that is never closed.
+// ambiguous reports whether v has a delimiter inside of quotes, an escape, a quote
+// that is never closed, or a byte that some parsers trim and others do not.
 func ambiguous(v string) bool {
 	quoted := false
 	for i := range len(v) {
-		switch v[i] {
-		case '"':
+		switch c := v[i]; {
+		case c == '"':
 			quoted = !quoted
-		case '\\':
+		case c == '\\', c < ' ', c >= 0x7f, quoted && (c == ',' || c == ';'):
 			return true
-		case ',', ';':
-			if quoted {
-				return true
-			}
 		}
 	}
 	return quoted

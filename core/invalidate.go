@@ -54,8 +54,8 @@ func sameHost(req Request, ref string) (Request, bool) {
 	base := &url.URL{Scheme: req.Scheme, Host: req.Host, Opaque: "", RawQuery: req.RawQuery}
 	base.Path, base.RawPath = unescaped(req.Path), req.Path
 	u, err := base.Parse(ref)
-	if err != nil || !strings.EqualFold(u.Scheme, req.Scheme) ||
-		!strings.EqualFold(withoutPort(req.Scheme, u.Host), withoutPort(req.Scheme, req.Host)) {
+	if err != nil || !httprules.EqualFold(u.Scheme, req.Scheme) ||
+		!httprules.EqualFold(withoutPort(req.Scheme, u.Host), withoutPort(req.Scheme, req.Host)) {
 		return req, false
 	}
 	req.Path, req.RawQuery, req.Target = u.EscapedPath(), u.RawQuery, ""

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"net/url"
 	"slices"
 	"strings"
 	"unsafe"
@@ -83,18 +82,11 @@ func (k keyer) appendPrimary(buf []byte, req *Request) ([]byte, bool) {
 	}
 	for _, name := range k.KeyHeaders {
 		buf = escape(append(buf, "|h:"...), name, &valueSafe)
-		for i, v := range req.Header.Values(name) {
-			if i == 0 {
-				buf = append(buf, '=') // absent differs from empty
-			} else {
-				buf = append(buf, ',') // RFC 9110 section 5.3: lines combine with commas
-			}
-			buf = escape(buf, strings.TrimSpace(v), &valueSafe)
-		}
+		buf = appendLines(buf, req, name)
 	}
 	for _, name := range k.KeyCookies {
 		buf = escape(append(buf, "|c:"...), name, &valueSafe)
-		buf = appendCookie(buf, req.Header.Values("Cookie"), name)
+		buf = appendCookie(buf, req.lines("Cookie"), name)
 	}
 	if req.forwarded && !k.IgnoreForwarded {
 		buf = appendForwarded(buf, req)
@@ -157,6 +149,28 @@ func (k key) appendVariant(buf, selected []byte) []byte {
 	return hex.AppendEncode(buf, sum[:variantLen/2])
 }
 
+// appendLines writes the lines of a field, as they are: what a framework trims is
+// gone by now. Each stands for itself, for who reads them takes the first, or the
+// last; and an absent field differs from an empty one.
+func appendLines(buf []byte, req *Request, name string) []byte {
+	sep := "="
+	for _, v := range req.lines(name) {
+		buf = escape(append(buf, sep...), v, &valueSafe)
+		sep = "|="
+	}
+	if req.folded != nil {
+		for _, as := range req.folded.spelling(name) {
+			buf = escape(append(buf, "|s="...), as, &valueSafe)
+		}
+	}
+	return buf
+}
+
+// maxParams is how many parameters are taken apart. Servers have limits of their
+// own (that of net/url may be set from outside), beyond which the handler sees none
+// of them: so more go into the key as they came, dropped ones included.
+const maxParams = 256
+
 // appendQuery writes the selected parameters, sorted by name; those of one
 // name keep their order. Names and values stay as the client encoded them.
 func (k keyer) appendQuery(buf []byte, raw string) []byte {
@@ -164,75 +178,131 @@ func (k keyer) appendQuery(buf []byte, raw string) []byte {
 		return buf
 	}
 	all := k.Query.Allow == nil && len(k.Query.Deny) == 0
-	if all && (k.KeepQueryOrder || sortedQuery(raw)) {
+	if all && (k.KeepQueryOrder || sortedQuery(raw)) || len(raw) > maxParams && strings.Count(raw, "&") >= maxParams {
 		return escape(append(buf, '?'), raw, &querySafe)
 	}
-	var few [16]string
+	var few [16]param
 	pairs := few[:0]
 	for pair := range strings.SplitSeq(raw, "&") {
+		if pair == "" {
+			continue
+		}
 		// A ';' may start another parameter for the handler: such a pair is
 		// never left out, or its rest would be unkeyed input.
-		if pair != "" && (all || k.Query.has(paramName(pair), false) || strings.IndexByte(pair, ';') >= 0) {
-			pairs = append(pairs, pair)
+		p := param{paramName(pair), pair}
+		if all || k.Query.has(p.name, false) || strings.IndexByte(pair, ';') >= 0 {
+			pairs = append(pairs, p)
 		}
 	}
-	if !k.KeepQueryOrder {
-		slices.SortStableFunc(pairs, func(a, b string) int { return strings.Compare(rawName(a), rawName(b)) })
+	if !k.KeepQueryOrder && strings.IndexByte(raw, ';') < 0 {
+		slices.SortStableFunc(pairs, func(a, b param) int { return strings.Compare(a.name, b.name) })
 	}
 	sep := byte('?')
 	for _, p := range pairs {
-		buf = escape(append(buf, sep), p, &querySafe)
+		buf = escape(append(buf, sep), p.text, &querySafe)
 		sep = '&'
 	}
 	return buf
 }
 
-// sortedQuery reports whether raw is as appendQuery would write it.
+// param is one parameter of a query: its name as handlers decode it, and all of it
+// as it came.
+type param struct{ name, text string }
+
+// sortedQuery reports whether raw is as appendQuery would write it, as far as that
+// can be told without decoding.
 func sortedQuery(raw string) bool {
 	last := ""
 	for {
 		pair, rest, more := strings.Cut(raw, "&")
-		name := rawName(pair)
-		if pair == "" || name < last {
+		name, _, _ := strings.Cut(pair, "=")
+		if pair == "" || name < last || more && strings.ContainsAny(name, "%+") {
 			return false
 		}
 		if !more {
-			return true
+			return last == "" || !strings.ContainsAny(name, "%+")
 		}
 		last, raw = name, rest
 	}
 }
 
-func rawName(pair string) string {
-	name, _, _ := strings.Cut(pair, "=")
-	return name
-}
-
-// paramName is the name as the handler decodes it.
+// paramName is the name as the handler decodes it. What is no escape sequence
+// stays, as with fasthttp; net/url leaves such a parameter out, and agrees on all
+// others.
 func paramName(pair string) string {
-	name := rawName(pair)
-	if strings.ContainsAny(name, "%+") {
-		if decoded, err := url.QueryUnescape(name); err == nil {
-			return decoded
+	name, _, _ := strings.Cut(pair, "=")
+	i := strings.IndexAny(name, "%+")
+	if i < 0 {
+		return name
+	}
+	b := append(make([]byte, 0, len(name)), name[:i]...)
+	for ; i < len(name); i++ {
+		switch c := name[i]; {
+		case c == '+':
+			b = append(b, ' ')
+		case c == '%' && i+2 < len(name) && unhex(name[i+1]) < 16 && unhex(name[i+2]) < 16:
+			b = append(b, unhex(name[i+1])<<4|unhex(name[i+2]))
+			i += 2
+		default:
+			b = append(b, c)
 		}
 	}
-	return name
+	return viewOf(b) // nobody else has it
 }
 
-// appendCookie writes the values of all cookies with the name, because
-// frameworks differ in which of them they take.
+// unhex is the value of a hex digit, or 16.
+func unhex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10
+	}
+	return 16
+}
+
+// maxCookies is how many cookies are taken apart. Readers have limits of their own
+// (that of net/http may be set from outside), beyond which they see none: so more
+// go into the key as they came.
+const maxCookies = 128
+
+// appendCookie writes all of the field that any reader could take for the cookie,
+// as it came: frameworks differ in which of several they take, in what they trim
+// and in whether there has to be an '='.
 func appendCookie(buf []byte, lines []string, name string) []byte {
+	n := len(lines)
+	for _, line := range lines {
+		n += strings.Count(line, ";")
+	}
 	sep := byte('=')
 	for _, line := range lines {
-		for part := range strings.SplitSeq(line, ";") {
-			n, v, ok := strings.Cut(strings.TrimSpace(part), "=")
-			if ok && n == name {
-				buf = escape(append(buf, sep), v, &valueSafe)
+		if n > maxCookies {
+			buf = escape(append(buf, "|="...), line, &valueSafe)
+			continue
+		}
+		for pair := range strings.SplitSeq(line, ";") {
+			if maybeCookie(pair, name) {
+				buf = escape(append(buf, sep), strings.Trim(pair, " "), &valueSafe) // all trim spaces
 				sep = ';'
 			}
 		}
 	}
 	return buf
+}
+
+// maybeCookie reports whether a reader could take pair for the cookie. An '=' in
+// front may get lost where fasthttp has put a field together again.
+func maybeCookie(pair, name string) bool {
+	for pair != "" && (pair[0] <= ' ' || pair[0] == '=') {
+		pair = pair[1:]
+	}
+	rest, ok := strings.CutPrefix(pair, name)
+	for rest != "" && rest[0] <= ' ' {
+		rest = rest[1:]
+	}
+	return ok && (rest == "" || rest[0] == '=')
 }
 
 // The bytes that stand for themselves; all others become '^' and two hex

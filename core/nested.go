@@ -9,9 +9,9 @@ import (
 // decides, also of hits: an entry carries how many handles with other policies were
 // in front of the one that has stored it, and the others leave it to that one.
 
-// enter notes that a request inside of another handle's run has come to this one,
+// nest notes that a request inside of another handle's run has come to this one,
 // and returns how many handles with other policies are in front of it.
-func (c *Cache) enter(outer *Flight) (depth uint8) {
+func (c *Cache) nest(outer *Flight) (depth uint8) {
 	if outer == nil || outer.cache != c.shared {
 		return 0
 	}

@@ -96,6 +96,13 @@ func contentRange(r httprules.ByteRange, size int64) string {
 	return fmt.Sprintf("bytes %d-%d/%d", r.Start, r.Start+r.Length-1, size)
 }
 
+// undescribed drops what describes a body, also what somebody in front has announced
+// of it (RFC 9110 section 15.4.5).
+func undescribed(fields Fields) Fields {
+	return append(without(fields, "Content-Length", "Content-Type", "Content-Encoding", "Content-Language"),
+		Field{Name: "Content-Encoding", Op: OpDel})
+}
+
 // without drops fields in place.
 func without(fields Fields, names ...string) Fields {
 	out := fields[:0]

@@ -34,7 +34,7 @@ func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprule
 		date := time.Unix(0, v.entry.Date)
 		if v.asked&conditional != 0 && httprules.NotModified(v.header, etag, modified, date) {
 			// RFC 9110 section 15.4.5: nothing that describes a body.
-			r.Header = without(fields, "Content-Length", "Content-Type", "Content-Encoding", "Content-Language")
+			r.Header = undescribed(fields)
 			r.Status, r.Body = http.StatusNotModified, nil
 		} else if v.asked&ranged != 0 && (c.cfg.AcceptRanges || acceptsRanges(fields)) {
 			selectRange(r, v.req.Method, v.header, etag, modified, date)

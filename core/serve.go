@@ -18,10 +18,8 @@ import (
 // connection's own; trouble of the store never becomes one.
 func (c *Cache) Serve(x Exchange) error {
 	req := x.Request()
-	depth := c.enter(req.Outer)
-	header := canonical(req.Header)
-	asked := askedBy(header)
-	req.forwarded = asked&forwarded != 0
+	depth := c.nest(req.Outer)
+	header, asked := req.enter()
 	if fwd, detail := c.bypass(req, asked); fwd != "" {
 		return c.pass(x, depth, fwd, detail)
 	}
@@ -104,19 +102,6 @@ func (c *Cache) find(ctx context.Context, v *visit) (found finding, d httprules.
 	}
 	return found, d
 }
-
-// canonical spares the engine, whose names are canonical, the work that
-// http.Header does for those that are not.
-func canonical(h Header) Header {
-	if m, ok := h.(http.Header); ok {
-		return canonicalHeader(m)
-	}
-	return h
-}
-
-type canonicalHeader http.Header
-
-func (h canonicalHeader) Values(name string) []string { return h[name] }
 
 // bypass says, as a token for Cache-Status, why the cache has nothing to do
 // with a request; "" where it has.

@@ -100,13 +100,13 @@ func (c *Cache) tagsOf(v *visit, resp Header, varied bool) ([]string, bool) {
 	}
 	for _, line := range resp.Values("Cache-Tag") {
 		for tag := range strings.SplitSeq(line, ",") {
-			if tag = strings.TrimSpace(tag); tag != "" && !add(tag) {
+			if tag = httprules.TrimOWS(tag); tag != "" && !add(tag) {
 				return nil, false
 			}
 		}
 	}
 	for _, line := range resp.Values("Surrogate-Key") {
-		for tag := range strings.FieldsSeq(line) {
+		for tag := range strings.FieldsFuncSeq(line, ows) {
 			if !add(tag) {
 				return nil, false
 			}
@@ -135,6 +135,8 @@ func (c *Cache) tagsOf(v *visit, resp Header, varied bool) ([]string, bool) {
 	return slices.Compact(out), true
 }
 
+func ows(r rune) bool { return r == ' ' || r == '\t' }
+
 // given counts the tags that are not those of the URL.
 func given(tags []string) (n int) {
 	for _, tag := range tags {
@@ -147,7 +149,7 @@ func given(tags []string) (n int) {
 
 // groupTag is the tag of a group, which is one origin's own (RFC 9875 section 2).
 func groupTag(req *Request, group string) string {
-	return ofGroup + req.Scheme + "://" + strings.ToLower(req.Host) + "|" + group
+	return ofGroup + req.Scheme + "://" + httprules.ToLower(req.Host) + "|" + group
 }
 
 // scattered reports whether there are keys for the URL of req which a purge

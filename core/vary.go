@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
-	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // A resource whose responses differ by request fields has, under its primary
@@ -97,7 +96,7 @@ func (c choice) selecting(dst []byte, req *Request) []byte {
 	for _, n := range c.names {
 		dst = binary.AppendUvarint(dst, uint64(len(n)))
 		dst = append(dst, n...)
-		dst = httprules.AppendSelected(dst, n, req.Header)
+		dst = req.appendSelected(dst, n)
 	}
 	return dst
 }
@@ -106,7 +105,7 @@ func (c choice) selecting(dst []byte, req *Request) []byte {
 func selectingFields(names []string, req *Request) []entry.Field {
 	out := make([]entry.Field, len(names))
 	for i, n := range names {
-		out[i] = entry.Field{Name: n, Value: string(httprules.AppendSelected(nil, n, req.Header))}
+		out[i] = entry.Field{Name: n, Value: string(req.appendSelected(nil, n))}
 	}
 	return out
 }
@@ -114,7 +113,7 @@ func selectingFields(names []string, req *Request) []entry.Field {
 // matches reports whether e was chosen by values that req has as well.
 func matches(e *entry.Entry, req *Request, scratch []byte) bool {
 	for f := range e.Vary {
-		if !bytes.Equal(httprules.AppendSelected(scratch[:0], f.Name, req.Header), []byte(f.Value)) {
+		if !bytes.Equal(req.appendSelected(scratch[:0], f.Name), []byte(f.Value)) {
 			return false
 		}
 	}

@@ -69,6 +69,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	var failed error
 	resp, err := x.Run(f, front{res}, func(w http.ResponseWriter, r *http.Request) error {
 		own := echo.NewResponse(w, c.Echo())
+		own.Status = res.Status
 		c.SetResponse(own)
 		given = r
 		c.SetRequest(r)

@@ -41,14 +41,13 @@ type exchange struct {
 	bare   *fasthttp.ResponseHeader // the same, with what the server has set for all its responses
 	sent   *core.Response
 
-	app     *fiber.App // the one that was asked last whether it has
-	ownDate bool
+	config appConfig
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 func (x *exchange) release() {
-	*x = exchange{header: requestHeader{values: x.header.values[:0]}, saved: x.saved, bare: x.bare, app: x.app, ownDate: x.ownDate}
+	*x = exchange{header: requestHeader{values: x.header.values[:0], cookies: x.header.cookies[:0]}, saved: x.saved, bare: x.bare, config: x.config}
 	exchanges.Put(x)
 }
 
@@ -136,7 +135,11 @@ func (x *exchange) Reply(resp *core.Response) error {
 			x.c.Context().Hijack(nil)
 			x.bare.CopyTo(&res.Header)
 		}
-		apply(res, resp.Header, x.sendsDate())
+		if x.config.of(x.c.App()); x.config.exact {
+			applyExact(res, resp.Header, x.config.date)
+		} else {
+			apply(res, resp.Header, x.config.date)
+		}
 		res.SetStatusCode(resp.Status)
 		res.SetBody(resp.Body) // a copy: middleware in front may write into it
 	}

@@ -63,8 +63,10 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-func newApp() *fiber.App {
-	return fiber.New(fiber.Config{
+func newApp() *fiber.App { return fiber.New(newConfig()) }
+
+func newConfig() fiber.Config {
+	return fiber.Config{
 		DisableStartupMessage: true,
 		RequestMethods:        append([]string{"PURGE"}, fiber.DefaultMethods...),
 		ReadBufferSize:        256 << 10, // of the oversized query
@@ -76,11 +78,13 @@ func newApp() *fiber.App {
 			}
 			return c.Status(status).JSON(fiber.Map{"error": err.Error()})
 		},
-	})
+	}
 }
 
 func serve(tb testing.TB, app coretest.App, ln net.Listener) {
-	f := newApp()
+	config := newConfig()
+	config.DisableHeaderNormalizing = app.Spelled
+	f := fiber.New(config)
 	for _, m := range app.Outer {
 		f.Use(native(m))
 	}
@@ -141,6 +145,7 @@ func (c *ctx) Path() string {
 }
 func (c *ctx) Query(name string) string     { return strings.Clone(c.c.Query(name)) }
 func (c *ctx) Header(name string) string    { return strings.Clone(c.c.Get(name)) }
+func (c *ctx) Cookie(name string) string    { return strings.Clone(c.c.Cookies(name)) }
 func (c *ctx) Body() ([]byte, error)        { return bytes.Clone(c.c.Body()), nil }
 func (c *ctx) SetHeader(name, value string) { c.c.Set(name, value) }
 func (c *ctx) SetRequestHeader(name, value string) {
@@ -151,6 +156,10 @@ func (c *ctx) SetRequestHeader(name, value string) {
 	}
 }
 func (c *ctx) AddHeader(name, value string) { c.c.Response().Header.Add(name, value) }
+
+func (c *ctx) SpellHeader(name, value string) {
+	c.c.Response().Header.SetCanonical([]byte(name), []byte(value))
+}
 func (c *ctx) DelHeader(name string)        { c.c.Response().Header.Del(name) }
 func (c *ctx) JSON(status int, v any) error { return c.c.Status(status).JSON(v) }
 func (c *ctx) Status(code int)              { c.c.Status(code) }

@@ -3,6 +3,7 @@ package fiberadapter
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -26,10 +27,10 @@ func (x *exchange) reset(c *fiber.Ctx) {
 	if c.Context().IsTLS() {
 		q.Scheme = "https"
 	}
-	q.Target = core.RewrittenTarget(c.OriginalURL(), q.Host, q.Path, q.RawQuery)
+	q.Target = core.RewrittenTarget(c.OriginalURL(), q.Scheme, q.Host, q.Path, q.RawQuery)
 	// The absolute form replaces Host (RFC 9112 section 3.2.2), but a handler may
 	// look at what it has replaced.
-	if host := view(x.header.h.Host()); !strings.EqualFold(host, q.Host) {
+	if host := view(x.header.h.Host()); !sameHost(host, q.Host) {
 		q.Target = c.OriginalURL() + " " + host
 	}
 	q.Header = &x.header
@@ -86,13 +87,35 @@ var pathByte = func() (t [256]bool) {
 // flightKey is where a request finds the flight that it is part of.
 type flightKey struct{}
 
+// sameHost reports whether host is lower, which is in lower case, as fasthttp
+// makes it: that of ASCII.
+func sameHost(host, lower string) bool {
+	if len(host) != len(lower) {
+		return false
+	}
+	for i := range len(host) {
+		c := host[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
 // requestHeader is a core.Header over Fiber's request.
 type requestHeader struct {
-	h      *fasthttp.RequestHeader
-	values []string
+	h       *fasthttp.RequestHeader
+	values  []string
+	cookies []byte
 }
 
 func (r *requestHeader) Values(name string) []string {
+	if name == fiber.HeaderCookie {
+		return r.cookieLines()
+	}
 	r.values = r.values[:0]
 	for _, v := range r.h.PeekAll(name) {
 		r.values = append(r.values, view(v))
@@ -100,10 +123,40 @@ func (r *requestHeader) Values(name string) []string {
 	return r.values
 }
 
+// cookieLines gives each cookie as fasthttp has parsed it, which is all that is
+// left of the field, on a line of its own. One without a name has the '=' that
+// keeps it apart from one whose name its value looks like.
+func (r *requestHeader) cookieLines() []string {
+	r.values, r.cookies = r.values[:0], r.cookies[:0]
+	n := 0
+	r.h.VisitAllCookie(func(name, value []byte) { n += len(name) + 1 + len(value) })
+	if cap(r.cookies) < n {
+		r.cookies = make([]byte, 0, 2*n) // the views must not move
+	}
+	r.h.VisitAllCookie(func(name, value []byte) {
+		start := len(r.cookies)
+		r.cookies = append(append(append(r.cookies, name...), '='), value...)
+		r.values = append(r.values, view(r.cookies[start:]))
+	})
+	return r.values
+}
+
 // Names is core.NamesHeader's.
 func (r *requestHeader) Names(judge func(name string) uint16) (all uint16) {
 	r.h.VisitAll(func(name, _ []byte) { all |= judge(view(name)) })
 	return all
+}
+
+// Lines is core.NamesHeader's.
+func (r *requestHeader) Lines(yield func(name, value string)) {
+	r.h.VisitAll(func(name, value []byte) {
+		if string(name) != fiber.HeaderCookie {
+			yield(view(name), view(value))
+		}
+	})
+	for _, line := range r.cookieLines() {
+		yield(fiber.HeaderCookie, line)
+	}
 }
 
 // responseHeader copies the header of res. The Content-Type that
@@ -131,23 +184,33 @@ func typed(c *fiber.Ctx, res *fasthttp.Response) bool {
 
 // setRequest sets the fields and returns a function that takes it back.
 func setRequest(h *fasthttp.RequestHeader, set http.Header) (undo func()) {
-	old := make(http.Header, len(set))
-	replace := func(with http.Header) {
-		for name, values := range with {
+	type line struct{ name, value []byte }
+	var old []line
+	h.VisitAll(func(name, value []byte) {
+		if _, ok := set[http.CanonicalHeaderKey(string(name))]; ok {
+			old = append(old, line{slices.Clone(name), slices.Clone(value)})
+		}
+	})
+	remove := func() {
+		for _, l := range old { // in all spellings
+			h.DelBytes(l.name)
+		}
+		for name := range set {
 			h.Del(name)
-			for _, v := range values {
-				h.Add(name, v)
-			}
 		}
 	}
-	for name := range set {
-		old[name] = nil
-		for _, v := range h.PeekAll(name) {
-			old[name] = append(old[name], string(v))
+	remove()
+	for name, values := range set {
+		for _, v := range values {
+			h.Add(name, v)
 		}
 	}
-	replace(set)
-	return func() { replace(old) }
+	return func() {
+		remove()
+		for _, l := range old {
+			h.AddBytesKV(l.name, l.value)
+		}
+	}
 }
 
 // apply sets fields; date says whether the app sends that of its handlers.
@@ -155,7 +218,7 @@ func apply(res *fasthttp.Response, fields core.Fields, date bool) {
 	for i := range fields {
 		switch f := &fields[i]; {
 		case f.Op == core.OpDel:
-			res.Header.Del(f.Name)
+			del(&res.Header, f.Name)
 		case f.Op == core.OpAdd:
 			res.Header.Add(f.Name, f.Value)
 		case f.Name != fiber.HeaderDate:
@@ -166,13 +229,40 @@ func apply(res *fasthttp.Response, fields core.Fields, date bool) {
 	}
 }
 
-// sendsDate reports whether the app sends the Date of its handlers. Its Config is
-// long, and would be copied for each hit.
-func (x *exchange) sendsDate() bool {
-	if app := x.c.App(); app != x.app {
-		x.app, x.ownDate = app, app.Config().DisableDefaultDate
+// applyExact is apply for an app that leaves names as they are: what replaces a
+// field does so in all spellings.
+func applyExact(res *fasthttp.Response, fields core.Fields, date bool) {
+	for i := range fields {
+		if fields[i].Op == core.OpSet && fields[i].Name != fiber.HeaderSetCookie { // that one is never replaced
+			del(&res.Header, fields[i].Name)
+		}
 	}
-	return x.ownDate
+	apply(res, fields, date)
+}
+
+// del removes a field, whose name is given in canonical form, in all spellings.
+func del(h *fasthttp.ResponseHeader, canonical string) {
+	h.VisitAll(func(name, _ []byte) {
+		if len(name) == len(canonical) && view(name) != canonical && strings.EqualFold(view(name), canonical) {
+			copy(name, canonical) // it has no other spelling now
+		}
+	})
+	h.Del(canonical)
+}
+
+// appConfig is what the adapter asks of an app's Config, which is long, and would
+// be copied for each hit.
+type appConfig struct {
+	app   *fiber.App // the one that was asked last
+	date  bool       // it sends the Date of its handlers
+	exact bool       // it leaves field names as they are
+}
+
+func (a *appConfig) of(app *fiber.App) {
+	if app != a.app {
+		c := app.Config()
+		*a = appConfig{app, c.DisableDefaultDate, c.DisableHeaderNormalizing}
+	}
 }
 
 // SetDate sets the Date of the response, which is not to be had by fasthttp's own

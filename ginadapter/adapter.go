@@ -52,14 +52,18 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	c := x.c
 	outer, request := c.Writer, c.Request
 	given := request
+	var gw *writer
 	defer func() {
-		c.Writer = outer
+		// Gin writes its 404 through the writer that middleware has left there.
+		if c.FullPath() != "" || c.Writer == gin.ResponseWriter(gw) {
+			c.Writer = outer
+		}
 		if f.Set != nil || c.Request == given {
 			c.Request = request
 		}
 	}()
 	return x.Run(f, informing{outer}, func(w http.ResponseWriter, r *http.Request) error {
-		gw := &writer{ResponseWriter: outer, w: w, status: outer.Status(), size: unwritten}
+		gw = &writer{ResponseWriter: outer, w: w, status: outer.Status(), size: unwritten}
 		c.Writer, c.Request, given = gw, r, r
 		c.Next()
 		if len(c.Errors) > x.errs { // middleware in front may have an answer to them

@@ -61,6 +61,8 @@ type App struct {
 	Inner  []Middleware // behind Global
 	Group  *core.Cache  // in front of the routes under /group/; nil: none
 	Routes []Route
+	// Spelled: the framework gives names of request fields as they came, if it can.
+	Spelled bool
 	// Purge, if not nil, is who may use the handler of NewPurge for Global, behind
 	// it and Inner: at [PurgePath] with [PurgeMethods], and with PURGE at /a.
 	Purge *core.PurgeAccess
@@ -115,12 +117,16 @@ type Ctx interface {
 	Path() string
 	Query(name string) string
 	Header(name string) string
+	// Cookie is the value of a cookie, empty if there is none.
+	Cookie(name string) string
 	Body() ([]byte, error)
 	// SetRequestHeader changes a field of the request; an empty value removes it.
 	SetRequestHeader(name, value string)
 
 	SetHeader(name, value string)
 	AddHeader(name, value string)
+	// SpellHeader adds a field under a name as it is, in whatever case.
+	SpellHeader(name, value string)
 	DelHeader(name string)
 
 	// Send sends a whole answer; an empty contentType leaves the field to the

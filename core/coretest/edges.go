@@ -20,7 +20,7 @@ var edgeCases = []testCase{
 	{name: "cookie named by no-cache", run: testCookieNamed},
 	{name: "fields of a 304 for its client", run: testOwnFieldsOf304},
 	{name: "fields of the representation", run: testRepresentationFields},
-	{name: "requests with cookies", run: testCookies},
+	{name: "requests with cookies", run: testRequestCookies},
 	{name: "requests with selected cookies", run: testSelectedCookies},
 	{name: "anonymous for authorized", run: testAnonymousForAuthorized},
 	{name: "Vary in front", run: testVaryInFront},
@@ -181,9 +181,9 @@ func greeting(fields ...string) Handler {
 	}
 }
 
-// testCookies: what only the policy lets be shared is not shared where there are
+// testRequestCookies: what only the policy lets be shared is not shared where there are
 // cookies, which any handler may read.
-func testCookies(c *run) {
+func testRequestCookies(c *run) {
 	s := c.Site(App{Global: c.Cache(), Routes: []Route{
 		{Path: "/silent", Handler: greeting()},
 		{Path: "/public", Handler: greeting("Cache-Control", "public")},

@@ -28,6 +28,8 @@ var headerCases = []testCase{
 	{name: "outer Cache-Control", run: testOuterControl},
 	{name: "outer Vary", run: testOuterVary},
 	{name: "inner field is stored", run: testInnerField},
+	{name: "response names in any case", run: testSpelling},
+	{name: "outer names in any case", run: testOuterSpelling},
 	{name: "gzip", run: testGzip},
 }
 
@@ -199,6 +201,91 @@ func testInnerField(c *run) {
 	c.Clock.Advance(61 * time.Second)
 	s.Get("/x").NotHit().Stored().Has("X-Inner", "o2")
 	s.Get("/x").Hit().Has("X-Inner", "o2")
+}
+
+// testSpelling: what a handler says counts in whatever case it writes the name. The
+// client of a miss gets the name as it is, that of a hit the canonical one.
+func testSpelling(c *run) {
+	refused := map[string][2]string{
+		"/private": {"cache-control", "private"}, "/no-store": {"CACHE-CONTROL", "no-store"}, "/cookie": {"set-cookie", "id=1"}, "/any": {"vary", "*"},
+		"/targeted": {"cdn-cache-control", "no-store"},
+	}
+	app := App{Global: c.Cache()}
+	spelling := func(fields ...string) Handler {
+		return func(x Ctx) error {
+			for i := 0; i < len(fields); i += 2 {
+				x.SpellHeader(fields[i], fields[i+1])
+			}
+			return x.Send(200, plain, []byte(x.Header("X-V")))
+		}
+	}
+	for path, f := range refused {
+		app.Routes = append(app.Routes, Route{Path: path, Handler: spelling(f[0], f[1])})
+	}
+	app.Routes = append(app.Routes,
+		Route{Path: "/vary", Handler: spelling("vary", "x-v")},
+		Route{Path: "/tags", Handler: spelling("cache-tag", "a", "SURROGATE-key", "b\u00a0c d", "ETag", `"1"`, "x-m", "1", "X-M", "2")},
+		Route{Path: "/moved", Methods: []string{"POST"}, Handler: spelling("location", "/tags")},
+	)
+	s := c.Site(app)
+	for path, f := range refused {
+		for range 2 {
+			s.Get(path).NotStored().Is(200, "").Has(f[0], f[1])
+		}
+	}
+	for _, v := range []string{"a", "b"} {
+		s.Get("/vary", "X-V: "+v).Miss().Stored().Is(200, v)
+	}
+	s.Get("/vary", "X-V: a").Hit().Is(200, "a").Has("Vary", "x-v")
+	tags := func() {
+		c.Helper()
+		s.Get("/tags").Miss().Stored().Has("Cache-Tag").Has("Surrogate-Key").Has("Etag", `"1"`)
+		r := s.Get("/tags").Hit().Has("Cache-Tag").Has("Surrogate-Key").Has("Etag", `"1"`)
+		if m := r.Header.Values("X-M"); len(m) != 2 {
+			c.Errorf("%s: X-M is %q", r.What, m)
+		}
+		s.Get("/tags", `If-None-Match: "1"`).Hit().Is(304, "")
+	}
+	for _, tag := range []string{"a", "b\u00a0c", "d"} {
+		tags()
+		if err := s.cache.PurgeTags(c.context(), tag); err != nil {
+			c.Fatal(err)
+		}
+	}
+	tags()
+	s.Do("POST", "/moved", "x")
+	s.Get("/tags").Miss()
+}
+
+// testOuterSpelling: what a stored response replaces or removes of middleware in
+// front, it does in whatever case.
+func testOuterSpelling(c *run) {
+	app := one(c.Cache(), func(x Ctx) error {
+		x.SetHeader("X-Over", "handler")
+		return x.Send(200, plain, []byte("a"))
+	})
+	app.Spelled = true
+	app.Outer = []Middleware{func(x Ctx, next func() error) error {
+		x.SpellHeader("x-other", "outer")
+		return next()
+	}}
+	app.Routes = append(app.Routes, Route{Path: "/private", Handler: text("a")})
+	s := c.Site(app)
+	s.Get("/x").Miss().Stored().Has("X-Over", "handler").Has("X-Other", "outer")
+	s.Get("/x").Hit().Has("X-Over", "handler").Has("X-Other", "outer")
+	app.Outer = []Middleware{func(x Ctx, next func() error) error {
+		x.SpellHeader("cache-control", "private")
+		return next()
+	}}
+	s = c.Site(app)
+	for range 2 {
+		s.Get("/private").NotStored().Has("Cache-Control", "private")
+	}
+	app.Outer = []Middleware{func(x Ctx, next func() error) error {
+		x.SpellHeader("x-over", "outer")
+		return next()
+	}}
+	c.Site(app).Get("/x").Hit().Has("X-Over", "handler")
 }
 
 // testGzip: a body that the handler has compressed never reaches a client that

@@ -199,6 +199,19 @@ func (c HTTP) SetHeader(name, value string) { c.W.Header().Set(name, value) }
 // AddHeader implements [Ctx].
 func (c HTTP) AddHeader(name, value string) { c.W.Header().Add(name, value) }
 
+// Cookie is the value of a cookie.
+func (c HTTP) Cookie(name string) string {
+	if cookie, err := c.R.Cookie(name); err == nil {
+		return cookie.Value
+	}
+	return ""
+}
+
+// SpellHeader adds a field under a name as it is.
+func (c HTTP) SpellHeader(name, value string) {
+	c.W.Header()[name] = append(c.W.Header()[name], value)
+}
+
 // DelHeader implements [Ctx].
 func (c HTTP) DelHeader(name string) { c.W.Header().Del(name) }
 

@@ -2,7 +2,9 @@ package coretest
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core"
@@ -13,6 +15,11 @@ var keyCases = []testCase{
 	{name: "query", run: testQuery},
 	{name: "query selection", run: testQuerySelection},
 	{name: "KeyHeaders and KeyCookies", run: testKeyFields},
+	{name: "odd blanks", run: testBlanks},
+	{name: "odd cookies", run: testCookies},
+	{name: "lines of a field", run: testLines},
+	{name: "names in another case", run: testNames},
+	{name: "Host selects", run: testHostSelects},
 	{name: "KeyGenerator", run: testKeyGenerator},
 	{name: "Partition", run: testPartition},
 	{name: "host", run: testHost},
@@ -35,6 +42,10 @@ func testQuery(c *run) {
 	for _, q := range []string{"a=1&c=3&b=2", "b=2&a=1&c=3", "c=3&b=2&a=1"} {
 		s.Get("/x?"+q).Hit().Is(200, `a="1" b="2" c="3"`)
 	}
+	s.Get("/x?a=1&%61=2&%61=3").Miss().Stored().Is(200, `a="1" b="" c=""`)
+	s.Get("/x?%61=2&%61=3&a=1").Miss().Stored().Is(200, `a="2" b="" c=""`)
+	s.Get("/x?b=1&a=1&%61=2&%61=3").Miss().Stored()
+	s.Get("/x?a=1&b=1&%61=2&%61=3").Hit()
 	for _, q := range []string{
 		"", "?a=1", "?a=2&b=1", "?a=1&b=2", "?a=1%26b=2", "?a=1&a=2", "?a=2&a=1", "?b=1&a=1&a=2", "?b=1&a=2&a=1", "?A=1", "?a=1%2526b%3D2", "?b=1", "?a=&b=1", "?ab=1", "?a=%C3%A4", "?a=ae",
 	} {
@@ -92,6 +103,179 @@ func testKeyFields(c *run) {
 	}
 	s.Get("/x", "Cookie: session=1; lang=de").Hit().Is(200, "||lang=de")
 	s.Get("/x", "Cookie: langs=de").Hit().Is(200, "||") // another cookie: like none
+}
+
+// told answers with the values of fields, and may be stored whoever asks.
+func told(names ...string) Handler {
+	return func(x Ctx) error {
+		x.SetHeader("Cache-Control", "public, max-age=60")
+		var out []string
+		for _, name := range names {
+			out = append(out, x.Header(name))
+		}
+		return x.Send(200, plain, []byte(strings.Join(out, "|")))
+	}
+}
+
+// apart asks twice for each of the requests, which consist of lines of fields: each
+// is answered as without the cache, which knows it the second time.
+func apart(bare, s *site, target string, requests ...string) {
+	s.c.Helper()
+	for round := range 2 {
+		for _, lines := range requests {
+			text := "GET " + target + " HTTP/1.1\r\nHost: " + defaultHost + "\r\nConnection: close\r\n" + lines + "\r\n"
+			want, got := bare.Raw(text), s.Raw(text)
+			switch {
+			case want == nil && got == nil:
+			case want == nil || got == nil || got.Body != want.Body || got.Status != want.Status:
+				s.c.Errorf("%s with %q got %+v, and without the cache %+v", target, brief(lines), got, want)
+			case round == 1 && got.Status == 200:
+				got.What = fmt.Sprintf("%s with %s", target, brief(lines))
+				got.Hit()
+			}
+		}
+	}
+}
+
+// testBlanks: what HTTP does not trim, the key does not trim.
+func testBlanks(c *run) {
+	app := one(c.Cache(func(cfg *core.Config) {
+		cfg.KeyHeaders, cfg.KeyCookies = []string{"X-Tenant"}, []string{"lang"}
+	}), func(x Ctx) error {
+		x.SetHeader("Cookie-Lang", strconv.QuoteToASCII(x.Cookie("lang")))
+		return told("X-Tenant", "X-Forwarded-Host", "Forwarded")(x)
+	})
+	bare, s := c.Plain(app), c.Site(app)
+	for i, field := range []string{"X-Tenant: ", "X-Forwarded-Host: ", "Cookie: lang=", "Forwarded: host="} {
+		target := fmt.Sprint("/x?", i)
+		var requests []string
+		for _, value := range []string{"acme", "acme\u00a0", "\u00a0acme", "acme\u0085", "acme\u2003", "\tacme"} {
+			requests = append(requests, field+value+"\r\n")
+		}
+		apart(bare, s, target, requests...)
+		s.Get(target, field+"acme").Hit()
+	}
+}
+
+// testCookies: whatever a reader could take for the cookie is part of the key.
+func testCookies(c *run) {
+	app := one(c.Cache(func(cfg *core.Config) { cfg.KeyCookies = []string{"role"} }), func(x Ctx) error {
+		x.SetHeader("Cache-Control", "public, max-age=60")
+		return x.Send(200, plain, strconv.AppendQuote(nil, x.Cookie("role")))
+	})
+	bare, s := c.Plain(app), c.Site(app)
+	requests := []string{""}
+	for _, cookie := range []string{
+		"role=admin", "role =admin", "role\t=admin", "=role=admin", "role", "role=", "role= admin x", "role=admin; role=x", "role=x; role=admin",
+		"role=a%20b", "role=a b", "role=a+b", "role=\"admin\"", "role=admin" + strings.Repeat(";x", 2000),
+	} {
+		requests = append(requests, "Cookie: "+cookie+"\r\n")
+	}
+	requests = append(requests, "Cookie: role=a\r\nCookie: role=b\r\n", "Cookie: role=b\r\nCookie: role=a\r\n")
+	apart(bare, s, "/x", requests...)
+	s.Get("/x", "Cookie: a=1; role=admin; b=2").Hit()
+	s.Get("/x", "Cookie: roles=admin; Role=admin").Hit().Is(200, `""`)
+}
+
+// testLines: handlers take the first line of a field, or the last.
+func testLines(c *run) {
+	key := c.Cache(func(cfg *core.Config) { cfg.KeyHeaders = []string{"X-F"} })
+	vary := func(name string) Handler {
+		return func(x Ctx) error {
+			x.SetHeader("Vary", name)
+			return told(name)(x)
+		}
+	}
+	app := App{Routes: []Route{
+		{Path: "/key", Handler: told("X-F"), Cache: key},
+		{Path: "/vary", Handler: vary("X-F"), Cache: c.Cache()},
+		{Path: "/accept", Handler: vary("Accept"), Cache: c.Cache()},
+		{Path: "/language", Handler: vary("Accept-Language"), Cache: c.Cache()},
+		{Path: "/encoding", Handler: vary("Accept-Encoding"), Cache: c.Cache()},
+	}}
+	bare, s := c.Plain(app), c.Site(app)
+	for path, name := range map[string]string{"/key": "X-F", "/vary": "X-F", "/accept": "Accept", "/language": "Accept-Language", "/encoding": "Accept-Encoding"} {
+		field := name + ": "
+		apart(bare, s, path, field+"a\r\n"+field+"b\r\n", field+"b\r\n"+field+"a\r\n", field+"a,b\r\n", field+"a\r\n", field+"\r\n"+field+"a\r\n", "")
+	}
+	s.Get("/accept", "Accept: a ,  b").Hit()
+	s.Get("/language", "Accept-Language: A, B;q=0.3").Hit()
+	s.Get("/encoding", "Accept-Encoding: b, a").Hit()
+}
+
+// testNames: names of request fields have no case, also where the framework hands
+// them on as they came.
+func testNames(c *run) {
+	for _, spelled := range []bool{false, true} {
+		cache := c.Cache(func(cfg *core.Config) {
+			cfg.KeyHeaders = []string{"X-Tenant"}
+			cfg.Partition = func(r *core.Request) string { return strings.Join(r.Header.Values("x-PART"), ",") }
+			cfg.Namespace += fmt.Sprint(spelled)
+		})
+		var fails atomic.Bool
+		app := App{Global: cache, Spelled: spelled, Routes: []Route{
+			{Path: "/x", Handler: told("x-tenant", "X-Tenant", "x-part", "x-forwarded-host")},
+			{Path: "/me", Handler: func(x Ctx) error { return x.Send(200, plain, []byte(x.Header("authorization"))) }},
+			{Path: "/lang", Handler: func(x Ctx) error {
+				x.SetHeader("Vary", "x-LANG")
+				return told("x-lang", "X-Lang", "X-LANG")(x)
+			}},
+			{Path: "/etag", Handler: func(x Ctx) error {
+				for _, name := range []string{"If-None-Match", "if-none-match"} {
+					if x.Header(name) == "*" {
+						fails.Store(true)
+					}
+				}
+				x.SetHeader("ETag", `"1"`)
+				x.SetHeader("Cache-Control", "max-age=0")
+				return x.Send(200, plain, []byte("x"))
+			}},
+		}}
+		bare, s := c.Plain(app), c.Site(app)
+		apart(bare, s, "/x", "x-tenant: a\r\n", "x-tenant: b\r\n", "X-Tenant: a\r\n", "", "x-forwarded-host: evil\r\n", "x-part: 1\r\n", "x-part: 2\r\n")
+		apart(bare, s, "/lang", "x-lang: a\r\n", "x-lang: b\r\n", "")
+		ask := func(path, lines string) *response {
+			r := s.Raw("GET " + path + " HTTP/1.1\r\nHost: " + defaultHost + "\r\nConnection: close\r\n" + lines + "\r\n\r\n")
+			if r == nil {
+				c.Fatalf("no answer to %q", lines)
+			}
+			return r
+		}
+		if p := ask("/x", "x-tenant: a\r\nx-part: 3").CacheStatus(); p["hit"] != "" {
+			c.Errorf("spelled %v: a partition is not seen", spelled)
+		}
+		ask("/me", "authorization: alice").NotStored()
+		ask("/me", "AUTHORIZATION: bob").NotStored()
+		ask("/x", "x-http-method-override: DELETE").Fwd("bypass")
+		ask("/x", "x-tenant: a\r\ncache-control: no-cache").Fwd("request")
+		ask("/x", "x-tenant: a\r\nrange: bytes=0-0").Hit()
+		ask("/etag", "x: 1").Stored()
+		ask("/etag", "if-none-match: *")
+		if fails.Load() {
+			c.Errorf("spelled %v: the handler has judged a client's condition in place of the cache's", spelled)
+		}
+	}
+}
+
+// testHostSelects: the Host is a field like others.
+func testHostSelects(c *run) {
+	cache := c.Cache(func(cfg *core.Config) { cfg.IgnoreHost = true })
+	s := c.Site(App{Routes: []Route{
+		{Path: "/key", Handler: text("x"), Cache: c.With(cache, func(p *core.Config) { p.KeyHeaders = []string{"host"} })},
+		{Path: "/vary", Handler: with("x", "Vary", "host"), Cache: cache},
+		{Path: "/part", Handler: text("x"), Cache: c.With(cache, func(p *core.Config) {
+			p.Partition = func(r *core.Request) string { return strings.Join(r.Header.Values("Host"), ",") }
+		})},
+	}})
+	for _, path := range []string{"/key", "/vary", "/part"} {
+		for _, host := range []string{"a.test", "b.test"} {
+			s.Get(path, "Host: "+host).Miss().Stored()
+		}
+		for _, host := range []string{"a.test", "b.test"} {
+			s.Get(path, "Host: "+host).Hit()
+		}
+		s.Handled(path, 2)
+	}
 }
 
 func testKeyGenerator(c *run) {

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"reflect"
 	"sync"
+	"sync/atomic"
+	"unsafe"
 )
 
 // writeBody writes a body that others are given as well. A writer of middleware in
@@ -33,32 +35,65 @@ const maxCopy = 64 << 10
 // is known to leave alone what it is given to write.
 func keeps(w http.ResponseWriter) bool {
 	for {
-		switch w := w.(type) {
-		case *writer:
-			if !w.passing { // it copies
+		switch kindOf(w) {
+		case lastWriter:
+			return true
+		case ownWriter:
+			if o := own(w); !o.passing { // it copies
 				return true
 			}
-		case hijackWriter:
-			if !w.passing {
-				return true
-			}
-		default:
-			t := reflect.TypeOf(w)
-			if t.Kind() == reflect.Pointer {
-				t = t.Elem()
-			}
-			switch t.PkgPath() {
-			case "net/http", "net/http/httptest", "golang.org/x/net/http2":
-				return true
-			case "github.com/gin-gonic/gin", "github.com/labstack/echo/v4":
-			default:
-				return false
-			}
-		}
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
+		case unknownWriter:
 			return false
 		}
-		w = u.Unwrap()
+		w = w.(interface{ Unwrap() http.ResponseWriter }).Unwrap()
 	}
+}
+
+// writerKind is what there is to know of a type of writers.
+type writerKind uint8
+
+const (
+	unknownWriter writerKind = iota
+	lastWriter               // a server's own, or a recorder
+	innerWriter              // a framework's, around another one
+	ownWriter                // of this package
+)
+
+// kinds remembers the kinds of types, by the address of the type: a process has a
+// handful.
+var kinds [64]atomic.Pointer[kindItem]
+
+type kindItem struct {
+	at   uintptr
+	kind writerKind
+}
+
+func kindOf(w http.ResponseWriter) writerKind {
+	e := any(w)
+	at := *(*uintptr)(unsafe.Pointer(&e)) // the type's word of an interface
+	slot := &kinds[at>>5%uintptr(len(kinds))]
+	if it := slot.Load(); it != nil && it.at == at {
+		return it.kind
+	}
+	kind := judgeWriter(w)
+	slot.Store(&kindItem{at, kind})
+	return kind
+}
+
+func judgeWriter(w http.ResponseWriter) writerKind {
+	if own(w) != nil {
+		return ownWriter
+	}
+	t := reflect.TypeOf(w)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	_, wraps := w.(interface{ Unwrap() http.ResponseWriter })
+	switch path := t.PkgPath(); {
+	case path == "net/http", path == "net/http/httptest", path == "golang.org/x/net/http2", path == "github.com/cacheaside/cacheaside/core/coretest":
+		return lastWriter
+	case wraps && (path == "github.com/gin-gonic/gin" || path == "github.com/labstack/echo/v4"):
+		return innerWriter
+	}
+	return unknownWriter
 }

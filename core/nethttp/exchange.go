@@ -18,6 +18,9 @@ type Exchange struct {
 	// that lets middleware in front see that and send more. Such a response is sent
 	// like others where it is stored, so that hits are like it.
 	Unsent bool
+	// Plain says that the writer takes a first Write for a 200, as net/http does, and
+	// that writers in front may tell it from a WriteHeader.
+	Plain bool
 
 	w       http.ResponseWriter
 	r       *http.Request
@@ -36,7 +39,7 @@ func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
 	if r.TLS != nil {
 		q.Scheme = "https"
 	}
-	q.Target = core.RewrittenTarget(r.RequestURI, r.Host, q.Path, q.RawQuery)
+	q.Target = core.RewrittenTarget(r.RequestURI, q.Scheme, r.Host, q.Path, q.RawQuery)
 	q.Header = r.Header
 	q.HasBody = r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
 	if q.Outer = outerFlight(w); q.Outer == nil { // perhaps a writer in between hides it
@@ -119,9 +122,8 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 		}
 		r.Header = r.Header.Clone() // what the handler makes of it is none of the cache's business
 		for name, values := range f.Set {
-			if values == nil {
-				delete(r.Header, name)
-			} else {
+			deleteSpellings(r.Header, name)
+			if values != nil {
 				r.Header[name] = values
 			}
 		}
@@ -176,17 +178,21 @@ func (x *Exchange) Reply(resp *core.Response) error {
 	if resp == x.sent {
 		late = lateFields(h, x.capture.frozen)
 		replaceHeader(h, x.capture.frozen)
+		deleteOdd(h, resp.Extra)
 	} else {
 		if x.capture != nil {
 			replaceHeader(h, x.capture.before)
 		}
+		deleteOdd(h, resp.Header)
 		backing = apply(h, resp.Header, backing)
 	}
 	apply(h, resp.Extra, backing)
-	w.WriteHeader(resp.Status)
 	body := resp.Body
 	if !core.BodyAllowed(resp.Status) {
 		body = nil
+	}
+	if !x.Plain || resp.Status != http.StatusOK || len(body) == 0 || resp == x.sent && !x.capture.implicit {
+		w.WriteHeader(resp.Status)
 	}
 	if now, ok := w.(interface{ WriteHeaderNow() }); ok && len(body) == 0 && !(x.Unsent && resp == x.sent && resp.Leaving == nil) {
 		now.WriteHeaderNow() // Gin's

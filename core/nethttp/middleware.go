@@ -31,7 +31,7 @@ func NewFunc(name string, cache *core.Cache, prepare func(*http.Request, *core.R
 			x := exchanges.Get().(*exchange)
 			defer x.release()
 			x.Reset(w, r)
-			x.next, x.entry = next, entry
+			x.next, x.entry, x.Plain = next, entry, true
 			if prepare != nil {
 				prepare(r, x.Request())
 			}

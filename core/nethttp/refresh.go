@@ -45,7 +45,7 @@ func (x *Exchange) Refresher(entry http.Handler) core.Refresher {
 		Header: x.r.Header.Clone(), Body: http.NoBody,
 		RemoteAddr: x.r.RemoteAddr, TLS: x.r.TLS,
 	}
-	maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return core.OmittedInRerun(name) })
+	maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return core.OmittedInRerun(http.CanonicalHeaderKey(name)) })
 	local := ctx.Value(http.LocalAddrContextKey)
 	return func(ctx context.Context, rerun *core.Rerun) {
 		ctx = core.WithRerun(ctx, rerun)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // writer holds a response back until the handler returns, or hands it on as it
@@ -22,6 +23,7 @@ type writer struct {
 	passing   bool // false: holding back
 	hijacked  bool
 	annotated bool
+	implicit  bool        // the handler has written without WriteHeader
 	head      bool        // the request is a HEAD: no body is sent, whatever is written
 	reason    string      // why the response must not be stored
 	before    http.Header // what outer middleware had set; nil when nothing is captured
@@ -49,7 +51,11 @@ func (w *writer) Header() http.Header { return w.inner.Header() }
 // Unwrap is for http.ResponseController, which finds deadlines through it.
 func (w *writer) Unwrap() http.ResponseWriter { return w.inner }
 
-func (w *writer) WriteHeader(status int) {
+func (w *writer) WriteHeader(status int) { w.writeHeader(status, false) }
+
+// writeHeader is WriteHeader, or what a Write without it means: that is left to the
+// writer in front, which may tell the one from the other.
+func (w *writer) writeHeader(status int, implicit bool) {
 	switch {
 	case Informational(status):
 		w.inner.WriteHeader(status)
@@ -63,10 +69,12 @@ func (w *writer) WriteHeader(status int) {
 		}
 		return
 	}
-	w.status = status
+	w.status, w.implicit = status, implicit
 	if w.passing {
 		w.annotate()
-		w.inner.WriteHeader(status)
+		if !implicit {
+			w.inner.WriteHeader(status)
+		}
 		return
 	}
 	h := w.inner.Header()
@@ -80,7 +88,7 @@ func (w *writer) WriteHeader(status int) {
 		w.pass(core.ReasonHijack)
 	case len(h["Trailer"]) > 0:
 		w.pass(core.ReasonTrailers)
-	case core.IsEventStream(h.Get("Content-Type")):
+	case core.IsEventStream(first(h, "Content-Type")):
 		w.pass(core.ReasonStream)
 	case declared && w.tooLarge(length) && !w.head:
 		w.pass(core.ReasonTooLarge)
@@ -103,7 +111,7 @@ func (w *writer) writeInner(b []byte) (int, error) { return w.inner.Write(b) }
 
 func write[T []byte | string](w *writer, data T, inner func(*writer, T) (int, error)) (int, error) {
 	if w.status == 0 && !w.hijacked {
-		w.WriteHeader(http.StatusOK)
+		w.writeHeader(http.StatusOK, true)
 	}
 	if !w.passing && w.tooLarge(int64(len(w.body))+int64(len(data))) {
 		w.pass(core.ReasonTooLarge)
@@ -131,7 +139,7 @@ func (w *writer) ReadFrom(r io.Reader) (int64, error) {
 		return io.Copy(struct{ io.Writer }{w}, r)
 	}
 	if w.status == 0 && !w.hijacked {
-		w.WriteHeader(http.StatusOK)
+		w.writeHeader(http.StatusOK, true)
 	}
 	return io.Copy(w.inner, r)
 }
@@ -144,7 +152,7 @@ func (w *writer) FlushError() error {
 	if !w.passing {
 		w.pass(core.ReasonStream)
 	} else if w.status == 0 && !w.hijacked {
-		w.WriteHeader(http.StatusOK)
+		w.writeHeader(http.StatusOK, true)
 	}
 	return http.NewResponseController(w.inner).Flush()
 }
@@ -156,7 +164,7 @@ func (w hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err == nil {
 		if !w.passing && w.forward.Annotate != nil { // no field is sent, but it is decided
 			w.annotated = true
-			w.forward.Annotate(0, w.inner.Header(), core.ReasonHijack)
+			w.forward.Annotate(0, httprules.Fold(w.inner.Header()), core.ReasonHijack)
 		}
 		w.passing, w.hijacked, w.reason = true, true, core.ReasonHijack
 	}
@@ -234,13 +242,15 @@ func own(w http.ResponseWriter) *writer {
 func (w *writer) pass(reason string) {
 	w.passing, w.reason = true, reason
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.status, w.implicit = http.StatusOK, true
 	}
 	if w.frozen != nil {
 		replaceHeader(w.inner.Header(), w.frozen)
 	}
 	w.annotate()
-	w.inner.WriteHeader(w.status)
+	if !w.implicit {
+		w.inner.WriteHeader(w.status)
+	}
 	if len(w.body) > 0 {
 		_, _ = w.inner.Write(w.body) // the handler sees the error at its next write
 	}
@@ -262,7 +272,9 @@ func (w *writer) annotateAs(status int) {
 	if w.forward.Annotate != nil && !w.annotated {
 		w.annotated = true
 		h := w.inner.Header()
-		apply(h, w.forward.Annotate(status, h, w.reason), nil)
+		fields := w.forward.Annotate(status, httprules.Fold(h), w.reason)
+		deleteOdd(h, fields)
+		apply(h, fields, nil)
 	}
 }
 
@@ -274,7 +286,7 @@ func (w *writer) response(clientGone bool) *core.Response {
 		if w.status == 0 && !w.hijacked { // the server will send an empty 200, unless somebody in front has more to say
 			w.annotateAs(http.StatusOK)
 		}
-		return &core.Response{Status: w.status, Effective: w.inner.Header(), Sent: true, Reason: w.reason}
+		return &core.Response{Status: w.status, Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
 	}
 	if w.status == 0 {
 		return w.unwritten()
@@ -295,7 +307,7 @@ func (w *writer) response(clientGone bool) *core.Response {
 	}
 	return &core.Response{
 		Status: w.status, Body: w.body, Reason: w.reason,
-		Header: core.Added(w.before, w.frozen), Effective: w.frozen,
+		Header: core.Added(w.before, w.frozen), Effective: httprules.Fold(w.frozen),
 	}
 }
 
@@ -305,7 +317,7 @@ func (w *writer) response(clientGone bool) *core.Response {
 func (w *writer) unwritten() *core.Response {
 	w.passing, w.reason = true, core.ReasonUnwritten
 	w.annotateAs(0)
-	return &core.Response{Effective: w.inner.Header(), Sent: true, Reason: w.reason}
+	return &core.Response{Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
 }
 
 // apply sets fields on h; their values lie in backing, if it is long enough.
@@ -326,6 +338,48 @@ func apply(h http.Header, fields core.Fields, backing []string) []string {
 	return backing
 }
 
+// deleteOdd removes from h what fields replace or remove under names that are not in
+// canonical form. It is called before they are applied.
+func deleteOdd(h http.Header, fields core.Fields) {
+	if len(h) == 0 {
+		return
+	}
+	for name := range h {
+		if httprules.CanonicalName(name) {
+			continue
+		}
+		canonical := http.CanonicalHeaderKey(name)
+		for i := range fields {
+			if fields[i].Name == canonical && fields[i].Op != core.OpAdd {
+				delete(h, name)
+				break
+			}
+		}
+	}
+}
+
+// deleteSpellings removes a field, whose name is given in canonical form, in all
+// spellings.
+func deleteSpellings(h http.Header, canonical string) {
+	delete(h, canonical)
+	for name := range h {
+		if httprules.EqualFold(name, canonical) {
+			delete(h, name)
+		}
+	}
+}
+
+// first is the first value of a field, in any spelling.
+func first(h http.Header, canonical string) string {
+	if lines := h[canonical]; len(lines) > 0 {
+		return lines[0]
+	}
+	if lines := httprules.Fold(h)[canonical]; len(lines) > 0 {
+		return lines[0]
+	}
+	return ""
+}
+
 func replaceHeader(h, with http.Header) {
 	clear(h)
 	maps.Copy(h, with)
@@ -342,7 +396,7 @@ func trailersOf(h http.Header) http.Header {
 }
 
 func declaredLength(h http.Header) (int64, bool) {
-	v := h.Get("Content-Length")
+	v := first(h, "Content-Length")
 	n, err := strconv.ParseInt(v, 10, 64)
 	return n, v != "" && err == nil
 }

@@ -2,26 +2,34 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/nethttp"
-	"github.com/cacheaside/cacheaside/examples/internal/proxy"
 )
 
-// worker is one process under test: a caching proxy in one of the frameworks,
-// and beside it an endpoint to purge.
+// worker is one process under test: a service in one of the frameworks with a
+// route for each policy, and beside it an endpoint to purge for each policy, and
+// one for counts.
 type worker struct {
 	Framework, Store, Origin, Token string
-	Near                            int
+	Number, Near                    int
+	Features                        Features
+}
+
+// counts are what a worker knows that cannot be seen from outside.
+type counts struct {
+	Stats core.Stats
+	Ahead int64 // runs in the background of what is not to be served stale
 }
 
 // serve tells its two addresses on the standard output, and ends with the
@@ -40,15 +48,39 @@ func (w worker) serve() error {
 	if err != nil {
 		return err
 	}
-	origin, err := url.Parse(w.Origin)
-	if err != nil {
-		return err
+	var routes []route
+	var ahead atomic.Int64
+	beside := http.NewServeMux()
+	for _, p := range w.Features.policies() {
+		handle, err := cache.With(p.change(w.Number))
+		if err == nil && p.unbending {
+			handle, err = handle.With(func(c *core.Config) {
+				c.Skip = func(r *core.Request) bool {
+					if r.Rerun != nil {
+						ahead.Add(1)
+					}
+					return false
+				}
+			})
+		}
+		if err != nil {
+			return err
+		}
+		to := route{"/" + p.name, []*core.Cache{handle}}
+		if p.nested {
+			to.handles = []*core.Cache{cache, handle}
+		}
+		routes = append(routes, to)
+		purge, err := nethttp.NewPurge(handle, core.PurgeAccess{Token: w.Token})
+		if err != nil {
+			return err
+		}
+		beside.Handle("/purge/"+p.name, purge)
 	}
-	cached, err := proxy.New(w.Framework, cache, origin)
-	if err != nil {
-		return err
-	}
-	purge, err := nethttp.NewPurge(cache, core.PurgeAccess{Token: w.Token})
+	beside.HandleFunc("/counts", func(rw http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(rw).Encode(counts{cache.Stats(), ahead.Load()})
+	})
+	cached, err := newServer(w.Framework, routes, origin(w.Origin))
 	if err != nil {
 		return err
 	}
@@ -62,8 +94,8 @@ func (w worker) serve() error {
 	if err != nil {
 		return err
 	}
-	go func() { _ = cached.Serve(one) }()
-	go func() { _ = (&http.Server{Handler: purge, ReadHeaderTimeout: time.Minute}).Serve(two) }()
+	go func() { _ = cached(one) }()
+	go func() { _ = (&http.Server{Handler: beside, ReadHeaderTimeout: time.Minute}).Serve(two) }()
 	fmt.Println("http://"+one.Addr().String(), "http://"+two.Addr().String())
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err

@@ -17,7 +17,7 @@ var hopByHop = []string{
 // Connection says. The name may be in any case.
 func HopByHop(name string) bool {
 	for _, n := range hopByHop {
-		if len(n) == len(name) && strings.EqualFold(n, name) {
+		if EqualFold(n, name) {
 			return true
 		}
 	}
@@ -33,7 +33,7 @@ func ConnectionFields(h Header) []string {
 			var name string
 			name, line, _ = strings.Cut(line, ",")
 			// "close" is an option of the connection and no field.
-			if name = trimOWS(name); isToken(name) && !strings.EqualFold(name, "close") {
+			if name = trimOWS(name); isToken(name) && !EqualFold(name, "close") {
 				out = append(out, textproto.CanonicalMIMEHeaderKey(name))
 			}
 		}

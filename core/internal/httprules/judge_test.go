@@ -78,7 +78,8 @@ func TestRFC9111_3_StoringResponses(t *testing.T) {
 		{"set-cookie", fresh("Set-Cookie", "a=b"), "set-cookie"},
 		{"set-cookie, public", fresh("Set-Cookie", "a=b").with("Cache-Control", "public"), "set-cookie"},
 		{"set-cookie by policy", fresh("Set-Cookie", "a=b").rules(Rules{SetCookie: true}), ""},
-		{"set-cookie left out", fresh("Set-Cookie", "a=b").with("Cache-Control", `no-cache="Set-Cookie"`), ""},
+		{"set-cookie named by no-cache", fresh("Set-Cookie", "a=b").with("Cache-Control", `no-cache="Set-Cookie"`), "set-cookie"},
+		{"set-cookie named by no-cache, by policy", fresh("Set-Cookie", "a=b").with("Cache-Control", `max-age=60, no-cache="Set-Cookie"`).rules(Rules{SetCookie: true}), ""},
 
 		{"4.1 Vary", fresh("Vary", "Accept, Foo"), ""},
 		{"4.1 Vary: *", fresh("Vary", "Accept", "Vary", "Foo, *"), "vary-any"},
@@ -94,7 +95,8 @@ func TestRFC9111_3_StoringResponses(t *testing.T) {
 		{"any status, nothing said", fill().status(599).rules(Rules{AnyStatus: true}), "status"},
 		{"max-age=0 beats TTL", fill("Cache-Control", "max-age=0").rules(ttl), "expired"},
 		{"Expires: 0 beats TTL", fill("Expires", "0").rules(ttl), "expired"},
-		{"Age beyond TTL", fill("Age", "61").rules(ttl), "expired"},
+		{"Age beyond TTL, which counts from the response", fill("Age", "61").rules(ttl), ""},
+		{"Age beyond max-age", fill("Age", "61").with("Cache-Control", "max-age=60").rules(ttl), "expired"},
 
 		{"no-cache without validator", fresh().with("Cache-Control", "no-cache"), "no-cache"},
 		{"no-cache with ETag", fill("Cache-Control", "no-cache", "ETag", `"a"`), ""},

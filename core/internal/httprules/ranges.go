@@ -27,7 +27,7 @@ const maxRanges = 16
 // Unsatisfiable ranges beside satisfiable ones are left out.
 func ParseRange(value string, size int64) ([]ByteRange, RangeVerdict) {
 	unit, list, ok := strings.Cut(trimOWS(value), "=")
-	if !ok || !strings.EqualFold(unit, "bytes") || size < 0 {
+	if !ok || !EqualFold(unit, "bytes") || size < 0 {
 		return nil, RangeNone
 	}
 	var ranges []ByteRange

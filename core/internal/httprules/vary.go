@@ -37,86 +37,68 @@ func VaryNames(h Header) (names []string, unmatchable bool) {
 	return names, false
 }
 
-// AppendSelected appends the value of a request field by which a variant is
-// chosen: "-" where the field is absent, otherwise the normalised value as
-// "<length>:<value>", so that values in a row cannot be taken for others.
+// AppendSelected appends the lines of a request field by which a variant is
+// chosen: "-" where the field is absent, otherwise each line, normalised, as
+// "<length>:<value>", and in front of more than one their number and '*', so that
+// values in a row cannot be taken for others.
 //
-// Requests that differ only in what has no meaning get the same value (RFC 9111
-// section 4.1). What normalising does, and why a response to the one request is
-// right for the other:
+// Lines stay apart, though RFC 9110 section 5.3 lets them be joined by commas:
+// handlers take the first, or the last. Within a line requests that differ only in
+// what is known to have no meaning get the same value (RFC 9111 section 4.1):
 //
-//   - Lines are joined by commas: RFC 9110 section 5.3 makes that the same.
-//   - Whitespace around commas is dropped, outside of quoted strings: RFC 9110
-//     section 5.6.1 gives it no meaning in a list. Fields that are known to be
-//     no lists keep it.
+//   - Accept and Accept-Charset: whitespace around commas is dropped, outside of
+//     quoted strings (RFC 9110 section 5.6.1).
 //   - Accept-Encoding and Accept-Language: see there.
 //
-// A value that cannot be read is taken as it came.
-func AppendSelected(dst []byte, name string, req Header) []byte {
-	lines := req.Values(name)
+// All else is taken as it came: nobody can know what a handler makes of it.
+func AppendSelected(dst []byte, name string, lines []string) []byte {
 	if len(lines) == 0 {
 		return append(dst, '-')
 	}
-	start := len(dst)
-	switch name {
-	case "Accept-Encoding":
-		dst = appendCodings(dst, lines)
-	case "Accept-Language":
-		dst = appendLanguages(dst, lines)
-	case "Cookie":
-		dst = appendJoined(dst, lines, "; ") // RFC 9113 section 8.2.3
-	case "Authorization", "Proxy-Authorization", "From", "Host", "Origin", "Referer", "User-Agent":
-		dst = appendJoined(dst, lines, ", ")
-	default:
-		dst = appendList(dst, lines)
+	if len(lines) > 1 {
+		dst = append(strconv.AppendInt(dst, int64(len(lines)), 10), '*')
 	}
-	var buf [20]byte
-	length := append(strconv.AppendInt(buf[:0], int64(len(dst)-start), 10), ':')
-	return slices.Insert(dst, start, length...)
-}
-
-// appendJoined joins lines and changes nothing else.
-func appendJoined(dst []byte, lines []string, sep string) []byte {
-	for i, line := range lines {
-		if i > 0 {
-			dst = append(dst, sep...)
+	for _, line := range lines {
+		start := len(dst)
+		switch name {
+		case "Accept-Encoding":
+			dst = appendCodings(dst, line)
+		case "Accept-Language":
+			dst = appendLanguages(dst, line)
+		case "Accept", "Accept-Charset":
+			dst = appendList(dst, line)
+		default:
+			dst = append(dst, line...)
 		}
-		dst = append(dst, trimOWS(line)...)
+		var buf [20]byte
+		length := append(strconv.AppendInt(buf[:0], int64(len(dst)-start), 10), ':')
+		dst = slices.Insert(dst, start, length...)
 	}
 	return dst
 }
 
-// appendList joins lines and writes every comma outside of a quoted string as
-// ", ". Quoting goes on over the end of a line, as it does in the joined value.
-func appendList(dst []byte, lines []string) []byte {
+// appendList writes every comma outside of a quoted string as ", ".
+func appendList(dst []byte, line string) []byte {
 	start := len(dst)
 	quoted := false
-	for n, line := range lines {
-		if n > 0 {
-			if !quoted {
-				dst = trimEnd(dst, start)
-			}
-			dst = append(dst, ", "...)
-		}
-		line = trimOWS(line)
-		for i := 0; i < len(line); i++ {
-			c := line[i]
-			switch {
-			case c == '"':
-				quoted = !quoted
-			case quoted && c == '\\' && i+1 < len(line):
-				dst = append(dst, c)
-				i++
-				c = line[i]
-			case !quoted && c == ',':
-				dst = append(trimEnd(dst, start), ',')
-				c = ' '
-				for i+1 < len(line) && isOWS(line[i+1]) {
-					i++
-				}
-			}
+	line = trimOWS(line)
+	for i := 0; i < len(line); i++ {
+		c := line[i]
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\' && i+1 < len(line):
 			dst = append(dst, c)
+			i++
+			c = line[i]
+		case !quoted && c == ',':
+			dst = append(trimEnd(dst, start), ',')
+			c = ' '
+			for i+1 < len(line) && isOWS(line[i+1]) {
+				i++
+			}
 		}
+		dst = append(dst, c)
 	}
 	return dst
 }
@@ -139,26 +121,24 @@ const maxPreferences = 24
 
 // parsePreferences reads a list of tokens with optional weights (RFC 9110
 // section 12.4.2). False: it is none, or too long.
-func parsePreferences(buf *[maxPreferences]preference, lines []string) ([]preference, bool) {
+func parsePreferences(buf *[maxPreferences]preference, line string) ([]preference, bool) {
 	out := buf[:0]
-	for _, line := range lines {
-		for line != "" {
-			var member string
-			member, line, _ = strings.Cut(line, ",")
-			if member = trimOWS(member); member == "" {
-				continue
-			}
-			name, param, weighted := strings.Cut(member, ";")
-			p := preference{trimOWS(name), 1000}
-			ok := true
-			if weighted {
-				p.weight, ok = parseWeight(trimOWS(param))
-			}
-			if !ok || !isToken(p.name) || len(out) == len(buf) {
-				return nil, false
-			}
-			out = append(out, p)
+	for line != "" {
+		var member string
+		member, line, _ = strings.Cut(line, ",")
+		if member = trimOWS(member); member == "" {
+			continue
 		}
+		name, param, weighted := strings.Cut(member, ";")
+		p := preference{trimOWS(name), 1000}
+		ok := true
+		if weighted {
+			p.weight, ok = parseWeight(trimOWS(param))
+		}
+		if !ok || !isToken(p.name) || len(out) == len(buf) {
+			return nil, false
+		}
+		out = append(out, p)
 	}
 	return out, true
 }
@@ -188,11 +168,11 @@ func parseWeight(s string) (int, bool) {
 // with weight 0 is not accepted, just as one that is not mentioned: it is left
 // out too, but for identity and "*", which change what is accepted without
 // being mentioned, and where "*" accepts all others.
-func appendCodings(dst []byte, lines []string) []byte {
+func appendCodings(dst []byte, line string) []byte {
 	var buf [maxPreferences]preference
-	list, ok := parsePreferences(&buf, lines)
+	list, ok := parsePreferences(&buf, line)
 	if !ok {
-		return appendUnread(dst, lines)
+		return appendUnread(dst, line)
 	}
 	anyElse, noneElse := false, false
 	for i, p := range list {
@@ -202,7 +182,7 @@ func appendCodings(dst []byte, lines []string) []byte {
 				anyElse, noneElse = anyElse || p.weight > 0, noneElse || p.weight == 0
 			}
 		case 'x', 'X': // RFC 9110 section 8.4.1
-			if strings.EqualFold(p.name, "x-gzip") || strings.EqualFold(p.name, "x-compress") {
+			if EqualFold(p.name, "x-gzip") || EqualFold(p.name, "x-compress") {
 				list[i].name = p.name[len("x-"):]
 			}
 		}
@@ -210,12 +190,12 @@ func appendCodings(dst []byte, lines []string) []byte {
 	sortPreferences(list, func(a, b *preference) bool { return compareFold(a.name, b.name) < 0 })
 	for i := 1; i < len(list); i++ {
 		if a, b := list[i-1], list[i]; compareFold(a.name, b.name) == 0 && (a.weight == 0) != (b.weight == 0) {
-			return appendUnread(dst, lines) // it contradicts itself
+			return appendUnread(dst, line) // it contradicts itself
 		}
 	}
 	start := len(dst)
 	for i, p := range list {
-		identity := strings.EqualFold(p.name, "identity")
+		identity := EqualFold(p.name, "identity")
 		switch {
 		case i > 0 && compareFold(list[i-1].name, p.name) == 0:
 			continue
@@ -234,29 +214,19 @@ func appendCodings(dst []byte, lines []string) []byte {
 
 // appendLanguages appends the language ranges of Accept-Language (RFC 9110
 // section 12.5.4) in lower case and in the order of their weights, which is
-// what a choice is made by; the weights themselves are left out. Equal weights
-// are equal preference whatever their order: such ranges are sorted and joined
-// by '=' so that they are not taken for an order. What is not wanted comes
+// what a choice is made by; the weights themselves are left out. Ranges of equal
+// weight keep their order, by which many handlers choose. What is not wanted comes
 // last, and is kept: it may be a part of what is.
-func appendLanguages(dst []byte, lines []string) []byte {
+func appendLanguages(dst []byte, line string) []byte {
 	var buf [maxPreferences]preference
-	list, ok := parsePreferences(&buf, lines)
+	list, ok := parsePreferences(&buf, line)
 	if !ok {
-		return appendUnread(dst, lines)
+		return appendUnread(dst, line)
 	}
-	sortPreferences(list, func(a, b *preference) bool {
-		if a.weight != b.weight {
-			return a.weight > b.weight
-		}
-		return compareFold(a.name, b.name) < 0
-	})
+	sortPreferences(list, func(a, b *preference) bool { return a.weight > b.weight })
 	for i, p := range list {
 		if i > 0 {
-			sep := byte(',')
-			if p.weight == list[i-1].weight {
-				sep = '='
-			}
-			dst = append(dst, sep)
+			dst = append(dst, ',')
 		}
 		dst = appendPreference(dst, p)
 	}
@@ -265,8 +235,8 @@ func appendLanguages(dst []byte, lines []string) []byte {
 
 // appendUnread takes a list as it came. The mark in front keeps it apart from
 // lists that could be read.
-func appendUnread(dst []byte, lines []string) []byte {
-	return appendList(append(dst, '?'), lines)
+func appendUnread(dst []byte, line string) []byte {
+	return append(append(dst, '?'), line...)
 }
 
 func appendPreference(dst []byte, p preference) []byte {
@@ -279,8 +249,8 @@ func appendPreference(dst []byte, p preference) []byte {
 	return dst
 }
 
-// sortPreferences sorts by insertion: these lists are short, and this happens
-// on every hit.
+// sortPreferences sorts by insertion, which keeps the order of equals: these lists
+// are short, and this happens on every hit.
 func sortPreferences(list []preference, less func(a, b *preference) bool) {
 	for i := 1; i < len(list); i++ {
 		for j := i; j > 0 && less(&list[j], &list[j-1]); j-- {
