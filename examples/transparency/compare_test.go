@@ -90,9 +90,12 @@ func (s *site) ask(t *testing.T, st stack, p step) (answer, string) {
 	if body == "" {
 		req.Body, req.GetBody, req.ContentLength = nil, nil, 0
 	}
-	// A connection that the server gives up would be tried again on another one, and
-	// fasthttp sends a body after a HEAD.
-	req.Close = !st.h2c && (p.method == http.MethodHead && s.fasthttp || strings.Contains(p.name, "panic"))
+	// A request on a connection that was used before is sent again when the server gives
+	// it up, and fasthttp sends a body after a HEAD.
+	client := s.client
+	if !st.h2c && (p.method == http.MethodHead && s.fasthttp || strings.Contains(p.name, "panic")) {
+		client = s.once
+	}
 	for pair := range slices.Chunk(st.header, 2) {
 		if _, own := field(p.header, pair[0]); !own {
 			req.Header.Set(pair[0], pair[1])
@@ -108,7 +111,7 @@ func (s *site) ask(t *testing.T, st stack, p step) (answer, string) {
 	}
 
 	a := answer{}
-	res, err := s.client.RoundTrip(req)
+	res, err := client.RoundTrip(req)
 	if err != nil {
 		a["error"] = "no response"
 	} else {

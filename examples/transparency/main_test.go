@@ -81,6 +81,7 @@ type site struct {
 	log    *journal
 	done   chan struct{} // one for each request that has left the outermost layer
 	client *http.Transport
+	once   *http.Transport // a connection for each request
 	jars   map[string]*jar
 	seen   map[string]bool // random values that were given out
 
@@ -170,6 +171,7 @@ func start(t *testing.T, st stack, build builder, cached bool) *site {
 	s := &site{
 		url: "http://" + ln.Addr().String(), log: e.log, done: make(chan struct{}, 100),
 		client: &http.Transport{DisableCompression: true, Protocols: new(http.Protocols)},
+		once:   &http.Transport{DisableCompression: true, DisableKeepAlives: true},
 		jars:   map[string]*jar{}, seen: map[string]bool{},
 	}
 	s.client.Protocols.SetHTTP1(!st.h2c)
