@@ -12,16 +12,18 @@ type background struct {
 	drains           bool // close waits for what is queued as well
 	mu               sync.Mutex
 	queue            []job
-	running          int
+	running          int // late ones included
+	late             int // they have no place among the workers any more
 	closed           bool
 	idle             sync.WaitGroup
 	ctx              context.Context //nolint:containedctx // of the jobs
 	cancel           context.CancelFunc
 }
 
-// job is run, or dropped if that does not come to pass.
+// job is run, or dropped if that does not come to pass. It may call late when it
+// has had its time and goes on all the same: then another one takes its place.
 type job interface {
-	run(ctx context.Context)
+	run(ctx context.Context, late func())
 	dropped()
 }
 
@@ -36,15 +38,24 @@ func (b *background) submit(j job) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case b.closed || len(b.queue) >= b.waiting && b.running >= b.workers:
+	case b.closed || len(b.queue) >= b.waiting && !b.room():
 		return false
-	case b.running < b.workers:
-		b.running++
-		b.idle.Go(func() { b.work(j) })
+	case b.room():
+		b.start(j)
 	default:
 		b.queue = append(b.queue, j)
 	}
 	return true
+}
+
+// room reports whether one more may run. Late ones may be as many as others.
+func (b *background) room() bool {
+	return b.running-b.late < b.workers && b.running < 2*b.workers
+}
+
+func (b *background) start(j job) {
+	b.running++
+	b.idle.Go(func() { b.work(j) })
 }
 
 // aside runs f, which is short, without keeping the caller waiting. After close
@@ -61,24 +72,39 @@ func (b *background) aside(f func()) {
 	}
 }
 
+// work runs j, and then what is queued.
 func (b *background) work(j job) {
-	for j != nil {
-		j.run(b.ctx)
-		j = b.next()
-	}
+	late := false // guarded by b.mu
+	over := false
+	defer func() { // also of a job that ends its goroutine
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		over = true
+		b.running--
+		if late {
+			b.late--
+		}
+		b.next()
+	}()
+	j.run(b.ctx, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if !over && !late {
+			late = true
+			b.late++
+			b.next()
+		}
+	})
 }
 
-func (b *background) next() job {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.queue) == 0 {
-		b.running--
-		return nil
+// next starts what there is room for.
+func (b *background) next() {
+	for len(b.queue) > 0 && b.room() {
+		j := b.queue[0]
+		b.queue[0] = nil
+		b.queue = b.queue[1:]
+		b.start(j)
 	}
-	j := b.queue[0]
-	b.queue[0] = nil
-	b.queue = b.queue[1:]
-	return j
 }
 
 // close lets what runs come to its end, and what is queued if b drains, else

@@ -59,7 +59,7 @@ func newBreaker(inner wholeStore, cfg *Config, probeKey string) *breaker {
 				time.Now().UnixNano()-b.since.Load() >= int64(cfg.LookupTimeout)
 		},
 		IsSuccessful: func(err error) bool { return err == nil || errors.Is(err, ErrRefused) },
-		IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) },
+		IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) || errors.Is(err, ErrSlow) },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			b.open.Store(to != gobreaker.StateClosed)
 			switch {
@@ -138,6 +138,8 @@ func insisting(ctx context.Context) context.Context {
 // interest only after a failure.
 func (b *breaker) note(err error) error {
 	switch {
+	case err != nil && errors.Is(err, ErrSlow): // says nothing of the server
+		return err
 	case err != nil:
 		if !b.failed.Load() && b.failed.CompareAndSwap(false, true) {
 			b.since.Store(time.Now().UnixNano())

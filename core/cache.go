@@ -49,6 +49,7 @@ type shared struct {
 	breaker   *breaker // between the engine and the store; nil: none
 	purges    leases
 	tagMemo   memo[*tagged]
+	slowMemo  memo[struct{}] // primary keys under which a large value did not arrive in time
 	tokens    atomic.Uint64
 	process   string // begins the tokens of this cache
 	// Keys of the store: the clock of purges, their journal, and what begins the
@@ -218,6 +219,7 @@ type Stats struct {
 	Refreshed            uint64 `json:"refreshed"`       // background runs that have renewed an entry
 	RefreshErrors        uint64 `json:"refresh_errors"`  // background runs that have not
 	RefreshDropped       uint64 `json:"refresh_dropped"` // background runs for which there was no room
+	RefreshHung          uint64 `json:"refresh_hung"`    // background runs that went on after RefreshTimeout
 	Bypasses             uint64 `json:"bypasses"`        // requests that were none of the cache's business
 	Invalidated          uint64 `json:"invalidated"`     // URIs purged because an unsafe request succeeded
 	Stores               uint64 `json:"stores"`          // responses written to the store
@@ -226,12 +228,13 @@ type Stats struct {
 	Corrupt              uint64 `json:"corrupt"`         // values under our keys that were no entries of ours
 	BreakerOpened        uint64 `json:"breaker_opened"`  // times the circuit breaker has opened
 	Spared               uint64 `json:"spared"`          // calls not made of the store because it was open
+	Slow                 uint64 `json:"slow"`            // large values that did not arrive in time, from the store or there
 }
 
 type counters struct {
 	hits, near, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storesDropped, storeErrors, corrupt,
 	purges, purgeErrors, overtaken, tagsRefused,
-	coalesced, staleWhileRevalidate, refreshed, refreshErrors, refreshDropped atomic.Uint64
+	slow, coalesced, staleWhileRevalidate, refreshed, refreshErrors, refreshDropped, refreshHung atomic.Uint64
 }
 
 // Stats returns the counts.
@@ -243,7 +246,7 @@ func (c *Cache) Stats() Stats {
 		StoresDropped: s.storesDropped.Load(), StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
 		Coalesced: s.coalesced.Load(), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
 		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), TagsRefused: s.tagsRefused.Load(),
-		Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(),
+		Slow: s.slow.Load(), Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(), RefreshHung: s.refreshHung.Load(),
 	}
 	if b := c.breaker; b != nil {
 		stats.BreakerOpened, stats.Spared = b.opened.Load(), b.spared.Load()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -63,11 +64,48 @@ const (
 // request that nobody waits for has none, nil.
 type lead = flight.Flight[entry.Entry, lock]
 
-// lock is what a leader holds against other processes.
+// lock is what a leader holds against other processes. Whoever ends the flight
+// releases it: that need not be the leader.
 type lock struct {
-	token  string // empty: it holds nothing
-	renew  *time.Timer
-	writes atomic.Bool // a write has the duty to end the flight, and nobody else may
+	mu       sync.Mutex
+	token    string // empty: it holds nothing
+	renew    *time.Timer
+	released bool
+	awaits   atomic.Pointer[string] // the token that the leader waits for
+	writes   atomic.Bool            // a write has the duty to end the flight, and the leader may not
+	behind   atomic.Bool            // a background run leads, which ends the flight by itself in time
+}
+
+// take notes what the leader has locked, unless its flight is over meanwhile.
+func (l *lock) take(token string, renew *time.Timer) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.released {
+		return false
+	}
+	l.token, l.renew = token, renew
+	return true
+}
+
+// release returns the token to be given up, the first time.
+func (l *lock) release() (token string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.released {
+		return ""
+	}
+	l.released = true
+	if l.renew != nil {
+		l.renew.Stop()
+	}
+	return l.token
+}
+
+// held is the token under which l holds, or held, a lock.
+func (l *lock) held() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.token
 }
 
 // ask gets from the handler what is not in the store or needs validation, unless
@@ -83,10 +121,13 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 			v.lead = l // it would wait for itself
 			return c.fetch(x, v)
 		}
+		if c.inside(v, key) {
+			return c.fetch(x, v)
+		}
 		if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
 			return c.fetch(x, v)
 		}
-		f, leads, ticket := c.flights.Join(key)
+		f, leads, ticket := c.join(key)
 		if leads {
 			if look > 0 {
 				time.Sleep(time.Millisecond) // lets follow who waited as well
@@ -99,13 +140,24 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 			f.Leave()
 			return c.fetch(x, v)
 		}
-		outcome, e := f.Wait(x.Context(), ticket, time.Until(deadline))
+		outcome, e := c.follow(x, v, f, ticket, time.Until(deadline))
 		c.waiting.Add(-1)
 		switch outcome {
 		case flight.Cancelled:
 			return c.gaveUp(x, v)
-		case flight.Pass, flight.TimedOut:
+		case flight.Pass:
 			return c.fetch(x, v)
+		case flight.TimedOut:
+			// Later requests are not to wait for it as well, but for this one.
+			if f.Age() < c.cfg.WaitTimeout {
+				return c.fetch(x, v)
+			}
+			c.end(f, flight.Retry, nil)
+			if v.lead, leads = c.flights.TryLead(key); !leads {
+				v.lead = nil
+				return c.fetch(x, v)
+			}
+			return c.lead(x, v, deadline)
 		case flight.Shared:
 			if e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
 				v.entry, v.soft = e, 0
@@ -125,11 +177,63 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 	return c.fetch(x, v)
 }
 
+// follow waits for the end of f, but not for a leader that itself waits for what a
+// request further out has locked: that would wait for this request.
+func (c *Cache) follow(x Exchange, v *visit, f *lead, ticket int, timeout time.Duration) (flight.Outcome, entry.Entry) {
+	ctx := x.Context()
+	if !v.holdsAny() {
+		return f.Wait(ctx, ticket, timeout)
+	}
+	end := time.Now().Add(timeout)
+	for pause := firstPoll; ; pause = longer(pause) {
+		if token := f.Lead.awaits.Load(); token != nil && v.holds(*token) {
+			f.Leave()
+			return flight.Pass, entry.Entry{}
+		}
+		if left := time.Until(end); left <= pause || f.EndsWithin(ctx, pause) {
+			return f.Wait(ctx, ticket, left)
+		}
+	}
+}
+
+// join is Join of c.flights, but nobody joins a flight that takes too long.
+func (c *Cache) join(key string) (f *lead, leads bool, ticket int) {
+	for {
+		f, leads, ticket = c.flights.Join(key)
+		if leads || !c.hangs(f) {
+			return f, leads, ticket
+		}
+		f.Leave()
+		c.end(f, flight.Retry, nil)
+	}
+}
+
+// tryLead is TryLead of c.flights, but a flight that takes too long is none. Nil:
+// somebody else leads.
+func (c *Cache) tryLead(key string) *lead {
+	for {
+		f, leads := c.flights.TryLead(key)
+		switch {
+		case leads:
+			return f
+		case !c.hangs(f):
+			return nil
+		}
+		c.end(f, flight.Retry, nil)
+	}
+}
+
+// hangs reports whether the leader of l has had as much time as others wait for
+// it. It may never come back.
+func (c *Cache) hangs(l *lead) bool { return !l.Lead.behind.Load() && l.Age() >= c.cfg.WaitTimeout }
+
 // outerLead is the flight for key that the request itself leads, as a handle
 // further out has dealt with it.
 func (c *Cache) outerLead(v *visit, key string) *lead {
-	if o := v.req.Outer; o != nil && o.cache == c.shared && o.lead != nil && o.lead.Key() == key {
-		return o.lead
+	for o := v.req.Outer; o != nil; o = o.outer() {
+		if o.cache == c.shared && o.lead != nil && o.lead.Key() == key {
+			return o.lead
+		}
 	}
 	return nil
 }
@@ -204,12 +308,14 @@ const (
 )
 
 // acquire takes the lock of v.lead, or waits for what its holder gets. Without
-// the lock, because the store fails or the wait is over, the handler is asked
-// all the same.
+// the lock, because the store fails, the wait is over, or the holder waits for
+// this request, the handler is asked all the same.
 func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Decision, acquired) {
 	l := v.lead
 	token := c.token()
 	pause := firstPoll
+	var holder holder
+	defer l.Lead.awaits.Store(nil)
 	for {
 		held, err := c.lock(x.Context(), l, token)
 		if err != nil {
@@ -219,19 +325,57 @@ func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Dec
 			c.conclude(l, flight.Pass, nil)
 			return httprules.Decision{}, nothingYet
 		}
+		if held != "" {
+			l.Lead.awaits.Store(&held) // before it is seen whether it is ours: see follow
+		}
 		// Whoever had the lock until now may have stored something; a holder may
 		// have, and not have released it yet.
 		l.Vouch(l.Advance())
 		if d, ok := c.lookAgain(x, v); ok {
 			return d, found
 		}
-		if held == "" || time.Now().Add(pause).After(deadline) {
+		if held == "" || v.holds(held) {
 			return httprules.Decision{}, nothingYet
 		}
-		if !wait(x.Context(), pause) {
+		holder.see(held)
+		left := time.Until(deadline)
+		if left <= 0 {
+			if holder.hangs(c.cfg.WaitTimeout) {
+				c.breakLock(l, held)
+				_, _ = c.lock(x.Context(), l, token) // others wait for this request now
+			}
+			return httprules.Decision{}, nothingYet
+		}
+		if !wait(x.Context(), min(pause, left)) {
 			return httprules.Decision{}, gone
 		}
 		pause = longer(pause)
+	}
+}
+
+// holder is who has been seen to hold a lock, and since when.
+type holder struct {
+	token string
+	since time.Time
+}
+
+func (h *holder) see(token string) {
+	if h.token != token {
+		h.token, h.since = token, time.Now()
+	}
+}
+
+// hangs reports whether it was the same one for as good as all of the time given.
+// One that has come late is not to pay for others.
+func (h *holder) hangs(timeout time.Duration) bool {
+	return h.token != "" && time.Since(h.since) >= timeout-timeout/10
+}
+
+// breakLock takes the lock of l from its holder, which hangs, so that the next miss
+// does not wait for it as well.
+func (c *Cache) breakLock(l *lead, holder string) {
+	if err := c.unlockOnce(lockKey(l.Key()), holder, ""); err != nil {
+		c.trouble("taking a lock from who hangs", err)
 	}
 }
 
@@ -270,8 +414,7 @@ func (c *Cache) lock(ctx context.Context, l *lead, token string) (holder string,
 		if holder != "" {
 			token, holder = holder, ""
 		}
-		l.Lead.token = token
-		c.keep(l, time.Now().Add(maxHold))
+		c.keep(l, token, time.Now().Add(maxHold))
 	}
 	return holder, err
 }
@@ -281,9 +424,10 @@ var errNoLock = errors.New("what is under the key of a lock is no lock of this c
 func lockKey(key string) string { return key + ":lock" }
 
 // keep prolongs the lock while the handler runs, so that one that takes longer
-// than LockTTL is not started a second time.
-func (c *Cache) keep(l *lead, until time.Time) {
-	key, token := lockKey(l.Key()), l.Lead.token
+// than LockTTL is not started a second time. Where the flight is over already, it
+// releases it.
+func (c *Cache) keep(l *lead, token string, until time.Time) {
+	key := lockKey(l.Key())
 	var timer *time.Timer
 	timer = time.AfterFunc(maxHold, func() {
 		if l.Over() {
@@ -300,7 +444,10 @@ func (c *Cache) keep(l *lead, until time.Time) {
 		}
 	})
 	timer.Reset(c.cfg.LockTTL / 3) // not before timer is set
-	l.Lead.renew = timer
+	if !l.Lead.take(token, timer) {
+		timer.Stop()
+		c.unlock(key, token, "")
+	}
 }
 
 // conclude tells those who wait for l how it ended; only the first call counts.
@@ -311,6 +458,7 @@ func (c *Cache) conclude(l *lead, o flight.Outcome, e *entry.Entry) {
 	}
 }
 
+// end is conclude for whoever may end l whatever else is to come.
 func (c *Cache) end(l *lead, o flight.Outcome, e *entry.Entry) {
 	if l.Over() {
 		return
@@ -326,9 +474,11 @@ func (c *Cache) end(l *lead, o flight.Outcome, e *entry.Entry) {
 	case flight.Shared:
 		c.passes.drop(l.Key())
 	}
-	if l.End(o, *e) && l.Lead.token != "" {
-		l.Lead.renew.Stop()
-		c.unlock(lockKey(l.Key()), l.Lead.token, note)
+	if !l.End(o, *e) {
+		return
+	}
+	if token := l.Lead.release(); token != "" {
+		c.unlock(lockKey(l.Key()), token, note)
 	}
 }
 

@@ -849,22 +849,55 @@ func TestForeignLock(t *testing.T) {
 	}
 }
 
-// TestLockThatStays: one that looks like ours costs no more than WaitTimeout.
+// TestLockThatStays: one that looks like ours costs no more than WaitTimeout, and
+// those that come later nothing.
 func TestLockThatStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 2, slow(0))
+		f := newFleet(t, 2, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "" {
+				w.Header().Set("Cache-Control", "no-cache") // is stored, and asked for each time
+			}
+			fmt.Fprint(w, r.URL.Path)
+		})
 		key := f.lockKey(t, "/")
 		_, _ = f.store.Store.Lock(t.Context(), key, ofDead, 24*time.Hour)
+		f.store.holders[key] = ofDead
 		for _, a := range f.herd(20, "/") {
 			a.is(t, 200, "/", "fwd=")
 			if a.took > core.DefaultWaitTimeout+100*time.Millisecond {
 				t.Errorf("a client waited %v", a.took)
 			}
 		}
-		if holder, _ := f.store.Store.Lock(t.Context(), key, "x", time.Second); holder != ofDead {
-			t.Errorf("the lock was broken: %q", holder)
+		time.Sleep(time.Minute)
+		for range 4 {
+			if a := f.get("/"); a.took > 0 {
+				t.Errorf("a later client waited %v", a.took)
+			}
 		}
-		f.get("/").is(t, 200, "/", "hit")
+		if holder, _ := f.store.Store.Lock(t.Context(), key, "x", time.Second); holder == ofDead {
+			t.Error("the lock is still there")
+		}
+	})
+}
+
+// TestLateHolder: a lock that has just been taken is not taken from its holder by
+// who has waited for another one.
+func TestLateHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1, slow(0))
+		key := f.lockKey(t, "/")
+		_, _ = f.store.Store.Lock(t.Context(), key, ofDead, core.DefaultWaitTimeout-time.Second)
+		const late = "ABCDEFGHIJKLMN27-2b"
+		go func() {
+			time.Sleep(core.DefaultWaitTimeout - time.Second)
+			_, _ = f.store.Store.Lock(t.Context(), key, late, time.Hour)
+		}()
+		if a := f.get("/"); a.took < core.DefaultWaitTimeout-100*time.Millisecond {
+			t.Errorf("waited %v", a.took)
+		}
+		if holder, _ := f.store.Store.Lock(t.Context(), key, "x", time.Second); holder != late {
+			t.Errorf("the lock is held by %q", holder)
+		}
 	})
 }
 

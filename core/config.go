@@ -56,9 +56,11 @@ type Config struct {
 	// body. Nil: slog.Default().
 	Logger *slog.Logger
 	// LookupTimeout bounds a read from the store; after it the request is a
-	// miss. Zero: 50 ms.
+	// miss. A value of 256 KiB and more has a second for every 10 MiB beyond that.
+	// Zero: 50 ms.
 	LookupTimeout time.Duration
-	// StoreTimeout bounds a write to the store. Zero: 250 ms.
+	// StoreTimeout bounds a write to the store; one of 256 KiB and more has a second
+	// for every 10 MiB beyond that. Zero: 250 ms.
 	StoreTimeout time.Duration
 	// PurgeTimeout bounds a purge. Zero: 1 s.
 	PurgeTimeout time.Duration
@@ -81,7 +83,8 @@ type Config struct {
 	LockTTL time.Duration
 	// MaxRefreshes is how many handlers run in the background at once, and
 	// RefreshQueue how many more may wait for their turn; beyond that a refresh
-	// is left to a later request. Zero: 16 and 1024.
+	// is left to a later request. Handlers that go on after RefreshTimeout do not
+	// count, but there are never more than twice MaxRefreshes. Zero: 16 and 1024.
 	MaxRefreshes, RefreshQueue int
 
 	// The second group is the policy: it may differ per route or group.
@@ -199,8 +202,20 @@ type Config struct {
 	// 0.5 and a lifetime of 100 s, from second 50 on. Between 0 and 1; zero: never.
 	RefreshAhead float64
 	// RefreshTimeout ends the context of a handler that runs in the background.
-	// Zero: 30 s.
+	// One that goes on all the same gives its place among MaxRefreshes back then,
+	// as long as there are no more than MaxRefreshes of its kind. Zero: 30 s.
 	RefreshTimeout time.Duration
+	// BackgroundFill lets the handler of a GET go on when its client leaves, so
+	// that a response for which no client has the patience is stored all the same:
+	// its context does not end then, but RefreshTimeout later, when a deadline of
+	// middleware in front is over, or when the handler returns. Once a response
+	// streams (it was flushed, is too long, or an event stream), its client counts
+	// again. It is off by default because long polls, and streams before their
+	// first byte, live by knowing that their client has left. Without it a response is
+	// stored where that cannot have made a difference: the handler has not asked its
+	// context, or had begun a 200 of a declared Content-Length before, and has
+	// written just that.
+	BackgroundFill bool
 	// SoftTimeout is how long the handler may take while there is a stale
 	// response that StaleIfError allows: after it that is served, and what the
 	// handler gives later is stored. Such a handler runs in the background, so
@@ -215,7 +230,8 @@ type Config struct {
 	// them to ask the handler. The zero value, CoalesceAll, lets one ask among all
 	// processes that share the store.
 	Coalesce Coalescing
-	// WaitTimeout bounds that wait; after it a request asks the handler itself.
+	// WaitTimeout bounds that wait; after it a request asks the handler itself, and
+	// later ones wait for that one: a handler that hangs delays nobody for longer.
 	// Zero: 10 s.
 	WaitTimeout time.Duration
 	// MaxWaiting is how many requests may wait for others at a time; those beyond

@@ -31,6 +31,23 @@ func (l *lookup) Err() error {
 	return nil
 }
 
+type lookupKey struct{}
+
+func (l *lookup) Value(key any) any {
+	if key == (lookupKey{}) {
+		return l
+	}
+	return l.Context.Value(key)
+}
+
+// extend moves the deadline by d, unless it has passed.
+func (l *lookup) extend(d time.Duration) {
+	if l.timer.Stop() {
+		l.at = l.at.Add(d)
+		l.timer.Reset(time.Until(l.at))
+	}
+}
+
 func (p *lookups) begin(ctx context.Context, timeout time.Duration) *lookup {
 	l, _ := p.pool.Get().(*lookup)
 	if l == nil {

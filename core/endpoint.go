@@ -80,6 +80,7 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *Request, body []byte) *R
 		r.Header = append(r.Header, Field{Name: "Www-Authenticate", Value: `Bearer realm="purge"`})
 		return r
 	}
+	ctx = context.WithoutCancel(ctx) // half a purge helps nobody
 	var err error
 	switch req.Method {
 	case "PURGE":

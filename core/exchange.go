@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
@@ -40,7 +41,7 @@ type Exchange interface {
 // middleware in front of the cache included, and returns when the handler has.
 // The copy is a GET for the same target with the same fields, but without a
 // body and without those that [OmittedInRerun] names. It carries nothing of
-// the original's context: it ends with ctx, and the [Request] made of it has
+// the original's context, but what each request of its server finds in there: it ends with ctx, and the [Request] made of it has
 // rerun as its Rerun. The response goes nowhere. A panic passes through. It is
 // called once at most, from any goroutine.
 type Refresher func(ctx context.Context, rerun *Rerun)
@@ -72,11 +73,12 @@ func RerunFrom(ctx context.Context) *Rerun {
 
 // OmittedInRerun reports whether a request field, named in canonical form, is
 // left out when a request is run again: it asks for a part of the response, or
-// sets conditions, or speaks of the connection or of a body.
+// sets conditions, or speaks of the connection, of a body, or of the way by which
+// the request came.
 func OmittedInRerun(name string) bool {
 	switch name {
 	case "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
-		"Cache-Control", "Pragma", "Expect", "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer",
+		"Cache-Control", "Pragma", "Cdn-Loop", "Expect", "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer",
 		"Transfer-Encoding", "Upgrade", "Content-Length", "Content-Type", "Content-Encoding":
 		return true
 	}
@@ -107,9 +109,12 @@ type Request struct {
 	// Upgrade says that the client asks for another protocol (WebSocket), where
 	// Header does not.
 	Upgrade bool
-	// Outer is the [Forward.Flight] of a handle inside of whose Next this request
-	// is being served; nil if there is none.
+	// Outer is the [Forward.Flight] of a handle inside of whose Next this same
+	// request is being served; nil if there is none. Adapters find it by [FlightIn].
 	Outer *Flight
+	// Within is the flight of a handler that has made this request as one of its
+	// own, with its context, in this process. Only where Outer is nil.
+	Within *Flight
 	// Rerun is set on a request that a [Refresher] has made.
 	Rerun *Rerun
 	// Bypass, if not empty, makes the cache leave the request to the handler;
@@ -138,25 +143,13 @@ func RewrittenTarget(target, scheme, host, path, query string) string {
 	return target
 }
 
-// Flight is one run of a handler behind a handle. Its fields are the engine's.
-type Flight struct {
-	cache *shared
-	lead  *lead
-	by    *Cache
-	depth uint8                 // handles of the same cache in front of by, with other policies
-	inner atomic.Pointer[Cache] // the handle of the same cache further in that has dealt with it
-}
-
-// dealtWith reports whether a handle further in has decided about the response.
-func (f *Flight) dealtWith() bool { return f.inner.Load() != nil }
-
 // Forward tells [Exchange.Next] how to run the handler.
 type Forward struct {
 	// Capture asks for the response to be held back until the handler returns.
 	// When false it goes straight to the client.
 	Capture bool
 	// Flight is to be found, by the [Request] of a handle further in, as Outer,
-	// whether anything is captured or not.
+	// whether anything is captured or not. It is part of Tags.
 	Flight *Flight
 	// MaxBody is the largest body that is held back, in bytes; 0 is no limit.
 	// A longer one is passed on as it is written.
@@ -164,9 +157,12 @@ type Forward struct {
 	// Set holds request fields to set before the handler runs (conditional
 	// requests); a field without values is removed.
 	Set http.Header
-	// Tags is to be given to the handler, in its request's context, by [WithTags];
-	// nil: there is none.
+	// Tags is to be found under [RunKey] in all that the framework gives the handler
+	// as a context; [Forward.Context] makes such a one. Nil: there is none.
 	Tags *Tags
+	// Linger is how long the handler may go on without its client, where the
+	// policy lets it ([Config.BackgroundFill]); see [Forward.Context].
+	Linger time.Duration
 	// Annotate is called once when the response goes to the client without
 	// Reply, just before its header is sent, or when the handler takes the
 	// connection over or returns without having sent anything; it gives the fields

@@ -39,7 +39,8 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	c.prepare(x.Context(), v)
 	status := httprules.CacheStatus{Fwd: v.fwd, Key: c.shownKey(v)}
 	run := &v.tags.flight
-	run.cache, run.by, run.lead, run.depth, v.began = c.shared, c, v.lead, v.depth, c.cfg.Now()
+	run.begin(c, v.depth, v.lead, v.req)
+	v.began = c.cfg.Now()
 	if v.lead != nil { // what the handler gives is new to who has joined by now
 		v.lead.Vouch(v.lead.Advance())
 	}
@@ -47,8 +48,9 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		Capture:  true,
 		Flight:   run,
 		MaxBody:  c.cfg.MaxBytes,
-		Set:      set,
+		Set:      v.looped(set),
 		Tags:     v.tags,
+		Linger:   c.linger(v),
 		Annotate: c.lettingGo(v.lead, run, status),
 		Settle:   func(status int, h Header) bool { return c.settles(v, status, h) },
 	})
@@ -192,6 +194,7 @@ func ending(reason string) flight.Outcome {
 // It ended at the moment that is returned: whether a stale response may still be
 // used is decided for that alone.
 func (c *Cache) next(x Exchange, v *visit, f Forward) (resp *Response, panicked bool, at time.Time, err error) {
+	defer f.Tags.end()
 	if v.stale && v.decide(v.began).MaySIE {
 		note, sent := f.Annotate, false
 		f.Annotate = func(status int, h Header, reason string) Fields {

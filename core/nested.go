@@ -9,17 +9,28 @@ import (
 // decides, also of hits: an entry carries how many handles with other policies were
 // in front of the one that has stored it, and the others leave it to that one.
 
-// nest notes that a request inside of another handle's run has come to this one,
-// and returns how many handles with other policies are in front of it.
-func (c *Cache) nest(outer *Flight) (depth uint8) {
-	if outer == nil || outer.cache != c.shared {
-		return 0
+// nest tells the handle of the same cache further out, if a request has come by
+// one, that this one decides, and returns how many handles with other policies are
+// in front.
+func (c *Cache) nest(req *Request) (depth uint8) {
+	for f := req.Outer; f != nil; f = f.outer() {
+		if f.cache != c.shared {
+			continue
+		}
+		f.inner.Store(c) // which has told the next one
+		if f.by == c {
+			return f.depth
+		}
+		return min(f.depth+1, entry.MaxDepth)
 	}
-	outer.inner.Store(c)
-	if outer.by == c {
-		return outer.depth
-	}
-	return min(outer.depth+1, entry.MaxDepth)
+	return 0
+}
+
+// onward is the run of a handler whose response the handle leaves alone.
+func (c *Cache) onward(req *Request, depth uint8) *Tags {
+	t := &Tags{deaf: true}
+	t.flight.begin(c, depth, nil, req)
+	return t
 }
 
 // noteInner notes, for requests to come, that a handle further in with another
@@ -40,9 +51,11 @@ func (c *Cache) leavesToInner(v *visit) bool {
 // passInner leaves a request to the handle further in that has stored what is
 // there.
 func (c *Cache) passInner(x Exchange, v *visit) error {
-	run := &Flight{cache: c.shared, by: c, depth: v.depth}
-	_, err := x.Next(Forward{Flight: run, Annotate: func(status int, h Header, reason string) Fields {
-		return c.untagged(annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: ReasonInner})(status, h, reason), h)
+	tags := c.onward(v.req, v.depth)
+	run := &tags.flight
+	note := annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: ReasonInner})
+	_, err := x.Next(Forward{Flight: run, Tags: tags, Annotate: func(status int, h Header, reason string) Fields {
+		return c.untagged(note(status, h, reason), h)
 	}})
 	if !run.dealtWith() { // it is not there any more
 		c.inners.drop(v.key.wire)

@@ -48,7 +48,7 @@ func (c *Cache) refresh(x Exchange, v *visit) bool {
 	if _, lately := c.refreshes.get(key, now, refreshPause); lately {
 		return true
 	}
-	l := c.flights.TryLead(key)
+	l := c.tryLead(key)
 	if l == nil {
 		return true
 	}
@@ -64,6 +64,7 @@ func (c *Cache) detach(x Exchange, v *visit, l *lead) (can, room bool) {
 		c.conclude(l, flight.Retry, nil)
 		return false, false
 	}
+	l.Lead.behind.Store(true)
 	c.refreshes.put(l.Key(), struct{}{}, v.now.UnixNano())
 	j := &refreshing{c: c, send: send, rerun: Rerun{cache: c.shared, by: c, lead: l, key: v.key.primary, born: v.entry.Born}}
 	// Whoever needs the response does not wait for a queue that is stuck.
@@ -99,18 +100,24 @@ func (r *refreshing) giveUp() {
 func (r *refreshing) lock(ctx context.Context) bool {
 	c, l := r.c, r.rerun.lead
 	token, pause := c.token(), firstPoll
+	var by holder
 	for {
-		switch holder, err := c.lock(ctx, l, token); {
-		case err != nil || holder == "":
+		switch held, err := c.lock(ctx, l, token); {
+		case err != nil || held == "":
 			return true // what is stored meanwhile is found by the run
-		case holder == passNote:
+		case held == passNote:
 			c.conclude(l, flight.Pass, nil)
 			return false
 		case l.Waiting() == 0:
 			c.conclude(l, flight.Retry, nil)
 			return false
+		default:
+			by.see(held)
 		}
 		if !wait(ctx, pause) {
+			if by.hangs(c.cfg.RefreshTimeout) {
+				c.breakLock(l, by.token)
+			}
 			c.conclude(l, flight.Retry, nil)
 			return false
 		}
@@ -118,7 +125,10 @@ func (r *refreshing) lock(ctx context.Context) bool {
 	}
 }
 
-func (r *refreshing) run(ctx context.Context) {
+// hungAfter is how long a handler may take to return when its context has ended.
+const hungAfter = 100 * time.Millisecond
+
+func (r *refreshing) run(ctx context.Context, late func()) {
 	c, l := r.c, r.rerun.lead
 	if !r.late.Stop() {
 		return
@@ -129,12 +139,18 @@ func (r *refreshing) run(ctx context.Context) {
 		return
 	}
 	// A handler that does not heed its context keeps this goroutine, but nobody
-	// else.
+	// else, and not the place of others.
 	failed := sync.OnceFunc(func() {
 		c.stats.refreshErrors.Add(1)
 		c.conclude(l, flight.Failed, nil)
 	})
-	stop := context.AfterFunc(ctx, failed)
+	end, _ := ctx.Deadline()
+	hung := time.AfterFunc(time.Until(end)+hungAfter, func() { c.stats.refreshHung.Add(1) })
+	defer hung.Stop()
+	stop := context.AfterFunc(ctx, func() {
+		failed()
+		late()
+	})
 	defer func() {
 		if p := recover(); p != nil {
 			c.panicked(p)
@@ -161,9 +177,7 @@ func (c *Cache) panicked(p any) {
 func (c *Cache) serveRerun(x Exchange, v *visit) error {
 	r := v.req.Rerun
 	if r.by != c { // meant for a handle further in
-		run := &Flight{cache: c.shared, by: c, depth: v.depth}
-		_, err := x.Next(Forward{Flight: run, Annotate: annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: "rerun"})})
-		return err
+		return c.passRerun(x, v.depth)
 	}
 	if v.key.primary != r.key { // it came out another one than it was
 		return c.noAnswer(x, http.StatusServiceUnavailable, httprules.CacheStatus{Detail: "rerun"})
@@ -180,6 +194,14 @@ func (c *Cache) serveRerun(x Exchange, v *visit) error {
 	}
 	v.lead = r.lead
 	return c.fetch(x, v)
+}
+
+// passRerun leaves a request that a refresh has sent to whom it is meant for.
+func (c *Cache) passRerun(x Exchange, depth uint8) error {
+	tags := c.onward(x.Request(), depth)
+	run := &tags.flight
+	_, err := x.Next(Forward{Flight: run, Tags: tags, Annotate: annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: "rerun"})})
+	return err
 }
 
 // softens reports whether a stale response may stand in for a handler that takes
@@ -203,7 +225,10 @@ func (c *Cache) askSoftly(x Exchange, v *visit) error {
 		if c.outerLead(v, key) != nil {
 			return c.ask(x, v)
 		}
-		l, leads, ticket := c.flights.Join(key)
+		if c.inside(v, key) {
+			return c.fetch(x, v)
+		}
+		l, leads, ticket := c.join(key)
 		if leads {
 			l.Follow()
 			if _, room := c.detach(x, v, l); !room {

@@ -18,7 +18,7 @@ import (
 // connection's own; trouble of the store never becomes one.
 func (c *Cache) Serve(x Exchange) error {
 	req := x.Request()
-	depth := c.nest(req.Outer)
+	depth := c.nest(req)
 	header, asked := req.enter()
 	if fwd, detail := c.bypass(req, asked); fwd != "" {
 		return c.pass(x, depth, fwd, detail)
@@ -46,8 +46,10 @@ func (c *Cache) Serve(x Exchange) error {
 		v.entry, v.by, v.soft = entry.Entry{}, choice{}, 0
 	}
 	v.key, v.epoch = c.keys.owned(v.key), c.flights.Ended()
-	if req.Rerun != nil && req.Rerun.cache == c.shared {
+	if r := req.Rerun; r != nil && r.cache == c.shared {
 		return c.serveRerun(x, v)
+	} else if r != nil && !req.servedBy(r.cache) { // meant for another cache further in
+		return c.passRerun(x, depth)
 	}
 	mark := c.writes.ended.Load()
 	found, d := c.find(x.Context(), v)
@@ -141,7 +143,8 @@ func (c *Cache) bypass(req *Request, asked asked) (fwd, detail string) {
 // handles that a request passes, the one nearest to the handler tells of it, and
 // does what there is to do.
 func (c *Cache) pass(x Exchange, depth uint8, fwd, detail string) error {
-	run := &Flight{cache: c.shared, by: c, depth: depth}
+	tags := c.onward(x.Request(), depth)
+	run := &tags.flight
 	defer func() {
 		if !run.dealtWith() {
 			c.stats.bypasses.Add(1)
@@ -151,7 +154,7 @@ func (c *Cache) pass(x Exchange, depth uint8, fwd, detail string) error {
 	if fwd == "method" && !safe(x.Request().Method) {
 		note = c.invalidating(x, run, note)
 	}
-	_, err := x.Next(Forward{Flight: run, Annotate: func(status int, h Header, reason string) Fields {
+	_, err := x.Next(Forward{Flight: run, Tags: tags, Annotate: func(status int, h Header, reason string) Fields {
 		return c.untagged(note(status, h, reason), h)
 	}})
 	return err
@@ -306,7 +309,10 @@ func (c *Cache) granted(v *visit) finding {
 // lookup reads what is stored for the request. A hit takes one command: also
 // that on a variant, while the names of its Vary are remembered.
 func (c *Cache) lookup(ctx context.Context, v *visit) finding {
-	if !c.inMemory {
+	// That the client has left is no failure of the store.
+	if c.inMemory {
+		ctx = context.Background()
+	} else {
 		l := c.lookups.begin(ctx, c.cfg.LookupTimeout)
 		defer c.lookups.end(l)
 		ctx = l
@@ -371,7 +377,9 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 		b, found, err = c.store.Get(ctx, wire)
 	}
 	if err != nil {
-		c.trouble("reading", err)
+		if !c.slow(v.key.wire, err) {
+			c.trouble("reading", err)
+		}
 		return false
 	}
 	if !found {

@@ -12,6 +12,11 @@ import (
 // has become a copy of another does not belong here.
 var ErrRefused = errors.New("the store refused the write")
 
+// ErrSlow is what a call returns, wrapped, when the store works, but a large value
+// did not arrive in time, in whichever direction. It is no failure of the store. See
+// [ExpectBytes].
+var ErrSlow = errors.New("the value did not arrive in time")
+
 // Store keeps values under keys until they expire. It is shared by all
 // goroutines of a process and may be shared by many processes.
 // The package core/storetest tests an implementation.

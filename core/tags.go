@@ -46,29 +46,30 @@ const (
 type Tags struct {
 	mu     sync.Mutex
 	list   []string
+	over   bool   // the handler has returned
+	deaf   bool   // the response is none of the handle's
 	flight Flight // of the same run; here because a handler may keep both
-}
-
-type tagsKey struct{}
-
-// WithTags returns a context in which [AddTags] adds to tags. Adapters give it
-// to the handler.
-func WithTags(ctx context.Context, tags *Tags) context.Context {
-	return context.WithValue(ctx, tagsKey{}, tags)
 }
 
 // AddTags gives the response to the request of ctx tags under which
 // [Cache.PurgeTags] finds it, like a Cache-Tag field would. It may be called
-// from anywhere behind the cache, until the handler returns; elsewhere it does
-// nothing. A tag is any text of 1 to 256 bytes.
-func AddTags(ctx context.Context, tags ...string) {
-	t, _ := ctx.Value(tagsKey{}).(*Tags)
+// from anywhere behind the cache, until the handler returns, with whatever the
+// framework has as a context for the request: that of the *http.Request,
+// *gin.Context, Fiber's Ctx.UserContext and Ctx.Context. A tag is any text of 1 to
+// 256 bytes. AddTags reports whether it was heard: not where no cache is in front,
+// or none that deals with the request, or the handler has returned.
+func AddTags(ctx context.Context, tags ...string) bool {
+	t := tagsIn(ctx)
 	if t == nil {
-		return
+		return false
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.over || t.deaf {
+		return false
+	}
 	t.list = append(t.list, tags...)
+	return true
 }
 
 func (t *Tags) take() []string {
@@ -78,6 +79,21 @@ func (t *Tags) take() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.list)
+}
+
+// end is called when the handler has returned.
+func (t *Tags) end() {
+	if t != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.over = true
+	}
+}
+
+func (t *Tags) ended() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.over
 }
 
 func checkTag(tag string) error {

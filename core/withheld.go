@@ -114,7 +114,7 @@ func (c *Cache) selecting(v *visit, own Fields, effective Header) (names []strin
 	if slices.Contains(v.by.names, "Origin") {
 		names = mergeNames(names, []string{"Origin"})
 	}
-	return names, anyOrigin
+	return withoutLoop(names), anyOrigin
 }
 
 // answeredInFront names the request fields that middleware in front answers by

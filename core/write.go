@@ -73,6 +73,10 @@ func (c *Cache) send(x Exchange, v *visit, content entry.Content, names []string
 		w.end(errUnguarded) // of which the log tells
 		return "store-failed"
 	}
+	if c.slowLately(w.wire, len(w.value), now) {
+		w.end(ErrSlow)
+		return "slow-read"
+	}
 	if w.lead != nil {
 		w.lead.Lead.writes.Store(true)
 	}
@@ -97,7 +101,7 @@ func (w *write) leaving(sent Header) {
 		w.c.writes.over(w)
 		w.end(errPersonal)
 	case w.c.inMemory || w.rerun != nil:
-		if w.run(context.Background()); w.rerun != nil && w.stored {
+		if w.run(context.Background(), nil); w.rerun != nil && w.stored {
 			w.rerun.done.Store(true)
 		}
 	default:
@@ -199,7 +203,7 @@ func (c *Cache) readRecord(ctx context.Context, v *visit) {
 	v.hasRec = true
 }
 
-func (w *write) run(context.Context) {
+func (w *write) run(context.Context, func()) {
 	defer w.c.writes.over(w)
 	_ = w.store()
 }
@@ -216,7 +220,7 @@ func (w *write) dropped() {
 // has left is no reason to lose it.
 func (w *write) store() (err error) {
 	c := w.c
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout+TransferTime(len(w.value)))
 	defer cancel()
 	phase := 0
 	if w.lead != nil {
@@ -278,7 +282,9 @@ func (w *write) set(ctx context.Context, key string, value []byte, keep time.Dur
 	}
 	switch {
 	case err != nil:
-		c.trouble("writing", err)
+		if !c.slow(w.wire, err) {
+			c.trouble("writing", err)
+		}
 		return err
 	case !written:
 		return errPurged
@@ -353,7 +359,7 @@ func (q *writes) reserve(w *write) bool {
 // submit has a write done for which there is room.
 func (q *writes) submit(w *write) {
 	if !q.jobs.submit(w) { // closed: nobody would wait for it
-		w.run(context.Background())
+		w.run(context.Background(), nil)
 	}
 }
 

@@ -65,14 +65,20 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		}
 		res.Header.CopyTo(x.bare)
 	}
-	if f.Flight != nil {
-		c.Context().SetUserValue(flightKey{}, f.Flight)
-		defer c.Context().SetUserValue(flightKey{}, x.req.Outer)
-	}
-	ctx := c.UserContext()
+	var run *core.RunContext
 	if f.Tags != nil {
-		c.SetUserContext(core.WithTags(ctx, f.Tags))
+		f.Flight.Target = string(c.Context().RequestURI())
+		ctx, old := c.UserContext(), c.Context().UserValue(core.RunKey)
+		run = f.Context(ctx)
+		defer func() {
+			if !res.IsBodyStream() { // else the handler goes on
+				run.Close()
+			}
+		}()
+		c.SetUserContext(run)
 		defer c.SetUserContext(ctx)
+		c.Context().SetUserValue(core.RunKey, f.Tags) // for who takes c.Context() for the context
+		defer c.Context().SetUserValue(core.RunKey, old)
 	}
 	if f.Set != nil {
 		defer setRequest(&c.Request().Header, f.Set)()
@@ -118,7 +124,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		}
 		return resp, err
 	}
-	if ctx.Err() != nil { // the handler may have ended one of its own
+	if run != nil && run.Knows() { // the handler may have ended one of its own
 		resp.Reason = core.ReasonClientGone
 	}
 	after := responseHeader(c, res)

@@ -51,14 +51,15 @@ func TestConformance(t *testing.T) {
 		NewPurge: func(c *core.Cache, a core.PurgeAccess) error { _, err := fiberadapter.NewPurge(c, a); return err },
 		Serve:    serve,
 		Cannot: map[string]string{
-			"103":                       "fasthttp sends no 1xx but 100",
-			"HTTP/2":                    "fasthttp speaks HTTP/1 only",
-			"ErrAbortHandler":           "a panic that nothing recovers ends the process",
-			"Goexit":                    "fasthttp's worker ends and leaves the connection open",
-			"client leaves":             "fasthttp does not watch the connection while a handler runs",
-			"trailers not announced":    "fasthttp has only announced trailers",
-			"declared length too long":  "fasthttp replaces Content-Length by the length of the body",
-			"declared length too short": "fasthttp replaces Content-Length by the length of the body",
+			"103":                            "fasthttp sends no 1xx but 100",
+			"HTTP/2":                         "fasthttp speaks HTTP/1 only",
+			"ErrAbortHandler":                "a panic that nothing recovers ends the process",
+			"Goexit":                         "fasthttp's worker ends and leaves the connection open",
+			"stream of a client that leaves": "fasthttp notices only when it writes",
+			"client leaves":                  "fasthttp does not watch the connection while a handler runs",
+			"trailers not announced":         "fasthttp has only announced trailers",
+			"declared length too long":       "fasthttp replaces Content-Length by the length of the body",
+			"declared length too short":      "fasthttp replaces Content-Length by the length of the body",
 		},
 	})
 }
@@ -139,7 +140,11 @@ func native(m coretest.Middleware) fiber.Handler {
 type ctx struct{ c *fiber.Ctx }
 
 func (c *ctx) Context() context.Context { return c.c.UserContext() }
-func (c *ctx) Method() string           { return c.c.Method() }
+
+func (c *ctx) Contexts() []context.Context {
+	return []context.Context{c.c.UserContext(), c.c.Context()}
+}
+func (c *ctx) Method() string { return c.c.Method() }
 func (c *ctx) Path() string {
 	return c.c.Path() + " " + string(c.c.Request().URI().Path()) + " " + c.c.Params("*")
 }

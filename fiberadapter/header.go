@@ -37,7 +37,7 @@ func (x *exchange) reset(c *fiber.Ctx) {
 	// Core sees Upgrade and Transfer-Encoding by their names. -2: nothing is said.
 	length := x.header.h.ContentLength()
 	q.HasBody = length != 0 && length != -2
-	q.Outer, _ = c.Context().UserValue(flightKey{}).(*core.Flight)
+	q.Outer = core.FlightIn(c.Context())
 	q.Rerun, _ = c.Context().UserValue(rerunKey{}).(*core.Rerun)
 }
 
@@ -83,9 +83,6 @@ var pathByte = func() (t [256]bool) {
 	}
 	return t
 }()
-
-// flightKey is where a request finds the flight that it is part of.
-type flightKey struct{}
 
 // sameHost reports whether host is lower, which is in lower case, as fasthttp
 // makes it: that of ASCII.

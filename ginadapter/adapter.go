@@ -62,6 +62,11 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 			c.Request = request
 		}
 	}()
+	if f.Tags != nil { // for who takes c for the context
+		old, _ := c.Get(core.RunKey)
+		c.Set(core.RunKey, f.Tags)
+		defer c.Set(core.RunKey, old)
+	}
 	return x.Run(f, informing{outer}, func(w http.ResponseWriter, r *http.Request) error {
 		gw = &writer{ResponseWriter: outer, w: w, status: outer.Status(), size: unwritten}
 		c.Writer, c.Request, given = gw, r, r

@@ -93,6 +93,7 @@ type ctx struct {
 func newCtx(c *gin.Context) ctx { return ctx{coretest.HTTP{W: c.Writer, R: c.Request}, c} }
 
 func (c ctx) Context() context.Context     { return c.g.Request.Context() }
+func (c ctx) Contexts() []context.Context  { return []context.Context{c.g.Request.Context(), c.g} }
 func (c ctx) Path() string                 { return c.HTTP.Path() + " " + c.g.Param("rest") }
 func (c ctx) Query(name string) string     { return c.g.Query(name) }
 func (c ctx) Header(name string) string    { return c.g.GetHeader(name) }

@@ -111,6 +111,8 @@ type Middleware func(c Ctx, next func() error) error
 // [HTTP] does it with those of net/http.
 type Ctx interface {
 	Context() context.Context
+	// Contexts are all that the framework has as a context for the request.
+	Contexts() []context.Context
 	Method() string
 	// Path is all that a handler can know of the path: as it is and as
 	// parameter of a route that ends in "*".
@@ -173,7 +175,7 @@ type testCase struct {
 }
 
 func allCases() []testCase {
-	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, edgeCases)
+	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, edgeCases)
 }
 
 // Run runs the suite with the embedded store, and once more with a real

@@ -169,6 +169,9 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 // Context implements [Ctx].
 func (c HTTP) Context() context.Context { return c.R.Context() }
 
+// Contexts are that of R.
+func (c HTTP) Contexts() []context.Context { return []context.Context{c.R.Context()} }
+
 // Method implements [Ctx].
 func (c HTTP) Method() string { return c.R.Method }
 

@@ -134,8 +134,9 @@ func (s *Store) GetTier(ctx context.Context, key string) (value []byte, found, n
 	if value, found = s.GetLocal(key); found {
 		return value, true, true, nil
 	}
-	if value, found, err = s.Get(ctx, key); found {
-		s.near.admit(key, len(value))
+	value, found, raw, err := s.get(ctx, key)
+	if found {
+		s.near.admit(key, value, raw)
 	}
 	return value, found, false, err
 }
@@ -179,6 +180,7 @@ type near struct {
 
 	mu      sync.Mutex // held by all that changes the copies
 	flights map[string]*flight
+	holding int // flights with large values
 	writers map[string]int
 	closed  bool
 	fetches sync.WaitGroup
@@ -206,6 +208,8 @@ type flight struct {
 	sent    int64 // by now()
 	spoiled bool
 	copied  bool
+	// Of a large value, both of which are for ever the same:
+	raw, value []byte
 }
 
 // newNear returns nil, with the reason in the log, where the server cannot track.
@@ -257,21 +261,26 @@ func (n *near) get(key string) (held, bool) {
 	return h, true
 }
 
-// admit takes note that key was read on the server, and found with size bytes. If
-// it is hot a copy is fetched, which the caller does not wait for.
-func (n *near) admit(key string, size int) {
-	if n == nil || n.off.Load() || copyWeight(key, size) > n.max || !n.hot.again(key) || n.now() < n.resume.Load() {
+// admit takes note that key was read on the server, and found with value. If it is
+// hot a copy is fetched, which the caller does not wait for. Of a large value, whose
+// stub is raw, nothing but the stub is fetched: while that is there, so is the value.
+func (n *near) admit(key string, value, raw []byte) {
+	if n == nil || n.off.Load() || copyWeight(key, cap(value)) > n.max || !n.hot.again(key) || n.now() < n.resume.Load() {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed || len(n.flights) >= maxFlights || n.flights[key] != nil {
+	if n.closed || len(n.flights) >= maxFlights || n.flights[key] != nil || raw != nil && n.holding >= maxShare {
 		return
 	}
 	if _, ok := n.copies.GetEntryQuietly(key); ok {
 		return // made since the caller looked
 	}
 	f := &flight{}
+	if raw != nil {
+		f.raw, f.value = raw, value
+		n.holding++
+	}
 	n.flights[key] = f
 	n.fetches.Go(func() { n.fetch(key, f) })
 }

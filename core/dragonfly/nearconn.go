@@ -1,6 +1,7 @@
 package dragonfly
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -122,6 +123,9 @@ func (n *near) fetch(key string, f *flight) {
 	err := n.read(key)
 	n.mu.Lock()
 	delete(n.flights, key)
+	if f.raw != nil {
+		n.holding--
+	}
 	copied := f.copied
 	n.mu.Unlock()
 	if !copied {
@@ -184,6 +188,12 @@ func (c *conn) Update(key, _ string, message rueidis.RedisMessage) int64 {
 		return pxat
 	}
 	value, err := message.AsBytes()
+	if isStub(value) {
+		if !bytes.Equal(value, f.raw) {
+			return pxat // replaced
+		}
+		value = f.value
+	}
 	if err != nil || copyWeight(key, cap(value)) > n.max || !entry.Sound(value) {
 		return pxat // gone meanwhile, no string, grown, or damaged
 	}

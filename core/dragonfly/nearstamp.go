@@ -30,7 +30,8 @@ func (s *Store) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]
 // it takes the copies of this process where there are any, of the value, too.
 func (s *Store) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
 	if s.near == nil {
-		return s.serverGetStamped(ctx, key, dst, keys)
+		value, found, _, stamps, err := s.serverGetStamped(ctx, key, dst, keys)
+		return value, found, stamps, err
 	}
 	// The stamps may be newer than the value, which is on the safe side.
 	value, found := s.GetLocal(key)
@@ -43,8 +44,9 @@ func (s *Store) GetStamped(ctx context.Context, key string, dst []core.Stamp, ke
 	case found:
 		got, err = s.serverStamps(ctx, nil, missing)
 	default:
-		if value, found, got, err = s.serverGetStamped(ctx, key, nil, missing); found {
-			s.near.admit(key, len(value))
+		var raw []byte
+		if value, found, raw, got, err = s.serverGetStamped(ctx, key, nil, missing); found {
+			s.near.admit(key, value, raw)
 		}
 	}
 	if err != nil {
@@ -107,7 +109,7 @@ func (n *near) fill(all, got []core.Stamp, missing []string) {
 		}
 		all[0], all = stamp, all[1:]
 		if stamp != (core.Stamp{}) {
-			n.admit(missing[i], 2*len("9007199254740991"))
+			n.admit(missing[i], nil, nil)
 		}
 	}
 }

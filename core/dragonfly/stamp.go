@@ -226,11 +226,30 @@ func (s *Store) serverStamps(ctx context.Context, dst []core.Stamp, keys []strin
 	return dst, nil
 }
 
-func (s *Store) serverGetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+// serverGetStamped returns the stub of a large value, too. The value is as old as its
+// stub, which was read with the stamps.
+func (s *Store) serverGetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) (value []byte, found bool, raw []byte, stamps []core.Stamp, err error) {
 	if len(keys) == 0 {
-		value, found, err := s.Get(ctx, key)
-		return value, found, dst, err
+		value, found, raw, err = s.get(ctx, key)
+		return value, found, raw, dst, err
 	}
+	for range 2 { // as in get
+		if value, found, stamps, err = s.getWholeStamped(ctx, key, dst, keys); !isStub(value) {
+			return value, found, nil, stamps, err
+		}
+		raw = value
+		if value, found, err = s.getLarge(ctx, key, raw); found {
+			return value, true, raw, stamps, nil
+		}
+		if err != nil {
+			return nil, false, nil, dst, fmt.Errorf("dragonfly: GET of a large value with stamps: %w", err)
+		}
+	}
+	return nil, false, nil, stamps, nil
+}
+
+// getWholeStamped returns what is under key, which may be a stub, and stamps.
+func (s *Store) getWholeStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
 	cmds := make(rueidis.Commands, 1+len(keys))
 	cmds[0] = s.client.B().Get().Key(key).Build()
 	for i, k := range keys {

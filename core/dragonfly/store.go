@@ -46,6 +46,7 @@ type Store struct {
 	// noSetGet is set once a server has refused SET with both NX and GET.
 	noSetGet atomic.Bool
 	near     *near // nil without
+	large    large
 }
 
 // Open connects to the server at url, looks at what it is, and logs that in one
@@ -105,6 +106,7 @@ func FromClient(client rueidis.Client, opts ...Option) (*Store, error) {
 func newStore(ctx context.Context, client rueidis.Client, owned bool, option rueidis.ClientOption, o options) (*Store, error) {
 	s := &Store{client: client, owned: owned, timeout: o.timeout}
 	s.gate.cluster = client.Mode() == rueidis.ClientModeCluster
+	s.large.init(client)
 	s.gate.doubtful.Store(1)
 	if s.gate.cluster {
 		s.gate.doubtful.Store(gateParts)
@@ -127,9 +129,34 @@ func newStore(ctx context.Context, client rueidis.Client, owned bool, option rue
 // Client is the client that the store uses.
 func (s *Store) Client() rueidis.Client { return s.client }
 
-// Get returns the value under key in one command, and whether there is one. A
-// key that holds something else than a string counts as absent: Set replaces it.
+// Get returns the value under key, and whether there is one: in one command, or two
+// for a large one (see [core.LargeValue]), for which it takes [core.TransferTime]
+// more where ctx is that of an engine's look-up, or has no deadline. A key that holds
+// something else than a string counts as absent: Set replaces it.
 func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	value, found, _, err := s.get(ctx, key)
+	return value, found, err
+}
+
+// get is Get, and returns the stub of a large value, too.
+func (s *Store) get(ctx context.Context, key string) (value []byte, found bool, raw []byte, err error) {
+	for range 2 { // the value may be replaced after its stub was read
+		if value, found, err = s.getWhole(ctx, key); !isStub(value) {
+			return value, found, nil, err
+		}
+		raw = value
+		if value, found, err = s.getLarge(ctx, key, raw); found {
+			return value, true, raw, nil
+		}
+		if err != nil {
+			return nil, false, nil, fmt.Errorf("dragonfly: GET of a large value: %w", err)
+		}
+	}
+	return nil, false, nil, nil
+}
+
+// getWhole returns what is under key, which may be a stub.
+func (s *Store) getWhole(ctx context.Context, key string) ([]byte, bool, error) {
 	result, err := s.do(ctx, s.client.B().Get().Key(key).Build())
 	if err == nil {
 		var value []byte
@@ -144,11 +171,19 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
 }
 
 // Set keeps value under key for ttl, in whole milliseconds, at least one. A
-// refusal is [ErrRefused]. A ttl beyond eight years is cut to that.
+// refusal is [ErrRefused]. A ttl beyond eight years is cut to that. The bytes of a
+// large value are kept under a second key, ten seconds longer, and travel over a
+// connection of their own: see [core.ErrSlow].
 func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	ms, err := milliseconds(ttl)
 	if err != nil {
 		return fmt.Errorf("dragonfly: %w", err)
+	}
+	if _, ok := s.large.bodyKey(key, 0); ok && isLarge(value) {
+		if _, err := s.setLarge(ctx, "", "", key, value, ms); err != nil {
+			return failure("SET of a large value", err)
+		}
+		return nil
 	}
 	s.near.writing(key)
 	result, err := s.do(ctx, s.client.B().Set().Key(key).Value(rueidis.BinaryString(value)).PxMilliseconds(ms).Build())
@@ -162,8 +197,8 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	return nil
 }
 
-// Delete removes the key; the server frees its memory in the background. An
-// absent key is no error.
+// Delete removes the key; the server frees its memory in the background, that of a
+// large value when it is replaced or expires. An absent key is no error.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	s.near.writing(key)
 	result, err := s.do(ctx, s.client.B().Unlink().Key(key).Build())
@@ -348,9 +383,10 @@ func failure(command string, err error) error {
 }
 
 // Close closes the client if the store made it, and the one of [WithNear]. Calls
-// under way may fail.
+// under way may fail. It waits up to a second for large values on their way.
 func (s *Store) Close() error {
 	s.near.close()
+	s.large.close()
 	if s.owned {
 		s.client.Close()
 	}

@@ -42,8 +42,15 @@ func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
 	q.Target = core.RewrittenTarget(r.RequestURI, q.Scheme, r.Host, q.Path, q.RawQuery)
 	q.Header = r.Header
 	q.HasBody = r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
-	if q.Outer = outerFlight(w); q.Outer == nil { // perhaps a writer in between hides it
-		q.Outer = flightIn(r)
+	if q.Outer = outerFlight(w); q.Outer == nil {
+		// Perhaps a writer in between hides it, or another framework is in front. A
+		// request that the handler makes of its own, with its context, is another one.
+		if f := core.FlightIn(r.Context()); f != nil && f.Target == target(r) {
+			q.Outer = f
+		} else if f != nil {
+			q.Within = f
+			return // also if it is made by a handler that runs in the background
+		}
 	}
 	q.Rerun = core.RerunFrom(r.Context())
 }
@@ -62,35 +69,10 @@ func outerFlight(w http.ResponseWriter) *core.Flight {
 	}
 }
 
-// flightContext has the flight that a request is part of. A request that the
-// handler makes of its own, with the same context, is another one.
-type flightContext struct {
-	context.Context //nolint:containedctx // it is a context
-	flight          *core.Flight
-	target          string
-}
-
-type flightKey struct{}
-
-func (c *flightContext) Value(key any) any {
-	if key == (flightKey{}) {
-		return c
-	}
-	return c.Context.Value(key)
-}
-
-func flightIn(r *http.Request) *core.Flight {
-	c, _ := r.Context().Value(flightKey{}).(*flightContext)
-	if c == nil || c.target != target(r) {
-		return nil
-	}
-	return c.flight
-}
-
 // target is what no layer on the way changes.
 func target(r *http.Request) string {
-	if r.RequestURI == "" { // of no server
-		return r.URL.RequestURI()
+	if r.RequestURI == "" { // no server has read it
+		return " " + r.URL.RequestURI()
 	}
 	return r.RequestURI
 }
@@ -106,14 +88,11 @@ func (x *Exchange) Request() *core.Request { return &x.req }
 // them. An error of run is returned as it is.
 func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.ResponseWriter, *http.Request) error) (*core.Response, error) {
 	r := x.r
-	if f.Tags != nil || f.Flight != nil {
-		ctx := r.Context()
-		if f.Tags != nil {
-			ctx = core.WithTags(ctx, f.Tags)
-		}
-		if f.Flight != nil {
-			ctx = &flightContext{ctx, f.Flight, target(r)}
-		}
+	var ctx *core.RunContext
+	if f.Tags != nil {
+		f.Flight.Target = target(r)
+		ctx = f.Context(r.Context())
+		defer ctx.Close()
 		r = r.WithContext(ctx)
 	}
 	if f.Capture || f.Set != nil {
@@ -130,6 +109,7 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 	}
 	var w http.ResponseWriter
 	w, x.capture = newWriter(inner, f, r.Method)
+	x.capture.run = ctx
 	panics := true
 	defer func() {
 		x.routed(r)
@@ -142,7 +122,7 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 	if err != nil {
 		return nil, err
 	}
-	resp := x.capture.response(r.Context().Err() != nil)
+	resp := x.capture.response(ctx != nil && ctx.Knows())
 	x.sent = resp
 	return resp, nil
 }

@@ -20,7 +20,8 @@ import (
 type writer struct {
 	inner     http.ResponseWriter
 	forward   core.Forward
-	passing   bool // false: holding back
+	run       *core.RunContext // what the handler has as its context; nil: the request's own
+	passing   bool             // false: holding back
 	hijacked  bool
 	annotated bool
 	implicit  bool        // the handler has written without WriteHeader
@@ -30,6 +31,7 @@ type writer struct {
 	frozen    http.Header // the header as it was when the handler sent it
 	status    int         // 0: not sent yet
 	length    int64       // the Content-Length that was declared; -1: none
+	promised  bool        // with a 200, while the client was there
 	body      []byte
 }
 
@@ -83,6 +85,7 @@ func (w *writer) writeHeader(status int, implicit bool) {
 	if w.length = length; !declared {
 		w.length = -1
 	}
+	w.promised = declared && status == http.StatusOK && w.run != nil && !w.run.Ended()
 	switch {
 	case status == http.StatusSwitchingProtocols:
 		w.pass(core.ReasonHijack)
@@ -280,7 +283,9 @@ func (w *writer) annotateAs(status int) {
 
 func (w *writer) tooLarge(n int64) bool { return w.forward.MaxBody > 0 && n > w.forward.MaxBody }
 
-// response gives what the handler has made of it, after it has returned.
+// response gives what the handler has made of it, after it has returned;
+// clientGone says that it may have known that nobody waits for it. Then only a
+// body of the length that it had declared before is known to be whole.
 func (w *writer) response(clientGone bool) *core.Response {
 	if w.passing {
 		if w.status == 0 && !w.hijacked { // the server will send an empty 200, unless somebody in front has more to say
@@ -300,7 +305,7 @@ func (w *writer) response(clientGone bool) *core.Response {
 	}
 	switch {
 	case w.reason != "":
-	case clientGone:
+	case clientGone && (!w.promised || w.length != int64(len(w.body))):
 		w.reason = core.ReasonClientGone
 	case w.length >= 0 && w.length != int64(len(w.body)) && core.BodyAllowed(w.status) && !w.head:
 		w.reason = core.ReasonIncomplete

@@ -228,6 +228,42 @@ var brokenStores = map[string]func() broken{
 	"LargeValue/cut at 1 MiB": func() broken {
 		return changedSet(func(v []byte, ttl time.Duration) ([]byte, time.Duration) { return v[:min(len(v), 1<<20)], ttl })
 	},
+	"LargeReplaced/kept when large": func() broken {
+		return broken{set: func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
+			if old, _, _ := s.Get(ctx, key); len(old) >= 64<<10 && len(value) >= 64<<10 {
+				return nil
+			}
+			return s.Set(ctx, key, value, ttl)
+		}}
+	},
+	"LargeExpiry/never when large": func() broken {
+		return changedSet(func(v []byte, ttl time.Duration) ([]byte, time.Duration) {
+			if len(v) >= 64<<10 {
+				ttl = time.Hour
+			}
+			return v, ttl
+		})
+	},
+	"LargeConcurrent/written in halves": func() broken {
+		return broken{set: func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
+			if old, _, _ := s.Get(ctx, key); len(value) >= 64<<10 && len(old) >= 64<<10 {
+				mixed := append(append([]byte{}, value[:32<<10]...), old[32<<10:]...)
+				if err := s.Set(ctx, key, mixed, ttl); err != nil {
+					return err
+				}
+				time.Sleep(time.Millisecond)
+			}
+			return s.Set(ctx, key, value, ttl)
+		}}
+	},
+	"GuardedLarge/unguarded when large": func() broken {
+		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
+			if len(value) >= 64<<10 {
+				return true, s.Set(ctx, key, value, ttl)
+			}
+			return s.SetGuarded(ctx, guard, token, key, value, ttl)
+		}}
+	},
 	"LongKey/cut at 250":    func() broken { return changedKey(func(k string) string { return k[:min(len(k), 250)] }) },
 	"KeysDiffer/fold case":  func() broken { return changedKey(strings.ToLower) },
 	"KeysDiffer/trim space": func() broken { return changedKey(strings.TrimSpace) },

@@ -63,6 +63,9 @@ var cases = []struct {
 	{"EmptyValue", (*suite).emptyValue},
 	{"BinaryValue", (*suite).binaryValue},
 	{"LargeValue", (*suite).largeValue},
+	{"LargeReplaced", (*suite).largeReplaced},
+	{"LargeExpiry", (*suite).largeExpiry},
+	{"LargeConcurrent", (*suite).largeConcurrent},
 	{"LongKey", (*suite).longKey},
 	{"KeysDiffer", (*suite).keysDiffer},
 	{"Delete", (*suite).delete},
@@ -85,6 +88,7 @@ var cases = []struct {
 	{"LockDoneContext", (*suite).lockDoneContext},
 
 	{"Guarded", (*suite).guarded},
+	{"GuardedLarge", (*suite).guardedLarge},
 	{"GuardedNot", (*suite).guardedNot},
 	{"GuardedExpiry", (*suite).guardedExpiry},
 	{"GuardedConcurrent", (*suite).guardedConcurrent},

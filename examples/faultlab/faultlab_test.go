@@ -37,6 +37,27 @@ func TestFlat(t *testing.T) {
 	}
 }
 
+// TestLink has nothing but the default time-outs.
+func TestLink(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes eight seconds")
+	}
+	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CACHEASIDE_REQUIRE_SERVER") != "1" {
+		t.Skip("there is no redis-server on the PATH")
+	}
+	l := lab{length: time.Second, seed: 1}
+	results, err := l.link(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		t.Logf("%s: %d of %d requests were hits", r.framework, r.hits, r.requests)
+		if !r.ok() {
+			t.Errorf("%s: %d wrong, %d errors: %q", r.framework, r.wrong, r.errors, r.what)
+		}
+	}
+}
+
 // TestFaults goes through all faults in short.
 func TestFaults(t *testing.T) {
 	if testing.Short() {

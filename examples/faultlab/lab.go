@@ -76,6 +76,19 @@ func (l *lab) run(ctx context.Context, report func([]*result)) (ok bool, err err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	ok = true
+	if l.only == nil || l.only.MatchString(narrowLink) {
+		results, err := l.link(ctx, dir)
+		if err != nil {
+			return false, fmt.Errorf("%s: %w", narrowLink, err)
+		}
+		for _, r := range results {
+			ok = ok && r.ok()
+		}
+		if !l.verbose {
+			results = []*result{sum(results)}
+		}
+		report(results)
+	}
 	for i, f := range faults() {
 		if ctx.Err() != nil {
 			return false, ctx.Err()

@@ -36,6 +36,7 @@ type database struct {
 	rows   []row
 	mode   atomic.Int32
 	failed atomic.Int64 // answers that were errors of the handler's own
+	large  int          // the row whose page is large; 0: none
 }
 
 type row struct {
@@ -93,7 +94,7 @@ func (d *database) answer(ctx context.Context, id string) (body string, err erro
 	}
 	v := d.rows[n].version.Load()
 	time.Sleep(handlerTime)
-	return bodyOf(n, v), nil
+	return d.page(n, v), nil
 }
 
 func tagOf(n int) string { return "row-" + strconv.Itoa(n) }

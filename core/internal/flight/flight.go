@@ -57,6 +57,7 @@ type Flight[T, L any] struct {
 	group   *Group[T, L]
 	key     string
 	hash    uint64
+	began   time.Time
 	done    chan struct{} // made by the first who waits
 	ended   bool
 	phase   int // see Advance
@@ -82,20 +83,21 @@ func (g *Group[T, L]) Join(key string) (f *Flight[T, L], leads bool, ticket int)
 	return s.start(g, key, h), true, 0
 }
 
-// TryLead returns a new flight for key, or nil if there is one already.
-func (g *Group[T, L]) TryLead(key string) *Flight[T, L] {
+// TryLead returns a new flight for key, that the caller leads and must end. If
+// there is one already, it returns that.
+func (g *Group[T, L]) TryLead(key string) (f *Flight[T, L], leads bool) {
 	h := maphash.String(seed, key)
 	s := &g.shards[h%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.flights[key] != nil {
-		return nil
+	if f := s.flights[key]; f != nil {
+		return f, false
 	}
-	return s.start(g, key, h)
+	return s.start(g, key, h), true
 }
 
 func (s *shard[T, L]) start(g *Group[T, L], key string, h uint64) *Flight[T, L] {
-	f := &Flight[T, L]{group: g, key: key, hash: h, before: math.MaxInt}
+	f := &Flight[T, L]{group: g, key: key, hash: h, began: time.Now(), before: math.MaxInt}
 	if s.flights == nil {
 		s.flights = make(map[string]*Flight[T, L])
 	}
@@ -130,6 +132,9 @@ func (g *Group[T, L]) Ended() uint64 { return g.ended.Load() }
 // returned n. If so, what its leader has stored may have been missed. It errs
 // on the side of true.
 func (f *Flight[T, L]) EndedSince(n uint64) bool { return f.group.last[f.hash%slots].Load() > n }
+
+// Age is how long ago f began.
+func (f *Flight[T, L]) Age() time.Duration { return time.Since(f.began) }
 
 // Key is what Join was given.
 func (f *Flight[T, L]) Key() string { return f.key }
@@ -207,6 +212,21 @@ func (f *Flight[T, L]) Wait(ctx context.Context, ticket int, timeout time.Durati
 		f.Leave()
 		return TimedOut, none
 	}
+}
+
+// EndsWithin waits for the end of a flight that the caller follows, and goes on to
+// follow: for timeout, or until ctx ends, and reports whether it is worth while to
+// call Wait.
+func (f *Flight[T, L]) EndsWithin(ctx context.Context, timeout time.Duration) bool {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+	case <-timer.C:
+		return false
+	}
+	return true
 }
 
 // Leave is for who follows f and does not wait.

@@ -23,7 +23,7 @@ func TestFollowersGetTheOutcome(t *testing.T) {
 				t.Fatal("the first does not lead")
 			}
 			f.Lead = "mine"
-			if g.TryLead("k") != nil {
+			if _, leads := g.TryLead("k"); leads {
 				t.Error("two leaders")
 			}
 			if _, leads, _ := g.Join("other"); !leads {
@@ -74,7 +74,7 @@ func TestOnlyTheFirstEndCounts(t *testing.T) {
 		if f.End(Failed, 2) {
 			t.Error("the second End counted")
 		}
-		if g.TryLead("k") != nil {
+		if _, leads := g.TryLead("k"); leads {
 			t.Error("a late End has ended the next flight")
 		}
 		if o, v := f.Wait(t.Context(), 0, time.Hour); o != Shared || v != 1 {
@@ -115,13 +115,13 @@ func TestEndedSince(t *testing.T) {
 func TestFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g group
-		f := g.TryLead("k")
+		f, _ := g.TryLead("k")
 		f.Follow()
 		go f.End(Shared, 3)
 		if o, v := f.Wait(t.Context(), 0, time.Hour); o != Shared || v != 3 {
 			t.Errorf("%v, %d", o, v)
 		}
-		ended := g.TryLead("k")
+		ended, _ := g.TryLead("k")
 		ended.End(Pass, 4)
 		ended.Follow() // of what is over
 		if o, v := ended.Wait(t.Context(), 0, time.Hour); o != Pass || v != 4 {
@@ -235,7 +235,7 @@ func TestInterleavings(t *testing.T) {
 			},
 			"lead": func(rt *rapid.T) {
 				k := key.Draw(rt, "key")
-				if f := g.TryLead(k); f != nil {
+				if f, leads := g.TryLead(k); leads {
 					begin(k, f)
 				} else if under[k] == nil {
 					rt.Fatal("no leader where there is no flight")

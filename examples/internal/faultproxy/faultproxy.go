@@ -24,6 +24,31 @@ type Proxy struct {
 	refuse atomic.Bool
 	cut    atomic.Int64 // every how many pieces of a reply one is cut in half; 0: never
 	pieces atomic.Int64
+	rate   atomic.Int64 // bytes a second in each direction; 0: no limit
+	links  [2]link      // to the server and back
+}
+
+// link is what all connections share in one direction.
+type link struct {
+	mu   sync.Mutex
+	free time.Time // when it has carried all that was given to it
+}
+
+// carry returns when the link has carried n bytes, behind what others have given to
+// it before.
+func (l *link) carry(n int, rate int64) {
+	l.mu.Lock()
+	now := time.Now()
+	if l.free.Before(now) {
+		l.free = now
+	}
+	l.free = l.free.Add(time.Duration(int64(n) * int64(time.Second) / rate))
+	wait := l.free.Sub(now)
+	l.mu.Unlock()
+	// A timer is too coarse for less: what has been saved is waited for later.
+	if wait > time.Millisecond {
+		time.Sleep(wait)
+	}
 }
 
 // New returns a proxy for the server at target, host:port.
@@ -43,6 +68,10 @@ func (p *Proxy) Addr() string { return p.l.Addr().String() }
 
 // Delay holds each piece of a reply back for d.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
+
+// Rate lets so many bytes a second through in each direction, of all connections
+// together. Zero: no limit.
+func (p *Proxy) Rate(n int64) { p.rate.Store(n) }
 
 // Drop swallows whatever comes, from either side: connections stay, and new ones
 // are accepted, but nothing is ever heard.
@@ -123,6 +152,13 @@ func (p *Proxy) copy(to, from net.Conn, reply bool) {
 }
 
 func (p *Proxy) forward(to net.Conn, b []byte, reply bool) error {
+	if rate := p.rate.Load(); rate > 0 {
+		way := &p.links[0]
+		if reply {
+			way = &p.links[1]
+		}
+		way.carry(len(b), rate)
+	}
 	if reply {
 		time.Sleep(time.Duration(p.delay.Load()))
 		if n := p.cut.Load(); n > 0 && p.pieces.Add(1)%n == 0 {

@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -123,5 +125,32 @@ func TestRefuse(t *testing.T) {
 	p.Refuse(false)
 	if s, err := ask(dial(t, p), "hello", 10*time.Second); s != "hello" || err != nil {
 		t.Errorf("%q, %v", s, err)
+	}
+}
+
+// TestRate: what several connections send at once takes as long as the link needs for
+// all of it.
+func TestRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l link
+		began := time.Now()
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for range 50 {
+					l.carry(10_000, 1_000_000)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(began); took < 1990*time.Millisecond || took > 2*time.Second {
+			t.Errorf("2 MB at 1 MB/s took %v", took)
+		}
+	})
+	p := start(t)
+	p.Rate(1 << 20)
+	c := dial(t, p)
+	if got, err := ask(c, strings.Repeat("x", 5000), 10*time.Second); err != nil || len(got) < 5000 {
+		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }
