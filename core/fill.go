@@ -21,11 +21,8 @@ import (
 
 // miss answers with what the handler gives.
 func (c *Cache) miss(x Exchange, v *visit) error {
-	defer func() {
-		if !v.inner { // or it is the miss of the handle further in
-			c.stats.misses.Add(1)
-		}
-	}()
+	v.counter = &c.stats.misses
+	defer v.count()
 	if v.control.OnlyIfCached {
 		return c.gatewayTimeout(x)
 	}
@@ -55,6 +52,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		Settle:   func(status int, h Header) bool { return c.settles(v, status, h) },
 	})
 	c.noteInner(v, run)
+	v.count()
 	if err != nil { // the response is somebody else's to make, for this request alone
 		c.conclude(v.lead, flight.Pass, nil)
 		return err

@@ -42,6 +42,15 @@ func (c *Cache) noteInner(v *visit, run *Flight) {
 	}
 }
 
+// count counts the request as what it is, once it is known whether it is not that of
+// the handle further in.
+func (v *visit) count() {
+	if v.counter != nil && !v.inner {
+		v.counter.Add(1)
+	}
+	v.counter = nil
+}
+
 // leavesToInner reports whether a handle further in takes care of the request's key.
 func (c *Cache) leavesToInner(v *visit) bool {
 	deepest, ok := c.inners.get(v.key.wire, v.now.UnixNano(), passAge)

@@ -11,6 +11,7 @@ import (
 // replyStored answers from the entry found: with the whole of it, with 304
 // where the client has it already, or with the range that it asks for.
 func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprules.CacheStatus) error {
+	v.count()
 	r := &v.reply
 	r.Status, r.Body = int(v.entry.Status), v.entry.Body
 	var etag, modified string

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
@@ -191,10 +192,11 @@ func statusValue(s httprules.CacheStatus) string {
 // pooled: nothing that outlives Serve may point into it.
 type visit struct {
 	req     *Request
-	header  Header // of req
-	asked   asked  // by header
-	depth   uint8  // handles of the same cache in front
-	inner   bool   // a handle further in has dealt with the request
+	header  Header         // of req
+	asked   asked          // by header
+	depth   uint8          // handles of the same cache in front
+	inner   bool           // a handle further in has dealt with the request
+	counter *atomic.Uint64 // to be counted in, see count
 	control httprules.RequestControl
 	now     time.Time // when the request came
 	key     key

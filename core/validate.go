@@ -23,11 +23,8 @@ func (c *Cache) revalidate(x Exchange, v *visit, d httprules.Decision) error {
 			Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v), Detail: "stale-while-revalidate",
 		})
 	}
-	defer func() {
-		if !v.inner {
-			c.stats.stale.Add(1)
-		}
-	}()
+	v.counter = &c.stats.stale
+	defer v.count()
 	if v.control.OnlyIfCached {
 		return c.gatewayTimeout(x)
 	}
