@@ -2,6 +2,7 @@ package transparency
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,7 +59,14 @@ func chiStacks() []stack {
 	plainly := func(name string, mw func(http.Handler) http.Handler) stack {
 		return named(name, func(*env) func(http.Handler) http.Handler { return mw })
 	}
-	return append(stdStacks(chiUse),
+	common := slices.DeleteFunc(stdStacks(chiUse), func(s stack) bool { return s.name == "timeout-handler" })
+	return append(common,
+		// Around the router, which uses its contexts again while the handler goes on.
+		stack{
+			name:   "timeout-handler",
+			front:  func(e *env) server { return std(byPath(chiRouter(e.chi()))) },
+			behind: func(e *env) server { return std(e.chi()(byPath(chiRouter()))) },
+		},
 		named("recoverer", func(e *env) func(http.Handler) http.Handler {
 			return func(next http.Handler) http.Handler {
 				return middleware.RequestLogger(chiLog{e})(middleware.Recoverer(next))
@@ -154,6 +162,6 @@ type chiEntry struct {
 }
 
 func (l chiEntry) Write(status, bytes int, _ http.Header, _ time.Duration, _ any) {
-	l.e.log.printf("%s %s %d %d %s\n", l.r.Method, l.r.URL.Path, max(status, 200), bytes, chi.RouteContext(l.r.Context()).RoutePattern())
+	l.e.log.printf("%s %s %d %d route=%s\n", l.r.Method, l.r.URL.Path, max(status, 200), bytes, chi.RouteContext(l.r.Context()).RoutePattern())
 }
 func (l chiEntry) Panic(v any, _ []byte) { l.e.log.printf("panic %v\n", v) }

@@ -3,12 +3,15 @@ package transparency
 import (
 	"net/http"
 	"path"
+	"regexp"
 	"strings"
 	"sync/atomic"
 )
 
-// A difference is one that is meant to be. The patterns are those of path.Match, with
-// "/**" at the end for all that begins so; the stack is framework/stack/position.
+// A difference is one that is meant to be. Each of stack, request and field is a list
+// of patterns, of which one has to match: those of path.Match, with "**" for all that
+// may have slashes; "~" stands for a space. The stack is framework/stack/place. Two fields are special: "hit"
+// is that the answer does not come from the store, "unstored" that it does.
 type difference struct {
 	stack, request, field string
 	when                  func(pair) bool // nil: always
@@ -24,40 +27,105 @@ type pair struct {
 }
 
 var differences = []difference{
-	{"**", "tagged/if-**", "**", validated,
-		"the cache answers the conditions of clients, as RFC 9111 section 4.3.2 asks, for handlers that do not"},
-	{"**", "page/if-none-match-any**", "**", validated,
-		"If-None-Match: * is true of whatever exists (RFC 9110 section 13.1.2)"},
-	{"**", "file/if-**", "header Last-Modified", both("304"),
-		"net/http's ServeContent leaves Last-Modified out of a 304; the cache sends what it has stored (RFC 9110 section 15.4.5 allows either)"},
-	{"**", "file/if-**", "header Accept-Ranges", both("304"),
-		"likewise"},
+	// Conditions and ranges: the cache answers them itself.
+	{"**", "tagged/if-** */if-none-match-any", "**", validated,
+		"the cache answers the conditions of clients, as RFC 9111 section 4.3.2 asks, for handlers that do not; If-None-Match: * is true of whatever exists"},
+	{"*/same-fields/*", "page/if-none-match**", "**", validated, "likewise; the validator comes from middleware"},
+	{"chi/no-cache/behind", "file/if-**", "**", validated, "likewise; chi's NoCache keeps conditions from the handler"},
+	{"**", "**/if-**", "header~Accept-Ranges header~Last-Modified header~Etag header~Content-Type header~Vary", both304,
+		"the cache's 304 has the fields of the 200 that it stands for (RFC 9110 section 15.4.5); net/http's and Fiber's file servers leave some out"},
 	{"**", "**", "**", func(p pair) bool { return is(p.without, "416") && is(p.with, "416") },
-		"net/http's ServeContent explains a 416 in a body, the cache does not"},
+		"file servers explain a 416 in a body, the cache does not"},
 	{"**", "file/range-bad", "**", func(p pair) bool { return is(p.without, "416") && is(p.with, "200") },
-		"a range unit that is not known is ignored (RFC 9110 section 14.2); ServeContent refuses it"},
+		"a range unit that is not known is ignored (RFC 9110 section 14.2); file servers refuse it"},
+	{"fiber/**", "file/range-two", "**", func(p pair) bool { return is(p.without, "416") && is(p.with, "206") },
+		"Fiber's file server knows no lists of ranges"},
+	{"fiber/**", "file/if-range**", "**", func(p pair) bool { return p.hit && is(p.without, "206") && is(p.with, "200") },
+		"Fiber's file server does not look at If-Range"},
+	{"fiber/**", "file/if-modified-since**", "**", wholeFor304,
+		"Fiber's SendFile answers by a stream, which is not stored; what may be stored is asked for without the client's conditions, so that the first such request gets all of it"},
 	{"**", "**/range-head", "**", func(p pair) bool { return is(p.without, "206") && is(p.with, "200") },
 		"Range is defined for GET alone (RFC 9110 section 14.2); ServeContent heeds it for HEAD as well"},
+	{"*/body-rewrite/behind */etag*/behind */footer/behind */gzip*/behind */gzhttp/behind */gorilla-compress/behind", "**/range** **/if-range** **/if-none-match-and-range", "**",
+		func(p pair) bool { return p.hit && is(p.without, "206") },
+		"the cache cuts ranges out of what middleware behind it has made of the whole body; without it, such middleware gets the range, and Content-Range is about another body"},
 	{"**", "**", "**", headLikeGet,
 		"a HEAD is answered from what GET has stored (RFC 9111 section 4), with GET's fields (RFC 9110 section 9.3.2), even where the service would say less, or has no route for it"},
+
+	// Middleware behind the cache does not run on a hit, and on a miss it gets the
+	// request that fills the store.
 	{"**/behind", "**", "log", func(p pair) bool { return p.hit },
 		"middleware behind the cache does not run on a hit"},
-	{"**", "**/if-modified-since", "header *", func(p pair) bool { return p.hit && is(p.without, "304") && is(p.with, "304") },
-		"the cache's 304 has the fields that RFC 9110 section 15.4.5 wants, with those that were stored; file servers leave out some"},
-	{"*/no-store/*", "**", "hit", nil, "each answer says no-store"},
-	{"nethttp/mounted-cache/front", "**", "hit", nil, "the cache is on /mounted alone"},
-	{"fiber/mount/front", "**", "hit", nil, "the cache is on /mounted alone"},
-	{"echo/add-trailing-slash/*", "**", "hit", nil, "the routes are not found"},
-	{"**/cors-any/behind", "origin**", "header Access-Control-Allow-Origin", func(p pair) bool { return p.hit },
+	{"**/behind", "**/if-**/first", "log", both304,
+		"what is asked for to be stored is asked for without the client's conditions: middleware behind the cache sees a 200"},
+	{"echo/hooks/behind", "**/if-** **/range**", "header~X-Before", func(p pair) bool { return p.with["header X-Before"] == "200" }, "likewise, or a hit: hooks behind the cache see the 200 that was stored"},
+	{"gin/late-cookie/behind", "file/if-**", "header~Set-Cookie", both304, "likewise; Gin's wrapped writers are not asked about a 304"},
+	{"*/request-id/behind", "**", "header~X-Request-Id", func(p pair) bool { return p.hit && p.with["header X-Request-Id"] == "(seen)" },
+		"a field that middleware behind the cache sets is stored; what is about one request belongs in front"},
+	{"chi/httprate/behind fiber/limiter/behind", "**", "header~X-Ratelimit-*", nil, "a limiter behind the cache counts what reaches it"},
+	{"**/cors-any/behind", "origin**", "header~Access-Control-Allow-Origin", func(p pair) bool { return p.hit },
 		"CORS middleware belongs in front of the cache: behind it, it makes answers that differ by Origin without saying so in Vary"},
-	{"chi/route-headers/behind", "origin/**", "header X-Origin", func(p pair) bool { return p.hit },
-		"middleware behind the cache that looks at a field of the request and sends no Vary"},
-	{"chi/compress*/behind", "**", "**", plainWithoutVary, "chi's Compress sends Vary only with what it has compressed; what it has not is stored for everybody"},
-	{"fiber/compress*/behind", "**", "**", plainWithoutVary, "Fiber's compress likewise"},
+	{"chi/compress*/behind fiber/compress*/behind gin/gzip/behind", "**", "**", plainWithoutVary,
+		"chi's, Fiber's and Gin's compression sends Vary only with what it has compressed; what it has not is stored for everybody: it belongs in front"},
+	{"echo/rewrite/behind", "rewritten**", "**", func(p pair) bool { return is(p.with, "404") },
+		"Echo routes the request as the server gave it, not what Rewrite has made of one that middleware has replaced (SetRequest): Rewrite belongs in front"},
+
+	// What middleware in front sees.
+	{"**/front */mount/behind", "**", "log", sameButRoute,
+		"on a hit the router has not run: middleware in front sees no route, or Fiber's route of the middleware"},
 	{"**", "late-panic**", "**", func(p pair) bool { return is(p.without, "200") && is(p.with, "500") },
 		"what a handler has written before it panics is held back: whoever recovers can still answer 500"},
+	{"**", "late-panic**", "log", func(p pair) bool { return p.without["error"] != "" && p.with["error"] != "" }, "likewise; loggers count less"},
+	{"**/front", "named/**", "header~X-Late", func(p pair) bool { return p.hit && p.without["header X-Late"] == "1" },
+		"what a handler sets after its first write is no part of the response in net/http, and not stored; middleware in front that holds responses back lets it through"},
+	{"gin/observer/front gin/late-cookie/front", "**/if-** no-content**", "log header~Set-Cookie", func(p pair) bool { return p.without["body"] == "" && p.without["status"] == p.with["status"] },
+		"Gin sends a status without a body when all middleware is done, past wrapped writers; what the cache answers with is sent through them"},
+	{"fiber/config/front", "tagged/if-**", "header~Etag", validated,
+		"Config.ETag replaces the handler's ETag in whatever has a body, a 304 has the handler's"},
 	{"**", "hints**", "1xx", func(p pair) bool { return p.hit }, "interim responses are sent on a miss; they are not stored"},
+	{"chi/compress*/front chi/popular/front", "hints**", "**", func(p pair) bool { return p.hit && p.without["decoded"] == p.with["decoded"] },
+		"chi's Compress takes an interim response for the final one and does not compress; on a hit there is none"},
+	{"*/gorilla-logging/front", "hints**", "log", func(p pair) bool { return p.hit }, "gorilla's logger takes an interim response for the final one; on a hit there is none"},
+	{"*/gorilla-compress/front gin/gzip/front gin/popular/front", "file/plain-after-gzip file/if-none-match-gzip/after", "framing header~Content-Length", func(p pair) bool { return p.hit && p.with["header Content-Length"] == "" },
+		"ServeContent declares no length where compression in front has set its Content-Encoding already, and so none is stored"},
+	{"gin/timeout/front", "static/**", "**", func(p pair) bool { return is(p.without, "404") },
+		"gin-contrib/timeout sends 404 with Gin's static files, which set it first, to be on the safe side; the cache sends what they end with"},
+	{"gin/timeout/front", "stream**", "header~Content-Type", func(p pair) bool { return p.without["header Content-Type"] == "" },
+		"gin-contrib/timeout loses fields of responses that are flushed; the cache has handed them on before"},
+	{"*/nosurf/* */gorilla-csrf/*", "form/*/again", "body decoded", func(p pair) bool { return p.hit && strings.HasPrefix(p.with["body"], "GET token=(seen)") },
+		"the form is stored for its visitor alone (Vary: Cookie), with the token in the one disguise that it had"},
+
+	// What is not stored, or stored all the same.
+	{"**", "**", "hit", func(p pair) bool { return p.without["header Set-Cookie"] != "" }, "each answer sets a cookie"},
+	{"*/no-store/* chi/no-cache/*", "**", "hit", func(p pair) bool { return strings.Contains(p.without["header Cache-Control"], "no-store") }, "each answer says no-store"},
+	{"*/banner/front", "untyped** json**", "hit", nil, "the header is sent before the cache could say that it is a hit"},
+	{"*/footer/behind", "**", "hit", func(p pair) bool { return p.without["header Content-Length"] != "" }, "more is written than the declared Content-Length, which net/http refuses"},
+	{"fiber/status-in-front/*", "**", "hit", func(p pair) bool { return is(p.without, "202") }, "a 202 is not stored"},
+	{"nethttp/mounted-cache/front fiber/mount/front", "**", "hit", nil, "the cache is on /mounted alone"},
+	{"echo/add-trailing-slash/*", "**", "hit", nil, "the routes are not found"},
+	{"*/basic-auth-behind/*", "expiring**", "unstored", nil, "it says public (RFC 9111 section 3.5)"},
+	{"gin/late-cookie/*", "no-content**", "unstored", func(p pair) bool { return p.without["header Set-Cookie"] == "" }, "it has no cookie"},
 }
+
+// both304 leaves out what a 304 must not have.
+func both304(p pair) bool {
+	return is(p.without, "304") && is(p.with, "304") && (p.with["header Content-Encoding"] == "" || p.without["header Content-Encoding"] != "")
+}
+
+// wholeFor304: the client gets what it has already.
+func wholeFor304(p pair) bool {
+	return p.without["body"] == "" && p.with["body"] != "" && (is(p.without, "304") || p.without["status"] == p.with["status"])
+}
+
+var route = regexp.MustCompile(`route=.*`)
+
+// sameButRoute: only the route is missing.
+func sameButRoute(p pair) bool {
+	return p.hit && route.ReplaceAllString(p.without["log"], "") == route.ReplaceAllString(p.with["log"], "")
+}
+
+// ofEachRun are fields that middleware makes from the answer or for the request.
+var ofEachRun = map[string]bool{"header Etag": true, "header X-Request-Id": true, "header X-Before": true, "header X-Ratelimit-Remaining": true}
 
 // validated: the cache says 304 where the handler gave all of it.
 func validated(p pair) bool {
@@ -65,7 +133,7 @@ func validated(p pair) bool {
 		return false
 	}
 	for name, value := range p.with {
-		if strings.HasPrefix(name, "header ") && p.without[name] != value {
+		if strings.HasPrefix(name, "header ") && p.without[name] != value && !ofEachRun[name] {
 			return false
 		}
 	}
@@ -78,7 +146,7 @@ func headLikeGet(p pair) bool {
 		return false
 	}
 	for _, name := range union(p.with, p.get) {
-		if strings.HasPrefix(name, "header ") && name != "header Content-Length" && p.with[name] != p.get[name] {
+		if strings.HasPrefix(name, "header ") && name != "header Content-Length" && p.with[name] != p.get[name] && p.with[name] != p.without[name] && !ofEachRun[name] {
 			return false
 		}
 	}
@@ -104,12 +172,21 @@ var used = make([]atomic.Bool, len(differences))
 func expected(stack, request, field string, p pair) bool {
 	found := false
 	for i, d := range differences {
-		if like(d.stack, stack) && like(d.request, request) && like(d.field, field) && (d.when == nil || d.when(p)) {
+		if anyLike(d.stack, stack) && anyLike(d.field, field) && anyLike(d.request, request) && (d.when == nil || d.when(p)) {
 			used[i].Store(true)
 			found = true
 		}
 	}
 	return found
+}
+
+func anyLike(patterns, name string) bool {
+	for pattern := range strings.FieldsSeq(patterns) {
+		if like(strings.ReplaceAll(pattern, "~", " "), name) {
+			return true
+		}
+	}
+	return false
 }
 
 // like is path.Match, where "**" also stands for what has slashes.

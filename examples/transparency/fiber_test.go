@@ -82,7 +82,7 @@ func fiberRoutes(r fiber.Router, each ...fiber.Handler) {
 	get("/encoded", func(c *fiber.Ctx) error {
 		c.Set("Content-Encoding", "gzip")
 		c.Set("Content-Type", plain)
-		return c.Send(packed)
+		return c.Send(bytes.Clone(packed)) // it is not copied, and somebody in front may write to it
 	})
 	get("/vary", func(c *fiber.Ctx) error {
 		c.Vary("Accept-Language")
@@ -211,7 +211,7 @@ func fiberStacks() []stack {
 		return named(name, func(*env) []fiber.Handler { return []fiber.Handler{mw()} })
 	}
 	log := func(e *env) fiber.Handler {
-		return logger.New(logger.Config{Output: e.log, Format: "${method} ${path} ${status} ${bytesSent} ${error} ${route}\n"})
+		return logger.New(logger.Config{Output: e.log, Format: "${method} ${path} ${status} ${bytesSent} ${error} route=${route}\n"})
 	}
 	return []stack{
 		plainly("nothing"),
@@ -277,7 +277,7 @@ func fiberStacks() []stack {
 		named("observer", func(e *env) []fiber.Handler {
 			return []fiber.Handler{func(c *fiber.Ctx) error {
 				err := c.Next()
-				e.log.printf("%d %d %v %s\n", c.Response().StatusCode(), len(c.Response().Body()), err, c.Route().Path)
+				e.log.printf("%d %d %v route=%s\n", c.Response().StatusCode(), len(c.Response().Body()), err, c.Route().Path)
 				return err
 			}}
 		}),
@@ -307,7 +307,7 @@ func fiberStacks() []stack {
 			err := c.Next()
 			c.Cookie(&fiber.Cookie{Name: "late", Value: "1"})
 			return err
-		}),
+		}).neverStored("each answer has a cookie"),
 		plainly("footer", func(c *fiber.Ctx) error {
 			err := c.Next()
 			if err == nil && !c.Response().IsBodyStream() && bytes.HasPrefix(c.Response().Header.ContentType(), []byte("text/")) && c.Response().StatusCode() == 200 && len(c.Response().Header.Peek("Content-Encoding")) == 0 {
@@ -331,7 +331,7 @@ func fiberStacks() []stack {
 			c.Vary("Origin")
 			return c.Next()
 		}),
-		plainly("status-in-front", func(c *fiber.Ctx) error { c.Status(http.StatusAccepted); return c.Next() }).neverStored("each answer is a 202"),
+		plainly("status-in-front", func(c *fiber.Ctx) error { c.Status(http.StatusAccepted); return c.Next() }),
 		stack{name: "per-route", front: func(e *env) server {
 			return onFiber(func(outermost fiber.Handler) *fiber.App {
 				app := newFiber()

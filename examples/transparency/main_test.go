@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -81,6 +82,7 @@ type site struct {
 	log    *journal
 	done   chan struct{} // one for each request that has left the outermost layer
 	client *http.Transport
+	once   *http.Transport // a connection for each request
 	jars   map[string]*jar
 	seen   map[string]bool // random values that were given out
 
@@ -170,6 +172,7 @@ func start(t *testing.T, st stack, build builder, cached bool) *site {
 	s := &site{
 		url: "http://" + ln.Addr().String(), log: e.log, done: make(chan struct{}, 100),
 		client: &http.Transport{DisableCompression: true, Protocols: new(http.Protocols)},
+		once:   &http.Transport{DisableCompression: true, DisableKeepAlives: true},
 		jars:   map[string]*jar{}, seen: map[string]bool{},
 	}
 	s.client.Protocols.SetHTTP1(!st.h2c)
@@ -247,6 +250,9 @@ func Test(t *testing.T) {
 			})
 		}
 	})
+	if left := running("cacheaside/core"); left != "" {
+		t.Errorf("it goes on after the end:\n%s", left)
+	}
 	if f := flag.Lookup("test.run"); f.Value.String() != "" {
 		return // not all of it was played
 	}
@@ -255,6 +261,25 @@ func Test(t *testing.T) {
 			t.Errorf("no longer needed: %s: %s of %q (%s)", d.stack, d.field, d.request, d.reason)
 		}
 	}
+}
+
+// running returns a goroutine that is still in a package after a while, or nothing.
+// Several of the middleware have some of their own that never end.
+func running(pkg string) (left string) {
+	buf := make([]byte, 16<<20)
+	for range 500 {
+		left = ""
+		for one := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if strings.Contains(one, pkg) {
+				left = one
+			}
+		}
+		if left == "" {
+			return ""
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return left
 }
 
 // TestStacks holds each framework to twenty stacks at least, with names of their own.

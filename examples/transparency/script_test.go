@@ -11,7 +11,7 @@ import (
 
 // What the handlers of all frameworks answer with.
 const (
-	maxBytes = 96 << 10 // of the policy
+	maxBytes = 32 << 10 // of the policy
 	etag     = `"v1"`
 	plain    = "text/plain; charset=utf-8"
 )
@@ -20,8 +20,8 @@ var (
 	written  = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 	modified = written.Format(http.TimeFormat)
 	pageText = text(3000)
-	bigText  = text(70 << 10)    // more than one write of any buffer
-	hugeText = text(100 << 10)   // more than the policy holds back
+	bigText  = text(24 << 10)    // more than one write of any buffer
+	hugeText = text(36 << 10)    // more than the policy holds back
 	packed   = gzipped(pageText) // a handler's own encoding
 )
 
@@ -66,10 +66,12 @@ func steps() []step {
 		get(r+"/again", "/"+r).hit = stored
 		add(r+"/head", "HEAD", "/"+r)
 		get(r+"/gzip", "/"+r, gz...)
-		get(r+"/gzip-again", "/"+r, gz...)
-		add(r+"/gzip-head", "HEAD", "/"+r, gz...)
+		if slices.Contains([]string{"page", "file", "big", "encoded", "vary"}, r) {
+			get(r+"/gzip-again", "/"+r, gz...)
+			add(r+"/gzip-head", "HEAD", "/"+r, gz...)
+		}
 	}
-	for _, r := range []string{"page", "file"} { // what is asked first is something else
+	for _, r := range []string{"page", "untyped", "file"} { // what is asked first is something else
 		add(r+"/head-first", "HEAD", "/"+r+"?first=head")
 		get(r+"/after-head", "/"+r+"?first=head")
 		add(r+"/head-gzip-first", "HEAD", "/"+r+"?first=head-gzip", gz...)
@@ -78,37 +80,45 @@ func steps() []step {
 	}
 
 	// Ranges and conditions, of what is not stored and of what is.
-	for _, r := range []string{"page", "tagged", "file"} {
-		special := map[string][]string{
-			"range":                   {"Range", "bytes=10-19"},
-			"range-gzip":              {"Range", "bytes=10-19", "Accept-Encoding", "gzip"},
-			"range-suffix":            {"Range", "bytes=-5"},
-			"range-none":              {"Range", "bytes=999999-"},
-			"range-two":               {"Range", "bytes=0-1,4-5"},
-			"range-bad":               {"Range", "lines=1-2"},
-			"if-range":                {"Range", "bytes=10-", "If-Range", etag},
-			"if-range-gzip":           {"Range", "bytes=10-", "If-Range", etag, "Accept-Encoding", "gzip"},
-			"if-range-other":          {"Range", "bytes=10-", "If-Range", `"v0"`},
-			"if-range-date":           {"Range", "bytes=10-", "If-Range", modified},
-			"if-none-match":           {"If-None-Match", etag},
-			"if-none-match-gzip":      {"If-None-Match", etag, "Accept-Encoding", "gzip"},
-			"if-none-match-weak":      {"If-None-Match", "W/" + etag},
-			"if-none-match-other":     {"If-None-Match", `"v0"`},
-			"if-none-match-any":       {"If-None-Match", "*"},
-			"if-modified-since":       {"If-Modified-Since", modified},
-			"if-modified-since-old":   {"If-Modified-Since", "Sun, 01 Jan 2023 00:00:00 GMT"},
-			"if-match-other":          {"If-Match", `"v0"`},
-			"if-unmodified-since":     {"If-Unmodified-Since", "Sun, 01 Jan 2023 00:00:00 GMT"},
-			"if-none-match-and-range": {"If-None-Match", `"v0"`, "Range", "bytes=10-19"},
+	conditions := map[string][]string{
+		"range":                   {"Range", "bytes=10-19"},
+		"range-gzip":              {"Range", "bytes=10-19", "Accept-Encoding", "gzip"},
+		"range-suffix":            {"Range", "bytes=-5"},
+		"range-none":              {"Range", "bytes=999999-"},
+		"range-two":               {"Range", "bytes=0-1,4-5"},
+		"range-bad":               {"Range", "lines=1-2"},
+		"if-range":                {"Range", "bytes=10-", "If-Range", etag},
+		"if-range-gzip":           {"Range", "bytes=10-", "If-Range", etag, "Accept-Encoding", "gzip"},
+		"if-range-other":          {"Range", "bytes=10-", "If-Range", `"v0"`},
+		"if-range-date":           {"Range", "bytes=10-", "If-Range", modified},
+		"if-none-match":           {"If-None-Match", etag},
+		"if-none-match-gzip":      {"If-None-Match", etag, "Accept-Encoding", "gzip"},
+		"if-none-match-weak":      {"If-None-Match", "W/" + etag},
+		"if-none-match-other":     {"If-None-Match", `"v0"`},
+		"if-none-match-any":       {"If-None-Match", "*"},
+		"if-modified-since":       {"If-Modified-Since", modified},
+		"if-modified-since-old":   {"If-Modified-Since", "Sun, 01 Jan 2023 00:00:00 GMT"},
+		"if-match-other":          {"If-Match", `"v0"`},
+		"if-unmodified-since":     {"If-Unmodified-Since", "Sun, 01 Jan 2023 00:00:00 GMT"},
+		"if-none-match-and-range": {"If-None-Match", `"v0"`, "Range", "bytes=10-19"},
+	}
+	first := []string{"range", "range-gzip", "if-range", "if-none-match", "if-none-match-gzip", "if-modified-since", "if-match-other"}
+	for _, c := range []struct {
+		route        string
+		names, first []string
+	}{
+		{"page", []string{"range", "range-gzip", "if-range", "if-none-match", "if-none-match-any", "if-modified-since", "if-match-other"}, first[:1]}, // it has no validator
+		{"tagged", []string{"range", "if-range-gzip", "if-none-match", "if-none-match-weak", "if-none-match-other", "if-none-match-any", "if-modified-since", "if-modified-since-old", "if-match-other"}, first[3:4]},
+		{"file", sortedKeys(conditions), first}, // it knows all of it
+	} {
+		for _, name := range c.names {
+			get(c.route+"/"+name, "/"+c.route, conditions[name]...)
 		}
-		for _, name := range sortedKeys(special) {
-			get(r+"/"+name, "/"+r, special[name]...)
-			if slices.Contains([]string{"range", "range-gzip", "if-range", "if-none-match", "if-none-match-gzip", "if-modified-since", "if-match-other"}, name) {
-				get(r+"/"+name+"/first", "/"+r+"?first="+name, special[name]...)
-				get(r+"/"+name+"/after", "/"+r+"?first="+name)
-			}
+		for _, name := range c.first {
+			get(c.route+"/"+name+"/first", "/"+c.route+"?first="+name, conditions[name]...)
+			get(c.route+"/"+name+"/after", "/"+c.route+"?first="+name)
 		}
-		add(r+"/range-head", "HEAD", "/"+r, "Range", "bytes=10-19")
+		add(c.route+"/range-head", "HEAD", "/"+c.route, "Range", "bytes=10-19")
 	}
 
 	// Everything else that a handler can do.
@@ -120,7 +130,9 @@ func steps() []step {
 		get(r, "/"+r)
 		get(r+"/again", "/"+r)
 		add(r+"/head", "HEAD", "/"+r)
-		get(r+"/gzip", "/"+r, gz...)
+		if slices.Contains([]string{"nothing", "empty", "no-content", "redirect", "missing", "error", "rendered", "hints", "trailer", "unknown", "named"}, r) {
+			get(r+"/gzip", "/"+r, gz...)
+		}
 	}
 
 	// Requests that middleware looks at.
@@ -156,8 +168,10 @@ func steps() []step {
 		get(p+"/again", "/"+p)
 		add(p+"/head", "HEAD", "/"+p)
 		get(p+"/gzip", "/"+p, gz...)
-		get(p+"/range", "/"+p, "Range", "bytes=10-19")
-		get(p+"/if-modified-since", "/"+p, "If-Modified-Since", modified)
+		if p == "static/hello.txt" {
+			get(p+"/range", "/"+p, "Range", "bytes=10-19")
+			get(p+"/if-modified-since", "/"+p, "If-Modified-Since", modified)
+		}
 	}
 	get("ping", "/ping")
 
@@ -168,7 +182,7 @@ func steps() []step {
 		return s
 	}
 	post("post", "POST", "/echo", "hello")
-	post("post/large", "POST", "/echo", text(20<<10))
+	post("post/large", "POST", "/echo", text(10<<10))
 	post("put", "PUT", "/echo", "hello")
 	post("post/override", "POST", "/echo", "hello", "X-HTTP-Method-Override", "PUT")
 	post("post/other-origin", "POST", "/echo", "hello", "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site")

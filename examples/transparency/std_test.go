@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/felixge/httpsnoop"
@@ -55,17 +54,7 @@ func stdStacks(use func(func(*env) wrapper) stack) []stack {
 		plainly("secure", secure.New(secure.Options{FrameDeny: true, ContentTypeNosniff: true, STSSeconds: 60, ForceSTSHeader: true, ReferrerPolicy: "no-referrer"}).Handler),
 		plainly("gzhttp", func(next http.Handler) http.Handler { return gzhttp.GzipHandler(next) }),
 		plainly("gorilla-compress", handlers.CompressHandler),
-		plainly("timeout-handler", func(next http.Handler) http.Handler {
-			short, long := http.TimeoutHandler(next, shortest, "too slow"), http.TimeoutHandler(next, time.Minute, "")
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				timeouts(func() string { return r.URL.Path }, func(d time.Duration) http.Handler {
-					if d == shortest {
-						return short
-					}
-					return long
-				}).ServeHTTP(w, r)
-			})
-		}),
+		plainly("timeout-handler", byPath),
 		plainly("etag", func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				b := &buffered{ResponseWriter: w}
@@ -160,7 +149,7 @@ func stdStacks(use func(func(*env) wrapper) stack) []stack {
 			return func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					m := httpsnoop.CaptureMetrics(next, w, r)
-					e.log.printf("%d %d %s\n", m.Code, m.Written, pattern(r))
+					e.log.printf("%d %d route=%s\n", m.Code, m.Written, pattern(r))
 				})
 			}
 		}),
