@@ -8,7 +8,7 @@
 //
 // Middleware registered before it runs on every request, hit or miss;
 // middleware registered after it only when the handler does. An error that the
-// handler returns is turned into its response by the service's
-// HTTPErrorHandler inside of this middleware, because until then there is no
-// response to decide on; middleware in front does not see it.
+// handler returns goes on to middleware in front, as without the cache, unless its
+// response is to be stored, or replaced by a stale one: then HTTPErrorHandler makes it
+// inside of this middleware.
 package echoadapter

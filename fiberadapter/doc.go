@@ -8,9 +8,10 @@
 //
 // Middleware registered before it runs on every request, hit or miss;
 // middleware registered after it only when the handler does. An error that the
-// handler returns is turned into its response by the app's ErrorHandler inside
-// of this middleware, because until then there is no response to decide on;
-// middleware in front does not see it. Body streams (SendStream, SendFile,
+// handler returns goes on to middleware in front, as without the cache, unless its
+// response is to be stored, or replaced by a stale one: then the app's ErrorHandler
+// makes it inside of this middleware. A response is stored when it has been sent, as
+// middleware in front has left it. Body streams (SendStream, SendFile,
 // SetBodyStreamWriter) reach the client as they are and are not stored.
 //
 // [NewStorage] is for Fiber's own middlewares that ask for a fiber.Storage.
