@@ -209,6 +209,7 @@ type Stats struct {
 	Revalidated  uint64 `json:"revalidated"`    // of these, freshened by a 304 from the handler
 	StaleIfError uint64 `json:"stale_if_error"` // answered with a stale response because the handler failed or took too long
 	Coalesced    uint64 `json:"coalesced"`      // answered with what another request got from the handler
+	Waiting      uint64 `json:"waiting"`        // requests that wait for another one now; this is no count
 	// StaleWhileRevalidate counts the requests that were answered with a stale
 	// response at once.
 	StaleWhileRevalidate uint64 `json:"stale_while_revalidate"`
@@ -244,7 +245,7 @@ func (c *Cache) Stats() Stats {
 		Hits: s.hits.Load(), Near: s.near.Load(), Misses: s.misses.Load(), Stale: s.stale.Load(),
 		Revalidated: s.revalidated.Load(), StaleIfError: s.staleIfError.Load(), Invalidated: s.invalidated.Load(), Bypasses: s.bypasses.Load(), Stores: s.stores.Load(),
 		StoresDropped: s.storesDropped.Load(), StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
-		Coalesced: s.coalesced.Load(), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
+		Coalesced: s.coalesced.Load(), Waiting: uint64(max(c.waiting.Load(), 0)), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
 		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), TagsRefused: s.tagsRefused.Load(),
 		Slow: s.slow.Load(), Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(), RefreshHung: s.refreshHung.Load(),
 	}

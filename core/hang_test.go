@@ -359,7 +359,7 @@ func TestRunContext(t *testing.T) {
 		"nothing":      {func(bool, context.Context) {}, false},
 		"values":       {func(_ bool, ctx context.Context) { ctx.Value(own{}); ctx.Deadline() }, false},
 		"its tags":     {func(_ bool, ctx context.Context) { core.AddTags(ctx, "a") }, false},
-		"early":        {func(before bool, ctx context.Context) { before = before && ctx.Err() == nil }, false},
+		"early":        {func(before bool, ctx context.Context) { _ = before && ctx.Err() == nil }, false},
 		"Err":          {func(before bool, ctx context.Context) { _ = before || ctx.Err() == nil }, true},
 		"Cause":        {func(before bool, ctx context.Context) { _ = before || context.Cause(ctx) == nil }, true},
 		"Done":         {func(_ bool, ctx context.Context) { ctx.Done() }, true},

@@ -222,7 +222,7 @@ func (c *Cache) linger(v *visit) time.Duration {
 // when the response has begun to stream, with a deadline of the request's context,
 // or by Close.
 type RunContext struct {
-	context.Context
+	context.Context //nolint:containedctx // it is a context
 	tags  *Tags
 	asked atomic.Bool
 

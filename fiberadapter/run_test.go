@@ -40,7 +40,7 @@ func TestNetHTTPInside(t *testing.T) {
 	app.Get("/other", adaptor.HTTPHandler(nethttp.New(coretest.NewCache(t, onStore))(h)))
 	get := func(path string) string {
 		began := time.Now()
-		req := core.Must(http.NewRequest(http.MethodGet, path, nil)) //nolint:noctx // it is answered at once
+		req := core.Must(http.NewRequest(http.MethodGet, path, nil))
 		res, err := app.Test(req, int(time.Minute/time.Millisecond))
 		if err != nil {
 			t.Fatal(err)

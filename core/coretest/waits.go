@@ -232,7 +232,7 @@ func abandoned(c *run, policy func(*core.Config), h Handler) *site {
 		if client = x.Context(); client.Done() == nil { // the framework does not notice
 			ctx, cancel := context.WithCancel(client)
 			cancel()
-			client = ctx
+			client = ctx //nolint:fatcontext // for the handler
 		}
 		return next()
 	}}

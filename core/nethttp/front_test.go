@@ -111,7 +111,7 @@ type inPlace struct{ http.ResponseWriter }
 
 func (w inPlace) Write(b []byte) (int, error) {
 	for i := range b {
-		b[i] ^= 0x20
+		b[i] ^= 0x20 //nolint:staticcheck // that is what it is for
 	}
 	return w.ResponseWriter.Write(b)
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"github.com/cacheaside/cacheaside/core"
@@ -18,14 +19,14 @@ func TestRequestNames(t *testing.T) {
 	cache := coretest.NewCache(t, func(c *core.Config) { c.KeyHeaders = []string{"X-Tenant"} })
 	var got []string
 	h := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		got = append(r.Header["if-none-match"], r.Header["If-None-Match"]...)
+		got = slices.Concat(r.Header["if-none-match"], r.Header["If-None-Match"]) //nolint:staticcheck // middleware has put it there
 		w.Header()["etag"] = []string{`"1"`}
 		w.Header()["cache-control"] = []string{r.URL.Query().Get("control")}
 		if len(got) > 0 && got[0] == `"1"` {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
-		_, _ = fmt.Fprint(w, r.Header["x-tenant"], r.Header["X-Tenant"])
+		_, _ = fmt.Fprint(w, r.Header["x-tenant"], r.Header["X-Tenant"]) //nolint:staticcheck // middleware has put it there
 	}))
 	ask := func(control string, fields http.Header) *http.Response {
 		r := httptest.NewRequest(http.MethodGet, "/?control="+control, nil)

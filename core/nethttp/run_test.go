@@ -250,7 +250,7 @@ func TestBackgroundFillEnds(t *testing.T) {
 				var kept context.Context
 				h := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					began := time.Now()
-					kept = r.Context()
+					kept = r.Context() //nolint:fatcontext // to see what becomes of it
 					child, cancel := context.WithCancel(r.Context())
 					defer cancel()
 					select {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -177,7 +178,7 @@ func (c check) answer(w http.ResponseWriter, r *http.Request, row *row, calm boo
 	}
 	h := w.Header()
 	selected := row.selected(r.Header.Get("Accept-Language"), r.Header.Get("X-Part"), r.URL.RawQuery)
-	h.Set(version, fmt.Sprint(v))
+	h.Set(version, strconv.FormatInt(v, 10))
 	h.Set("Content-Type", "text/plain")
 	if row.tagged() {
 		h.Set("Cache-Tag", strings.Join([]string{everyRow, p.name, row.tag()}, ","))

@@ -91,7 +91,7 @@ func newFiber(routes []route, from origin) *fiber.App {
 			g.Use(fiberadapter.New(c))
 		}
 		g.All("/*", func(c *fiber.Ctx) error {
-			resp, body := from.get(c.UserContext(), c.OriginalURL(), func(name string) string { return c.Get(name) })
+			resp, body := from.get(c.UserContext(), c.OriginalURL(), func(name string) string { return c.Get(name) }) //nolint:bodyclose // get has read it
 			for _, name := range passedOn {
 				for _, value := range resp.Header[name] {
 					c.Set(name, value)
@@ -144,7 +144,7 @@ func (o origin) get(ctx context.Context, target string, header func(string) stri
 }
 
 func (o origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	resp, body := o.get(r.Context(), r.URL.RequestURI(), r.Header.Get)
+	resp, body := o.get(r.Context(), r.URL.RequestURI(), r.Header.Get) //nolint:bodyclose // get has read it
 	for _, name := range passedOn {
 		if values := resp.Header[name]; len(values) > 0 {
 			w.Header()[name] = values

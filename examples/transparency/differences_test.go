@@ -160,10 +160,6 @@ func plainWithoutVary(p pair) bool {
 		(p.method == http.MethodHead || p.without["decoded"] == p.with["decoded"])
 }
 
-func both(code string) func(pair) bool {
-	return func(p pair) bool { return is(p.without, code) && is(p.with, code) }
-}
-
 func is(a answer, code string) bool { return strings.HasPrefix(a["status"], code) }
 
 var used = make([]atomic.Bool, len(differences))
@@ -191,8 +187,8 @@ func anyLike(patterns, name string) bool {
 
 // like is path.Match, where "**" also stands for what has slashes.
 func like(pattern, name string) bool {
-	before, after, any := strings.Cut(pattern, "**")
-	if !any {
+	before, after, deep := strings.Cut(pattern, "**")
+	if !deep {
 		ok, err := path.Match(pattern, name)
 		if err != nil {
 			panic(err)

@@ -377,21 +377,21 @@ func echoStacks() []stack {
 				return next(c)
 			}
 		}),
-		stack{name: "per-route", front: func(e *env) server {
+		{name: "per-route", front: func(e *env) server {
 			app := newEcho()
 			app.Use(logger(e), recovery)
 			echoRoutes(app, e.echo())
 			echoRoutes(app.Group("/mounted", e.echo()))
 			return std(app)
 		}},
-		stack{name: "groups", front: func(e *env) server {
+		{name: "groups", front: func(e *env) server {
 			app := newEcho()
 			g := app.Group("", recovery, logger(e))
 			echoRoutes(g.Group("/mounted", e.echo()))
 			echoRoutes(app.Group("", e.echo()))
 			return std(app)
 		}},
-		stack{name: "mounted-app", differ: true, front: func(e *env) server {
+		{name: "mounted-app", differ: true, front: func(e *env) server {
 			outer := newEcho()
 			outer.Use(e.echo())
 			outer.Any("/mounted/*", echo.WrapHandler(http.StripPrefix("/mounted", echoApp())))
@@ -403,7 +403,7 @@ func echoStacks() []stack {
 			outer.Any("/*", echo.WrapHandler(echoApp(e.echo())))
 			return std(outer)
 		}},
-		stack{name: "error-handler", front: func(e *env) server {
+		{name: "error-handler", front: func(e *env) server {
 			app := echoApp(logger(e), e.echo())
 			app.HTTPErrorHandler = func(err error, c echo.Context) {
 				if !c.Response().Committed {
@@ -412,7 +412,7 @@ func echoStacks() []stack {
 			}
 			return std(app)
 		}},
-		stack{name: "popular", front: func(e *env) server {
+		{name: "popular", front: func(e *env) server {
 			return std(echoApp(logger(e), recovery, middleware.RequestID(), middleware.CORS(), middleware.Secure(), middleware.Gzip(), e.echo()))
 		}},
 		around("timeout-handler", byPath),

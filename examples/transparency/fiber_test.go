@@ -28,7 +28,7 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/keyauth"
 	"github.com/gofiber/fiber/v2/middleware/limiter"
 	"github.com/gofiber/fiber/v2/middleware/logger"
-	"github.com/gofiber/fiber/v2/middleware/recover"
+	recoverer "github.com/gofiber/fiber/v2/middleware/recover"
 	"github.com/gofiber/fiber/v2/middleware/redirect"
 	"github.com/gofiber/fiber/v2/middleware/requestid"
 	"github.com/gofiber/fiber/v2/middleware/rewrite"
@@ -179,7 +179,7 @@ func newFiber(cfg ...fiber.Config) *fiber.App {
 // panic that nobody recovers ends the process with Fiber, so that somebody does.
 func fiberApp(mws ...fiber.Handler) *fiber.App {
 	app := newFiber()
-	app.Use(recover.New())
+	app.Use(recoverer.New())
 	for _, mw := range mws {
 		app.Use(mw)
 	}
@@ -215,7 +215,7 @@ func fiberStacks() []stack {
 	}
 	return []stack{
 		plainly("nothing"),
-		plainly("recover", recover.New(recover.Config{EnableStackTrace: false})),
+		plainly("recover", recoverer.New(recoverer.Config{EnableStackTrace: false})),
 		named("logger", func(e *env) []fiber.Handler { return []fiber.Handler{log(e)} }),
 		plainly("request-id", requestid.New()),
 		plainly("cors", cors.New(cors.Config{AllowOrigins: "https://a.example, https://b.example", AllowCredentials: true})),
@@ -332,19 +332,19 @@ func fiberStacks() []stack {
 			return c.Next()
 		}),
 		plainly("status-in-front", func(c *fiber.Ctx) error { c.Status(http.StatusAccepted); return c.Next() }),
-		stack{name: "per-route", front: func(e *env) server {
+		{name: "per-route", front: func(e *env) server {
 			return onFiber(func(outermost fiber.Handler) *fiber.App {
 				app := newFiber()
-				app.Use(outermost, recover.New(), log(e))
+				app.Use(outermost, recoverer.New(), log(e))
 				fiberRoutes(app, e.fiber())
 				fiberRoutes(app.Group("/mounted", e.fiber()))
 				return app
 			})
 		}},
-		stack{name: "mount", differ: true, front: func(e *env) server { // the cache in the mounted app alone
+		{name: "mount", differ: true, front: func(e *env) server { // the cache in the mounted app alone
 			return onFiber(func(outermost fiber.Handler) *fiber.App {
 				app, inner := newFiber(), newFiber()
-				app.Use(outermost, recover.New(), log(e))
+				app.Use(outermost, recoverer.New(), log(e))
 				inner.Use(e.fiber())
 				fiberRoutes(inner)
 				app.Mount("/mounted", inner)
@@ -354,7 +354,7 @@ func fiberStacks() []stack {
 		}, behind: func(e *env) server { // one app in another, with an error handler of its own
 			return onFiber(func(outermost fiber.Handler) *fiber.App {
 				app := newFiber()
-				app.Use(outermost, recover.New(), e.fiber())
+				app.Use(outermost, recoverer.New(), e.fiber())
 				inner := newFiber(fiber.Config{ErrorHandler: func(c *fiber.Ctx, err error) error {
 					return c.Status(http.StatusTeapot).SendString("inner: " + err.Error())
 				}})
@@ -364,37 +364,37 @@ func fiberStacks() []stack {
 				return app
 			})
 		}},
-		stack{name: "error-handler", front: func(e *env) server {
+		{name: "error-handler", front: func(e *env) server {
 			return onFiber(func(outermost fiber.Handler) *fiber.App {
 				app := newFiber(fiber.Config{ErrorHandler: func(c *fiber.Ctx, err error) error {
 					return c.Status(http.StatusTeapot).JSON(fiber.Map{"error": err.Error()})
 				}})
-				app.Use(outermost, recover.New(), log(e), e.fiber())
+				app.Use(outermost, recoverer.New(), log(e), e.fiber())
 				fiberRoutes(app)
 				return app
 			})
 		}},
-		stack{name: "config", front: func(e *env) server {
+		{name: "config", front: func(e *env) server {
 			return onFiber(func(outermost fiber.Handler) *fiber.App {
 				app := newFiber(fiber.Config{StrictRouting: true, CaseSensitive: true, ETag: true, ServerHeader: "house", BodyLimit: 8 << 10, DisableDefaultContentType: true, DisableDefaultDate: true, StreamRequestBody: true})
-				app.Use(outermost, recover.New(), e.fiber())
+				app.Use(outermost, recoverer.New(), e.fiber())
 				fiberRoutes(app)
 				return app
 			})
 		}},
-		stack{name: "in-net-http", front: func(e *env) server {
+		{name: "in-net-http", front: func(e *env) server {
 			return std(adaptor.FiberApp(fiberApp(e.fiber())))
 		}},
-		stack{name: "handlers-of-net-http", front: func(e *env) server {
+		{name: "handlers-of-net-http", front: func(e *env) server {
 			return onFiber(func(outermost fiber.Handler) *fiber.App {
 				app := newFiber()
-				app.Use(outermost, recover.New(), e.fiber())
+				app.Use(outermost, recoverer.New(), e.fiber())
 				app.All("/hints", func(c *fiber.Ctx) error { return c.SendStatus(404) }) // fasthttp has no interim responses
 				app.All("/*", adaptor.HTTPHandler(mux()))
 				return app
 			})
 		}},
-		stack{name: "popular", front: func(e *env) server {
+		{name: "popular", front: func(e *env) server {
 			return serve(log(e), requestid.New(), cors.New(), helmet.New(), compress.New(), fiberetag.New(), e.fiber())
 		}},
 	}

@@ -298,7 +298,7 @@ func ginStacks() []stack {
 			c.Writer.Header().Add("Vary", "Origin")
 		}),
 		plainly("status-in-front", func(c *gin.Context) { c.Status(http.StatusAccepted) }),
-		stack{name: "handle-context", differ: true, front: func(e *env) server {
+		{name: "handle-context", differ: true, front: func(e *env) server {
 			r := ginEngine(e.gin())
 			r.GET("/old/*rest", func(c *gin.Context) {
 				c.Request.URL.Path = c.Param("rest")
@@ -314,7 +314,7 @@ func ginStacks() []stack {
 			})
 			return std(r)
 		}},
-		stack{name: "handle-context-in-middleware", differ: true, front: func(e *env) server {
+		{name: "handle-context-in-middleware", differ: true, front: func(e *env) server {
 			r := gin.New()
 			r.Use(func(c *gin.Context) {
 				if rest, ok := strings.CutPrefix(c.Request.URL.Path, "/old"); ok {
@@ -337,14 +337,14 @@ func ginStacks() []stack {
 			ginRoutes(r)
 			return std(r)
 		}},
-		stack{name: "per-route", front: func(e *env) server {
+		{name: "per-route", front: func(e *env) server {
 			r := gin.New()
 			r.Use(logger(e), recovery(e))
 			ginRoutes(r.Group("/", e.gin()))
 			ginRoutes(r.Group("/mounted").Group("", e.gin()))
 			return std(r)
 		}},
-		stack{name: "mounted-engine", differ: true, front: func(e *env) server {
+		{name: "mounted-engine", differ: true, front: func(e *env) server {
 			outer := gin.New()
 			outer.Use(e.gin())
 			outer.Any("/mounted/*rest", gin.WrapH(http.StripPrefix("/mounted", ginEngine())))
@@ -356,22 +356,22 @@ func ginStacks() []stack {
 			outer.NoRoute(gin.WrapH(ginEngine(e.gin())))
 			return std(outer)
 		}},
-		stack{name: "method-not-allowed", front: func(e *env) server {
+		{name: "method-not-allowed", front: func(e *env) server {
 			r := ginEngine(e.gin())
 			r.HandleMethodNotAllowed = true
 			r.NoRoute(func(c *gin.Context) { c.JSON(404, gin.H{"error": "no route"}) })
 			r.NoMethod(func(c *gin.Context) { c.JSON(405, gin.H{"error": "no method"}) })
 			return std(r)
 		}},
-		stack{name: "extra-slash", front: func(e *env) server {
+		{name: "extra-slash", front: func(e *env) server {
 			r := ginEngine(e.gin())
 			r.RemoveExtraSlash, r.RedirectFixedPath = true, true
 			return std(r)
 		}},
-		stack{name: "popular", front: func(e *env) server {
+		{name: "popular", front: func(e *env) server {
 			return std(ginEngine(logger(e), recovery(e), requestid.New(), gincors.Default(), gingzip.Gzip(gingzip.BestSpeed), e.gin()))
 		}},
-		around("timeout-handler", func(next http.Handler) http.Handler { return byPath(next) }),
+		around("timeout-handler", byPath),
 		around("max-bytes", func(next http.Handler) http.Handler { return http.MaxBytesHandler(next, 1<<10) }),
 		around("nosurf", func(next http.Handler) http.Handler {
 			h := nosurf.New(next)

@@ -231,9 +231,9 @@ func waits(ctx context.Context) bool {
 const shortest = 10 * time.Millisecond
 
 // timeouts makes a time-out that is short for /slow, and long for all else.
-func timeouts[M any](path func() string, make func(time.Duration) M) M {
+func timeouts[M any](path func() string, of func(time.Duration) M) M {
 	if path() == "/slow" {
-		return make(shortest)
+		return of(shortest)
 	}
-	return make(time.Minute)
+	return of(time.Minute)
 }

@@ -2,6 +2,7 @@ package transparency
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -203,9 +204,9 @@ func stdStacks(use func(func(*env) wrapper) stack) []stack {
 			}
 		})),
 		plainly("error-mapping", withBox(&box{}, func(w http.ResponseWriter, _ *http.Request, b *box) {
-			switch b.err {
-			case nil:
-			case errNoRow:
+			switch {
+			case b.err == nil:
+			case errors.Is(b.err, errNoRow):
 				http.Error(w, "no such row", http.StatusNotFound)
 			default:
 				http.Error(w, "it failed", http.StatusInternalServerError)
