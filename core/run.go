@@ -223,8 +223,8 @@ func (c *Cache) linger(v *visit) time.Duration {
 // or by Close.
 type RunContext struct {
 	context.Context //nolint:containedctx // it is a context
-	tags  *Tags
-	asked atomic.Bool
+	tags            *Tags
+	asked           atomic.Bool
 
 	// With Linger:
 	end    context.Context //nolint:containedctx // that which ends
