@@ -29,7 +29,8 @@ type Cache struct {
 	urls     keyer   // keys without what one URL may have several of
 	answers  [2]bool // whether GET and HEAD are answered
 	listed   map[int]bool
-	inMemory bool // the store needs no deadline
+	cookies  *selector // cfg.Cookies
+	inMemory bool      // the store needs no deadline
 }
 
 // shared is what all handles of a cache have in common.
@@ -130,6 +131,7 @@ func newHandle(s *shared, cfg Config) *Cache {
 	plain.KeyHeaders, plain.KeyCookies, plain.Partition = nil, nil, nil
 	c.urls = newKeyer(&plain)
 	c.answers = [2]bool{slices.Contains(cfg.Methods, "GET"), slices.Contains(cfg.Methods, "HEAD")}
+	c.cookies = newSelector(c.cfg.Cookies)
 	c.listed = make(map[int]bool)
 	for _, code := range cfg.StatusCodes {
 		c.listed[code] = true

@@ -61,7 +61,7 @@ func (c *Cache) readsCookies(h Header) bool {
 			if name = strings.Trim(name, " \t"); name == "" && strings.Trim(pair, " \t") == "" {
 				continue
 			}
-			if c.cfg.Cookies.has(name, false) && !slices.Contains(c.cfg.KeyCookies, name) {
+			if c.cookies.has(name) && !slices.Contains(c.cfg.KeyCookies, name) {
 				return true
 			}
 		}

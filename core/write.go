@@ -125,8 +125,8 @@ func (w *write) replied(sent bool) {
 	case w.begun.Load():
 	case !sent:
 		w.abandon()
-	default:
-		time.AfterFunc(w.c.cfg.WaitTimeout, w.abandon)
+	default: // no longer than what it made for it is good for
+		time.AfterFunc(guardAge, w.abandon)
 	}
 }
 
