@@ -1,0 +1,75 @@
+package ginadapter_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/ginadapter"
+)
+
+// TestHandleContext: Gin swaps the writer while the handler runs, so the capture
+// stays empty. That is no response.
+func TestHandleContext(t *testing.T) {
+	for name, inner := range map[string]bool{"alone": false, "both cached": true} {
+		t.Run(name, func(t *testing.T) {
+			cache := core.Must(core.New(core.Config{TTL: time.Minute}))
+			t.Cleanup(func() { _ = cache.Close(t.Context()) })
+			r := gin.New()
+			r.GET("/old", ginadapter.New(cache), func(c *gin.Context) {
+				c.Request.URL.Path = "/new"
+				r.HandleContext(c)
+			})
+			handlers := []gin.HandlerFunc{func(c *gin.Context) { c.String(http.StatusOK, "the new page") }}
+			if inner {
+				handlers = append([]gin.HandlerFunc{ginadapter.New(cache)}, handlers...)
+			}
+			r.GET("/new", handlers...)
+			s := httptest.NewServer(r)
+			t.Cleanup(s.Close)
+			for _, path := range []string{"/old", "/old", "/new", "/old"} {
+				res, err := http.Get(s.URL + path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := io.ReadAll(res.Body)
+				res.Body.Close()
+				if err != nil || string(b) != "the new page" || res.StatusCode != http.StatusOK {
+					t.Errorf("%s: %d %q %v", path, res.StatusCode, b, err)
+				}
+			}
+		})
+	}
+}
+
+// TestStatusAlone: middleware in front sees a status that was set without anything
+// being written as without the cache, and may make a page of it.
+func TestStatusAlone(t *testing.T) {
+	for _, cached := range []bool{false, true} {
+		cache := core.Must(core.New(core.Config{TTL: time.Minute}))
+		t.Cleanup(func() { _ = cache.Close(t.Context()) })
+		r := gin.New()
+		r.Use(func(c *gin.Context) {
+			c.Next()
+			if c.Writer.Status() == http.StatusNotFound && !c.Writer.Written() {
+				c.String(http.StatusNotFound, "a page for 404")
+			}
+		})
+		if cached {
+			r.Use(ginadapter.New(cache))
+		}
+		r.GET("/x", func(c *gin.Context) { c.Status(http.StatusNotFound) })
+		for range 2 {
+			w := httptest.NewRecorder()
+			r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/x", nil))
+			if w.Code != http.StatusNotFound || w.Body.String() != "a page for 404" {
+				t.Errorf("cached %t: %d %q", cached, w.Code, w.Body)
+			}
+		}
+	}
+}
