@@ -6,6 +6,7 @@
 //	             policy   may the cache answer, and under which key?   config.go, key.go
 //	             nearby   what is in this process, at once              serve.go
 //	             lookup   one read of the store                         serve.go
+//	             grant    is it for this request, and this handle's?    withheld.go, nested.go
 //	             decide   fresh, or to be validated                     internal/httprules
 //	             reply    the stored response, 304, or a range          reply.go
 //	             ask      one request asks the handler, others wait     coalesce.go
@@ -24,9 +25,11 @@
 // A response to a GET whose status code the policy or the response itself
 // admits, unless no-store, private, Set-Cookie, Vary: * or a request with
 // Authorization forbid it (RFC 9111 section 3). Explicit freshness of the
-// response wins over [Config].TTL. Header fields that middleware in front of the
-// cache has set are judged but not stored: on a hit that middleware sets them
-// anew.
+// response wins over [Config].TTL. What nothing but that lets be shared is kept
+// from requests with credentials, and with cookies that handlers may read
+// ([Config].Cookies). Header fields that middleware in front of the cache has set are
+// judged but not stored: on a hit that middleware sets them anew. What goes out is
+// looked at once more before it is stored.
 //
 // # Where
 //
@@ -34,7 +37,8 @@
 // core/memory, that of core/dragonfly, or one of your own (see core/storetest).
 // The key is readable, for example
 // cacheaside:1:{GET:https://example.com/blogs/1000?page=2}, and stored in the
-// value in full. A value that is not whole, of another format version or of
+// value in full. (The bytes of a large one have a key of their own in
+// core/dragonfly.) A value that is not whole, of another format version or of
 // another request is a miss. Responses with Vary have a key each, and a record
 // of the names under the first.
 //
@@ -46,7 +50,8 @@
 // is for all; the leader failed, and another one takes over; or it is for nobody
 // else, and the resource is remembered as such for a while, so that nobody waits
 // for it in vain. Whether a response may be shared is decided before anybody
-// else sees a byte of it.
+// else sees a byte of it. Every wait has an end, and nobody waits for what its own
+// request has to do (run.go).
 //
 // # Purging
 //
