@@ -155,3 +155,32 @@ func TestSelection(t *testing.T) {
 		t.Error("field names are compared with their case")
 	}
 }
+
+// TestDurationsWithoutUnit: TTL: 30 is a forgotten unit.
+func TestDurationsWithoutUnit(t *testing.T) {
+	for field, change := range map[string]func(*Config){
+		"TTL": func(c *Config) { c.TTL = 30 }, "StatusTTL": func(c *Config) { c.StatusTTL = map[int]time.Duration{404: 5} },
+		"LookupTimeout": func(c *Config) { c.LookupTimeout = 50 }, "StoreTimeout": func(c *Config) { c.StoreTimeout = 250 },
+		"WaitTimeout": func(c *Config) { c.WaitTimeout = 10 }, "PurgeTimeout": func(c *Config) { c.PurgeTimeout = 1 },
+		"StaleIfError": func(c *Config) { c.StaleIfError = 60 }, "StaleWhileRevalidate": func(c *Config) { c.StaleWhileRevalidate = 999_999 },
+		"SoftTimeout": func(c *Config) { c.SoftTimeout = 1 }, "RefreshTimeout": func(c *Config) { c.RefreshTimeout = 30 },
+		"LockTTL": func(c *Config) { c.LockTTL = 3 }, "BreakerPause": func(c *Config) { c.BreakerPause = 1 },
+	} {
+		var c Config
+		change(&c)
+		if _, err := c.validated(); err == nil || !strings.Contains(err.Error(), "Config."+field+": ") || !strings.Contains(err.Error(), "unit") {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	if _, err := (Config{TTL: time.Millisecond, StatusTTL: map[int]time.Duration{404: 0}}).validated(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGraceForEver is as long as what is stored, and no sum of it overflows.
+func TestGraceForEver(t *testing.T) {
+	c, err := Config{StaleIfError: math.MaxInt64, StaleWhileRevalidate: math.MaxInt64}.validated()
+	if err != nil || c.StaleIfError != maxLifetime || c.StaleWhileRevalidate != maxLifetime {
+		t.Errorf("%v, %v, %v", c.StaleIfError, c.StaleWhileRevalidate, err)
+	}
+}
