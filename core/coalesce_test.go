@@ -386,17 +386,20 @@ func TestFollowersDoNotWaitForever(t *testing.T) {
 		}, process, func(c *core.Config) { c.WaitTimeout = 2 * time.Second })
 		late := 0
 		for _, a := range f.herd(10, "/") {
-			a.is(t, 200, "fine", "fwd=miss")
+			// Their time is over at once: some find what the first of them has got.
+			a.is(t, 200, "fine", "cacheaside; ")
 			if a.took == time.Minute {
 				late++
-			} else if a.took != 2*time.Second {
+			} else if a.took < 2*time.Second || a.took > 2*time.Second+10*time.Millisecond {
 				t.Errorf("a client waited %v", a.took)
 			}
 		}
 		if late != 1 {
 			t.Errorf("%d waited for the slow handler", late)
 		}
-		f.called(10)
+		if n := f.calls.Load(); n < 2 || n > 10 {
+			t.Errorf("the handler ran %d times", n)
+		}
 	})
 }
 
