@@ -22,7 +22,10 @@ func run(ctx context.Context, opt blog.Options) error {
 	if err != nil {
 		return err
 	}
-	cache, err := core.New(opt.Config(core.Config{Store: store})) // the flags are fields of core.Config
+	cache, err := core.New(opt.Config(core.Config{ // the flags are fields of core.Config
+		Store:   store,
+		Cookies: core.None(), // no handler reads any
+	}))
 	if err != nil {
 		return err
 	}
