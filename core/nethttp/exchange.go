@@ -174,8 +174,10 @@ func (x *Exchange) Reply(resp *core.Response) error {
 	if !x.Plain || !resp.Implicit || resp.Status != http.StatusOK || len(body) == 0 {
 		w.WriteHeader(resp.Status)
 	}
-	if now, ok := w.(interface{ WriteHeaderNow() }); ok && len(body) == 0 && !(x.Unsent && resp == x.sent && resp.Leaving == nil) {
-		now.WriteHeaderNow() // Gin's
+	if len(body) == 0 && !(x.Unsent && resp == x.sent && resp.Leaving == nil) {
+		if now, ok := w.(interface{ WriteHeaderNow() }); ok {
+			now.WriteHeaderNow() // Gin's
+		}
 	}
 	if resp.Leaving != nil {
 		// Some writers send the header with the first bytes, and the client may be slow
