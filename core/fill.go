@@ -252,7 +252,7 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		c.superseded(x, v, resp.Status, verdict)
 		return verdict.Reason
 	}
-	names, anyOrigin := c.selecting(v, resp.Header, resp.Effective)
+	names, anyOrigin := c.selectingNames(v, resp.Header, resp.Effective)
 	if len(mergeNames(names, v.by.names)) > maxVaryNames {
 		c.conclude(v.lead, flight.Pass, nil)
 		return "vary"

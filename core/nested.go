@@ -33,6 +33,15 @@ func (c *Cache) onward(req *Request, depth uint8) *Tags {
 	return t
 }
 
+// letPass runs the handler with its response going straight to the client; note
+// gives the fields to add.
+func (c *Cache) letPass(x Exchange, tags *Tags, note func(int, Header, string) Fields) error {
+	_, err := x.Next(Forward{Flight: &tags.flight, Tags: tags, Annotate: func(status int, h Header, reason string) Fields {
+		return c.untagged(note(status, h, reason), h)
+	}})
+	return err
+}
+
 // noteInner notes, for requests to come, that a handle further in with another
 // policy has dealt with this one.
 func (c *Cache) noteInner(v *visit, run *Flight) {
@@ -62,10 +71,7 @@ func (c *Cache) leavesToInner(v *visit) bool {
 func (c *Cache) passInner(x Exchange, v *visit) error {
 	tags := c.onward(v.req, v.depth)
 	run := &tags.flight
-	note := annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: ReasonInner})
-	_, err := x.Next(Forward{Flight: run, Tags: tags, Annotate: func(status int, h Header, reason string) Fields {
-		return c.untagged(note(status, h, reason), h)
-	}})
+	err := c.letPass(x, tags, annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: ReasonInner}))
 	if !run.dealtWith() { // it is not there any more
 		c.inners.drop(v.key.wire)
 		c.stats.bypasses.Add(1)

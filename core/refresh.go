@@ -199,9 +199,7 @@ func (c *Cache) serveRerun(x Exchange, v *visit) error {
 // passRerun leaves a request that a refresh has sent to whom it is meant for.
 func (c *Cache) passRerun(x Exchange, depth uint8) error {
 	tags := c.onward(x.Request(), depth)
-	run := &tags.flight
-	_, err := x.Next(Forward{Flight: run, Tags: tags, Annotate: annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: "rerun"})})
-	return err
+	return c.letPass(x, tags, annotate(&tags.flight, httprules.CacheStatus{Fwd: "bypass", Detail: "rerun"}))
 }
 
 // softens reports whether a stale response may stand in for a handler that takes

@@ -3,10 +3,13 @@ package core
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // A run is one call of a handler by a handle. Runs form a chain: within the run of
@@ -142,11 +145,11 @@ func (v *visit) loopTokens(yield func(string) bool) {
 	for _, line := range v.header.Values(loopField) {
 		for member := range strings.SplitSeq(line, ",") {
 			id, parameters, _ := strings.Cut(member, ";")
-			if strings.Trim(id, " \t") != "cacheaside" {
+			if httprules.TrimOWS(id) != "cacheaside" {
 				continue
 			}
 			for p := range strings.SplitSeq(parameters, ";") {
-				token, ok := strings.CutPrefix(strings.Trim(p, " \t"), "lock=")
+				token, ok := strings.CutPrefix(httprules.TrimOWS(p), "lock=")
 				if ok && isToken(token) && !yield(token) {
 					return
 				}
@@ -172,7 +175,7 @@ func (v *visit) looped(set http.Header) http.Header {
 				lines = append(lines, strings.Clone(line))
 			}
 		}
-		if line := loopStart + token; !hasLine(lines, line) {
+		if line := loopStart + token; !slices.Contains(lines, line) {
 			lines = append(lines, line)
 		}
 	}
@@ -186,24 +189,10 @@ func (v *visit) looped(set http.Header) http.Header {
 	return out
 }
 
-func hasLine(lines []string, line string) bool {
-	for _, l := range lines {
-		if l == line {
-			return true
-		}
-	}
-	return false
-}
-
 // withoutLoop takes CDN-Loop out of what Vary names: no handler means the locks of
 // caches, which are other ones for each request.
 func withoutLoop(names []string) []string {
-	for i, name := range names {
-		if name == loopField {
-			return append(names[:i:i], names[i+1:]...)
-		}
-	}
-	return names
+	return slices.DeleteFunc(names, func(name string) bool { return name == loopField })
 }
 
 // linger is for Forward.

@@ -155,10 +155,7 @@ func (c *Cache) pass(x Exchange, depth uint8, fwd, detail string) error {
 	if fwd == "method" && !safe(x.Request().Method) {
 		note = c.invalidating(x, run, note)
 	}
-	_, err := x.Next(Forward{Flight: run, Tags: tags, Annotate: func(status int, h Header, reason string) Fields {
-		return c.untagged(note(status, h, reason), h)
-	}})
-	return err
+	return c.letPass(x, tags, note)
 }
 
 // annotate gives the Cache-Status field for a response that is not replied by

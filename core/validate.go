@@ -208,7 +208,7 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 	}
 	merged = append(merged, updated...)
 	effective := layered{merged, newer.Effective}
-	vary, anyOrigin := c.selecting(v, merged, effective)
+	vary, anyOrigin := c.selectingNames(v, merged, effective)
 	anyOrigin = anyOrigin || v.entry.Flags&entry.AnyOrigin != 0
 	for f := range v.entry.Vary {
 		vary = append(vary, f.Name)

@@ -58,7 +58,7 @@ func (c *Cache) readsCookies(h Header) bool {
 	for _, line := range h.Values("Cookie") {
 		for pair := range strings.SplitSeq(line, ";") {
 			name, _, _ := strings.Cut(pair, "=")
-			if name = strings.Trim(name, " \t"); name == "" && strings.Trim(pair, " \t") == "" {
+			if name = httprules.TrimOWS(name); name == "" && httprules.TrimOWS(pair) == "" {
 				continue
 			}
 			if c.cookies.has(name) && !slices.Contains(c.cfg.KeyCookies, name) {
@@ -77,11 +77,11 @@ func (c *Cache) tellOfCookies() {
 	})
 }
 
-// selecting gives the request fields that a response is chosen by: those that
+// selectingNames gives the request fields that a response is chosen by: those that
 // its own Vary names, and those that middleware in front has named, unless that
 // answers by them itself, request by request. The result is sorted. AnyOrigin says
 // that Origin is none of them whatever it is.
-func (c *Cache) selecting(v *visit, own Fields, effective Header) (names []string, anyOrigin bool) {
+func (c *Cache) selectingNames(v *visit, own Fields, effective Header) (names []string, anyOrigin bool) {
 	names, _ = httprules.VaryNames(own)
 	all, _ := httprules.VaryNames(effective)
 	originInFront := false

@@ -96,7 +96,7 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 		r = r.WithContext(ctx)
 	}
 	if f.Capture || f.Set != nil {
-		if f.Tags == nil && f.Flight == nil {
+		if f.Tags == nil {
 			r = r.WithContext(r.Context())
 		}
 		r.Header = r.Header.Clone() // what the handler makes of it is none of the cache's business
