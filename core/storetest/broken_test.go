@@ -245,16 +245,34 @@ var brokenStores = map[string]func() broken{
 		})
 	},
 	"LargeConcurrent/written in halves": func() broken {
-		return broken{set: func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
-			if old, _, _ := s.Get(ctx, key); len(value) >= 64<<10 && len(old) >= 64<<10 {
-				mixed := append(append([]byte{}, value[:32<<10]...), old[32<<10:]...)
-				if err := s.Set(ctx, key, mixed, ttl); err != nil {
-					return err
+		var one sync.Mutex
+		var mixed, seen atomic.Bool
+		return broken{
+			get: func(s core.Store, ctx context.Context, key string) ([]byte, bool, error) {
+				late := mixed.Load()
+				v, found, err := s.Get(ctx, key)
+				if late {
+					seen.Store(true)
 				}
-				time.Sleep(time.Millisecond)
-			}
-			return s.Set(ctx, key, value, ttl)
-		}}
+				return v, found, err
+			},
+			set: func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
+				one.Lock()
+				defer one.Unlock()
+				if old, _, _ := s.Get(ctx, key); !mixed.Load() && len(value) >= 64<<10 && len(old) >= 64<<10 {
+					both := append(append([]byte{}, value[:32<<10]...), old[32<<10:]...)
+					if err := s.Set(ctx, key, both, ttl); err != nil {
+						return err
+					}
+					mixed.Store(true)
+					// Until somebody has read it; where nobody reads, not for ever.
+					for end := time.Now().Add(10 * time.Second); !seen.Load() && time.Now().Before(end); {
+						time.Sleep(time.Millisecond)
+					}
+				}
+				return s.Set(ctx, key, value, ttl)
+			},
+		}
 	},
 	"GuardedLarge/unguarded when large": func() broken {
 		return broken{guard: func(s whole, ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {

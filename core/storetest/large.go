@@ -50,10 +50,11 @@ func (s *suite) largeExpiry(t *testing.T) {
 func (s *suite) largeConcurrent(t *testing.T) {
 	o := s.new(t)
 	ctx := o.within(verySlow)
-	const writers, rounds = 4, 12
-	var all sync.WaitGroup
-	for w := range writers {
-		all.Go(func() {
+	const workers, rounds = 4, 12
+	done := make(chan struct{})
+	var writers, readers sync.WaitGroup
+	for w := range workers {
+		writers.Go(func() {
 			for r := range rounds {
 				size := min([]int{70_000, 100, 150_000}[(w+r)%3], s.maxValue)
 				if err := o.Store.Set(ctx, o.prefix+"k", filled(fmt.Sprint(w, ".", r), size), time.Hour); err != nil {
@@ -62,8 +63,9 @@ func (s *suite) largeConcurrent(t *testing.T) {
 				}
 			}
 		})
-		all.Go(func() {
-			for range 2 * rounds {
+		// As long as there are writers, so that no read comes too early to see anything.
+		readers.Go(func() {
+			for {
 				got, found, err := o.Store.Get(ctx, o.prefix+"k")
 				if err != nil {
 					t.Errorf("Get: %v", err)
@@ -73,10 +75,17 @@ func (s *suite) largeConcurrent(t *testing.T) {
 					t.Errorf("Get returned parts of several values, of %d bytes", len(got))
 					return
 				}
+				select {
+				case <-done:
+					return
+				default:
+				}
 			}
 		})
 	}
-	all.Wait()
+	writers.Wait()
+	close(done)
+	readers.Wait()
 	last := filled("last", min(100_000, s.maxValue))
 	o.set("k", last, time.Hour)
 	o.want("k", last)
