@@ -17,6 +17,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 const (
@@ -282,57 +283,60 @@ func isMoved(err error) bool {
 	return moved || ask
 }
 
-// setLarge is Set, or with a guard SetGuarded, for a large value: first its bytes,
-// which nobody sees before the stub is there. It needs a key for them.
-func (s *Store) setLarge(ctx context.Context, guard, token, key string, value []byte, ms int64) (written bool, err error) {
-	if len(value) > maxLarge {
-		return false, errTooLong
+// putLarge puts the bytes of a large value where nobody sees them before its stub is
+// there, unless token is no longer under the lock, which is not asked where that is
+// empty. Other is the key of the bytes that the stub replaces.
+func (s *Store) putLarge(ctx context.Context, lock, token string, v store.Value) (stub, other string, held bool, err error) {
+	if len(v.Data) > maxLarge {
+		return "", "", false, errTooLong
 	}
-	ctx, cancel := context.WithDeadline(ctx, s.deadline(ctx, len(value)))
+	ctx, cancel := context.WithDeadline(ctx, s.deadline(ctx, len(v.Data)))
 	defer cancel()
-	cmds := rueidis.Commands{s.client.B().Get().Key(key).Build()}
-	if guard != "" { // what is purged already need not travel
-		cmds = append(cmds, s.client.B().Get().Key(guard).Build())
+	cmds := rueidis.Commands{s.client.B().Get().Key(v.Key).Build()}
+	if lock != "" { // what is purged already need not travel
+		cmds = append(cmds, s.client.B().Get().Key(lock).Build())
 	}
 	results, err := s.pipeline(ctx, cmds)
 	if err != nil {
-		return false, err
+		return "", "", false, err
 	}
 	var slot byte
 	old, err := textOf(results[0])
 	if before, ok := parseStub([]byte(old)); ok {
 		slot = 1 - before.slot
 	}
-	if err == nil && guard != "" {
-		var held string
-		if held, err = textOf(results[1]); err == nil && held != token {
-			return false, nil
+	if err == nil && lock != "" {
+		var holder string
+		if holder, err = textOf(results[1]); err == nil && holder != token {
+			return "", "", false, nil
 		}
 	}
 	if err != nil {
-		return false, err
+		return "", "", false, err
 	}
-	st := newStub(slot, len(value))
-	own, _ := s.large.bodyKey(key, slot)
-	other, _ := s.large.bodyKey(key, 1-slot)
-	if err := s.putBytes(ctx, st, own, value, ms+bodyKept.Milliseconds()); err != nil {
-		return false, err
+	st := newStub(slot, len(v.Data))
+	own, _ := s.large.bodyKey(v.Key, slot)
+	other, _ = s.large.bodyKey(v.Key, 1-slot)
+	ms, err := milliseconds(v.TTL)
+	if err == nil {
+		err = s.putBytes(ctx, st, own, v.Data, ms+bodyKept.Milliseconds())
 	}
-	s.near.writing(key)
-	defer s.near.written(key)
-	if guard == "" {
-		result, err := s.do(ctx, s.client.B().Set().Key(key).Value(rueidis.BinaryString(st.encode())).PxMilliseconds(ms).Build())
-		if err == nil {
-			err = result.Error()
-		}
-		return err == nil, err
-	}
-	result, err := s.run(ctx, guardScript, []string{guard, key, other}, []string{token, rueidis.BinaryString(st.encode()), strconv.FormatInt(ms, 10)})
+	return rueidis.BinaryString(st.encode()), other, err == nil, err
+}
+
+// setLarge is Set for a large value.
+func (s *Store) setLarge(ctx context.Context, v store.Value, ms int64) error {
+	stub, _, _, err := s.putLarge(ctx, "", "", v)
 	if err != nil {
-		return false, err
+		return err
 	}
-	n, err := result.AsInt64()
-	return n == 1, err
+	s.near.writing(v.Key)
+	defer s.near.written(v.Key)
+	result, err := s.do(ctx, s.client.B().Set().Key(v.Key).Value(stub).PxMilliseconds(ms).Build())
+	if err == nil {
+		err = result.Error()
+	}
+	return err
 }
 
 // putBytes stores the bytes of a value under the key to. What takes too long goes on

@@ -13,7 +13,7 @@ import (
 	"github.com/maypok86/otter/v2"
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // What [WithNear] takes where an option is zero.
@@ -197,7 +197,7 @@ type near struct {
 // held is a copy.
 type held struct {
 	value []byte
-	stamp core.Stamp // what value says, if that is a stamp
+	stamp store.Stamp // what value says, if that is a stamp
 	epoch uint64
 	until int64 // by now()
 }

@@ -11,8 +11,8 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // errUntracked is wrapped by why a server cannot be used for the near tier.
@@ -231,7 +231,7 @@ func (c *conn) Delete(keys []rueidis.RedisMessage) {
 			if was {
 				n.invalidations.Add(1)
 			}
-			if !was || h.stamp != (core.Stamp{}) { // perhaps a stamp whose copy was pushed out
+			if !was || h.stamp != (store.Stamp{}) { // perhaps a stamp whose copy was pushed out
 				n.mark.Add(1)
 			}
 		}

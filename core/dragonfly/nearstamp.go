@@ -5,13 +5,13 @@ import (
 	"math"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // Stamps appends the stamp under each key to dst, a zero one for what is no stamp
 // of ours, in one round trip. With [WithNear] it takes the copies of this process
 // where there are any, even if ctx has ended, and asks the server for the others.
-func (s *Store) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
+func (s *Store) Stamps(ctx context.Context, dst []store.Stamp, keys []string) ([]store.Stamp, error) {
 	if s.near == nil || len(keys) == 0 {
 		return s.serverStamps(ctx, dst, keys)
 	}
@@ -28,7 +28,7 @@ func (s *Store) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]
 
 // GetStamped is [Store.Get] and [Store.Stamps] in one round trip. With [WithNear]
 // it takes the copies of this process where there are any, of the value, too.
-func (s *Store) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+func (s *Store) GetStamped(ctx context.Context, key string, dst []store.Stamp, keys []string) ([]byte, bool, []store.Stamp, error) {
 	if s.near == nil {
 		value, found, _, stamps, err := s.serverGetStamped(ctx, key, dst, keys)
 		return value, found, stamps, err
@@ -36,7 +36,7 @@ func (s *Store) GetStamped(ctx context.Context, key string, dst []core.Stamp, ke
 	// The stamps may be newer than the value, which is on the safe side.
 	value, found := s.GetLocal(key)
 	all, missing := s.near.stamps(dst, keys)
-	var got []core.Stamp
+	var got []store.Stamp
 	var err error
 	switch {
 	case found && len(missing) == 0:
@@ -68,7 +68,7 @@ func (s *Store) StampMark() uint64 {
 // LocalStamps is [Store.Stamps] where this process has copies of all of them;
 // found says so. They stay right while [Store.StampMark] returns mark, and for good
 // at most.
-func (s *Store) LocalStamps(dst []core.Stamp, keys []string) (stamps []core.Stamp, mark uint64, good time.Duration, found bool) {
+func (s *Store) LocalStamps(dst []store.Stamp, keys []string) (stamps []store.Stamp, mark uint64, good time.Duration, found bool) {
 	n := s.near
 	if n == nil {
 		return dst, 0, 0, false
@@ -77,7 +77,7 @@ func (s *Store) LocalStamps(dst []core.Stamp, keys []string) (stamps []core.Stam
 	until := int64(math.MaxInt64)
 	for _, key := range keys {
 		h, ok := n.get(key)
-		if !ok || h.stamp == (core.Stamp{}) {
+		if !ok || h.stamp == (store.Stamp{}) {
 			return dst, mark, 0, false
 		}
 		dst, until = append(dst, h.stamp), min(until, h.until)
@@ -86,11 +86,11 @@ func (s *Store) LocalStamps(dst []core.Stamp, keys []string) (stamps []core.Stam
 }
 
 // stamps appends the copies of stamps to dst, and zero ones for the missing.
-func (n *near) stamps(dst []core.Stamp, keys []string) (all []core.Stamp, missing []string) {
+func (n *near) stamps(dst []store.Stamp, keys []string) (all []store.Stamp, missing []string) {
 	for i, key := range keys {
 		h, _ := n.get(key)
 		stamp := h.stamp
-		if stamp == (core.Stamp{}) {
+		if stamp == (store.Stamp{}) {
 			if missing == nil {
 				missing = make([]string, 0, len(keys)-i)
 			}
@@ -102,13 +102,13 @@ func (n *near) stamps(dst []core.Stamp, keys []string) (all []core.Stamp, missin
 }
 
 // fill puts what the server gave for the missing in their places.
-func (n *near) fill(all, got []core.Stamp, missing []string) {
+func (n *near) fill(all, got []store.Stamp, missing []string) {
 	for i, stamp := range got {
-		for all[0] != (core.Stamp{}) {
+		for all[0] != (store.Stamp{}) {
 			all = all[1:]
 		}
 		all[0], all = stamp, all[1:]
-		if stamp != (core.Stamp{}) {
+		if stamp != (store.Stamp{}) {
 			n.admit(missing[i], nil, nil)
 		}
 	}

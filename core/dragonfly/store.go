@@ -7,7 +7,6 @@ package dragonfly
 
 import (
 	"context"
-	"crypto/fips140"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,7 +15,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // DefaultTimeout bounds a call whose context has no deadline.
@@ -30,7 +29,7 @@ const maxTTL = 8 * 365 * 24 * time.Hour
 // it, or otherwise does not take it. Nothing was stored; a later write may
 // succeed. What a replica refuses is another matter: there, reading may be
 // behind what was purged.
-var ErrRefused = core.ErrRefused
+var ErrRefused = store.ErrRefused
 
 // Store keeps values on a server. All methods may be called concurrently.
 //
@@ -173,14 +172,14 @@ func (s *Store) getWhole(ctx context.Context, key string) ([]byte, bool, error) 
 // Set keeps value under key for ttl, in whole milliseconds, at least one. A
 // refusal is [ErrRefused]. A ttl beyond eight years is cut to that. The bytes of a
 // large value are kept under a second key, ten seconds longer, and travel over a
-// connection of their own: see [core.ErrSlow].
+// connection of their own: see [store.ErrSlow].
 func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	ms, err := milliseconds(ttl)
 	if err != nil {
 		return fmt.Errorf("dragonfly: %w", err)
 	}
 	if _, ok := s.large.bodyKey(key, 0); ok && isLarge(value) {
-		if _, err := s.setLarge(ctx, "", "", key, value, ms); err != nil {
+		if err := s.setLarge(ctx, store.Value{Key: key, Data: value, TTL: ttl}, ms); err != nil {
 			return failure("SET of a large value", err)
 		}
 		return nil
@@ -197,14 +196,22 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	return nil
 }
 
-// Delete removes the key; the server frees its memory in the background, that of a
-// large value when it is replaced or expires. An absent key is no error.
-func (s *Store) Delete(ctx context.Context, key string) error {
-	s.near.writing(key)
-	result, err := s.do(ctx, s.client.B().Unlink().Key(key).Build())
-	s.near.written(key)
-	if err == nil {
-		err = result.Error()
+// Delete removes the keys, in one round trip; the server frees their memory in the
+// background, that of a large value when it is replaced or expires. An absent key is
+// no error.
+func (s *Store) Delete(ctx context.Context, keys ...string) error {
+	if len(keys) == 0 {
+		return ctx.Err()
+	}
+	s.near.writing(keys...)
+	defer s.near.written(keys...)
+	cmds := make(rueidis.Commands, len(keys))
+	for i, key := range keys {
+		cmds[i] = s.client.B().Unlink().Key(key).Build()
+	}
+	results, err := s.pipeline(ctx, cmds)
+	for i := 0; err == nil && i < len(results); i++ {
+		err = results[i].Error()
 	}
 	if err != nil {
 		return fmt.Errorf("dragonfly: UNLINK: %w", err)
@@ -226,18 +233,6 @@ func (s *Store) do(ctx context.Context, cmd rueidis.Completed) (rueidis.RedisRes
 
 // slotOf keeps the command off the heap.
 func slotOf(cmd rueidis.Completed) uint16 { return cmd.Slot() }
-
-// run runs a script, which takes a second command if the server does not know it
-// yet. The error is as for do.
-func (s *Store) run(ctx context.Context, script *rueidis.Lua, keys, args []string) (rueidis.RedisResult, error) {
-	var slot uint16
-	if s.gate.cluster {
-		slot = slotOf(s.client.B().Get().Key(keys[0]).Build())
-	}
-	exec := func(ctx context.Context) answer { return only(script.Exec(ctx, s.client, keys, args)) }
-	a, err := s.either(ctx, slot, slot, exec)
-	return a.result, err
-}
 
 // pipeline sends several commands at once, of one slot or two. The error is as for
 // do.
@@ -355,15 +350,6 @@ func ended(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	return err
-}
-
-// newScript leaves SHA-1 alone where it is forbidden: the script is then sent
-// with every call.
-func newScript(text string) *rueidis.Lua {
-	if fips140.Enforced() {
-		return rueidis.NewLuaScriptNoSha(text)
-	}
-	return rueidis.NewLuaScript(text)
 }
 
 // milliseconds is a ttl as the server takes it.

@@ -1,0 +1,131 @@
+package dragonfly
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/rueidis"
+
+	"github.com/cacheaside/cacheaside/core/store"
+)
+
+// The journal is "EPOCH BEGAN " and a text, with a sum over its key and that. One of
+// another epoch than the clock's says nothing of what was purged since, and counts as
+// none.
+
+// journalLua reads the journal under KEYS[3], and makes it where there is none.
+const journalLua = `
+local function journal(epoch, seq, ttl)
+	local v = text(KEYS[3])
+	local h = string.sub(v, 1, -9)
+	if #v >= 40 and string.sub(v, -8) == sum(KEYS[3], h) and string.sub(h, 1, 16) == epoch then
+		return h
+	end
+	h = string.format('%s %014x ', epoch, seq)
+	redis.call('SET', KEYS[3], h .. sum(KEYS[3], h), 'PX', ttl)
+	return h
+end
+`
+
+var (
+	readJournalScript = newScript(prelude + journalLua + `
+local epoch, seq = clock(ARGV[2])
+return {string.format('%s %014x', epoch, seq), journal(epoch, seq, ARGV[2])}`)
+
+	// writeJournalScript replaces the journal ARGV[3] by ARGV[4] with the next number.
+	writeJournalScript = newScript(prelude + journalLua + `
+local epoch, seq = clock(ARGV[2])
+local h = journal(epoch, seq, ARGV[2])
+local mark = string.format('%s %014x', epoch, seq)
+if h ~= ARGV[3] then
+	return {mark, h, 0}
+end
+mark = put(epoch, seq + 1, ARGV[2])
+-- No tag's number, but in its place, so that the ring still reaches back beyond it.
+if type(redis.pcall('LPUSH', KEYS[2], '...........h' .. string.format('%011x', seq + 1))) == 'number' then
+	redis.call('LTRIM', KEYS[2], 0, ` + strconv.Itoa(ringSize-1) + `)
+	redis.call('PEXPIRE', KEYS[2], ARGV[2])
+else
+	redis.call('DEL', KEYS[2])
+end
+h = string.sub(h, 1, 32) .. string.gsub(ARGV[4], '@N', string.format('%.0f', seq + 1))
+redis.call('SET', KEYS[3], h .. sum(KEYS[3], h), 'PX', ARGV[2])
+return {mark, h, 1}`)
+)
+
+func withJournal(clock string) []string {
+	return []string{clock, ringKey(clock), journalKey(clock)}
+}
+
+// ReadJournal returns the journal, and the moment of the clock: in one script, which
+// makes both where they are lost.
+func (s *Store) ReadJournal(ctx context.Context, clock string) (store.Journal, error) {
+	result, err := s.run(ctx, readJournalScript, withJournal(clock), []string{newEpoch(), clockMS})
+	if err != nil {
+		return store.Journal{}, failure("journal", err)
+	}
+	answer, err := result.ToArray()
+	if err == nil && len(answer) != 2 {
+		err = errNoJournal
+	}
+	if err != nil {
+		return store.Journal{}, failure("journal", err)
+	}
+	j, err := parseJournal(answer)
+	if err != nil {
+		return store.Journal{}, failure("journal", err)
+	}
+	return j, nil
+}
+
+// WriteJournal puts text, with the number of the purge for each "@N", in the place of
+// old: see [store.Coordinator].
+func (s *Store) WriteJournal(ctx context.Context, clock string, old store.Journal, text string) (store.Journal, bool, error) {
+	result, err := s.run(ctx, writeJournalScript, withJournal(clock), []string{newEpoch(), clockMS, formatJournal(old), text})
+	if err != nil {
+		return store.Journal{}, false, failure("journal", err)
+	}
+	answer, err := result.ToArray()
+	if err == nil && len(answer) != 3 {
+		err = errNoJournal
+	}
+	if err != nil {
+		return store.Journal{}, false, failure("journal", err)
+	}
+	j, err := parseJournal(answer[:2])
+	if err != nil {
+		return store.Journal{}, false, failure("journal", err)
+	}
+	n, err := answer[2].AsInt64()
+	return j, n == 1, err
+}
+
+var (
+	errNoJournal = fmt.Errorf("the server's answer is no journal")
+	clockMS      = strconv.FormatInt(clockAge.Milliseconds(), 10)
+)
+
+func formatJournal(j store.Journal) string {
+	return fmt.Sprintf("%016x %014x %s", j.Mark.Epoch, j.Began, j.Text)
+}
+
+func parseJournal(answer []rueidis.RedisMessage) (store.Journal, error) {
+	var j store.Journal
+	text, err := answer[0].ToString()
+	if err != nil {
+		return j, err
+	}
+	mark, ok := parseMark(text)
+	if text, err = answer[1].ToString(); err != nil {
+		return j, err
+	}
+	epoch, rest, _ := strings.Cut(text, " ")
+	began, text, found := strings.Cut(rest, " ")
+	n, err := strconv.ParseUint(began, 16, 64)
+	if !ok || !found || err != nil || n == 0 || epoch != fmt.Sprintf("%016x", mark.Epoch) {
+		return j, errNoJournal
+	}
+	return store.Journal{Mark: mark, Began: n, Text: text}, nil
+}
