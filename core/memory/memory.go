@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
+
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // entryOverhead is what an entry costs beyond its key and value, in bytes: the
@@ -33,20 +36,20 @@ type Store struct {
 	cache    *otter.Cache[string, item]
 	maxBytes uint64
 
-	now    func() int64  // nanoseconds, by which locks and stamps expire
-	micros func() uint64 // since 1970
+	epoch   uint64        // of its clock
+	seq     atomic.Uint64 // the number of the last purge
+	changes atomic.Uint64 // changes after a stamp has
+	fences  [shards]fence
+	shards  [shards]shard
 
-	mu     sync.Mutex
-	locks  timed[string]
-	stamps timed[stamp]
-	last   uint64 // number of the sequence of stamps
-	// mark changes after a stamp has.
-	mark atomic.Uint64
+	mu       sync.Mutex
+	journals map[string]store.Journal // by clock
 }
 
 type item struct {
-	value []byte
-	ttl   time.Duration
+	value  []byte
+	ttl    time.Duration
+	stamps []*stamp
 }
 
 // Option changes how [New] makes a store.
@@ -73,23 +76,20 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	s := &Store{maxBytes: uint64(maxBytes)}
+	s := &Store{maxBytes: uint64(maxBytes), epoch: rand.Uint64() | 1}
+	s.seq.Store(1)
 	cfg := &otter.Options[string, item]{
 		// Its short maintenance beside every few reads costs less than a goroutine
 		// for it.
-		Executor:         func(f func()) { f() },
-		MaximumWeight:    s.maxBytes,
-		Weigher:          func(key string, it item) uint32 { return uint32(weight(key, it.value)) },
+		Executor:      func(f func()) { f() },
+		MaximumWeight: s.maxBytes,
+		Weigher:       func(key string, it item) uint32 { return uint32(weight(key, it.value, it.stamps)) },
+		// Expired entries go by a timer wheel, in order, as others come and go.
+		OnAtomicDeletion: func(e otter.DeletionEvent[string, item]) { s.release(e.Value.stamps) },
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, item]) time.Duration { return e.Value.ttl }),
 	}
 	if o.now != nil {
 		cfg.Clock = clock(o.now)
-		s.now = clock(o.now).NowNano
-		s.micros = func() uint64 { return uint64(max(1, o.now().UnixMicro())) }
-	} else {
-		start := time.Now()
-		s.now = func() int64 { return int64(time.Since(start)) }
-		s.micros = func() uint64 { return uint64(max(1, time.Now().UnixMicro())) }
 	}
 	cache, err := otter.New(cfg)
 	if err != nil {
@@ -100,8 +100,13 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 }
 
 // weight counts the capacity, which is what the value keeps alive.
-func weight(key string, value []byte) uint64 {
-	return uint64(len(key)) + uint64(cap(value)) + entryOverhead
+// A stamp counts for each entry that has it.
+func weight(key string, value []byte, stamps []*stamp) uint64 {
+	w := uint64(len(key)) + uint64(cap(value)) + entryOverhead
+	for _, st := range stamps {
+		w += uint64(len(st.key)) + stampOverhead
+	}
+	return w
 }
 
 // Get returns the value under key, and whether there is one that has not
@@ -130,30 +135,17 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	if ttl <= 0 {
 		return fmt.Errorf("memory: ttl is %v: it must be positive", ttl)
 	}
-	return s.set(key, value, ttl)
+	return s.set(key, value, ttl, nil)
 }
 
-func (s *Store) set(key string, value []byte, ttl time.Duration) error {
-	if w := weight(key, value); w > s.maxBytes || w > math.MaxUint32 {
+func (s *Store) set(key string, value []byte, ttl time.Duration, stamps []*stamp) error {
+	if w := weight(key, value, stamps); w > s.maxBytes || w > math.MaxUint32 {
 		// The old value must not outlive the write that was to replace it.
 		s.cache.Invalidate(key)
+		s.release(stamps)
 		return fmt.Errorf("memory: an entry of %d bytes is %w of %d bytes", w, ErrTooLarge, min(s.maxBytes, math.MaxUint32))
 	}
-	s.cache.Set(key, item{value: value, ttl: ttl})
-	return nil
-}
-
-// Delete removes the key, and a lock or note under it: who writes by
-// [Store.SetGuarded] has done so when it returns, or will not. An absent key is
-// no error.
-func (s *Store) Delete(ctx context.Context, key string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	delete(s.locks.entries, key)
-	s.mu.Unlock()
-	s.cache.Invalidate(key)
+	s.cache.Set(key, item{value: value, ttl: ttl, stamps: stamps})
 	return nil
 }
 
@@ -162,9 +154,6 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 func (s *Store) Close() error {
 	s.cache.StopAllGoroutines()
 	s.cache.InvalidateAll()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.locks, s.stamps = timed[string]{}, timed[stamp]{}
 	return nil
 }
 
