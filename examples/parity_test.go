@@ -84,11 +84,17 @@ func TestServicesAnswerAlike(t *testing.T) {
 		run(t, processes, serviceScript)
 		// What goes on beside an answer counts a moment later.
 		var want stats
+		var differ string
+		defer func() {
+			if t.Failed() {
+				t.Log(differ)
+			}
+		}()
 		eventually(t, "all count alike", func() bool {
 			want = processes[0].stats()
 			for _, p := range processes[1:] {
 				if got := p.stats(); !reflect.DeepEqual(got, want) {
-					t.Logf("%s counts %+v, %s %+v", p.name, got, processes[0].name, want)
+					differ = fmt.Sprintf("%s counts %+v, %s %+v", p.name, got, processes[0].name, want)
 					return false
 				}
 			}
