@@ -103,6 +103,10 @@ func (c ctx) Send(status int, contentType string, body []byte) error {
 	return c.e.Blob(status, contentType, body)
 }
 
+func (c ctx) Late(name, value string) {
+	c.e.Response().Before(func() { c.e.Response().Header().Add(name, value) })
+}
+
 // EarlyHints goes around Echo's Response, which takes a 1xx for the response.
 func (c ctx) EarlyHints() error {
 	c.e.Response().Writer.WriteHeader(http.StatusEarlyHints)

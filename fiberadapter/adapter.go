@@ -68,6 +68,9 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	var run *core.RunContext
 	if f.Tags != nil {
 		f.Flight.Target = string(c.Context().RequestURI())
+		if fc, rerun := c.Context(), x.req.Rerun != nil; f.Capture {
+			f.Flight.OnLeave = func(g func(core.Header)) bool { return whenSent(fc, rerun, g) }
+		}
 		ctx, old := c.UserContext(), c.Context().UserValue(core.RunKey)
 		run = f.Context(ctx)
 		defer func() {

@@ -134,10 +134,22 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 }
 
 func native(m coretest.Middleware) fiber.Handler {
-	return func(c *fiber.Ctx) error { return m(&ctx{c: c}, c.Next) }
+	return func(c *fiber.Ctx) error {
+		x := &ctx{c: c}
+		err := m(x, c.Next)
+		for pair := range slices.Chunk(x.late, 2) {
+			c.Response().Header.Add(pair[0], pair[1])
+		}
+		return err
+	}
 }
 
-type ctx struct{ c *fiber.Ctx }
+type ctx struct {
+	c    *fiber.Ctx
+	late []string
+}
+
+func (c *ctx) Late(name, value string) { c.late = append(c.late, name, value) }
 
 func (c *ctx) Context() context.Context { return c.c.UserContext() }
 

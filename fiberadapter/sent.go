@@ -28,17 +28,19 @@ func unwritten(c *fiber.Ctx, res *fasthttp.Response) bool {
 // left it: fasthttp closes the values of a request then. Where no server has the
 // request, nobody would.
 func (x *exchange) leaving(f func(core.Header)) {
-	c := x.c.Context()
-	switch {
-	case f == nil:
-	case c.ConnRequestNum() == 0 && x.req.Rerun == nil:
+	if c := x.c.Context(); f != nil && !whenSent(c, x.req.Rerun != nil, f) {
 		f(sentHeader{&c.Response.Header})
-	default:
-		c.SetUserValue(sentKey{}, &sent{c, f})
 	}
 }
 
-type sentKey struct{}
+func whenSent(c *fasthttp.RequestCtx, rerun bool, f func(core.Header)) bool {
+	if c.ConnRequestNum() == 0 && !rerun {
+		return false
+	}
+	s := &sent{c, f}
+	c.SetUserValue(s, s) // a key of its own: there may be several caches
+	return true
+}
 
 type sent struct {
 	c *fasthttp.RequestCtx

@@ -17,6 +17,7 @@ var edgeCases = []testCase{
 	{name: "errors in front", run: testErrorsInFront},
 	{name: "errors that are stored", run: testErrorsStored},
 	{name: "cookie set in front", run: testCookieSetInFront},
+	{name: "cookie set in front of two handles", run: testCookieInFrontOfTwo},
 	{name: "cookie named by no-cache", run: testCookieNamed},
 	{name: "fields of a 304 for its client", run: testOwnFieldsOf304},
 	{name: "fields of the representation", run: testRepresentationFields},
@@ -119,6 +120,31 @@ func testCookieSetInFront(c *run) {
 			return // it was too late
 		}
 		s.Handled("/x", calls)
+	}
+}
+
+// testCookieInFrontOfTwo: what the handle further in gives to the other one has not
+// reached the client yet, who may get a cookie with it.
+func testCookieInFrontOfTwo(c *run) {
+	cache := c.Cache()
+	for name, inner := range map[string]*core.Cache{
+		"the same": cache, "its own policy": c.With(cache, func(p *core.Config) { p.TTL = 30 * time.Second }), "another cache": c.Cache(),
+	} {
+		app := App{Global: cache, Routes: []Route{{Path: "/x", Cache: inner, Handler: text("form of " + name)}}}
+		app.Outer = []Middleware{func(x Ctx, next func() error) error {
+			x.Late("Set-Cookie", "session=1")
+			return next()
+		}}
+		s := c.Site(app)
+		s.caches = 2
+		for range 3 {
+			r, err := s.Try(c.context(), http.MethodGet, "/x", "")
+			if err != nil {
+				c.Fatal(err)
+			}
+			r.Is(200, "form of "+name).Has("Set-Cookie", "session=1")
+		}
+		s.Handled("/x", 3)
 	}
 }
 
