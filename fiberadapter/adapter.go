@@ -39,6 +39,8 @@ type exchange struct {
 	saved  *fasthttp.RequestHeader  // header, as it was before the handler
 	before http.Header              // the response header when the handler was called
 	bare   *fasthttp.ResponseHeader // the same, with what the server has set for all its responses
+	typed  bool                     // there was a Content-Type then
+	begun  bool                     // and a body
 	sent   *core.Response
 
 	config appConfig
@@ -64,6 +66,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 			x.bare = new(fasthttp.ResponseHeader)
 		}
 		res.Header.CopyTo(x.bare)
+		x.typed, x.begun = typed(c, res), res.IsBodyStream() || len(res.Body()) > 0
 	}
 	var run *core.RunContext
 	if f.Tags != nil {
@@ -112,7 +115,9 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		resp.Reason = core.ReasonTrailers
 	case f.MaxBody > 0 && int64(len(res.Body())) > f.MaxBody:
 		resp.Reason = core.ReasonTooLarge
-	case unwritten(c, res):
+	case x.begun: // whose bytes are whose, nobody knows
+		resp.Reason = core.ReasonBegun
+	case x.unwritten(res):
 		resp.Reason = core.ReasonUnwritten
 	default:
 		resp.Sent, resp.Body = false, res.Body()

@@ -144,6 +144,29 @@ func native(m coretest.Middleware) fiber.Handler {
 	}
 }
 
+// TestBegunInFront: what a handler appends to somebody's greeting is stored for
+// nobody else.
+func TestBegunInFront(t *testing.T) {
+	app := newApp()
+	app.Use(func(c *fiber.Ctx) error {
+		_, _ = c.WriteString("hello " + c.Get("X-User") + ": ")
+		return c.Next()
+	}, fiberadapter.New(coretest.NewCache(t)))
+	app.Get("/x", func(c *fiber.Ctx) error {
+		_, err := c.WriteString("page")
+		return err
+	})
+	for _, user := range []string{"alice", "bob"} {
+		r := httptest.NewRequest(http.MethodGet, "/x", nil)
+		r.Header.Set("X-User", user)
+		res, err := app.Test(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		coretest.Want(t, res, 200, "hello "+user+": page", false)
+	}
+}
+
 type ctx struct {
 	c    *fiber.Ctx
 	late []string

@@ -36,14 +36,21 @@ var edgeCases = []testCase{
 // testNothingWritten: what a handler that returns without a word leaves to
 // middleware in front is no response of the cache's.
 func testNothingWritten(c *run) {
-	for _, field := range []string{"", "X-Request-Id"} {
-		app := one(c.Cache(), func(x Ctx) error {
-			if field != "" {
-				x.SetHeader(field, "1")
+	for i, fields := range [][2]string{
+		{}, {"X-Request-Id", "1"}, {"Cache-Control", "max-age=60"}, // of the handler
+		{"Content-Type", plain}, {"Cache-Control", "public, max-age=60"}, // of middleware in front
+	} {
+		set := func(x Ctx, here bool) {
+			if here && fields[0] != "" {
+				x.SetHeader(fields[0], fields[1])
 			}
+		}
+		app := one(c.Cache(), func(x Ctx) error {
+			set(x, i < 3)
 			return nil
 		})
 		app.Outer = []Middleware{func(x Ctx, next func() error) error {
+			set(x, i >= 3)
 			err := next()
 			if _, size := x.Written(); err != nil || size > 0 {
 				return err
