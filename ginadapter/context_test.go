@@ -10,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/ginadapter"
 )
 
@@ -50,26 +51,57 @@ func TestHandleContext(t *testing.T) {
 // TestStatusAlone: middleware in front sees a status that was set without anything
 // being written as without the cache, and may make a page of it.
 func TestStatusAlone(t *testing.T) {
-	for _, cached := range []bool{false, true} {
-		cache := core.Must(core.New(core.Config{TTL: time.Minute}))
-		t.Cleanup(func() { _ = cache.Close(t.Context()) })
-		r := gin.New()
-		r.Use(func(c *gin.Context) {
-			c.Next()
-			if c.Writer.Status() == http.StatusNotFound && !c.Writer.Written() {
-				c.String(http.StatusNotFound, "a page for 404")
+	for _, status := range []int{http.StatusOK, http.StatusNotFound, http.StatusMovedPermanently} { // that would be stored
+		for _, cached := range []bool{false, true} {
+			cache := core.Must(core.New(core.Config{TTL: time.Minute, StatusTTL: map[int]time.Duration{http.StatusNotFound: time.Minute}}))
+			t.Cleanup(func() { _ = cache.Close(t.Context()) })
+			r := gin.New()
+			r.Use(func(c *gin.Context) {
+				c.Next()
+				if !c.Writer.Written() {
+					c.String(c.Writer.Status(), "a page of %s", c.GetString("data"))
+				}
+			})
+			if cached {
+				r.Use(ginadapter.New(cache))
 			}
-		})
-		if cached {
-			r.Use(ginadapter.New(cache))
-		}
-		r.GET("/x", func(c *gin.Context) { c.Status(http.StatusNotFound) })
-		for range 2 {
-			w := httptest.NewRecorder()
-			r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/x", nil))
-			if w.Code != http.StatusNotFound || w.Body.String() != "a page for 404" {
-				t.Errorf("cached %t: %d %q", cached, w.Code, w.Body)
+			r.GET("/x", func(c *gin.Context) {
+				c.Set("data", "x")
+				c.Status(status)
+			})
+			for range 2 {
+				w := httptest.NewRecorder()
+				r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/x", nil))
+				if w.Code != status || w.Body.String() != "a page of x" {
+					t.Errorf("cached %t: %d %q", cached, w.Code, w.Body)
+				}
 			}
 		}
+	}
+}
+
+// TestInterimBehindWriter: a writer of middleware in front that embeds Gin's, as most
+// do, has no way for an interim response; it must not be taken for the final one.
+func TestInterimBehindWriter(t *testing.T) {
+	cache := core.Must(core.New(core.Config{TTL: time.Minute}))
+	t.Cleanup(func() { _ = cache.Close(t.Context()) })
+	r := gin.New()
+	r.Use(func(c *gin.Context) { c.Writer = struct{ gin.ResponseWriter }{c.Writer} }, ginadapter.New(cache))
+	r.Any("/x", func(c *gin.Context) {
+		c.Writer.WriteHeader(http.StatusEarlyHints)
+		c.String(http.StatusNotFound, "none")
+	})
+	s := httptest.NewServer(r)
+	t.Cleanup(s.Close)
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		req, err := http.NewRequest(method, s.URL+"/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		coretest.Want(t, res, http.StatusNotFound, "none", false)
 	}
 }

@@ -93,9 +93,11 @@ func (g *writer) finish() (unsent bool) {
 type informing struct{ gin.ResponseWriter }
 
 func (g informing) WriteHeader(status int) {
-	if u, ok := g.ResponseWriter.(interface{ Unwrap() http.ResponseWriter }); ok && nethttp.Informational(status) {
-		u.Unwrap().WriteHeader(status)
-		return
+	if nethttp.Informational(status) {
+		if u, ok := g.ResponseWriter.(interface{ Unwrap() http.ResponseWriter }); ok {
+			u.Unwrap().WriteHeader(status)
+		}
+		return // there is no way past a writer without Unwrap
 	}
 	g.ResponseWriter.WriteHeader(status)
 	g.ResponseWriter.WriteHeaderNow()
