@@ -214,6 +214,12 @@ func Holding(w http.ResponseWriter) bool {
 	return o != nil && !o.passing
 }
 
+// Silent reports whether nothing was sent into w, made by [Exchange.Run].
+func Silent(w http.ResponseWriter) bool {
+	o := own(w)
+	return o != nil && o.status == 0 && !o.hijacked
+}
+
 // Pending tells w, which holds nothing back, the status of a response that the
 // framework itself sends after the middleware.
 func Pending(w http.ResponseWriter, status int) {
