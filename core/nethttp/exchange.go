@@ -135,10 +135,20 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 	return resp, nil
 }
 
-// routed brings back what a router behind the cache has noted in the copy of the
-// request that it got, for tracing and metrics in front.
+// routed brings back what was noted behind the cache in the copy of the request: the
+// route, for tracing and metrics in front, and the form, whose body is read and whose
+// files the server removes.
 func (x *Exchange) routed(r *http.Request) {
-	if r == x.r || r.Pattern == x.r.Pattern {
+	if r == x.r {
+		return
+	}
+	if x.r.Form == nil {
+		x.r.Form, x.r.PostForm = r.Form, r.PostForm
+	}
+	if x.r.MultipartForm == nil {
+		x.r.MultipartForm = r.MultipartForm
+	}
+	if r.Pattern == x.r.Pattern {
 		return
 	}
 	x.r.Pattern = r.Pattern
