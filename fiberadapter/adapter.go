@@ -42,6 +42,7 @@ type exchange struct {
 	typed  bool                     // there was a Content-Type then
 	begun  bool                     // and a body
 	sent   *core.Response
+	own    context.Context //nolint:containedctx // the request's, when the handler was called
 
 	config appConfig
 }
@@ -53,8 +54,14 @@ func (x *exchange) release() {
 	exchanges.Put(x)
 }
 
-func (x *exchange) Context() context.Context { return x.c.UserContext() }
-func (x *exchange) Request() *core.Request   { return &x.req }
+func (x *exchange) Context() context.Context {
+	if x.own != nil {
+		return x.own
+	}
+	return x.c.UserContext()
+}
+
+func (x *exchange) Request() *core.Request { return &x.req }
 
 func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	c := x.c
@@ -74,15 +81,19 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		if fc, rerun := c.Context(), x.req.Rerun != nil; f.Capture {
 			f.Flight.OnLeave = func(g func(core.Header)) bool { return whenSent(fc, rerun, g) }
 		}
-		ctx, old := c.UserContext(), c.Context().UserValue(core.RunKey)
-		run = f.Context(ctx)
+		ctx, old := x.Context(), c.Context().UserValue(core.RunKey)
+		run, x.own = f.Context(ctx), ctx
 		defer func() {
 			if !res.IsBodyStream() { // else the handler goes on
 				run.Close()
 			}
 		}()
 		c.SetUserContext(run)
-		defer c.SetUserContext(ctx)
+		defer func() {
+			if c.UserContext() == run { // else middleware in front sees what it was replaced by, as without a cache
+				c.SetUserContext(ctx)
+			}
+		}()
 		c.Context().SetUserValue(core.RunKey, f.Tags) // for who takes c.Context() for the context
 		defer c.Context().SetUserValue(core.RunKey, old)
 	}

@@ -144,6 +144,36 @@ func native(m coretest.Middleware) fiber.Handler {
 	}
 }
 
+// TestUserContextAfterwards: middleware in front sees the context that was set behind
+// the cache, and only that.
+func TestUserContextAfterwards(t *testing.T) {
+	type key struct{}
+	var seen any
+	var err error
+	app := newApp()
+	app.Use(func(c *fiber.Ctx) error {
+		defer func() { seen, err = c.UserContext().Value(key{}), c.UserContext().Err() }()
+		return c.Next()
+	}, fiberadapter.New(coretest.NewCache(t)))
+	app.Get("/set", func(c *fiber.Ctx) error {
+		ctx, cancel := context.WithCancel(context.WithValue(c.UserContext(), key{}, 1))
+		cancel()
+		c.SetUserContext(ctx)
+		return c.SendString("set")
+	})
+	app.Get("/left", func(c *fiber.Ctx) error { return c.SendString("left") })
+	for path, want := range map[string]any{"/set": 1, "/left": nil} {
+		res, failed := app.Test(httptest.NewRequest(http.MethodGet, path, nil))
+		if failed != nil {
+			t.Fatal(failed)
+		}
+		coretest.Want(t, res, 200, path[1:], false)
+		if seen != want || (err != nil) != (want != nil) {
+			t.Errorf("%s: %v, %v", path, seen, err)
+		}
+	}
+}
+
 // TestBegunInFront: what a handler appends to somebody's greeting is stored for
 // nobody else.
 func TestBegunInFront(t *testing.T) {
