@@ -105,3 +105,64 @@ func TestInterimBehindWriter(t *testing.T) {
 		coretest.Want(t, res, http.StatusNotFound, "none", false)
 	}
 }
+
+// deciding takes back the coding that was announced where there is an error, as the
+// first bytes come; Gin has only taken note of the status by then.
+type deciding struct{ gin.ResponseWriter }
+
+func (d deciding) Write(p []byte) (int, error) {
+	if d.Status() >= http.StatusBadRequest {
+		d.Header().Del("Content-Encoding")
+	}
+	return d.ResponseWriter.Write(p)
+}
+
+func (d deciding) WriteString(s string) (int, error) { return d.Write([]byte(s)) }
+
+// TestHeaderAtFirstWrite: what is not held back is not sent earlier than without the
+// cache either.
+func TestHeaderAtFirstWrite(t *testing.T) {
+	type seen struct {
+		status  int
+		coding  string
+		written bool
+	}
+	ask := func(cached bool, method, path string) (s seen) {
+		r := gin.New()
+		r.Use(func(c *gin.Context) {
+			c.Header("Content-Encoding", "gzip")
+			c.Writer = deciding{c.Writer}
+			c.Next()
+			s.written = c.Writer.Written()
+		})
+		if cached {
+			r.Use(ginadapter.New(coretest.NewCache(t)))
+		}
+		r.Any("/bad", func(c *gin.Context) { c.String(http.StatusBadRequest, "bad") })
+		r.Any("/error", func(c *gin.Context) {
+			_ = c.Error(io.EOF)
+			c.JSON(http.StatusConflict, "error")
+		})
+		r.Any("/aborted", func(c *gin.Context) { _ = c.AbortWithError(http.StatusForbidden, io.EOF) })
+		r.Any("/early", func(c *gin.Context) {
+			c.Status(http.StatusGone)
+			c.Writer.WriteHeaderNow()
+			_, _ = c.Writer.WriteString("gone")
+		})
+		w := httptest.NewRecorder()
+		r.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		res := w.Result()
+		s.status, s.coding = res.StatusCode, res.Header.Get("Content-Encoding")
+		return s
+	}
+	for _, path := range []string{"/bad", "/error", "/aborted", "/early", "/none"} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodHead} {
+			if path == "/early" && method != http.MethodPost {
+				continue // held back
+			}
+			if want, got := ask(false, method, path), ask(true, method, path); got != want {
+				t.Errorf("%s %s: %+v, without the cache %+v", method, path, got, want)
+			}
+		}
+	}
+}
