@@ -67,7 +67,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		c.Set(core.RunKey, f.Tags)
 		defer c.Set(core.RunKey, old)
 	}
-	return x.Run(f, informing{outer}, func(w http.ResponseWriter, r *http.Request) error {
+	resp, err := x.Run(f, informing{outer}, func(w http.ResponseWriter, r *http.Request) error {
 		gw = &writer{ResponseWriter: outer, w: w, status: outer.Status(), size: unwritten}
 		c.Writer, c.Request, given = gw, r, r
 		c.Next()
@@ -77,6 +77,10 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		x.Unsent = gw.finish()
 		return nil
 	})
+	if x.Unsent && core.BodyAllowed(resp.Status) && resp.Reason == "" { // middleware in front may give it a body
+		resp.Reason = core.ReasonUnwritten
+	}
+	return resp, err
 }
 
 func (x *exchange) Reply(resp *core.Response) error {
