@@ -368,15 +368,19 @@ func testSkipUnsafe(c *run) {
 func testTTLFromResponse(c *run) {
 	s := c.Site(App{Global: c.Cache(func(cfg *core.Config) { cfg.TTL = 30 * time.Second }), Routes: []Route{
 		{Path: "/silent", Handler: with("a", "Age", "60")},
+		{Path: "/old", Handler: with("a", "Age", "9999999999")},
 		{Path: "/explicit", Handler: with("b", "Age", "60", "Cache-Control", "max-age=70")},
 	}})
 	s.Get("/silent").Stored().TTL(30)
+	s.Get("/old").Stored().TTL(30)
 	s.Get("/explicit").Stored().TTL(10)
 	c.Clock.Advance(29 * time.Second)
 	s.Get("/silent").Hit().TTL(1).Has("Age", "89")
+	s.Get("/old").Hit().TTL(1)
 	s.Get("/explicit").NotHit()
 	c.Clock.Advance(2 * time.Second)
 	s.Get("/silent").NotHit()
+	s.Get("/old").NotHit()
 }
 
 // testFuture: nobody knows how old an entry is whose writer's clock is ahead.

@@ -84,7 +84,7 @@ func saying(x Ctx) error {
 }
 
 func cc(value string) string {
-	return "/x?cc=" + strings.NewReplacer(" ", "%20", `"`, "%22", "|", "%7C").Replace(value)
+	return "/x?cc=" + strings.NewReplacer(" ", "%20", `"`, "%22", "|", "%7C", ";", "%3B", "\t", "%09", "+", "%2B").Replace(value)
 }
 
 func testFreshness(c *run) {
