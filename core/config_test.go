@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -177,10 +178,24 @@ func TestDurationsWithoutUnit(t *testing.T) {
 	}
 }
 
-// TestGraceForEver is as long as what is stored, and no sum of it overflows.
-func TestGraceForEver(t *testing.T) {
-	c, err := Config{StaleIfError: math.MaxInt64, StaleWhileRevalidate: math.MaxInt64}.validated()
-	if err != nil || c.StaleIfError != maxLifetime || c.StaleWhileRevalidate != maxLifetime {
-		t.Errorf("%v, %v, %v", c.StaleIfError, c.StaleWhileRevalidate, err)
+// TestForEver is as long as what is stored, and no sum of it overflows: neither of
+// time-outs, which grow with what is stored, nor of grace.
+func TestForEver(t *testing.T) {
+	var long Config
+	v := reflect.ValueOf(&long).Elem()
+	for i := range v.NumField() {
+		if v.Type().Field(i).Type == reflect.TypeFor[time.Duration]() && v.Type().Field(i).Name != "TTL" {
+			v.Field(i).SetInt(math.MaxInt64)
+		}
+	}
+	c, err := long.validated()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v = reflect.ValueOf(c)
+	for i := range v.NumField() {
+		if d, ok := v.Field(i).Interface().(time.Duration); ok && v.Type().Field(i).Name != "TTL" && d != maxLifetime {
+			t.Errorf("%s is %v", v.Type().Field(i).Name, d)
+		}
 	}
 }
