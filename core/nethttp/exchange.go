@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // Exchange is the part of a core.Exchange that all frameworks on net/http
@@ -185,7 +186,7 @@ func (x *Exchange) Reply(resp *core.Response) error {
 		first := body[:min(len(body), leaves)]
 		body = body[len(first):]
 		writeBody(w, first)
-		resp.Leaving(w.Header())
+		resp.Leaving(httprules.Fold(w.Header()))
 	}
 	writeBody(w, body) // the client may have left: nobody is to be told
 	maps.Copy(h, late)

@@ -51,7 +51,7 @@ type onHeader struct {
 func (w *onHeader) WriteHeader(status int) {
 	if !w.done {
 		w.done = true
-		w.Header().Set(w.name, w.value)
+		w.Header()[w.name] = []string{w.value} // under the name as it is
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -72,6 +72,8 @@ func TestPersonalAsItGoesOut(t *testing.T) {
 		change      func(*core.Config)
 	}{
 		{"Set-Cookie", "session=1", false, nil},
+		{"set-cookie", "session=1", false, nil},
+		{"CACHE-control", "private", false, nil},
 		{"Cache-Control", "private", false, nil},
 		{"Cache-Control", "no-store", false, nil},
 		{"Cache-Control", "max-age=5", true, nil},
