@@ -2,6 +2,8 @@ package core
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"math"
 	"net/http"
 	"reflect"
@@ -196,6 +198,23 @@ func TestForEver(t *testing.T) {
 	for i := range v.NumField() {
 		if d, ok := v.Field(i).Interface().(time.Duration); ok && v.Type().Field(i).Name != "TTL" && d != maxLifetime {
 			t.Errorf("%s is %v", v.Type().Field(i).Name, d)
+		}
+	}
+}
+
+// TestLogAfterClockStepsBack: the log is not silent until the clock has its old time
+// again.
+func TestLogAfterClockStepsBack(t *testing.T) {
+	var out strings.Builder
+	now := time.Unix(1e9, 0)
+	c := Must(New(Config{Now: func() time.Time { return now }, Logger: slog.New(slog.NewTextHandler(&out, nil))}))
+	defer c.Close(t.Context())
+	for i, step := range []time.Duration{0, 9 * time.Second, time.Second, -time.Hour, 9 * time.Second, time.Second} {
+		now = now.Add(step)
+		out.Reset()
+		c.trouble("testing", errors.New("down"))
+		if told := out.Len() > 0; told != (step != 9*time.Second) {
+			t.Errorf("step %d: told %t", i, told)
 		}
 	}
 }
