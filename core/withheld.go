@@ -25,7 +25,7 @@ func (c *Cache) withheld(v *visit) string {
 		return detailOrigin
 	case e.Flags&entry.PolicyTTL == 0:
 		return "" // by the RFC
-	case v.asked&credentials != 0 && !c.cfg.StoreAuthorized && !varies(e, "Authorization") && !c.mustRevalidate(e):
+	case v.asked&credentials != 0 && !c.cfg.StoreAuthorized && !varies(e, "Authorization"):
 		return detailAuthorization
 	case v.asked&cookies != 0 && c.readsCookies(v.header) && !varies(e, "Cookie"):
 		return detailCookie
@@ -39,19 +39,6 @@ const (
 	detailAuthorization = "authorization"
 	detailCookie        = "cookie"
 )
-
-// mustRevalidate reports whether a response says so, which lets it be given to
-// requests with Authorization (RFC 9111 section 3.5).
-func (c *Cache) mustRevalidate(e *entry.Entry) bool {
-	if e.Flags&entry.MustRevalidate == 0 {
-		return false
-	}
-	var h Fields
-	for f := range e.Header {
-		h = append(h, Field{Name: f.Name, Value: f.Value, Op: Op(f.Op)})
-	}
-	return httprules.ParseResponseControl(h, c.cfg.TargetedFields).MustRevalidate
-}
 
 func varies(e *entry.Entry, name string) bool {
 	for f := range e.Vary {
