@@ -77,7 +77,10 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		x.Unsent = gw.finish()
 		return nil
 	})
-	if x.Unsent && core.BodyAllowed(resp.Status) && resp.Reason == "" { // middleware in front may give it a body
+	// Middleware in front may give a status alone its body. What has a length, or leads
+	// elsewhere, is complete: a proxy sends such.
+	if x.Unsent && core.BodyAllowed(resp.Status) && resp.Reason == "" &&
+		len(resp.Header.Values("Content-Length"))+len(resp.Header.Values("Location")) == 0 {
 		resp.Reason = core.ReasonUnwritten
 	}
 	return resp, err

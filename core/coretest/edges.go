@@ -258,6 +258,15 @@ func testSelectedCookies(c *run) {
 		target := "/x?" + name
 		s.Get(target).Stored()
 		s.Get(target, "Cookie: "+tc.shared).Hit()
+		if name == "some" { // in whatever spelling a reader could take for one of them
+			for _, odd := range []string{"user", "user =alice", "=user=alice", "other=1;user=alice", "\tuser\t=alice"} {
+				r := s.Raw("GET " + target + " HTTP/1.1\r\nHost: " + defaultHost + "\r\nConnection: close\r\nCookie: " + odd + "\r\n\r\n")
+				if r == nil {
+					c.Fatalf("no answer to %q", odd)
+				}
+				r.NotHit().NotStored().Detail("cookie")
+			}
+		}
 		if tc.apart != "" {
 			s.Get(target, "Cookie: "+tc.apart).NotHit().NotStored().Detail("cookie")
 		}
@@ -401,15 +410,19 @@ func testSkipUnsafe(c *run) {
 func testTTLFromResponse(c *run) {
 	s := c.Site(App{Global: c.Cache(func(cfg *core.Config) { cfg.TTL = 30 * time.Second }), Routes: []Route{
 		{Path: "/silent", Handler: with("a", "Age", "60")},
+		{Path: "/old", Handler: with("a", "Age", "9999999999")},
 		{Path: "/explicit", Handler: with("b", "Age", "60", "Cache-Control", "max-age=70")},
 	}})
 	s.Get("/silent").Stored().TTL(30)
+	s.Get("/old").Stored().TTL(30)
 	s.Get("/explicit").Stored().TTL(10)
 	c.Clock.Advance(29 * time.Second)
 	s.Get("/silent").Hit().TTL(1).Has("Age", "89")
+	s.Get("/old").Hit().TTL(1)
 	s.Get("/explicit").NotHit()
 	c.Clock.Advance(2 * time.Second)
 	s.Get("/silent").NotHit()
+	s.Get("/old").NotHit()
 }
 
 // testFuture: nobody knows how old an entry is whose writer's clock is ahead.

@@ -51,7 +51,7 @@ type onHeader struct {
 func (w *onHeader) WriteHeader(status int) {
 	if !w.done {
 		w.done = true
-		w.Header()[w.name] = []string{w.value}
+		w.Header()[w.name] = []string{w.value} // under the name as it is
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
