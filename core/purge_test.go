@@ -705,7 +705,7 @@ func TestPurgeBeforeRenewal(t *testing.T) {
 					two := newInstance(t, store, h)
 					one.want(t, "/a", "0", "stored")
 					time.Sleep(11 * time.Second)
-					store.lock = func() { // the run has begun, and has not looked
+					before := func() { // the run has begun, and has not looked
 						if elsewhere {
 							two.want(t, "/a", "0", "stale-while-revalidate")
 							time.Sleep(time.Second)
@@ -714,9 +714,10 @@ func TestPurgeBeforeRenewal(t *testing.T) {
 						version.Store(1)
 						must(t, purge(two))
 					}
+					store.lock.Store(&before)
 					one.want(t, "/a", "0", "stale-while-revalidate")
 					time.Sleep(5 * time.Second)
-					if store.lock != nil {
+					if store.lock.Load() != nil {
 						t.Fatal("nothing was renewed")
 					}
 					want := "1"
@@ -734,13 +735,14 @@ func TestPurgeBeforeRenewal(t *testing.T) {
 // pausing does something before the next lock of a resource is taken.
 type pausing struct {
 	*server
-	lock func()
+	lock atomic.Pointer[func()]
 }
 
 func (p *pausing) Lock(ctx context.Context, key, token string, ttl time.Duration) (string, error) {
-	if f := p.lock; f != nil && strings.HasSuffix(key, ":lock") {
-		p.lock = nil
-		f()
+	if strings.HasSuffix(key, ":lock") {
+		if f := p.lock.Swap(nil); f != nil {
+			(*f)()
+		}
 	}
 	return p.server.Lock(ctx, key, token, ttl)
 }

@@ -198,11 +198,13 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 }
 
 // Delete removes the key, in one command with the bytes of a large value; the server
-// frees their memory in the background. An absent key is no error.
+// frees their memory in the background. In a cluster these stay until they are
+// replaced or expire. An absent key is no error.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	keys := []string{key}
-	for slot := range byte(2) { // nobody knows whether the value is large
-		if body, ok := s.large.bodyKey(key, slot); ok {
+	if !s.large.cluster { // there a slot that moves takes no command with several keys
+		for slot := range byte(2) {
+			body, _ := s.large.bodyKey(key, slot)
 			keys = append(keys, body)
 		}
 	}
