@@ -197,11 +197,19 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	return nil
 }
 
-// Delete removes the key; the server frees its memory in the background, that of a
-// large value when it is replaced or expires. An absent key is no error.
+// Delete removes the key, in one command with the bytes of a large value; the server
+// frees their memory in the background. In a cluster these stay until they are
+// replaced or expire. An absent key is no error.
 func (s *Store) Delete(ctx context.Context, key string) error {
+	keys := []string{key}
+	if !s.large.cluster { // there a slot that moves takes no command with several keys
+		for slot := range byte(2) {
+			body, _ := s.large.bodyKey(key, slot)
+			keys = append(keys, body)
+		}
+	}
 	s.near.writing(key)
-	result, err := s.do(ctx, s.client.B().Unlink().Key(key).Build())
+	result, err := s.do(ctx, s.client.B().Unlink().Key(keys...).Build())
 	s.near.written(key)
 	if err == nil {
 		err = result.Error()
