@@ -195,7 +195,8 @@ type Config struct {
 	// StaleWhileRevalidate is how long beyond its freshness a stored response is
 	// still served at once, while one request is run again in the background to
 	// renew it, unless the response forbids it or says how long itself (RFC 5861
-	// section 3). Zero: only where the response says so. Where a request cannot be run again, it waits for the handler.
+	// section 3). Zero: only where the response says so. Where a request cannot be
+	// run again, it waits for the handler.
 	StaleWhileRevalidate time.Duration
 	// RefreshAhead is the fraction of its lifetime after which a response that
 	// is asked for is renewed in the background while it is still fresh: with
