@@ -82,8 +82,13 @@ func native(m coretest.Middleware) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
-			_ = m(ctx{coretest.HTTP{W: ww, R: r}, ww}, func() error {
-				next.ServeHTTP(ww, r)
+			late := new(coretest.LateWriter)
+			_ = m(ctx{coretest.HTTP{W: ww, R: r}, ww, late}, func() error {
+				if late.ResponseWriter = ww; late.Any() {
+					next.ServeHTTP(late, r)
+				} else {
+					next.ServeHTTP(ww, r)
+				}
 				return nil
 			})
 		})
@@ -92,8 +97,11 @@ func native(m coretest.Middleware) func(http.Handler) http.Handler {
 
 type ctx struct {
 	coretest.HTTP
-	ww middleware.WrapResponseWriter
+	ww   middleware.WrapResponseWriter
+	late *coretest.LateWriter
 }
+
+func (c ctx) Late(name, value string) { c.late.Add(name, value) }
 
 func (c ctx) Path() string        { return c.HTTP.Path() + " " + chi.URLParam(c.R, "*") }
 func (c ctx) Written() (int, int) { return c.ww.Status(), c.ww.BytesWritten() }

@@ -3,6 +3,7 @@ package core_test
 import (
 	"context"
 	"log/slog"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -78,7 +79,7 @@ func TestCostOfWaiting(t *testing.T) {
 	}
 	allocs := make(map[string]float64)
 	for _, c := range benchmarks {
-		allocs[c.name] = testing.AllocsPerRun(500, benchmarked(t, c.miss, c.change))
+		allocs[c.name] = leastAllocs(benchmarked(t, c.miss, c.change))
 	}
 	if a, b := allocs["miss/CoalesceNone"], allocs["miss/CoalesceProcess"]; b > a+1 {
 		t.Errorf("a miss takes %v allocations, and %v where others may wait for it", a, b)
@@ -86,6 +87,16 @@ func TestCostOfWaiting(t *testing.T) {
 	if a, b := allocs["hit"], allocs["hit/RefreshAhead"]; b > a {
 		t.Errorf("a hit takes %v allocations, and %v with RefreshAhead", a, b)
 	}
+}
+
+// leastAllocs is what f allocates by itself: what the collector takes out of pools
+// meanwhile, more often on a busy machine, only adds to it.
+func leastAllocs(f func()) float64 {
+	least := math.Inf(1)
+	for range 5 {
+		least = min(least, testing.AllocsPerRun(100, f))
+	}
+	return least
 }
 
 var fiveTags = []string{"blog-1000", "user-7", "team-3", "blogs", "all"}
@@ -113,8 +124,8 @@ func TestCostOfTags(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	none := testing.AllocsPerRun(500, benchmarked(t, false, func(*core.Config) {}))
-	five := testing.AllocsPerRun(500, benchmarked(t, false, func(*core.Config) {}, fiveTags...))
+	none := leastAllocs(benchmarked(t, false, func(*core.Config) {}))
+	five := leastAllocs(benchmarked(t, false, func(*core.Config) {}, fiveTags...))
 	if five > none {
 		t.Errorf("a hit takes %v allocations, and %v with five tags", none, five)
 	}
@@ -138,8 +149,8 @@ func TestCostOfVary(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	same := func(*core.Config) {}
-	none := testing.AllocsPerRun(500, benchmarked(t, false, same))
-	varied := testing.AllocsPerRun(500, benchmarkedWith(t, false, same, twoFields))
+	none := leastAllocs(benchmarked(t, false, same))
+	varied := leastAllocs(benchmarkedWith(t, false, same, twoFields))
 	if varied > none {
 		t.Errorf("a hit takes %v allocations, and %v where there is Vary", none, varied)
 	}

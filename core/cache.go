@@ -277,8 +277,9 @@ func (c *Cache) trouble(what string, err error) {
 		return // counted and told of already
 	}
 	n := c.stats.storeErrors.Add(1)
-	now := c.cfg.Now().UnixNano()
-	if last := c.lastLog.Load(); last != 0 && now-last < int64(10*time.Second) || !c.lastLog.CompareAndSwap(c.lastLog.Load(), now) {
+	now, last := c.cfg.Now().UnixNano(), c.lastLog.Load()
+	lately := now >= last && now-last < int64(10*time.Second) // unless the clock was set back
+	if last != 0 && lately || !c.lastLog.CompareAndSwap(last, now) {
 		return
 	}
 	c.log.Warn("cacheaside: the store failed; requests go to the handler", "doing", what, "error", err, "failures", n)

@@ -72,6 +72,7 @@ type lock struct {
 	renew    *time.Timer
 	released bool
 	awaits   atomic.Pointer[string] // the token that the leader waits for
+	follows  atomic.Pointer[lead]   // whom a request that the leader's handler has made waits for
 	writes   atomic.Bool            // a write has the duty to end the flight, and the leader may not
 	behind   atomic.Bool            // a background run leads, which ends the flight by itself in time
 }
@@ -177,16 +178,22 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 	return c.fetch(x, v)
 }
 
-// follow waits for the end of f, but not for a leader that itself waits for what a
-// request further out has locked: that would wait for this request.
+// follow waits for the end of f, but not where that waits, itself or by way of
+// others, for what this request is a part of: that would wait for this request.
 func (c *Cache) follow(x Exchange, v *visit, f *lead, ticket int, timeout time.Duration) (flight.Outcome, entry.Entry) {
 	ctx := x.Context()
-	if !v.holdsAny() {
+	if !v.holdsAny() && !v.leads(nil) {
 		return f.Wait(ctx, ticket, timeout)
+	}
+	for o := range v.req.chain {
+		if o.lead != nil {
+			o.lead.Lead.follows.Store(f)
+			defer o.lead.Lead.follows.CompareAndSwap(f, nil)
+		}
 	}
 	end := time.Now().Add(timeout)
 	for pause := firstPoll; ; pause = longer(pause) {
-		if token := f.Lead.awaits.Load(); token != nil && v.holds(*token) {
+		if v.awaited(f) {
 			f.Leave()
 			return flight.Pass, entry.Entry{}
 		}
@@ -194,6 +201,34 @@ func (c *Cache) follow(x Exchange, v *visit, f *lead, ticket int, timeout time.D
 			return f.Wait(ctx, ticket, left)
 		}
 	}
+}
+
+// maxFollowed bounds how many flights are looked at that wait for one another.
+const maxFollowed = 16
+
+// awaited reports whether f waits for a flight of the request's chain.
+func (v *visit) awaited(f *lead) bool {
+	for range maxFollowed {
+		if f == nil {
+			return false
+		}
+		if token := f.Lead.awaits.Load(); v.leads(f) || token != nil && v.holds(*token) {
+			return true
+		}
+		f = f.Lead.follows.Load()
+	}
+	return false
+}
+
+// leads reports whether the request is part of what f, or with nil any flight, waits
+// for.
+func (v *visit) leads(f *lead) bool {
+	for o := range v.req.chain {
+		if o.lead != nil && (f == nil || o.lead == f) {
+			return true
+		}
+	}
+	return false
 }
 
 // join is Join of c.flights, but nobody joins a flight that takes too long.

@@ -40,7 +40,9 @@ const (
 
 // Config is what [New] makes a [Cache] from. The zero value is valid: it keeps
 // in this process what the responses themselves allow, and nothing else.
-// Slices, maps and functions belong to the cache once New has them.
+// Slices, maps and functions belong to the cache once New has them. Durations
+// below a millisecond are refused, a TTL or StatusTTL of more than a year as well;
+// any other that is longer counts as a year.
 type Config struct {
 	// The first group is the same for all handles of a cache: [Cache.With]
 	// cannot change it.
@@ -188,14 +190,13 @@ type Config struct {
 	// StaleIfError is how long beyond its freshness a stored response answers
 	// where the handler gives 500, 502, 503 or 504, unless the response forbids
 	// it (must-revalidate and the like) or says how long itself (RFC 5861
-	// section 4). Zero: only where the response says so; more than a year counts as
-	// a year.
+	// section 4). Zero: only where the response says so.
 	StaleIfError time.Duration
 	// StaleWhileRevalidate is how long beyond its freshness a stored response is
 	// still served at once, while one request is run again in the background to
 	// renew it, unless the response forbids it or says how long itself (RFC 5861
-	// section 3). Zero: only where the response says so; more than a year counts as
-	// a year. Where a request cannot be run again, it waits for the handler.
+	// section 3). Zero: only where the response says so. Where a request cannot be
+	// run again, it waits for the handler.
 	StaleWhileRevalidate time.Duration
 	// RefreshAhead is the fraction of its lifetime after which a response that
 	// is asked for is renewed in the background while it is still fresh: with
@@ -404,10 +405,10 @@ func (c Config) validated() (Config, error) {
 			*d.v = d.def
 		case *d.v < minDuration:
 			bad(d.name, "%s", unitless(*d.v))
+		case *d.v > maxLifetime && d.v != &c.TTL:
+			*d.v = maxLifetime // for ever: as long as what is stored, and no sum overflows
 		}
 	}
-	// For ever is as long as what is stored.
-	c.StaleIfError, c.StaleWhileRevalidate = min(c.StaleIfError, maxLifetime), min(c.StaleWhileRevalidate, maxLifetime)
 	if c.WriteBuffer == 0 {
 		c.WriteBuffer = DefaultWriteBuffer
 	}

@@ -2,8 +2,11 @@ package core
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"math"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -177,10 +180,41 @@ func TestDurationsWithoutUnit(t *testing.T) {
 	}
 }
 
-// TestGraceForEver is as long as what is stored, and no sum of it overflows.
-func TestGraceForEver(t *testing.T) {
-	c, err := Config{StaleIfError: math.MaxInt64, StaleWhileRevalidate: math.MaxInt64}.validated()
-	if err != nil || c.StaleIfError != maxLifetime || c.StaleWhileRevalidate != maxLifetime {
-		t.Errorf("%v, %v, %v", c.StaleIfError, c.StaleWhileRevalidate, err)
+// TestForEver is as long as what is stored, and no sum of it overflows: neither of
+// time-outs, which grow with what is stored, nor of grace.
+func TestForEver(t *testing.T) {
+	var long Config
+	v := reflect.ValueOf(&long).Elem()
+	for i := range v.NumField() {
+		if v.Type().Field(i).Type == reflect.TypeFor[time.Duration]() && v.Type().Field(i).Name != "TTL" {
+			v.Field(i).SetInt(math.MaxInt64)
+		}
+	}
+	c, err := long.validated()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v = reflect.ValueOf(c)
+	for i := range v.NumField() {
+		if d, ok := v.Field(i).Interface().(time.Duration); ok && v.Type().Field(i).Name != "TTL" && d != maxLifetime {
+			t.Errorf("%s is %v", v.Type().Field(i).Name, d)
+		}
+	}
+}
+
+// TestLogAfterClockStepsBack: the log is not silent until the clock has its old time
+// again.
+func TestLogAfterClockStepsBack(t *testing.T) {
+	var out strings.Builder
+	now := time.Unix(1e9, 0)
+	c := Must(New(Config{Now: func() time.Time { return now }, Logger: slog.New(slog.NewTextHandler(&out, nil))}))
+	defer c.Close(t.Context())
+	for i, step := range []time.Duration{0, 9 * time.Second, time.Second, -time.Hour, 9 * time.Second, time.Second} {
+		now = now.Add(step)
+		out.Reset()
+		c.trouble("testing", errors.New("down"))
+		if told := out.Len() > 0; told != (step != 9*time.Second) {
+			t.Errorf("step %d: told %t", i, told)
+		}
 	}
 }

@@ -235,5 +235,6 @@ const (
 	ReasonHandler     = "handler"      // the handler reported an error beside the response
 	ReasonInner       = "inner-policy" // a handle further in has applied its own policy
 	ReasonUnwritten   = "unwritten"    // the handler returned without a response
+	ReasonBegun       = "begun"        // somebody in front had begun the body before the handler ran
 	ReasonClientGone  = "client-gone"  // the client left before the handler was done
 )

@@ -77,8 +77,8 @@ func Added(before, after http.Header) Fields {
 		if n := len(old); n > 0 && len(values) > n && slices.Equal(values[:n], old) && !describes(name) {
 			values, op = values[n:], OpAdd
 		}
-		if len(values) == 0 {
-			fields = append(fields, Field{Name: name, Op: OpDel})
+		if len(values) == 0 || len(old) > 0 && op == OpSet && slices.Contains(tagFields, name) {
+			fields = append(fields, Field{Name: name, Op: OpDel}) // of tags nothing else may be left
 		}
 		for _, v := range values {
 			fields = append(fields, Field{Name: name, Value: v, Op: op})

@@ -411,14 +411,14 @@ fields:
 			}
 			f.Value = strconv.Itoa(len(resp.Body))
 		case "Cache-Tag", "Surrogate-Key":
-			if !c.cfg.ForwardTags {
+			if !c.cfg.ForwardTags && f.Op != OpDel {
 				continue
 			}
 		case "Date":
 			hasDate = true
 		case "Content-Type", "Content-Encoding", "Vary", "Cache-Control", "Expires", "Etag", "Last-Modified", "Location":
 		default:
-			if !c.cfg.ResponseHeaders.has(f.Name, true) {
+			if !c.cfg.ResponseHeaders.has(f.Name, true) && !c.targeted(f.Name) {
 				continue
 			}
 		}
@@ -428,6 +428,13 @@ fields:
 			}
 		}
 		out = append(out, entry.Field{Name: f.Name, Value: f.Value, Op: uint8(f.Op)})
+	}
+	if !c.cfg.ForwardTags && resp.Effective != nil {
+		for _, name := range tagFields { // those that somebody in front adds to hits as well
+			if len(resp.Effective.Values(name)) > len(resp.Header.Values(name)) {
+				out = append(out, entry.Field{Name: name, Op: uint8(OpDel)})
+			}
+		}
 	}
 	if !hasDate { // RFC 9110 section 6.6.1
 		out = append(out, entry.Field{Name: "Date", Value: v.Date.UTC().Format(http.TimeFormat)})
@@ -443,6 +450,11 @@ fields:
 		return nil, "header-too-large"
 	}
 	return out, ""
+}
+
+// targeted reports whether a field, named in canonical form, speaks to this cache.
+func (c *Cache) targeted(name string) bool {
+	return slices.ContainsFunc(c.cfg.TargetedFields, func(s string) bool { return httprules.EqualFold(s, name) })
 }
 
 // maxGeneratedETag bounds the bodies that are hashed.

@@ -384,3 +384,36 @@ func TestRunContext(t *testing.T) {
 		run.Close()
 	}
 }
+
+// TestHandlersThatAskForEachOther: each of them waits for what the next one makes, and
+// the last for what the first one makes, which nobody of them does for long.
+func TestHandlersThatAskForEachOther(t *testing.T) {
+	for _, coalesce := range []core.Coalescing{core.CoalesceAll, core.CoalesceProcess} {
+		for _, ring := range []int{2, 3, 5} {
+			inBubble(t, fmt.Sprintf("%v, %d", coalesce, ring), func(t *testing.T) {
+				var f *fleet
+				f = newFleet(t, 1, func(w http.ResponseWriter, r *http.Request) {
+					time.Sleep(time.Second)
+					if n, _ := strconv.Atoi(r.URL.Path[1:]); r.Header.Get("X-Inner") == "" {
+						f.send(r.Context(), 0, http.MethodGet, fmt.Sprint("/", (n+1)%ring), "X-Inner", "1").is(t, 200, "fine", "")
+					}
+					_, _ = w.Write([]byte("fine"))
+				}, func(c *core.Config) { c.Coalesce = coalesce })
+				var wg sync.WaitGroup
+				for i := range ring {
+					wg.Go(func() {
+						a := f.get(fmt.Sprint("/", i))
+						a.is(t, 200, "fine", "stored")
+						if a.took > 3*time.Second {
+							t.Errorf("it took %v", a.took)
+						}
+					})
+				}
+				wg.Wait()
+				for i := range ring {
+					f.get(fmt.Sprint("/", i)).is(t, 200, "fine", "hit")
+				}
+			})
+		}
+	}
+}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"hash/crc32"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // The purges of everything and of path prefixes are in one value in the store,
@@ -35,123 +37,126 @@ var errNoJournal = errors.New("what has been purged could not be read")
 
 // journal is the content. It never changes once it is in use.
 type journal struct {
-	All      Stamp    `json:"all"`
+	All      purge    `json:"all"`
 	Prefixes []prefix `json:"prefixes,omitempty"` // oldest first
 }
 
+// purge is a stamp, of the journal's epoch.
+type purge struct {
+	Hard uint64 `json:"hard"`
+	Soft uint64 `json:"soft"`
+	At   uint64 `json:"at,omitempty"` // of Soft, in microseconds since 1970
+}
+
+// prefix is purged for what is below it.
 type prefix struct {
-	Key   string `json:"key"` // what primary keys begin with
-	Stamp Stamp  `json:"stamp"`
+	URL   string `json:"url"` // as in the tag of a URL, without a query
+	Purge purge  `json:"purge"`
 }
 
-// of returns the newest purges that concern a primary key.
-func (j *journal) of(primary string) (hard, soft uint64) {
-	hard, soft = j.All.Hard, j.All.Soft
+// of returns the newest purges that concern an entry.
+func (j *journal) of(e *entry.Entry) purge {
+	p := j.All
 	if len(j.Prefixes) == 0 {
-		return hard, soft
+		return p
 	}
-	received := asReceived(primary)
+	own := urlOf(e.Key)
 	for i := range j.Prefixes {
-		if p := &j.Prefixes[i]; p.covers(primary) || received != "" && p.covers(received) {
-			hard, soft = max(hard, p.Stamp.Hard), max(soft, p.Stamp.Soft)
+		if j.Prefixes[i].reaches(own, e) {
+			p = p.or(j.Prefixes[i].Purge)
 		}
 	}
-	return hard, soft
+	return p
 }
 
-// covers reports whether primary is the prefix itself or below it: /blog covers
+// or is what two purges are together.
+func (p purge) or(q purge) purge {
+	if p.Soft < q.Soft {
+		p.Soft, p.At = q.Soft, q.At
+	}
+	p.Hard = max(p.Hard, q.Hard)
+	return p
+}
+
+// reaches reports whether the prefix is one of e, whose primary key is that of own: by
+// that, or by a URL that it is tagged with.
+func (p *prefix) reaches(own string, e *entry.Entry) bool {
+	if own != "" && p.covers(own) {
+		return true
+	}
+	for tag := range e.Tags {
+		if url, ok := strings.CutPrefix(tag, ofURL); ok && p.covers(url) {
+			return true
+		}
+	}
+	return false
+}
+
+// covers reports whether url is the prefix itself or below it: /blog covers
 // /blog?page=2 and /blog/1000, but not /blogs.
-func (p *prefix) covers(primary string) bool {
-	rest, ok := strings.CutPrefix(primary, p.Key)
-	return ok && (rest == "" || strings.HasSuffix(p.Key, "/") || strings.IndexByte("/?|", rest[0]) >= 0)
+func (p *prefix) covers(url string) bool {
+	rest, ok := strings.CutPrefix(url, p.URL)
+	return ok && (rest == "" || strings.HasSuffix(p.URL, "/") || strings.IndexByte("/?", rest[0]) >= 0)
 }
 
-// asReceived is a primary key with path and query as they were before an outer
-// layer rewrote them; empty where none has.
-func asReceived(primary string) string {
-	before, target, ok := strings.Cut(primary, "|t:")
-	if !ok {
-		return ""
-	}
-	target, _, _ = strings.Cut(target, "|")
-	if _, rest, ok := strings.Cut(target, "://"); ok && target[0] != '/' { // the absolute form
-		target = "/"
-		if i := strings.IndexAny(rest, "/?"); i >= 0 {
-			target = rest[i:]
-		}
-	}
-	scheme, rest, _ := strings.Cut(before, "//")
-	if i := strings.IndexAny(rest, "/?|"); i >= 0 {
-		rest = rest[:i]
-	}
-	return scheme + "//" + rest + target
-}
+// thisPurge stands for the number of a purge that has none yet.
+const thisPurge = 1<<53 - 1
 
-// with returns j after a purge. One with a greater number may be there already:
-// who purges takes the number first and writes later.
-func (j *journal) with(key string, soft bool, n uint64) *journal {
-	out := &journal{All: j.All}
-	raise := func(s *Stamp) {
-		s.Soft = max(s.Soft, n)
+// with returns j after a purge that has no number yet; of everything where url is
+// empty.
+func (j *journal) with(url string, soft bool, at uint64) *journal {
+	raise := func(p purge) purge {
+		p.Soft, p.At = thisPurge, at
 		if !soft {
-			s.Hard = max(s.Hard, n)
+			p.Hard = thisPurge
 		}
+		return p
 	}
-	if key == "" {
-		raise(&out.All)
-		for _, p := range j.Prefixes { // what a hard purge of all leaves of them
-			if p.Stamp.Hard > out.All.Hard || p.Stamp.Soft > out.All.Soft {
-				out.Prefixes = append(out.Prefixes, p)
-			}
+	if url == "" {
+		out := &journal{All: raise(j.All)}
+		if soft {
+			out.Prefixes = j.Prefixes // as far as they are hard
 		}
 		return out
 	}
-	mine := prefix{Key: key, Stamp: Stamp{Hard: j.All.Hard, Soft: j.All.Soft}}
+	out, mine := &journal{All: j.All}, prefix{url, j.All}
 	for _, p := range j.Prefixes {
-		if p.Key == key {
-			mine.Stamp = p.Stamp
+		if p.URL == url {
+			mine = p
 		} else {
 			out.Prefixes = append(out.Prefixes, p)
 		}
 	}
-	raise(&mine.Stamp)
+	mine.Purge = raise(mine.Purge)
 	out.Prefixes = append(out.Prefixes, mine)
 	for len(out.Prefixes) > maxPrefixes {
-		oldest := out.Prefixes[0]
-		out.Prefixes = out.Prefixes[1:]
-		out.All.Hard, out.All.Soft = max(out.All.Hard, oldest.Stamp.Hard), max(out.All.Soft, oldest.Stamp.Soft)
+		out.All, out.Prefixes = out.All.or(out.Prefixes[0].Purge), out.Prefixes[1:]
 	}
 	return out
 }
 
-// decodeJournal takes a journal only if it is whole: one digit that is damaged
-// could bring back what was purged.
-func decodeJournal(text string) (*journal, bool) {
-	j := new(journal)
-	text, sum, _ := strings.Cut(text, " ~")
-	if sum != sumOf(text) {
-		return j, false
-	}
-	err := json.Unmarshal([]byte(text), j)
-	return j, err == nil && j.All.Hard > 0 && j.All.Soft >= j.All.Hard
-}
-
+// encode gives the text for the store, which knows the number.
 func (j *journal) encode() string {
 	b, _ := json.Marshal(j) // there is nothing in it that could fail
-	return string(b) + " ~" + sumOf(string(b))
+	return strings.ReplaceAll(string(b), strconv.FormatUint(thisPurge, 10), store.Number)
 }
 
-func sumOf(text string) string {
-	return strconv.FormatUint(uint64(crc32.ChecksumIEEE([]byte(text))), 16)
+// decodeJournal fails where there is something else than a journal of ours.
+func decodeJournal(from store.Journal) (*journal, bool) {
+	if from.Text == "" { // what was before it is not known
+		return &journal{All: purge{Hard: from.Began, Soft: from.Began}}, true
+	}
+	j := new(journal)
+	err := json.Unmarshal([]byte(from.Text), j)
+	return j, err == nil && j.All.Hard >= from.Began && j.All.Soft >= j.All.Hard
 }
 
-// lease is a copy of the journal, and the sequence number known with it.
+// lease is a copy of the journal, of the epoch that the clock had then.
 type lease struct {
 	*journal
-	seq  uint64
-	busy bool // the number has grown since the last copy
-	from time.Time
-	text string
+	epoch uint64
+	from  time.Time
+	read  store.Journal
 }
 
 // holds reports whether the copy is younger than age for a request that came at
@@ -165,7 +170,6 @@ func (l *lease) holds(now time.Time, age time.Duration) bool {
 // leases keeps the copy of this process.
 type leases struct {
 	last     atomic.Pointer[lease] // changed with mu
-	seq      atomic.Uint64         // that of the last copy, even if it has expired
 	renewing atomic.Bool
 	failed   atomic.Int64 // when the journal could not be read, Unix nanoseconds
 	mu       sync.Mutex
@@ -226,36 +230,20 @@ func (l *leases) at(ctx context.Context, c *Cache, now time.Time) (*lease, bool)
 	return l.renew(ctx, c)
 }
 
-// renew reads the journal, or begins one.
+// renew reads the journal.
 func (l *leases) renew(ctx context.Context, c *Cache) (*lease, bool) {
 	l.mu.Lock()
 	era := l.era
 	l.mu.Unlock()
-	fresh := &lease{from: c.cfg.Now()}
-	var err error
-	if fresh.seq, err = c.stamper.Sequence(ctx, c.clock); err == nil {
-		// What was stored before the journal was lost is not known to be good.
-		none := journal{All: Stamp{fresh.seq, fresh.seq}}
-		text := none.encode()
-		var held string
-		held, err = c.guarder.Lock(ctx, c.journalKey, text, journalAge)
-		if errors.Is(err, ErrRefused) { // a full store can still be read
-			var b []byte
-			var found bool
-			if b, found, err = c.store.Get(ctx, c.journalKey); err == nil && !found {
-				err = ErrRefused
-			}
-			held = string(b)
-		}
-		if err == nil {
-			if held != "" {
-				text = held
-			}
-			fresh.text, fresh.busy = text, l.seq.Load() != fresh.seq
-			var ok bool
-			if fresh.journal, ok = decodeJournal(text); !ok { // somebody else's: begin a new one
-				err = c.guarder.Unlock(ctx, c.journalKey, text, none.encode(), journalAge)
-				fresh.journal = &none
+	from := c.cfg.Now()
+	read, err := c.coordinator.ReadJournal(ctx, c.clock)
+	fresh := c.lease(read, from)
+	if err == nil && fresh == nil {
+		// Somebody else's: begin a new one, in which everything counts as purged.
+		j := &journal{All: purge{Hard: thisPurge, Soft: thisPurge}}
+		if read, _, err = c.coordinator.WriteJournal(ctx, c.clock, read, j.encode()); err == nil {
+			if fresh = c.lease(read, from); fresh == nil {
+				err = errNoJournal
 			}
 		}
 	}
@@ -264,7 +252,6 @@ func (l *leases) renew(ctx context.Context, c *Cache) (*lease, bool) {
 		c.trouble("reading what was purged", err)
 		return nil, false
 	}
-	l.seq.Store(fresh.seq)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.era == era { // else a purge of our own has come between
@@ -273,8 +260,16 @@ func (l *leases) renew(ctx context.Context, c *Cache) (*lease, bool) {
 	return fresh, true
 }
 
-// expire has the next who asks read anew, and what is being read not used by
-// anybody else.
+// lease is nil where the journal is none of ours.
+func (s *shared) lease(read store.Journal, from time.Time) *lease {
+	j, ok := decodeJournal(read)
+	if !ok {
+		return nil
+	}
+	return &lease{journal: j, epoch: read.Mark.Epoch, from: from, read: read}
+}
+
+// expire drops the copy and any read in flight, so that the next caller reads it anew.
 func (l *leases) expire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -282,45 +277,29 @@ func (l *leases) expire() {
 	l.last.Store(nil)
 }
 
-// see takes note of a number that has been given out: what is asked for from now
-// on is newer.
-func (l *leases) see(n uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if last := l.last.Load(); last != nil && last.seq < n {
-		next := *last
-		next.seq = n
-		l.last.Store(&next)
-	}
-}
-
-// purge enters purges into the journal, of everything where a key is empty, and
-// waits until no process uses an older copy.
-func (l *leases) purge(ctx context.Context, c *Cache, keys []string, soft bool) error {
-	n, err := c.stamper.Raise(ctx, c.clock, nil, soft, c.floor(), stampAge)
-	if err != nil {
-		return err
-	}
-	for { // until no other purge comes between
-		old, ok := l.renew(ctx, c)
-		if !ok {
-			return errNoJournal
+// purge enters purges into the journal, of everything where a URL is empty, and waits
+// until no process uses an older copy.
+func (l *leases) purge(ctx context.Context, c *Cache, urls []string, soft bool) error {
+	old := l.last.Load() // who has a good copy needs one script
+	for {                // until no other purge comes between
+		if old == nil {
+			var ok bool
+			if old, ok = l.renew(ctx, c); !ok {
+				return errNoJournal
+			}
 		}
 		next := old.journal
-		for _, key := range keys {
-			next = next.with(key, soft, n)
+		for _, url := range urls {
+			next = next.with(url, soft, uint64(c.cfg.Now().UnixMicro()))
 		}
-		text := next.encode()
-		if err := c.guarder.Unlock(ctx, c.journalKey, old.text, text, journalAge); err != nil {
-			return err
-		}
-		held, err := c.guarder.Lock(ctx, c.journalKey, text, journalAge)
+		read, written, err := c.coordinator.WriteJournal(ctx, c.clock, old.read, next.encode())
 		if err != nil {
 			return err
 		}
-		if j, ok := decodeJournal(held); held == "" || held == text || ok && j.hasAll(keys, soft, n) {
+		if written {
 			break
 		}
+		old = c.lease(read, c.cfg.Now())
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -337,24 +316,4 @@ func (l *leases) purge(ctx context.Context, c *Cache, keys []string, soft bool) 
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-func (j *journal) hasAll(keys []string, soft bool, n uint64) bool {
-	for _, key := range keys {
-		if !j.has(key, soft, n) {
-			return false
-		}
-	}
-	return true
-}
-
-// has reports whether the purge n is in j, or was overtaken by a later one.
-func (j *journal) has(key string, soft bool, n uint64) bool {
-	hard, softer := j.All.Hard, j.All.Soft
-	for _, p := range j.Prefixes {
-		if p.Key == key {
-			hard, softer = max(hard, p.Stamp.Hard), max(softer, p.Stamp.Soft)
-		}
-	}
-	return soft && softer >= n || hard >= n
 }

@@ -300,22 +300,68 @@ func TestSoftPurgeDuringFill(t *testing.T) {
 	}
 }
 
-// TestWhoComesAfterASoftPurge is not given what is older, though it waits for it.
+// TestWhoComesAfterASoftPurge is not given what is older, though it waits for it:
+// whatever was purged, and whether the response is new or a 304 has renewed it.
 func TestWhoComesAfterASoftPurge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store, rows := newServer(t), &rows{}
-		one := newInstance(t, store, rows)
-		one.want(t, "/a", "0", "stored")
-		must(t, one.PurgeURL(t.Context(), "http://example.com/a"))
-		time.Sleep(time.Second)
-		rows.during = func(string) { time.Sleep(time.Second) }
-		go one.want(t, "/a", "0", "stored")
-		time.Sleep(500 * time.Millisecond)
-		rows.set("/a", 1)
-		must(t, one.SoftPurgeTags(t.Context(), "row-a"))
-		one.want(t, "/a", "1", "")
-	})
+	for name, purge := range map[string]func(*instance, context.Context) error{
+		"tag":     func(i *instance, ctx context.Context) error { return i.SoftPurgeTags(ctx, "row-a") },
+		"prefix":  func(i *instance, ctx context.Context) error { return i.SoftPurgePrefix(ctx, "http://example.com/") },
+		"all":     func(i *instance, ctx context.Context) error { return i.SoftPurgeAll(ctx) },
+		"nothing": func(*instance, context.Context) error { time.Sleep(journalPurge); return nil },
+	} {
+		for _, how := range []string{"new", "304"} {
+			for _, from := range []string{"the same process", "another process"} {
+				inBubble(t, name+", "+how+", from "+from, func(t *testing.T) {
+					var version atomic.Int64
+					var took atomic.Int64
+					h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						body := fmt.Sprint(version.Load())
+						time.Sleep(time.Duration(took.Load()))
+						w.Header().Set("Cache-Tag", "row-a")
+						if how == "304" {
+							w.Header().Set("Etag", `"`+body+`"`)
+							if r.Header.Get("If-None-Match") == `"`+body+`"` {
+								w.WriteHeader(http.StatusNotModified)
+								return
+							}
+						}
+						_, _ = io.WriteString(w, body)
+					})
+					store := newServer(t)
+					one, two := newInstance(t, store, h), newInstance(t, store, h)
+					one.want(t, "/a", "0", "stored") // the tag is known
+					purger := one
+					if from == "another process" {
+						purger = two
+					}
+					if how == "304" {
+						time.Sleep(time.Hour + time.Second)
+					} else {
+						must(t, one.PurgeURL(t.Context(), "http://example.com/a"))
+						time.Sleep(time.Second)
+					}
+					took.Store(int64(2 * time.Second))
+					var wg sync.WaitGroup
+					wg.Go(func() { one.want(t, "/a", "0", "stored") })
+					time.Sleep(100 * time.Millisecond)
+					version.Store(1)
+					must(t, purge(purger, t.Context()))
+					want, status := "1", ""
+					if name == "nothing" {
+						want, status = "0", "collapsed"
+					}
+					for range 2 {
+						wg.Go(func() { one.want(t, "/a", want, status) })
+					}
+					wg.Wait()
+				})
+			}
+		}
+	}
 }
+
+// journalPurge is longer than a purge of a prefix or of all takes.
+const journalPurge = time.Second
 
 // TestPurgeURLReachesEveryKey: variants, partitions, and keys by field or cookie.
 func TestPurgeURLReachesEveryKey(t *testing.T) {
@@ -619,6 +665,86 @@ func TestPurgeDuringRenewal(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestPurgeBeforeRenewal: a background run looks at what is stored as any request
+// does. What was purged after it was begun is not renewed by a 304, and what another
+// process has stored is not taken for new where it was made stale meanwhile.
+func TestPurgeBeforeRenewal(t *testing.T) {
+	ctx := context.Background()
+	for name, purge := range map[string]func(*instance) error{
+		"tag":       func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
+		"URL":       func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
+		"prefix":    func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/") },
+		"all":       func(i *instance) error { return i.PurgeAll(ctx) },
+		"soft, tag": func(i *instance) error { return i.SoftPurgeTags(ctx, "row-a") },
+		"soft, all": func(i *instance) error { return i.SoftPurgeAll(ctx) },
+		"nothing":   func(*instance) error { time.Sleep(time.Second); return nil },
+	} {
+		for _, vary := range []string{"", "Accept-Language"} {
+			for _, elsewhere := range []bool{false, true} {
+				inBubble(t, fmt.Sprintf("%s, Vary %q, renewed elsewhere %t", name, vary, elsewhere), func(t *testing.T) {
+					var version atomic.Int64
+					h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if vary != "" {
+							w.Header().Set("Vary", vary)
+						}
+						w.Header().Set("Cache-Control", "max-age=10, stale-while-revalidate=600")
+						w.Header().Set("Cache-Tag", "row-a")
+						if etag := `W/"1"`; !strings.HasPrefix(name, "soft") { // it says less than it should
+							w.Header().Set("Etag", etag)
+							if r.Header.Get("If-None-Match") == etag {
+								w.WriteHeader(http.StatusNotModified)
+								return
+							}
+						}
+						fmt.Fprint(w, version.Load())
+					})
+					store := &pausing{server: newServer(t)}
+					one := newInstance(t, store, h, func(c *core.Config) { c.LookupTimeout = time.Minute })
+					two := newInstance(t, store, h)
+					one.want(t, "/a", "0", "stored")
+					time.Sleep(11 * time.Second)
+					before := func() { // the run has begun, and has not looked
+						if elsewhere {
+							two.want(t, "/a", "0", "stale-while-revalidate")
+							time.Sleep(time.Second)
+							two.want(t, "/a", "0", "hit; ttl=9")
+						}
+						version.Store(1)
+						must(t, purge(two))
+					}
+					store.lock.Store(&before)
+					one.want(t, "/a", "0", "stale-while-revalidate")
+					time.Sleep(5 * time.Second)
+					if store.lock.Load() != nil {
+						t.Fatal("nothing was renewed")
+					}
+					want := "1"
+					if name == "nothing" {
+						want = "0"
+					}
+					one.want(t, "/a", want, "")
+					two.want(t, "/a", want, "hit")
+				})
+			}
+		}
+	}
+}
+
+// pausing does something before the next lock of a resource is taken.
+type pausing struct {
+	*server
+	lock atomic.Pointer[func()]
+}
+
+func (p *pausing) Lock(ctx context.Context, key, token string, ttl time.Duration) (string, error) {
+	if strings.HasSuffix(key, ":lock") {
+		if f := p.lock.Swap(nil); f != nil {
+			(*f)()
+		}
+	}
+	return p.server.Lock(ctx, key, token, ttl)
 }
 
 // TestLateJoiner: who comes after a purge, to others who wait for a response that

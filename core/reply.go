@@ -66,7 +66,10 @@ func (c *Cache) reply(x Exchange, v *visit, r *Response) error {
 	if w == nil {
 		return x.Reply(r)
 	}
-	v.write, r.Leaving = nil, w.leaving
+	v.write = nil
+	if !v.req.Outer.Hold(w.leaving) {
+		r.Leaving = w.leaving
+	}
 	sent := false
 	defer func() { w.replied(sent) }() // also when somebody in front panics
 	err := x.Reply(r)

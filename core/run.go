@@ -29,6 +29,10 @@ type Flight struct {
 	// others which the handler makes with the same context. It is set before the
 	// handler runs.
 	Target string
+	// OnLeave, where the adapter sets it before the handler runs, has a function
+	// called with the fields that the client sees when the response, which is held
+	// back, leaves; false: it has left, or was let go. Any goroutine may call it.
+	OnLeave func(func(Header)) bool
 
 	cache  *shared
 	by     *Cache
@@ -71,6 +75,18 @@ func (f *Flight) outer() *Flight {
 		return nil
 	}
 	return f.parent
+}
+
+// Hold has leaving called when the response leaves that f, or a handle further
+// out, holds back; false: nobody does. The adapters of handles further in ask it,
+// for what they send goes to no client yet. f may be nil.
+func (f *Flight) Hold(leaving func(Header)) bool {
+	for ; f != nil; f = f.outer() {
+		if f.OnLeave != nil && f.OnLeave(leaving) {
+			return true
+		}
+	}
+	return false
 }
 
 // chain goes through the flights that a request is part of.

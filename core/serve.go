@@ -262,9 +262,11 @@ const softGrace = time.Minute
 func (v *visit) decide(now time.Time) httprules.Decision {
 	rules, age := v.rules(), v.age(now)
 	if v.soft > 0 {
-		at := time.UnixMicro(int64(min(v.soft, math.MaxInt64))).UnixNano() - v.entry.Born
-		rules.Lifetime = max(0, min(rules.Lifetime, age, time.Duration(at)))
-		rules.StaleWhileRevalidate = max(rules.StaleWhileRevalidate, softGrace)
+		at := min(age, time.Duration(time.UnixMicro(int64(min(v.soft, math.MaxInt64))).UnixNano()-v.entry.Born))
+		if at < rules.Lifetime { // what was stale already is of no more use than before
+			rules.StaleWhileRevalidate = max(rules.StaleWhileRevalidate, softGrace)
+		}
+		rules.Lifetime = max(0, min(rules.Lifetime, at))
 	}
 	return httprules.Decide(rules, age, v.control)
 }

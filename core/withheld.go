@@ -57,11 +57,10 @@ func (c *Cache) readsCookies(h Header) bool {
 	}
 	for _, line := range h.Values("Cookie") {
 		for pair := range strings.SplitSeq(line, ";") {
-			name, _, _ := strings.Cut(pair, "=")
-			if name = httprules.TrimOWS(name); name == "" && httprules.TrimOWS(pair) == "" {
+			if httprules.TrimOWS(pair) == "" {
 				continue
 			}
-			if c.cookies.has(name) && !slices.Contains(c.cfg.KeyCookies, name) {
+			if name := cookieName(pair); c.cookies.has(name) && !slices.Contains(c.cfg.KeyCookies, name) {
 				return true
 			}
 		}

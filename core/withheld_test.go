@@ -3,11 +3,14 @@ package core_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,5 +36,53 @@ func TestCookiesAreToldOfOnce(t *testing.T) {
 	}
 	if got := log.String(); strings.Count(got, "Config.Cookies") != 1 || strings.Contains(got, "alice") {
 		t.Errorf("the log: %s", got)
+	}
+}
+
+// TestFollowersFromAnotherOrigin are not given what was answered to no origin, or
+// to another one, though they wait for it, where the handler forgot to say Vary.
+func TestFollowersFromAnotherOrigin(t *testing.T) {
+	for _, soft := range []bool{false, true} {
+		for _, leader := range []string{"", "http://b.test"} {
+			inBubble(t, fmt.Sprintf("soft %t, leader %q", soft, leader), func(t *testing.T) {
+				var first atomic.Bool
+				first.Store(soft)
+				f := newFleet(t, 1, func(w http.ResponseWriter, r *http.Request) {
+					time.Sleep(time.Second)
+					w.Header().Set("Cache-Control", "max-age=10, stale-if-error=600")
+					if first.Swap(false) {
+						w.Header().Set("Access-Control-Allow-Origin", "*")
+					} else if origin := r.Header.Get("Origin"); origin != "" {
+						w.Header().Set("Access-Control-Allow-Origin", origin)
+					}
+					_, _ = io.WriteString(w, "page")
+				}, func(c *core.Config) {
+					if soft {
+						c.SoftTimeout = 5 * time.Second
+					}
+				})
+				if soft { // what was for any origin, and is stale, stands by
+					f.get("/")
+					time.Sleep(11 * time.Second)
+				}
+				var fields []string
+				if leader != "" {
+					fields = append(fields, "Origin", leader)
+				}
+				var wg sync.WaitGroup
+				wg.Go(func() { f.get("/", fields...).is(t, 200, "page", "") })
+				time.Sleep(100 * time.Millisecond)
+				for range 3 {
+					wg.Go(func() {
+						a := f.get("/", "Origin", "http://a.test")
+						a.is(t, 200, "page", "")
+						if got := a.Header().Get("Access-Control-Allow-Origin"); got != "http://a.test" {
+							t.Errorf("it is for origin %q: %s", got, a.status())
+						}
+					})
+				}
+				wg.Wait()
+			})
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,6 +201,58 @@ func TestPurgeDuringWrite(t *testing.T) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// lateField sets a field when the header is written.
+type lateField struct {
+	http.ResponseWriter
+	name, value string
+	done        bool
+}
+
+func (w *lateField) WriteHeader(status int) {
+	if !w.done {
+		w.done = true
+		w.Header().Add(w.name, w.value)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *lateField) Write(b []byte) (int, error) {
+	if !w.done {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// TestFollowersOfAPersonalResponse: what middleware in front has made personal as the
+// header was written (it has saved a session, which the handler has begun) is not for
+// those who wait either.
+func TestFollowersOfAPersonalResponse(t *testing.T) {
+	for _, field := range [][2]string{{"Set-Cookie", "session=1"}, {"Cache-Control", "private"}, {"Cache-Control", "no-store"}, {"X-Any", "1"}} {
+		inBubble(t, field[0]+": "+field[1], func(t *testing.T) {
+			var tokens atomic.Int64
+			f := newFleet(t, 1, func(w http.ResponseWriter, _ *http.Request) {
+				time.Sleep(time.Second)
+				fmt.Fprint(w, "token ", tokens.Add(1))
+			})
+			behind := f.nodes[0]
+			f.nodes[0] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				behind.ServeHTTP(&lateField{w, field[0], field[1], false}, r)
+			})
+			shared := 0
+			seen := map[string]bool{}
+			for _, a := range f.herd(5, "/") {
+				if seen[a.Body.String()] {
+					shared++
+				}
+				seen[a.Body.String()] = true
+			}
+			if want := field[0] == "X-Any"; want != (shared == 4) || !want && shared > 0 {
+				t.Errorf("%d of 5 were given another one's token", shared)
+			}
 		})
 	}
 }

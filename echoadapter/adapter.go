@@ -76,6 +76,9 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		failed = x.next(c)
 		switch {
 		case failed == nil:
+			if nethttp.Silent(w) { // for middleware in front to write
+				leave(res, own, func(int) {})
+			}
 		case own.Committed: // cut short
 			nethttp.GiveUp(w, core.ReasonHandler)
 		case f.Settle != nil && f.Settle(errorStatus(failed), own.Header()):
@@ -96,7 +99,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 // leave has the hooks of own, which nothing was written to, run when somebody in
 // front sends the response.
 func leave(res, own *echo.Response, annotate func(status int)) {
-	own.Writer = hooked{res.Header()}
+	res.Status, own.Writer = own.Status, hooked{res.Header()}
 	res.Before(func() {
 		annotate(res.Status)
 		own.WriteHeader(res.Status)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -103,6 +104,10 @@ func (c ctx) Send(status int, contentType string, body []byte) error {
 	return c.e.Blob(status, contentType, body)
 }
 
+func (c ctx) Late(name, value string) {
+	c.e.Response().Before(func() { c.e.Response().Header().Add(name, value) })
+}
+
 // EarlyHints goes around Echo's Response, which takes a 1xx for the response.
 func (c ctx) EarlyHints() error {
 	c.e.Response().Writer.WriteHeader(http.StatusEarlyHints)
@@ -126,6 +131,39 @@ func TestNilHandler(t *testing.T) {
 	text := coretest.Panics(t, func() { echoadapter.New(coretest.NewCache(t))(nil) })
 	if !strings.Contains(text, "echoadapter.New") {
 		t.Errorf("the panic says %q", text)
+	}
+}
+
+// TestUnwrittenHooks: where middleware in front writes in the handler's place, it
+// finds the status that the handler has left, and the handler's hooks run.
+func TestUnwrittenHooks(t *testing.T) {
+	for _, cached := range []bool{false, true} {
+		e := newEcho()
+		e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
+			return func(c echo.Context) error {
+				if err := next(c); err != nil || c.Response().Committed {
+					return err
+				}
+				return c.String(c.Response().Status, "page")
+			}
+		})
+		if cached {
+			e.Use(echoadapter.New(coretest.NewCache(t)))
+		}
+		after := 0
+		e.Any("/x", func(c echo.Context) error {
+			c.Response().Before(func() { c.SetCookie(&http.Cookie{Name: "session", Value: "1"}) })
+			c.Response().After(func() { after++ })
+			c.Response().Status = http.StatusNonAuthoritativeInfo
+			return nil
+		})
+		for i, method := range []string{http.MethodGet, http.MethodGet, http.MethodPost} {
+			w := httptest.NewRecorder()
+			e.ServeHTTP(w, httptest.NewRequest(method, "/x", nil))
+			if w.Code != http.StatusNonAuthoritativeInfo || w.Body.String() != "page" || len(w.Result().Cookies()) != 1 || after != i+1 {
+				t.Errorf("cached %t: %d %q %v, After ran %d times", cached, w.Code, w.Body, w.Header(), after)
+			}
+		}
 	}
 }
 

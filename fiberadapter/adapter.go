@@ -39,7 +39,10 @@ type exchange struct {
 	saved  *fasthttp.RequestHeader  // header, as it was before the handler
 	before http.Header              // the response header when the handler was called
 	bare   *fasthttp.ResponseHeader // the same, with what the server has set for all its responses
+	typed  bool                     // there was a Content-Type then
+	begun  bool                     // and a body
 	sent   *core.Response
+	own    context.Context //nolint:containedctx // the request's, when the handler was called
 
 	config appConfig
 }
@@ -51,8 +54,14 @@ func (x *exchange) release() {
 	exchanges.Put(x)
 }
 
-func (x *exchange) Context() context.Context { return x.c.UserContext() }
-func (x *exchange) Request() *core.Request   { return &x.req }
+func (x *exchange) Context() context.Context {
+	if x.own != nil {
+		return x.own
+	}
+	return x.c.UserContext()
+}
+
+func (x *exchange) Request() *core.Request { return &x.req }
 
 func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	c := x.c
@@ -64,19 +73,27 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 			x.bare = new(fasthttp.ResponseHeader)
 		}
 		res.Header.CopyTo(x.bare)
+		x.typed, x.begun = typed(c, res), res.IsBodyStream() || len(res.Body()) > 0
 	}
 	var run *core.RunContext
 	if f.Tags != nil {
 		f.Flight.Target = string(c.Context().RequestURI())
-		ctx, old := c.UserContext(), c.Context().UserValue(core.RunKey)
-		run = f.Context(ctx)
+		if fc, rerun := c.Context(), x.req.Rerun != nil; f.Capture {
+			f.Flight.OnLeave = func(g func(core.Header)) bool { return whenSent(fc, rerun, g) }
+		}
+		ctx, old := x.Context(), c.Context().UserValue(core.RunKey)
+		run, x.own = f.Context(ctx), ctx
 		defer func() {
 			if !res.IsBodyStream() { // else the handler goes on
 				run.Close()
 			}
 		}()
 		c.SetUserContext(run)
-		defer c.SetUserContext(ctx)
+		defer func() {
+			if c.UserContext() == run { // else middleware in front sees what it was replaced by, as without a cache
+				c.SetUserContext(ctx)
+			}
+		}()
 		c.Context().SetUserValue(core.RunKey, f.Tags) // for who takes c.Context() for the context
 		defer c.Context().SetUserValue(core.RunKey, old)
 	}
@@ -109,7 +126,9 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		resp.Reason = core.ReasonTrailers
 	case f.MaxBody > 0 && int64(len(res.Body())) > f.MaxBody:
 		resp.Reason = core.ReasonTooLarge
-	case unwritten(c, res):
+	case x.begun: // whose bytes are whose, nobody knows
+		resp.Reason = core.ReasonBegun
+	case x.unwritten(res):
 		resp.Reason = core.ReasonUnwritten
 	default:
 		resp.Sent, resp.Body = false, res.Body()

@@ -134,10 +134,75 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 }
 
 func native(m coretest.Middleware) fiber.Handler {
-	return func(c *fiber.Ctx) error { return m(&ctx{c: c}, c.Next) }
+	return func(c *fiber.Ctx) error {
+		x := &ctx{c: c}
+		err := m(x, c.Next)
+		for pair := range slices.Chunk(x.late, 2) {
+			c.Response().Header.Add(pair[0], pair[1])
+		}
+		return err
+	}
 }
 
-type ctx struct{ c *fiber.Ctx }
+// TestUserContextAfterwards: middleware in front sees the context that was set behind
+// the cache, and only that.
+func TestUserContextAfterwards(t *testing.T) {
+	type key struct{}
+	var seen any
+	var err error
+	app := newApp()
+	app.Use(func(c *fiber.Ctx) error {
+		defer func() { seen, err = c.UserContext().Value(key{}), c.UserContext().Err() }()
+		return c.Next()
+	}, fiberadapter.New(coretest.NewCache(t)))
+	app.Get("/set", func(c *fiber.Ctx) error {
+		ctx, cancel := context.WithCancel(context.WithValue(c.UserContext(), key{}, 1))
+		cancel()
+		c.SetUserContext(ctx)
+		return c.SendString("set")
+	})
+	app.Get("/left", func(c *fiber.Ctx) error { return c.SendString("left") })
+	for path, want := range map[string]any{"/set": 1, "/left": nil} {
+		res, failed := app.Test(httptest.NewRequest(http.MethodGet, path, nil))
+		if failed != nil {
+			t.Fatal(failed)
+		}
+		coretest.Want(t, res, 200, path[1:], false)
+		if seen != want || (err != nil) != (want != nil) {
+			t.Errorf("%s: %v, %v", path, seen, err)
+		}
+	}
+}
+
+// TestBegunInFront: what a handler appends to somebody's greeting is stored for
+// nobody else.
+func TestBegunInFront(t *testing.T) {
+	app := newApp()
+	app.Use(func(c *fiber.Ctx) error {
+		_, _ = c.WriteString("hello " + c.Get("X-User") + ": ")
+		return c.Next()
+	}, fiberadapter.New(coretest.NewCache(t)))
+	app.Get("/x", func(c *fiber.Ctx) error {
+		_, err := c.WriteString("page")
+		return err
+	})
+	for _, user := range []string{"alice", "bob"} {
+		r := httptest.NewRequest(http.MethodGet, "/x", nil)
+		r.Header.Set("X-User", user)
+		res, err := app.Test(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		coretest.Want(t, res, 200, "hello "+user+": page", false)
+	}
+}
+
+type ctx struct {
+	c    *fiber.Ctx
+	late []string
+}
+
+func (c *ctx) Late(name, value string) { c.late = append(c.late, name, value) }
 
 func (c *ctx) Context() context.Context { return c.c.UserContext() }
 

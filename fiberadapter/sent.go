@@ -3,42 +3,36 @@ package fiberadapter
 import (
 	"strings"
 
-	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
 	"github.com/cacheaside/cacheaside/core"
 )
 
-// unwritten reports whether the handler has left the response as it was: Fiber's
-// empty 200, which says nothing of its own. Middleware in front may make a page of
-// what the handler has put into the locals.
-func unwritten(c *fiber.Ctx, res *fasthttp.Response) bool {
-	if res.StatusCode() != fiber.StatusOK || len(res.Body()) > 0 || typed(c, res) {
-		return false
-	}
-	for _, name := range []string{fiber.HeaderCacheControl, "CDN-Cache-Control", fiber.HeaderExpires} {
-		if len(res.Header.Peek(name)) > 0 {
-			return false
-		}
-	}
-	return true
+// unwritten reports whether the handler has left the response as it was, Fiber's
+// empty 200 as a rule, which says nothing of its own. Middleware in front may make a
+// page of what the handler has put into the locals.
+func (x *exchange) unwritten(res *fasthttp.Response) bool {
+	return res.StatusCode() == x.bare.StatusCode() && core.BodyAllowed(res.StatusCode()) && len(res.Body()) == 0 && typed(x.c, res) == x.typed &&
+		(!x.typed || string(res.Header.ContentType()) == string(x.bare.ContentType()))
 }
 
 // leaving has f called when the response has been sent, as middleware in front has
 // left it: fasthttp closes the values of a request then. Where no server has the
 // request, nobody would.
 func (x *exchange) leaving(f func(core.Header)) {
-	c := x.c.Context()
-	switch {
-	case f == nil:
-	case c.ConnRequestNum() == 0 && x.req.Rerun == nil:
+	if c := x.c.Context(); f != nil && !whenSent(c, x.req.Rerun != nil, f) {
 		f(sentHeader{&c.Response.Header})
-	default:
-		c.SetUserValue(sentKey{}, &sent{c, f})
 	}
 }
 
-type sentKey struct{}
+func whenSent(c *fasthttp.RequestCtx, rerun bool, f func(core.Header)) bool {
+	if c.ConnRequestNum() == 0 && !rerun {
+		return false
+	}
+	s := &sent{c, f}
+	c.SetUserValue(s, s) // a key of its own: there may be several caches
+	return true
+}
 
 type sent struct {
 	c *fasthttp.RequestCtx

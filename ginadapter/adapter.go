@@ -67,7 +67,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		c.Set(core.RunKey, f.Tags)
 		defer c.Set(core.RunKey, old)
 	}
-	return x.Run(f, informing{outer}, func(w http.ResponseWriter, r *http.Request) error {
+	resp, err := x.Run(f, informing{outer}, func(w http.ResponseWriter, r *http.Request) error {
 		gw = &writer{ResponseWriter: outer, w: w, status: outer.Status(), size: unwritten}
 		c.Writer, c.Request, given = gw, r, r
 		c.Next()
@@ -77,6 +77,13 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		x.Unsent = gw.finish()
 		return nil
 	})
+	// Middleware in front may give a status alone its body. What has a length, or leads
+	// elsewhere, is complete: a proxy sends such.
+	if x.Unsent && core.BodyAllowed(resp.Status) && resp.Reason == "" &&
+		len(resp.Header.Values("Content-Length"))+len(resp.Header.Values("Location")) == 0 {
+		resp.Reason = core.ReasonUnwritten
+	}
+	return resp, err
 }
 
 func (x *exchange) Reply(resp *core.Response) error {

@@ -103,6 +103,31 @@ func (c ctx) Status(code int)              { c.g.Status(code) }
 func (c ctx) Write(p []byte) (int, error)  { return c.g.Writer.Write(p) }
 func (c ctx) Written() (int, int)          { return c.g.Writer.Status(), max(0, c.g.Writer.Size()) }
 
+func (c ctx) Late(name, value string) {
+	late := &coretest.LateWriter{ResponseWriter: c.g.Writer}
+	late.Add(name, value)
+	c.g.Writer = lateWriter{c.g.Writer, late}
+}
+
+// lateWriter is without Unwrap, like those of many middlewares.
+type lateWriter struct {
+	gin.ResponseWriter
+	late *coretest.LateWriter
+}
+
+func (w lateWriter) Write(p []byte) (int, error)       { return w.late.Write(p) }
+func (w lateWriter) WriteString(s string) (int, error) { return w.late.Write([]byte(s)) }
+
+func (w lateWriter) WriteHeaderNow() {
+	w.late.Now()
+	w.ResponseWriter.WriteHeaderNow()
+}
+
+func (w lateWriter) Flush() {
+	w.late.Now()
+	w.ResponseWriter.Flush()
+}
+
 func (c ctx) Send(status int, contentType string, body []byte) error {
 	if contentType == "" {
 		return c.HTTP.Send(status, "", body)

@@ -38,21 +38,35 @@ func (g *writer) WriteHeader(status int) {
 }
 
 func (g *writer) WriteHeaderNow() {
+	g.begin()
+	g.letGo()
+}
+
+// begin sends the status, where Gin's writers in front of the cache only take note of
+// it: they may decide about the header, a coding's for example, at the first Write.
+func (g *writer) begin() {
 	if !g.Written() {
 		g.size = 0
 		g.w.WriteHeader(g.status)
 	}
 }
 
+// letGo sends what is not held back to those writers.
+func (g *writer) letGo() {
+	if !nethttp.Holding(g.w) {
+		g.ResponseWriter.WriteHeaderNow()
+	}
+}
+
 func (g *writer) Write(b []byte) (int, error) {
-	g.WriteHeaderNow()
+	g.begin()
 	n, err := g.w.Write(b)
 	g.size += n
 	return n, err
 }
 
 func (g *writer) WriteString(s string) (int, error) {
-	g.WriteHeaderNow()
+	g.begin()
 	n, err := io.WriteString(g.w, s)
 	g.size += n
 	return n, err
@@ -76,7 +90,10 @@ func (g *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // front may have more to say.
 func (g *writer) finish() (unsent bool) {
 	switch {
-	case g.Written() || !g.set && nethttp.Holding(g.w):
+	case g.Written():
+		g.letGo()
+		return false
+	case !g.set && nethttp.Holding(g.w):
 		return false
 	case nethttp.Holding(g.w):
 		g.w.WriteHeader(g.status)
@@ -88,17 +105,18 @@ func (g *writer) finish() (unsent bool) {
 	}
 }
 
-// informing is Gin's writer as one of net/http: a status is written at once,
-// and 1xx responses go past Gin, which would take them for the final one.
+// informing is Gin's writer as one of net/http: 1xx responses go past Gin, which would
+// take them for the final one.
 type informing struct{ gin.ResponseWriter }
 
 func (g informing) WriteHeader(status int) {
-	if u, ok := g.ResponseWriter.(interface{ Unwrap() http.ResponseWriter }); ok && nethttp.Informational(status) {
-		u.Unwrap().WriteHeader(status)
-		return
+	if nethttp.Informational(status) {
+		if u, ok := g.ResponseWriter.(interface{ Unwrap() http.ResponseWriter }); ok {
+			u.Unwrap().WriteHeader(status)
+		}
+		return // there is no way past a writer without Unwrap
 	}
 	g.ResponseWriter.WriteHeader(status)
-	g.ResponseWriter.WriteHeaderNow()
 }
 
 func (g informing) Unwrap() http.ResponseWriter { return g.ResponseWriter }

@@ -154,6 +154,8 @@ type Ctx interface {
 	// Hijack gives the connection to f, without any response sent.
 	Hijack(f func(net.Conn)) error
 
+	// Late has a middleware, before next, add a field as the header is written.
+	Late(name, value string)
 	// Written tells a middleware, after next, the answer's status and the bytes
 	// of its body.
 	Written() (status, size int)

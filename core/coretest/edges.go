@@ -17,6 +17,7 @@ var edgeCases = []testCase{
 	{name: "errors in front", run: testErrorsInFront},
 	{name: "errors that are stored", run: testErrorsStored},
 	{name: "cookie set in front", run: testCookieSetInFront},
+	{name: "cookie set in front of two handles", run: testCookieInFrontOfTwo},
 	{name: "cookie named by no-cache", run: testCookieNamed},
 	{name: "fields of a 304 for its client", run: testOwnFieldsOf304},
 	{name: "fields of the representation", run: testRepresentationFields},
@@ -35,14 +36,21 @@ var edgeCases = []testCase{
 // testNothingWritten: what a handler that returns without a word leaves to
 // middleware in front is no response of the cache's.
 func testNothingWritten(c *run) {
-	for _, field := range []string{"", "X-Request-Id"} {
-		app := one(c.Cache(), func(x Ctx) error {
-			if field != "" {
-				x.SetHeader(field, "1")
+	for i, fields := range [][2]string{
+		{}, {"X-Request-Id", "1"}, {"Cache-Control", "max-age=60"}, // of the handler
+		{"Content-Type", plain}, {"Cache-Control", "public, max-age=60"}, // of middleware in front
+	} {
+		set := func(x Ctx, here bool) {
+			if here && fields[0] != "" {
+				x.SetHeader(fields[0], fields[1])
 			}
+		}
+		app := one(c.Cache(), func(x Ctx) error {
+			set(x, i < 3)
 			return nil
 		})
 		app.Outer = []Middleware{func(x Ctx, next func() error) error {
+			set(x, i >= 3)
 			err := next()
 			if _, size := x.Written(); err != nil || size > 0 {
 				return err
@@ -119,6 +127,31 @@ func testCookieSetInFront(c *run) {
 			return // it was too late
 		}
 		s.Handled("/x", calls)
+	}
+}
+
+// testCookieInFrontOfTwo: what the handle further in gives to the other one has not
+// reached the client yet, who may get a cookie with it.
+func testCookieInFrontOfTwo(c *run) {
+	cache := c.Cache()
+	for name, inner := range map[string]*core.Cache{
+		"the same": cache, "its own policy": c.With(cache, func(p *core.Config) { p.TTL = 30 * time.Second }), "another cache": c.Cache(),
+	} {
+		app := App{Global: cache, Routes: []Route{{Path: "/x", Cache: inner, Handler: text("form of " + name)}}}
+		app.Outer = []Middleware{func(x Ctx, next func() error) error {
+			x.Late("Set-Cookie", "session=1")
+			return next()
+		}}
+		s := c.Site(app)
+		s.caches = 2
+		for range 3 {
+			r, err := s.Try(c.context(), http.MethodGet, "/x", "")
+			if err != nil {
+				c.Fatal(err)
+			}
+			r.Is(200, "form of "+name).Has("Set-Cookie", "session=1")
+		}
+		s.Handled("/x", 3)
 	}
 }
 
@@ -225,6 +258,15 @@ func testSelectedCookies(c *run) {
 		target := "/x?" + name
 		s.Get(target).Stored()
 		s.Get(target, "Cookie: "+tc.shared).Hit()
+		if name == "some" { // in whatever spelling a reader could take for one of them
+			for _, odd := range []string{"user", "user =alice", "=user=alice", "other=1;user=alice", "\tuser\t=alice"} {
+				r := s.Raw("GET " + target + " HTTP/1.1\r\nHost: " + defaultHost + "\r\nConnection: close\r\nCookie: " + odd + "\r\n\r\n")
+				if r == nil {
+					c.Fatalf("no answer to %q", odd)
+				}
+				r.NotHit().NotStored().Detail("cookie")
+			}
+		}
 		if tc.apart != "" {
 			s.Get(target, "Cookie: "+tc.apart).NotHit().NotStored().Detail("cookie")
 		}
@@ -368,15 +410,19 @@ func testSkipUnsafe(c *run) {
 func testTTLFromResponse(c *run) {
 	s := c.Site(App{Global: c.Cache(func(cfg *core.Config) { cfg.TTL = 30 * time.Second }), Routes: []Route{
 		{Path: "/silent", Handler: with("a", "Age", "60")},
+		{Path: "/old", Handler: with("a", "Age", "9999999999")},
 		{Path: "/explicit", Handler: with("b", "Age", "60", "Cache-Control", "max-age=70")},
 	}})
 	s.Get("/silent").Stored().TTL(30)
+	s.Get("/old").Stored().TTL(30)
 	s.Get("/explicit").Stored().TTL(10)
 	c.Clock.Advance(29 * time.Second)
 	s.Get("/silent").Hit().TTL(1).Has("Age", "89")
+	s.Get("/old").Hit().TTL(1)
 	s.Get("/explicit").NotHit()
 	c.Clock.Advance(2 * time.Second)
 	s.Get("/silent").NotHit()
+	s.Get("/old").NotHit()
 }
 
 // testFuture: nobody knows how old an entry is whose writer's clock is ahead.

@@ -27,6 +27,7 @@ var headerCases = []testCase{
 	{name: "outer Set-Cookie", run: testOuterCookie},
 	{name: "outer Cache-Control", run: testOuterControl},
 	{name: "outer Vary", run: testOuterVary},
+	{name: "outer tags", run: testOuterTags},
 	{name: "inner field is stored", run: testInnerField},
 	{name: "response names in any case", run: testSpelling},
 	{name: "outer names in any case", run: testOuterSpelling},
@@ -69,6 +70,20 @@ func testResponseHeaders(c *run) {
 	for path, keep := range map[string][]string{"/except": {"1"}, "/only": {"1"}, "/none": nil} {
 		s.Get(path).Stored().Has("X-Keep", "1").Has("X-Drop", "2")
 		s.Get(path).Hit().Is(200, "a").Has("X-Keep", keep...).Has("X-Drop").Has("Content-Type", plain).Has("Etag", `"e"`)
+	}
+	// What speaks to this cache is needed to apply a 304.
+	s = c.Site(App{Global: c.With(cache, func(p *core.Config) { p.ResponseHeaders = core.None() }), Routes: []Route{{Path: "/targeted", Handler: func(x Ctx) error {
+		x.SetHeader("ETag", `"1"`)
+		x.SetHeader("Cache-Control", "max-age=60")
+		if x.Header("If-None-Match") != "" {
+			return x.NoContent(304)
+		}
+		x.SetHeader("CDN-Cache-Control", "no-cache")
+		return x.Send(200, plain, []byte("a"))
+	}}}})
+	s.Get("/targeted").Stored()
+	for range 2 {
+		s.Get("/targeted").NotHit().Is(200, "a")
 	}
 }
 
@@ -187,6 +202,35 @@ func testOuterVary(c *run) {
 					r.Hit()
 				}
 			}
+		}
+	}
+}
+
+// testOuterTags: tags that middleware in front adds are tags, and no client sees
+// them, on hits neither.
+func testOuterTags(c *run) {
+	for _, name := range []string{"Cache-Tag", "surrogate-key"} {
+		app := App{Spelled: name == "surrogate-key", Outer: []Middleware{func(x Ctx, next func() error) error {
+			x.SpellHeader(name, "outer")
+			return next()
+		}}, Global: c.Cache(func(cfg *core.Config) { cfg.Namespace += name }), Routes: []Route{
+			{Path: "/silent", Handler: text("a")},
+			{Path: "/adds", Handler: with("a", name, "inner")},
+			{Path: "/sets", Handler: func(x Ctx) error {
+				x.DelHeader(name)
+				x.SetHeader(name, "outer")
+				return x.Send(200, plain, []byte("a"))
+			}},
+		}}
+		s := c.Site(app)
+		for _, path := range []string{"/silent", "/adds", "/sets"} {
+			s.Get(path).Stored().Has(name)
+			s.Get(path).Hit().Has(name)
+			s.Get(path, "If-None-Match: *").Hit().Is(304, "").Has(name)
+			if err := s.cache.PurgeTags(c.context(), "outer"); err != nil {
+				c.Fatal(err)
+			}
+			s.Get(path).Miss()
 		}
 	}
 }

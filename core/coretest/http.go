@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,9 +129,10 @@ func (h Handler) HTTP() http.Handler {
 // Unwrap: what is behind must not count on more.
 func (m Middleware) HTTP(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &counting{HTTP: HTTP{W: w, R: r}}
+		late := &LateWriter{ResponseWriter: w}
+		c := &counting{HTTP: HTTP{W: w, R: r}, late: late}
 		_ = m(c, func() error {
-			next.ServeHTTP(&countingWriter{w, c}, r)
+			next.ServeHTTP(&countingWriter{late, c}, r)
 			return nil
 		})
 	})
@@ -139,9 +141,47 @@ func (m Middleware) HTTP(next http.Handler) http.Handler {
 type counting struct {
 	HTTP
 	status, size int
+	late         *LateWriter
 }
 
-func (c *counting) Written() (int, int) { return c.status, c.size }
+func (c *counting) Written() (int, int)     { return c.status, c.size }
+func (c *counting) Late(name, value string) { c.late.Add(name, value) }
+
+// LateWriter adds fields as the header is written.
+type LateWriter struct {
+	http.ResponseWriter
+	fields []string
+}
+
+// Add names one of the fields.
+func (w *LateWriter) Add(name, value string) { w.fields = append(w.fields, name, value) }
+
+// Any reports whether there are any.
+func (w *LateWriter) Any() bool { return len(w.fields) > 0 }
+
+// Now is called before the header is written.
+func (w *LateWriter) Now() {
+	for pair := range slices.Chunk(w.fields, 2) {
+		w.Header().Add(pair[0], pair[1])
+	}
+	w.fields = nil
+}
+
+// Unwrap is for http.ResponseController.
+func (w *LateWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (w *LateWriter) WriteHeader(status int) {
+	if status >= 200 {
+		w.Now()
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *LateWriter) Write(p []byte) (int, error) {
+	w.Now()
+	return w.ResponseWriter.Write(p)
+}
 
 type countingWriter struct {
 	http.ResponseWriter
@@ -165,6 +205,9 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 	w.c.size += n
 	return n, err
 }
+
+// Late is for middleware alone.
+func (c HTTP) Late(string, string) { panic("coretest: a handler has nothing behind it") }
 
 // Context implements [Ctx].
 func (c HTTP) Context() context.Context { return c.R.Context() }

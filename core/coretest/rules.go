@@ -84,7 +84,7 @@ func saying(x Ctx) error {
 }
 
 func cc(value string) string {
-	return "/x?cc=" + strings.NewReplacer(" ", "%20", `"`, "%22", "|", "%7C").Replace(value)
+	return "/x?cc=" + strings.NewReplacer(" ", "%20", `"`, "%22", "|", "%7C", ";", "%3B", "\t", "%09", "+", "%2B").Replace(value)
 }
 
 func testFreshness(c *run) {
@@ -147,6 +147,7 @@ func testResponseDirectives(c *run) {
 	for _, value := range []string{
 		"no-store", "private", "private, max-age=60", "max-age=60, private", "PRIVATE", "max-age=60|private", "max-age=60|no-store",
 		"no-store, max-age=60", "s-maxage=60, no-store", "max-age=0", "s-maxage=0", "s-maxage=0, max-age=60", "max-age=-1", "private,max-age=60,public",
+		"private; max-age=60", "no-cache;no-store", "max-age=60; private", // malformed, but plain enough
 	} {
 		n := s.Calls("/x")
 		for range 2 {

@@ -50,7 +50,7 @@ if type(redis.pcall('LPUSH', KEYS[2], '...........h' .. string.format('%011x', s
 else
 	redis.call('DEL', KEYS[2])
 end
-h = string.sub(h, 1, 32) .. string.gsub(ARGV[4], '@N', string.format('%.0f', seq + 1))
+h = string.sub(h, 1, 32) .. string.gsub(ARGV[4], '%^N', string.format('%.0f', seq + 1))
 redis.call('SET', KEYS[3], h .. sum(KEYS[3], h), 'PX', ARGV[2])
 return {mark, h, 1}`)
 )
@@ -80,7 +80,7 @@ func (s *Store) ReadJournal(ctx context.Context, clock string) (store.Journal, e
 	return j, nil
 }
 
-// WriteJournal puts text, with the number of the purge for each "@N", in the place of
+// WriteJournal puts text, with the number of the purge for each [store.Number], in the place of
 // old: see [store.Coordinator].
 func (s *Store) WriteJournal(ctx context.Context, clock string, old store.Journal, text string) (store.Journal, bool, error) {
 	result, err := s.run(ctx, writeJournalScript, withJournal(clock), []string{newEpoch(), clockMS, formatJournal(old), text})

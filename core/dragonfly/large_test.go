@@ -108,6 +108,20 @@ func TestLargeInTwoParts(t *testing.T) {
 			t.Errorf("a large hit takes %d %s", n, name)
 		}
 	}
+	// Those of a write that was given up are under the other key.
+	run(t, c, "SET", largeKey+":body:0", "bytes of a write that was given up")
+	for name, n := range ran(t, c, func() {
+		if err := s.Delete(ctx, largeKey); err != nil {
+			t.Fatal(err)
+		}
+	}) {
+		if name != "unlink" || n != 1 {
+			t.Errorf("Delete takes %d %s", n, name)
+		}
+	}
+	if keys() != 1 {
+		t.Errorf("Delete leaves %d keys, and the guard", keys()-1)
+	}
 }
 
 // TestLargeDamaged: a stub whose bytes are gone, somebody else's or damaged is

@@ -60,7 +60,10 @@ func TestCostOfNearTags(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	none, five := testing.AllocsPerRun(2000, nearBench(t, "")), testing.AllocsPerRun(2000, nearBench(t, fiveTags))
+	least := func(f func()) float64 { // what the collector takes out of pools only adds to it
+		return min(testing.AllocsPerRun(500, f), testing.AllocsPerRun(500, f), testing.AllocsPerRun(500, f))
+	}
+	none, five := least(nearBench(t, "")), least(nearBench(t, fiveTags))
 	if five > none {
 		t.Errorf("a near hit takes %v allocations, and %v with five tags", none, five)
 	}

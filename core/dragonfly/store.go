@@ -196,18 +196,23 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	return nil
 }
 
-// Delete removes the keys, in one round trip; the server frees their memory in the
-// background, that of a large value when it is replaced or expires. An absent key is
-// no error.
+// Delete removes the keys, in one round trip with the bytes of large values; the
+// server frees their memory in the background. An absent key is no error.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	if len(keys) == 0 {
 		return ctx.Err()
 	}
 	s.near.writing(keys...)
 	defer s.near.written(keys...)
-	cmds := make(rueidis.Commands, len(keys))
-	for i, key := range keys {
-		cmds[i] = s.client.B().Unlink().Key(key).Build()
+	// A command for each: they may be on several shards, or in a slot that moves.
+	cmds := make(rueidis.Commands, 0, 3*len(keys))
+	for _, key := range keys {
+		cmds = append(cmds, s.client.B().Unlink().Key(key).Build())
+		for slot := range byte(2) { // nobody knows whether the value is large
+			if body, ok := s.large.bodyKey(key, slot); ok {
+				cmds = append(cmds, s.client.B().Unlink().Key(body).Build())
+			}
+		}
 	}
 	results, err := s.pipeline(ctx, cmds)
 	for i := 0; err == nil && i < len(results); i++ {

@@ -315,7 +315,8 @@ func TestSilentServerFromTheStart(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), deadline)
 		defer cancel()
 		began := time.Now()
-		if _, _, err := s.Get(ctx, "some:key:of:ours"); !errors.Is(err, context.DeadlineExceeded) {
+		// The attempt to connect may have been another one's, whose time was over.
+		if _, _, err := s.Get(ctx, "some:key:of:ours"); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 			t.Errorf("Get: %v", err)
 		}
 		took = time.Since(began)

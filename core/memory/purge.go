@@ -291,7 +291,7 @@ func (s *Store) ReadJournal(ctx context.Context, clock string) (store.Journal, e
 	return s.journal(clock), nil
 }
 
-// WriteJournal puts text, with the number of the purge for each "@N", in the place of
+// WriteJournal puts text, with the number of the purge for each [store.Number], in the place of
 // old: see [store.Coordinator].
 func (s *Store) WriteJournal(ctx context.Context, clock string, old store.Journal, text string) (store.Journal, bool, error) {
 	if err := ctx.Err(); err != nil {

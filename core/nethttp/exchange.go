@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // Exchange is the part of a core.Exchange that all frameworks on net/http
@@ -110,11 +111,15 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 	var w http.ResponseWriter
 	w, x.capture = newWriter(inner, f, r.Method)
 	x.capture.run = ctx
+	if f.Capture && f.Flight != nil {
+		f.Flight.OnLeave = x.capture.onLeave
+	}
 	panics := true
 	defer func() {
 		x.routed(r)
 		if panics {
 			x.capture.discard()
+			x.left(httprules.Fold(inner.Header()))
 		}
 	}()
 	err := run(w, r)
@@ -124,13 +129,26 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 	}
 	resp := x.capture.response(ctx != nil && ctx.Knows())
 	x.sent = resp
+	if resp.Sent {
+		x.left(resp.Effective)
+	}
 	return resp, nil
 }
 
-// routed brings back what a router behind the cache has noted in the copy of the
-// request that it got, for tracing and metrics in front.
+// routed brings back what was noted behind the cache in the copy of the request: the
+// route, for tracing and metrics in front, and the form, whose body is read and whose
+// files the server removes.
 func (x *Exchange) routed(r *http.Request) {
-	if r == x.r || r.Pattern == x.r.Pattern {
+	if r == x.r {
+		return
+	}
+	if x.r.Form == nil {
+		x.r.Form, x.r.PostForm = r.Form, r.PostForm
+	}
+	if x.r.MultipartForm == nil {
+		x.r.MultipartForm = r.MultipartForm
+	}
+	if r.Pattern == x.r.Pattern {
 		return
 	}
 	x.r.Pattern = r.Pattern
@@ -179,17 +197,43 @@ func (x *Exchange) Reply(resp *core.Response) error {
 			now.WriteHeaderNow() // Gin's
 		}
 	}
-	if resp.Leaving != nil {
+	if leaving := x.leaving(resp); len(leaving) > 0 {
 		// Some writers send the header with the first bytes, and the client may be slow
 		// to take all of them.
 		first := body[:min(len(body), leaves)]
 		body = body[len(first):]
 		writeBody(w, first)
-		resp.Leaving(w.Header())
+		sent := httprules.Fold(w.Header())
+		for _, f := range leaving {
+			f(sent)
+		}
 	}
 	writeBody(w, body) // the client may have left: nobody is to be told
 	maps.Copy(h, late)
 	return nil
+}
+
+// left tells handles further in that nothing is held back any more.
+func (x *Exchange) left(h core.Header) {
+	for _, f := range x.capture.leaving() {
+		f(h)
+	}
+}
+
+// leaving returns what is to be called when resp has left: also for handles further
+// in, unless one further out holds it back in its turn.
+func (x *Exchange) leaving(resp *core.Response) (all []func(core.Header)) {
+	if x.capture != nil {
+		for _, f := range x.capture.leaving() {
+			if !x.req.Outer.Hold(f) {
+				all = append(all, f)
+			}
+		}
+	}
+	if resp.Leaving != nil {
+		all = append(all, resp.Leaving)
+	}
+	return all
 }
 
 // lateFields are those that the handler has set after it had sent the header. A

@@ -51,7 +51,7 @@ type onHeader struct {
 func (w *onHeader) WriteHeader(status int) {
 	if !w.done {
 		w.done = true
-		w.Header().Set(w.name, w.value)
+		w.Header()[w.name] = []string{w.value} // under the name as it is
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -72,7 +72,9 @@ func TestPersonalAsItGoesOut(t *testing.T) {
 		change      func(*core.Config)
 	}{
 		{"Set-Cookie", "session=1", false, nil},
+		{"set-cookie", "session=1", false, nil},
 		{"Cache-Control", "private", false, nil},
+		{"cache-CONTROL", "private", false, nil},
 		{"Cache-Control", "no-store", false, nil},
 		{"Cache-Control", "max-age=5", true, nil},
 		{"X-Any", "1", true, nil},
@@ -190,5 +192,28 @@ func TestPatternOnAMiss(t *testing.T) {
 		if r.Pattern != "GET /users/{id}/{rest...}" || r.PathValue("id") != "1" || r.PathValue("rest") != "a/b" {
 			t.Errorf("%s: %q, id %q, rest %q", name, r.Pattern, r.PathValue("id"), r.PathValue("rest"))
 		}
+	}
+}
+
+// TestFormAfterwards: middleware in front sees the form that the handler has read, and
+// the server removes its files.
+func TestFormAfterwards(t *testing.T) {
+	cache := core.Must(core.New(core.Config{TTL: time.Minute}))
+	t.Cleanup(func() { _ = cache.Close(t.Context()) })
+	h := New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseMultipartForm(1); err != nil {
+			t.Error(err)
+		}
+	}))
+	body := "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n" +
+		"--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\n" + strings.Repeat("x", 1<<10) + "\r\n--b--\r\n"
+	r := httptest.NewRequest(http.MethodPost, "/?q=2", strings.NewReader(body))
+	r.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	if r.MultipartForm == nil || len(r.MultipartForm.File["f"]) != 1 || r.Form.Get("q") != "2" || r.PostForm.Get("a") != "1" {
+		t.Fatalf("%v %v %v", r.MultipartForm, r.Form, r.PostForm)
+	}
+	if err := r.MultipartForm.RemoveAll(); err != nil {
+		t.Error(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
@@ -33,6 +34,12 @@ type writer struct {
 	length    int64       // the Content-Length that was declared; -1: none
 	promised  bool        // with a 200, while the client was there
 	body      []byte
+
+	leave struct { // what is to be called when the response leaves, of handles further in
+		mu   sync.Mutex
+		list []func(core.Header)
+		over bool
+	}
 }
 
 // newWriter returns the writer that the handler gets, and its state. Hijack is
@@ -207,6 +214,12 @@ func Holding(w http.ResponseWriter) bool {
 	return o != nil && !o.passing
 }
 
+// Silent reports whether nothing was sent into w, made by [Exchange.Run].
+func Silent(w http.ResponseWriter) bool {
+	o := own(w)
+	return o != nil && o.status == 0 && !o.hijacked
+}
+
 // Pending tells w, which holds nothing back, the status of a response that the
 // framework itself sends after the middleware.
 func Pending(w http.ResponseWriter, status int) {
@@ -314,6 +327,25 @@ func (w *writer) response(clientGone bool) *core.Response {
 		Status: w.status, Body: w.body, Reason: w.reason, Implicit: w.implicit,
 		Header: core.Added(w.before, w.frozen), Effective: httprules.Fold(w.frozen),
 	}
+}
+
+// onLeave is for core.Flight.
+func (w *writer) onLeave(f func(core.Header)) bool {
+	w.leave.mu.Lock()
+	defer w.leave.mu.Unlock()
+	if !w.leave.over {
+		w.leave.list = append(w.leave.list, f)
+	}
+	return !w.leave.over
+}
+
+// leaving returns what is to be called as the response leaves; nothing more comes
+// after that.
+func (w *writer) leaving() []func(core.Header) {
+	w.leave.mu.Lock()
+	defer w.leave.mu.Unlock()
+	w.leave.over = true
+	return w.leave.list
 }
 
 // unwritten leaves the response to whoever is in front of the cache, as a handler

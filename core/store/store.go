@@ -167,7 +167,7 @@ type Journal struct {
 }
 
 // Number stands for the number of the purge in what [Coordinator].WriteJournal is given.
-const Number = "@N"
+const Number = "^N"
 
 // Tiered is a [Store] that keeps copies of what is asked for often in this
 // process.

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// stalls is the time for which this process did not run although it wanted to: a
-// machine that stands still is no fault of the cache's.
+// stalls is what the load of the lab looks at.
 var stalls stallWatch
 
+// stallWatch is the time for which this process did not run although it wanted to: a
+// machine that stands still is no fault of the cache's.
 type stallWatch struct{ total atomic.Int64 } // nanoseconds
 
 func (s *stallWatch) watch(ctx context.Context) {

@@ -91,9 +91,10 @@ func (s *site) ask(t *testing.T, st stack, p step) (answer, string) {
 		req.Body, req.GetBody, req.ContentLength = nil, nil, 0
 	}
 	// A request on a connection that was used before is sent again when the server gives
-	// it up, and fasthttp sends a body after a HEAD.
+	// it up, or lost if it is unsafe, and fasthttp sends a body after a HEAD.
 	client := s.client
-	if !st.h2c && (p.method == http.MethodHead && s.fasthttp || strings.Contains(p.name, "panic")) {
+	safe := p.method == http.MethodGet || p.method == http.MethodHead
+	if !st.h2c && (!safe || p.method == http.MethodHead && s.fasthttp || strings.Contains(p.name, "panic")) {
 		client = s.once
 	}
 	for pair := range slices.Chunk(st.header, 2) {

@@ -281,8 +281,8 @@ func (c *RequestControl) apply(d *directives) {
 // directives goes through one field line of directives (RFC 9111 section 5.2)
 // in one pass, without allocating.
 //
-// A quotation mark where none belongs, or without its partner, leaves it open
-// what is quoted. From there on marks are ordinary characters and directives
+// A semicolon in place of a comma, a quotation mark where none belongs or without its
+// partner leave it open what is meant. From there on marks are ordinary characters and directives
 // are in doubt: those that forbid something hold, those that allow something
 // do not.
 type directives struct {
@@ -299,7 +299,7 @@ type directives struct {
 // next reads the next directive; empty members of the list are skipped.
 func (d *directives) next() bool {
 	s := d.rest
-	for s != "" && (s[0] == ',' || isOWS(s[0])) {
+	for s != "" && (s[0] == ',' || s[0] == ';' || isOWS(s[0])) {
 		s = s[1:]
 	}
 	d.rest, d.name, d.arg, d.hasArg, d.quoted, d.bad = "", "", "", false, false, false
@@ -307,16 +307,19 @@ func (d *directives) next() bool {
 		return false
 	}
 	i := 0
-	for i < len(s) && s[i] != ',' && s[i] != '=' {
+	for i < len(s) && s[i] != ',' && s[i] != '=' && s[i] != ';' {
 		if s[i] == '"' {
 			d.doubt = true
 		}
 		i++
 	}
 	d.name = s[:i]
-	if i == len(s) || s[i] == ',' {
+	switch {
+	case i == len(s) || s[i] == ',':
 		d.rest = s[i:]
-	} else {
+	case s[i] == ';':
+		d.doubt, d.rest = true, s[i:]
+	default:
 		d.hasArg = true
 		s = s[i+1:]
 		// "max-age = 60" is malformed. It is taken as a lifetime that cannot
@@ -341,15 +344,21 @@ func (d *directives) argument(s string) {
 			d.arg, d.quoted = s[1:end], true
 			s = s[end+1:]
 			end = commaOrLen(s)
+			if i := strings.IndexByte(s[:end], ';'); i >= 0 {
+				end, d.doubt = i, true
+			}
 			if junk := trimOWS(s[:end]); junk != "" {
 				d.bad = true
-				d.doubt = strings.IndexByte(junk, '"') >= 0
+				d.doubt = d.doubt || strings.IndexByte(junk, '"') >= 0
 			}
 			d.rest = s[end:]
 			return
 		}
 	}
 	end := commaOrLen(s)
+	if i := strings.IndexByte(s[:end], ';'); i >= 0 {
+		end, d.doubt = i, true
+	}
 	d.arg, d.rest = trimOWS(s[:end]), s[end:]
 	d.doubt = d.doubt || strings.IndexByte(d.arg, '"') >= 0
 }

@@ -175,8 +175,9 @@ func (v *Verdict) freshness(f *Fill, c *ResponseControl) {
 		v.Explicit = true // an answer to how long as well: not at all
 	case f.Rules.Listed && f.Rules.TTL > 0:
 		// The policy's own lifetime begins with the response, whatever its Date and
-		// Age say, or a handler that takes as long would never be cached.
-		v.Lifetime = min(min(f.Rules.TTL, maxDelta)+v.InitialAge, maxDelta)
+		// Age say, or a handler that takes as long would never be cached. The sum
+		// may be longer than delta-seconds can say: no field states it.
+		v.Lifetime = min(f.Rules.TTL, maxDelta) + v.InitialAge
 		v.PolicyTTL = !c.Public
 	case f.Rules.Heuristic && (c.Public || heuristicStatus(f.Status)):
 		v.Lifetime = heuristicLifetime(f.ResponseHeader, v.Date)

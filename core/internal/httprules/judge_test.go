@@ -342,7 +342,11 @@ func FuzzJudge(f *testing.F) {
 		if v.Store != (v.Reason == "") {
 			t.Fatalf("Store %v with reason %q", v.Store, v.Reason)
 		}
-		for _, d := range []time.Duration{v.Lifetime, v.InitialAge, v.StaleWhileRevalidate.D, v.StaleIfError.D} {
+		lifetime := v.Lifetime
+		if !v.Explicit && !v.Heuristic { // the policy's, on top of any age
+			lifetime = max(lifetime-v.InitialAge, 0)
+		}
+		for _, d := range []time.Duration{lifetime, v.InitialAge, v.StaleWhileRevalidate.D, v.StaleIfError.D} {
 			if d < 0 || d > maxDelta {
 				t.Fatalf("duration out of range: %+v", v)
 			}
