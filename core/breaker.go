@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
-// errShunned is what a call fails with while the circuit breaker is open.
-var errShunned = errors.New("the store is left alone for a while: it has failed too often in a row")
+// errBreakerOpen is what a call fails with while the circuit breaker is open.
+var errBreakerOpen = errors.New("the store is left alone for a while: it has failed too often in a row")
 
 // breaker stands between the engine and a store that may fail. After a number of
 // failures in a row it is open, and calls fail at once instead of waiting for
@@ -37,10 +39,8 @@ type breaker struct {
 // wholeStore is a store and what else it can do; nil is what it cannot.
 type wholeStore struct {
 	Store
-	locker  Locker
-	guarder Guarder
-	stamper Stamper
-	tiered  Tiered
+	coordinator Coordinator
+	tiered      Tiered
 }
 
 func newBreaker(inner wholeStore, cfg *Config, probeKey string) *breaker {
@@ -58,7 +58,7 @@ func newBreaker(inner wholeStore, cfg *Config, probeKey string) *breaker {
 			return int64(n.ConsecutiveFailures) >= int64(cfg.BreakerFailures) &&
 				time.Now().UnixNano()-b.since.Load() >= int64(cfg.LookupTimeout)
 		},
-		IsSuccessful: func(err error) bool { return err == nil || errors.Is(err, ErrRefused) },
+		IsSuccessful: func(err error) bool { return err == nil },
 		IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) || errors.Is(err, ErrSlow) },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			b.open.Store(to != gobreaker.StateClosed)
@@ -116,7 +116,7 @@ func (b *breaker) allow(ctx context.Context) error {
 		return nil
 	}
 	b.spared.Add(1)
-	return errShunned
+	return errBreakerOpen
 }
 
 // ended is a context that lets nothing but copies be read.
@@ -139,6 +139,9 @@ func insisting(ctx context.Context) context.Context {
 func (b *breaker) note(err error) error {
 	switch {
 	case err != nil && errors.Is(err, ErrSlow): // says nothing of the server
+		return err
+	case err != nil && errors.Is(err, ErrRefused): // it answers
+		_ = b.note(nil)
 		return err
 	case err != nil:
 		if !b.failed.Load() && b.failed.CompareAndSwap(false, true) {
@@ -170,11 +173,11 @@ func (b *breaker) Set(ctx context.Context, key string, value []byte, ttl time.Du
 	return b.note(b.inner.Set(ctx, key, value, ttl))
 }
 
-func (b *breaker) Delete(ctx context.Context, key string) error {
+func (b *breaker) Delete(ctx context.Context, keys ...string) error {
 	if err := b.allow(ctx); err != nil {
 		return err
 	}
-	return b.note(b.inner.Delete(ctx, key))
+	return b.note(b.inner.Delete(ctx, keys...))
 }
 
 func (b *breaker) Close() error {
@@ -182,84 +185,85 @@ func (b *breaker) Close() error {
 	return b.inner.Close()
 }
 
-func (b *breaker) Lock(ctx context.Context, key, token string, ttl time.Duration) (holder string, err error) {
+func (b *breaker) Begin(ctx context.Context, f store.Fill) (begun store.Begun, err error) {
 	if err = b.allow(ctx); err == nil {
-		holder, err = b.inner.locker.Lock(ctx, key, token, ttl)
+		begun, err = b.inner.coordinator.Begin(ctx, f)
 		_ = b.note(err)
 	}
-	return holder, err
+	return begun, err
 }
 
-func (b *breaker) Extend(ctx context.Context, key, token string, ttl time.Duration) (held bool, err error) {
+func (b *breaker) Extend(ctx context.Context, lock, token string, ttl time.Duration) (held bool, err error) {
 	if err = b.allow(ctx); err == nil {
-		held, err = b.inner.locker.Extend(ctx, key, token, ttl)
+		held, err = b.inner.coordinator.Extend(ctx, lock, token, ttl)
 		_ = b.note(err)
 	}
 	return held, err
 }
 
-func (b *breaker) Unlock(ctx context.Context, key, token, note string, ttl time.Duration) error {
-	if err := b.allow(ctx); err != nil {
-		return err
+func (b *breaker) Swap(ctx context.Context, lock, token, next string, ttl time.Duration) (held bool, err error) {
+	if err = b.allow(ctx); err == nil {
+		held, err = b.inner.coordinator.Swap(ctx, lock, token, next, ttl)
+		_ = b.note(err)
 	}
-	return b.note(b.inner.locker.Unlock(ctx, key, token, note, ttl))
+	return held, err
 }
 
-func (b *breaker) SetGuarded(ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (written bool, err error) {
+func (b *breaker) Write(ctx context.Context, w store.Write) (written store.Written, err error) {
 	if err = b.allow(ctx); err == nil {
-		written, err = b.inner.guarder.SetGuarded(ctx, guard, token, key, value, ttl)
+		written, err = b.inner.coordinator.Write(ctx, w)
 		_ = b.note(err)
 	}
 	return written, err
 }
 
-func (b *breaker) Sequence(ctx context.Context, clock string) (n uint64, err error) {
+func (b *breaker) Raise(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (mark store.Mark, err error) {
 	if err = b.allow(ctx); err == nil {
-		n, err = b.inner.stamper.Sequence(ctx, clock)
+		mark, err = b.inner.coordinator.Raise(ctx, clock, keys, soft, at, ttl)
 		_ = b.note(err)
 	}
-	return n, err
+	return mark, err
 }
 
-func (b *breaker) Raise(ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (n uint64, err error) {
+func (b *breaker) ReadJournal(ctx context.Context, clock string) (j store.Journal, err error) {
 	if err = b.allow(ctx); err == nil {
-		n, err = b.inner.stamper.Raise(ctx, clock, keys, soft, floor, ttl)
+		j, err = b.inner.coordinator.ReadJournal(ctx, clock)
 		_ = b.note(err)
 	}
-	return n, err
+	return j, err
+}
+
+func (b *breaker) WriteJournal(ctx context.Context, clock string, old store.Journal, text string) (j store.Journal, written bool, err error) {
+	if err = b.allow(ctx); err == nil {
+		j, written, err = b.inner.coordinator.WriteJournal(ctx, clock, old, text)
+		_ = b.note(err)
+	}
+	return j, written, err
 }
 
 func (b *breaker) Stamps(ctx context.Context, dst []Stamp, keys []string) (stamps []Stamp, err error) {
 	if err = b.allow(ctx); err != nil {
 		if b.inner.tiered != nil {
-			if stamps, near := b.inner.stamper.Stamps(ended, dst, keys); near == nil {
+			if stamps, near := b.inner.coordinator.Stamps(ended, dst, keys); near == nil {
 				return stamps, nil
 			}
 		}
 		return dst, err
 	}
-	stamps, err = b.inner.stamper.Stamps(ctx, dst, keys)
+	stamps, err = b.inner.coordinator.Stamps(ctx, dst, keys)
 	return stamps, b.note(err)
-}
-
-func (b *breaker) Settle(ctx context.Context, clock string, dst []Stamp, keys []string, ttl time.Duration) (stamps []Stamp, err error) {
-	if err = b.allow(ctx); err == nil {
-		stamps, err = b.inner.stamper.Settle(ctx, clock, dst, keys, ttl)
-		_ = b.note(err)
-	}
-	return stamps, err
 }
 
 func (b *breaker) GetStamped(ctx context.Context, key string, dst []Stamp, keys []string) (value []byte, found bool, stamps []Stamp, err error) {
 	if err = b.allow(ctx); err != nil {
 		if b.inner.tiered != nil {
-			if value, found, stamps, near := b.inner.stamper.GetStamped(ended, key, dst, keys); near == nil && found {
+			if value, found, stamps, near := b.inner.coordinator.GetStamped(ended, key, dst, keys); near == nil && found {
 				return value, found, stamps, nil
 			}
 		}
 		return nil, false, dst, err
 	}
-	value, found, stamps, err = b.inner.stamper.GetStamped(ctx, key, dst, keys)
+	value, found, stamps, err = b.inner.coordinator.GetStamped(ctx, key, dst, keys)
 	return value, found, stamps, b.note(err)
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // Cache answers requests from a store. Make one per service with [New] and
@@ -26,7 +27,6 @@ type Cache struct {
 	*shared
 	cfg      Config
 	keys     keyer
-	urls     keyer   // keys without what one URL may have several of
 	answers  [2]bool // whether GET and HEAD are answered
 	listed   map[int]bool
 	cookies  *selector // cfg.Cookies
@@ -42,30 +42,31 @@ type shared struct {
 	refreshes memo[struct{}] // flights that were started in the background
 	inners    memo[uint8]    // keys that a handle further in takes care of, than one of this depth
 	flights   flight.Group[entry.Entry, lock]
-	locker    Locker // nil: only this process uses the store
-	guarder   Guarder
-	stamper   Stamper // nil: nothing but URLs can be purged
-	tiered    Tiered
-	local     local    // nil: nothing is in this process
-	breaker   *breaker // between the engine and the store; nil: none
-	purges    leases
-	tagMemo   memo[*tagged]
-	slowMemo  memo[struct{}] // primary keys under which a large value did not arrive in time
-	tokens    atomic.Uint64
-	process   string // begins the tokens of this cache
-	// Keys of the store: the clock of purges, their journal, and what begins the
-	// stamps of tags.
-	clock, journalKey, tagPrefix string
-	background                   *background
-	writes                       *writes
-	waiting                      atomic.Int64 // requests that wait for others
-	lookups                      lookups
-	stats                        counters
-	log                          *slog.Logger
-	lastLog                      atomic.Int64
-	cookiesTold                  sync.Once
-	closeOnce                    sync.Once
-	closeErr                     error
+	// coordinator is nil where the store orders nothing: then only URLs can be
+	// purged, and requests of this process wait for each other.
+	coordinator Coordinator
+	tiered      Tiered
+	local       store.Local // nil: nothing is in this process
+	breaker     *breaker    // between the engine and the store; nil: none
+	purges      leases
+	tagMemo     memo[*tagged]
+	slowMemo    memo[struct{}] // primary keys under which a large value did not arrive in time
+	tokens      atomic.Uint64
+	urls        urls
+	live        live   // tokens
+	process     string // begins the tokens of this cache
+	// Keys of the store: the clock of purges, and what begins the stamps of tags.
+	clock, tagPrefix string
+	background       *background
+	writes           *writes
+	waiting          atomic.Int64 // requests that wait for others
+	lookups          lookups
+	stats            counters
+	log              *slog.Logger
+	lastLog          atomic.Int64
+	cookiesTold      sync.Once
+	closeOnce        sync.Once
+	closeErr         error
 }
 
 // New makes a cache. The error names every wrong field of the config.
@@ -83,21 +84,16 @@ func New(cfg Config) (*Cache, error) {
 		s.store, s.ownStore = m, true
 		cfg.Store = m
 	}
+	s.coordinator, _ = s.store.(Coordinator)
 	if m, inMemory := s.store.(*memory.Store); inMemory {
 		s.local = m
-	} else {
-		s.locker, _ = s.store.(Locker)
-	}
-	s.guarder, _ = s.store.(Guarder)
-	if s.guarder != nil {
-		s.stamper, _ = s.store.(Stamper)
 	}
 	if s.tiered, _ = s.store.(Tiered); s.tiered != nil && s.tiered.Near() {
-		s.local, _ = s.store.(local)
+		s.local, _ = s.store.(store.Local)
 	}
 	s.process = rand.Text()[:tokenStart-1] + "-"
-	s.tagPrefix = cfg.Namespace + ":1:{tags}:"
-	s.clock, s.journalKey = string(padded([]byte(s.tagPrefix+"clock"))), s.tagPrefix+"journal"
+	s.tagPrefix = cfg.Namespace + ":2:{tags}:"
+	s.clock = string(padded([]byte(s.tagPrefix + "clock")))
 	if _, inMemory := s.store.(*memory.Store); !inMemory && cfg.BreakerFailures > 0 {
 		s.shield(&cfg)
 	}
@@ -108,16 +104,10 @@ func New(cfg Config) (*Cache, error) {
 
 // shield puts the circuit breaker in front of the store.
 func (s *shared) shield(cfg *Config) {
-	b := newBreaker(wholeStore{s.store, s.locker, s.guarder, s.stamper, s.tiered}, cfg, s.clock)
+	b := newBreaker(wholeStore{s.store, s.coordinator, s.tiered}, cfg, s.clock)
 	s.breaker, s.store = b, b
-	if s.locker != nil {
-		s.locker = b
-	}
-	if s.guarder != nil {
-		s.guarder = b
-	}
-	if s.stamper != nil {
-		s.stamper = b
+	if s.coordinator != nil {
+		s.coordinator = b
 	}
 	if s.tiered != nil {
 		s.tiered = b
@@ -127,9 +117,7 @@ func (s *shared) shield(cfg *Config) {
 func newHandle(s *shared, cfg Config) *Cache {
 	c := &Cache{shared: s, cfg: cfg}
 	c.keys = newKeyer(&c.cfg)
-	plain := c.cfg
-	plain.KeyHeaders, plain.KeyCookies, plain.Partition = nil, nil, nil
-	c.urls = newKeyer(&plain)
+	s.urls.add(c.keys)
 	c.answers = [2]bool{slices.Contains(cfg.Methods, "GET"), slices.Contains(cfg.Methods, "HEAD")}
 	c.cookies = newSelector(c.cfg.Cookies)
 	c.listed = make(map[int]bool)
@@ -218,6 +206,8 @@ type Stats struct {
 	Purges               uint64 `json:"purges"`          // purges that the store has acknowledged
 	PurgeErrors          uint64 `json:"purge_errors"`    // purges that it has not
 	Overtaken            uint64 `json:"overtaken"`       // responses that were purged before they were stored
+	Contended            uint64 `json:"contended"`       // responses not stored because another one for the same key was, a moment before
+	Refused              uint64 `json:"refused"`         // writes that the store did not take, for lack of memory for instance
 	TagsRefused          uint64 `json:"tags_refused"`    // responses not stored because their tags exceed the limits
 	Refreshed            uint64 `json:"refreshed"`       // background runs that have renewed an entry
 	RefreshErrors        uint64 `json:"refresh_errors"`  // background runs that have not
@@ -236,7 +226,7 @@ type Stats struct {
 
 type counters struct {
 	hits, near, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storesDropped, storeErrors, corrupt,
-	purges, purgeErrors, overtaken, tagsRefused,
+	purges, purgeErrors, overtaken, contended, refused, tagsRefused,
 	slow, coalesced, staleWhileRevalidate, refreshed, refreshErrors, refreshDropped, refreshHung atomic.Uint64
 }
 
@@ -248,7 +238,7 @@ func (c *Cache) Stats() Stats {
 		Revalidated: s.revalidated.Load(), StaleIfError: s.staleIfError.Load(), Invalidated: s.invalidated.Load(), Bypasses: s.bypasses.Load(), Stores: s.stores.Load(),
 		StoresDropped: s.storesDropped.Load(), StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
 		Coalesced: s.coalesced.Load(), Waiting: uint64(max(c.waiting.Load(), 0)), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
-		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), TagsRefused: s.tagsRefused.Load(),
+		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), Contended: s.contended.Load(), Refused: s.refused.Load(), TagsRefused: s.tagsRefused.Load(),
 		Slow: s.slow.Load(), Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(), RefreshHung: s.refreshHung.Load(),
 	}
 	if b := c.breaker; b != nil {
@@ -271,9 +261,19 @@ func isToken(s string) bool {
 	return !strings.ContainsFunc(s[:tokenStart-1], func(r rune) bool { return (r < 'A' || r > 'Z') && (r < '2' || r > '7') })
 }
 
+// storeTrouble is trouble, but a refusal is none: it costs the store of one response, and
+// is counted apart.
+func (c *Cache) storeTrouble(what string, err error) {
+	if errors.Is(err, ErrRefused) {
+		c.stats.refused.Add(1)
+		return
+	}
+	c.trouble(what, err)
+}
+
 // trouble counts a failure of the store and logs at most one in ten seconds.
 func (c *Cache) trouble(what string, err error) {
-	if errors.Is(err, errShunned) {
+	if errors.Is(err, errBreakerOpen) {
 		return // counted and told of already
 	}
 	n := c.stats.storeErrors.Add(1)

@@ -2,12 +2,10 @@ package core
 
 import (
 	"context"
-	"errors"
 	mathrand "math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,8 +22,8 @@ type Coalescing uint8
 // The extents of coalescing.
 const (
 	// CoalesceAll makes the requests of all processes on one store wait for one
-	// of them, if the store is a [Locker]; otherwise it is CoalesceProcess. A
-	// miss costs three more commands: the lock, a second look, the release.
+	// of them, if the store is a [Coordinator] that is shared; otherwise it is
+	// CoalesceProcess. It costs a miss nothing: the lock is what guards its write.
 	CoalesceAll Coalescing = iota
 	// CoalesceProcess makes only requests of one process wait for each other.
 	CoalesceProcess
@@ -52,12 +50,8 @@ const (
 	// passAge is how long a resource that could not be shared is remembered, so
 	// that its requests do not queue up.
 	passAge = 10 * time.Second
-	// passNote stands under the key of a lock in place of a token.
-	passNote = "pass"
 	// The time between two looks for what another process fetches.
 	firstPoll, lastPoll = 5 * time.Millisecond, 100 * time.Millisecond
-	// maxHold bounds how long a lock is prolonged for one run of a handler.
-	maxHold = time.Minute
 )
 
 // lead is the duty of the request that asks the handler while others wait. A
@@ -68,8 +62,7 @@ type lead = flight.Flight[entry.Entry, lock]
 // releases it: that need not be the leader.
 type lock struct {
 	mu       sync.Mutex
-	token    string // empty: it holds nothing
-	renew    *time.Timer
+	claim    *claim // nil: it holds nothing
 	released bool
 	awaits   atomic.Pointer[string] // the token that the leader waits for
 	follows  atomic.Pointer[lead]   // whom a request that the leader's handler has made waits for
@@ -78,35 +71,34 @@ type lock struct {
 }
 
 // take notes what the leader has locked, unless its flight is over meanwhile.
-func (l *lock) take(token string, renew *time.Timer) bool {
+func (l *lock) take(cl *claim) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.released {
-		return false
+	if !l.released {
+		l.claim = cl
 	}
-	l.token, l.renew = token, renew
-	return true
+	return !l.released
 }
 
-// release returns the token to be given up, the first time.
-func (l *lock) release() (token string) {
+// release returns the claim to be given up, the first time.
+func (l *lock) release() *claim {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.released {
-		return ""
+		return nil
 	}
 	l.released = true
-	if l.renew != nil {
-		l.renew.Stop()
-	}
-	return l.token
+	return l.claim
 }
 
 // held is the token under which l holds, or held, a lock.
 func (l *lock) held() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.token
+	if l.claim == nil || !l.claim.own {
+		return ""
+	}
+	return l.claim.token
 }
 
 // ask gets from the handler what is not in the store or needs validation, unless
@@ -171,7 +163,7 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 				return err
 			}
 		}
-		if d, ok := c.lookAgain(x, v); ok {
+		if d, ok := c.lookAgain(x, v, nil); ok {
 			return c.collapsed(x, v, d)
 		}
 	}
@@ -310,29 +302,30 @@ func (c *Cache) flightKey(v *visit) string {
 func (c *Cache) lead(x Exchange, v *visit, deadline time.Time) error {
 	l := v.lead
 	defer func() { c.conclude(v.lead, flight.Retry, nil) }() // for a panic and the like
-	if l.EndedSince(v.epoch) {                               // between the look-up and now
+	switch {
+	case c.coordinator != nil && !c.inMemory:
+		d, outcome := c.acquire(x, v, deadline)
+		switch outcome {
+		case gone:
+			return c.gaveUp(x, v)
+		case found:
+			c.conclude(l, flight.Shared, &v.entry)
+			return c.collapsed(x, v, d)
+		}
+	case l.EndedSince(v.epoch): // between the look-up and now
 		l.Vouch(l.Advance())
-		if d, ok := c.lookAgain(x, v); ok {
+		if d, ok := c.lookAgain(x, v, nil); ok {
 			c.conclude(l, flight.Shared, &v.entry)
 			return c.hit(x, v, d)
-		}
-	}
-	if c.locks() {
-		if d, outcome := c.acquire(x, v, deadline); outcome != nothingYet {
-			switch outcome {
-			case gone:
-				return c.gaveUp(x, v)
-			case found:
-				c.conclude(l, flight.Shared, &v.entry)
-				return c.collapsed(x, v, d)
-			}
 		}
 	}
 	return c.fetch(x, v)
 }
 
 // locks reports whether coalescing reaches other processes.
-func (c *Cache) locks() bool { return c.locker != nil && c.cfg.Coalesce == CoalesceAll }
+func (c *Cache) locks() bool {
+	return c.coordinator != nil && !c.inMemory && c.cfg.Coalesce == CoalesceAll
+}
 
 type acquired uint8
 
@@ -342,44 +335,54 @@ const (
 	gone                       // the client has left
 )
 
-// acquire takes the lock of v.lead, or waits for what its holder gets. Without
-// the lock, because the store fails, the wait is over, or the holder waits for
-// this request, the handler is asked all the same.
+// acquire takes the lock of v.lead with a second look, or waits for what its holder
+// gets. Where the store fails, the wait is over, or the holder waits for this request,
+// the handler is asked all the same.
 func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Decision, acquired) {
 	l := v.lead
-	token := c.token()
+	lock, adopt := lockKey(l.Key()), !c.locks()
 	pause := firstPoll
 	var holder holder
 	defer l.Lead.awaits.Store(nil)
 	for {
-		held, err := c.lock(x.Context(), l, token)
+		// What is found was there when they joined who have joined by now.
+		phase := l.Advance()
+		ahead := c.ahead(v)
+		cl, held, err := c.begin(x.Context(), lock, adopt, ahead)
 		if err != nil {
 			return httprules.Decision{}, nothingYet
 		}
-		if held == passNote {
-			c.conclude(l, flight.Pass, nil)
-			return httprules.Decision{}, nothingYet
-		}
-		if held != "" {
+		if cl == nil {
 			l.Lead.awaits.Store(&held) // before it is seen whether it is ours: see follow
 		}
-		// Whoever had the lock until now may have stored something; a holder may
-		// have, and not have released it yet.
-		l.Vouch(l.Advance())
-		if d, ok := c.lookAgain(x, v); ok {
+		if d, ok := c.lookAgain(x, v, ahead); ok {
+			l.Vouch(phase)
+			c.release(cl, false)
 			return d, found
 		}
-		if held == "" || v.holds(held) {
+		if cl == nil && v.holds(held) {
+			adopt = true // it is stored for whoever comes first
+			continue
+		}
+		if cl != nil {
+			if !l.Lead.take(cl) {
+				c.release(cl, false)
+				return httprules.Decision{}, nothingYet
+			}
+			v.claim = cl
+			if isNote(held) {
+				c.conclude(l, flight.Pass, nil)
+			}
 			return httprules.Decision{}, nothingYet
 		}
 		holder.see(held)
 		left := time.Until(deadline)
 		if left <= 0 {
 			if holder.hangs(c.cfg.WaitTimeout) {
-				c.breakLock(l, held)
-				_, _ = c.lock(x.Context(), l, token) // others wait for this request now
+				c.swap(lock, held, "") // the next miss does not wait for it as well
 			}
-			return httprules.Decision{}, nothingYet
+			adopt = true
+			continue
 		}
 		if !wait(x.Context(), min(pause, left)) {
 			return httprules.Decision{}, gone
@@ -406,14 +409,6 @@ func (h *holder) hangs(timeout time.Duration) bool {
 	return h.token != "" && time.Since(h.since) >= timeout-timeout/10
 }
 
-// breakLock takes the lock of l from its holder, which hangs, so that the next miss
-// does not wait for it as well.
-func (c *Cache) breakLock(l *lead, holder string) {
-	if err := c.unlockOnce(lockKey(l.Key()), holder, ""); err != nil {
-		c.trouble("taking a lock from who hangs", err)
-	}
-}
-
 // wait lets about the pause pass, unless ctx ends.
 func wait(ctx context.Context, pause time.Duration) bool {
 	timer := time.NewTimer(pause/2 + mathrand.N(pause))
@@ -428,62 +423,7 @@ func wait(ctx context.Context, pause time.Duration) bool {
 
 func longer(pause time.Duration) time.Duration { return min(pause*3/2, lastPoll) }
 
-// lock tries to take the lock of l; what is returned holds it otherwise.
-func (c *Cache) lock(ctx context.Context, l *lead, token string) (holder string, err error) {
-	at := c.lookups.begin(ctx, c.cfg.LookupTimeout)
-	holder, err = c.locker.Lock(at, lockKey(l.Key()), token, c.cfg.LockTTL)
-	c.lookups.end(at)
-	switch {
-	case err == nil && holder != "" && holder != passNote && !isToken(holder):
-		// It might never go away. One of ours would, so nobody waits for it.
-		err = errNoLock
-		c.trouble("locking", err)
-	case err != nil:
-		c.trouble("locking", err)
-		if !errors.Is(err, errShunned) { // perhaps only the answer was lost
-			c.unlock(lockKey(l.Key()), token, "")
-		}
-	case holder == "" || strings.HasPrefix(holder, c.process):
-		// One of ours is over, or l would not be the leader: its release is still
-		// on its way, or was lost.
-		if holder != "" {
-			token, holder = holder, ""
-		}
-		c.keep(l, token, time.Now().Add(maxHold))
-	}
-	return holder, err
-}
-
-var errNoLock = errors.New("what is under the key of a lock is no lock of this cache")
-
 func lockKey(key string) string { return key + ":lock" }
-
-// keep prolongs the lock while the handler runs, so that one that takes longer
-// than LockTTL is not started a second time. Where the flight is over already, it
-// releases it.
-func (c *Cache) keep(l *lead, token string, until time.Time) {
-	key := lockKey(l.Key())
-	var timer *time.Timer
-	timer = time.AfterFunc(maxHold, func() {
-		if l.Over() {
-			return
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.LookupTimeout)
-		defer cancel()
-		held, err := c.locker.Extend(ctx, key, token, c.cfg.LockTTL)
-		if err != nil {
-			c.trouble("prolonging a lock", err)
-		}
-		if (held || err != nil) && time.Now().Before(until) && !l.Over() {
-			timer.Reset(c.cfg.LockTTL / 3)
-		}
-	})
-	timer.Reset(c.cfg.LockTTL / 3) // not before timer is set
-	if !l.Lead.take(token, timer) {
-		timer.Stop()
-		c.unlock(key, token, "")
-	}
-}
 
 // conclude tells those who wait for l how it ended; only the first call counts.
 // A handle further out does not know of a write that l is left to.
@@ -501,40 +441,18 @@ func (c *Cache) end(l *lead, o flight.Outcome, e *entry.Entry) {
 	if e == nil {
 		e = &entry.Entry{}
 	}
-	note := ""
 	switch o {
 	case flight.Pass:
 		c.passes.put(l.Key(), struct{}{}, c.cfg.Now().UnixNano())
-		note = passNote
 	case flight.Shared:
 		c.passes.drop(l.Key())
 	}
 	if !l.End(o, *e) {
 		return
 	}
-	if token := l.Lead.release(); token != "" {
-		c.unlock(lockKey(l.Key()), token, note)
+	if cl := l.Lead.release(); cl != nil {
+		c.release(cl, o == flight.Pass)
 	}
-}
-
-// unlock does not keep the client waiting.
-func (c *Cache) unlock(key, token, note string) {
-	c.background.aside(func() {
-		err := c.unlockOnce(key, token, note)
-		if err != nil && !errors.Is(err, errShunned) { // the connection was lost, perhaps
-			time.Sleep(firstPoll)
-			err = c.unlockOnce(key, token, note)
-		}
-		if err != nil {
-			c.trouble("unlocking", err)
-		}
-	})
-}
-
-func (c *Cache) unlockOnce(key, token, note string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
-	defer cancel()
-	return c.locker.Unlock(ctx, key, token, note, passAge)
 }
 
 // usable reports whether v.entry answers the request as it is.
@@ -543,13 +461,30 @@ func (c *Cache) usable(v *visit) (httprules.Decision, bool) {
 	return d, d.Use != httprules.Validate
 }
 
-// lookAgain looks for what may have been stored since the last look. Where
-// there is nothing better, v stays as it is.
-func (c *Cache) lookAgain(x Exchange, v *visit) (httprules.Decision, bool) {
+// ahead is what the second look is to look at: where the response would be, as far as
+// is known.
+func (c *Cache) ahead(v *visit) *lookahead {
+	at := v.key.wire
+	if len(v.by.names) > 0 {
+		v.scratch = v.by.selecting(v.scratch[:0], v.req)
+		at = v.key.variant(v.scratch)
+	}
+	return &lookahead{key: at, known: c.knownTags(at, c.cfg.Now())}
+}
+
+// lookAgain looks for what may have been stored since the last look, in ahead first if
+// that is not nil. Where there is nothing better, v stays as it is.
+func (c *Cache) lookAgain(x Exchange, v *visit, ahead *lookahead) (httprules.Decision, bool) {
+	if ahead != nil && !ahead.found {
+		return httprules.Decision{}, false
+	}
 	old, soft, had := v.entry, v.soft, v.stale
 	v.hasRec = false
 	v.now = c.cfg.Now() // who waits may have come since, and purges as well
-	if c.lookup(x.Context(), v) != foundEntry {
+	v.ahead = ahead
+	found := c.lookup(x.Context(), v)
+	v.ahead = nil
+	if found != foundEntry {
 		v.entry, v.soft = old, soft
 		return httprules.Decision{}, false
 	}

@@ -185,10 +185,10 @@ func (c *Cache) check(o purgeOrder) error {
 		errs = append(errs, err)
 	}
 	for _, u := range o.Prefixes {
-		_, err := c.prefixFor(u)
+		_, err := c.prefixesFor(u)
 		errs = append(errs, err)
 	}
-	if c.stamper == nil && (len(o.Tags) > 0 || len(o.Prefixes) > 0 || o.All) {
+	if c.coordinator == nil && (len(o.Tags) > 0 || len(o.Prefixes) > 0 || o.All) {
 		return ErrCannotPurge
 	}
 	return errors.Join(errs...)
@@ -201,10 +201,8 @@ func (c *Cache) obey(ctx context.Context, o purgeOrder) error {
 	}
 	var keys []string // purged together, because that takes its time
 	for _, u := range o.Prefixes {
-		key, err := c.prefixFor(u)
-		if errs = append(errs, err); key != "" {
-			keys = append(keys, key)
-		}
+		urls, err := c.prefixesFor(u)
+		errs, keys = append(errs, err), append(keys, urls...)
 	}
 	if o.All {
 		keys = append(keys, "")

@@ -52,6 +52,7 @@ type Rerun struct {
 	cache *shared
 	by    *Cache // the handle that wants it
 	lead  *lead
+	claim *claim      // by which the response may be stored
 	key   string      // the primary key that is to be refreshed
 	born  int64       // of the entry that was found
 	done  atomic.Bool // there is a new entry

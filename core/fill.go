@@ -1,7 +1,6 @@
 package core
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -34,6 +33,7 @@ func (c *Cache) miss(x Exchange, v *visit) error {
 func (c *Cache) fetch(x Exchange, v *visit) error {
 	set, validate := c.conditions(x, v)
 	c.prepare(x.Context(), v)
+	defer v.unclaim(c)
 	status := httprules.CacheStatus{Fwd: v.fwd, Key: c.shownKey(v)}
 	run := &v.tags.flight
 	run.begin(c, v.depth, v.lead, v.req)
@@ -112,42 +112,14 @@ func (c *Cache) settles(v *visit, status int, h Header) bool {
 	return v.req.Method == http.MethodGet && c.judge(v, status, h, c.cfg.Now()).Store
 }
 
-// prepare takes what tells later whether the handler's response has been purged
-// while it was made.
+// prepare sees to it that the handler's response can be stored: with what is under the
+// lock, where others are not waited for.
 func (c *Cache) prepare(ctx context.Context, v *visit) {
 	v.tags = new(Tags)
-	if c.guarder == nil || v.req.Method != http.MethodGet && !v.stale {
+	if c.coordinator == nil || v.claim != nil || v.req.Method != http.MethodGet && !v.stale {
 		return
 	}
-	at := c.lookups.begin(ctx, c.cfg.LookupTimeout)
-	defer c.lookups.end(at)
-	ctx = at
-	if c.stamper != nil {
-		v.seq = max(v.seq, c.sequence(ctx, v.now))
-	}
-	token := c.token()
-	held, err := c.guarder.Lock(ctx, guardKey(v.key.wire), token, guardAge)
-	if err != nil {
-		c.trouble("guarding", err)
-		return // nothing will be stored
-	}
-	v.guard = cmp.Or(held, token)
-}
-
-// sequence is the number of the last purge. One that is a little old is safe,
-// but has a response refused whose tags are new to the store, once there was
-// another purge: so it is only used while there are none.
-func (c *Cache) sequence(ctx context.Context, now time.Time) uint64 {
-	at, ok := c.purges.at(ctx, c, now)
-	if !ok {
-		return 0
-	}
-	if at.busy {
-		if seq, err := c.stamper.Sequence(ctx, c.clock); err == nil {
-			return seq
-		}
-	}
-	return at.seq
+	v.claim, _, _ = c.begin(ctx, lockKey(c.flightKey(v)), true, nil) // nil: nothing will be stored
 }
 
 // untagged takes the fields with tags out of what the client sees.

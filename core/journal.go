@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,13 +58,21 @@ type prefix struct {
 
 // of returns the newest purges that concern an entry.
 func (j *journal) of(e *entry.Entry) purge {
-	p := j.All
 	if len(j.Prefixes) == 0 {
-		return p
+		return j.All
 	}
-	own := urlOf(e.Key)
+	return j.purges(e.Key, e.Tags)
+}
+
+// about is of, for what is not an entry yet.
+func (j *journal) about(primary string, tags []string) purge {
+	return j.purges(primary, slices.Values(tags))
+}
+
+func (j *journal) purges(primary string, tags iter.Seq[string]) purge {
+	p, own := j.All, urlOf(primary)
 	for i := range j.Prefixes {
-		if j.Prefixes[i].reaches(own, e) {
+		if j.Prefixes[i].reaches(own, tags) {
 			p = p.or(j.Prefixes[i].Purge)
 		}
 	}
@@ -78,13 +88,13 @@ func (p purge) or(q purge) purge {
 	return p
 }
 
-// reaches reports whether the prefix is one of e, whose primary key is that of own: by
-// that, or by a URL that it is tagged with.
-func (p *prefix) reaches(own string, e *entry.Entry) bool {
+// reaches reports whether the prefix is one of an entry: by the URL of its own in its
+// key, or by one that it is tagged with.
+func (p *prefix) reaches(own string, tags iter.Seq[string]) bool {
 	if own != "" && p.covers(own) {
 		return true
 	}
-	for tag := range e.Tags {
+	for tag := range tags {
 		if url, ok := strings.CutPrefix(tag, ofURL); ok && p.covers(url) {
 			return true
 		}
@@ -96,7 +106,7 @@ func (p *prefix) reaches(own string, e *entry.Entry) bool {
 // /blog?page=2 and /blog/1000, but not /blogs.
 func (p *prefix) covers(url string) bool {
 	rest, ok := strings.CutPrefix(url, p.URL)
-	return ok && (rest == "" || strings.HasSuffix(p.URL, "/") || strings.IndexByte("/?", rest[0]) >= 0)
+	return ok && (rest == "" || strings.HasSuffix(p.URL, "/") || strings.IndexByte("/?|", rest[0]) >= 0)
 }
 
 // thisPurge stands for the number of a purge that has none yet.

@@ -21,7 +21,7 @@ import (
 // never shorter than 17 bytes, because Dragonfly does not announce the
 // eviction of shorter or non-ASCII keys.
 const (
-	keyFormat = ":1:{"
+	keyFormat = ":2:{"
 	// minWireKey is the shortest key whose expiry Dragonfly announces.
 	minWireKey = 17
 	// maxReadable is the longest primary key that is written out; a longer one
@@ -104,17 +104,23 @@ func (k keyer) key(req *Request) (key, bool) {
 // what is to outlive that needs a copy, see owned.
 func (k keyer) view(buf []byte, req *Request) (key, []byte, bool) {
 	buf = append(buf[:0], k.prefix...)
-	n := len(buf)
 	buf, ok := k.appendPrimary(buf, req)
 	if !ok {
 		return key{}, buf, false
 	}
+	v, buf := k.wire(buf)
+	return v, buf, true
+}
+
+// wire makes a key of buf, which is the prefix and a primary key.
+func (k keyer) wire(buf []byte) (key, []byte) {
+	n := len(k.prefix)
 	if len(buf)-n > maxReadable {
 		primary := string(buf[n:])
 		sum := sha256.Sum256(buf[n:])
 		buf = hex.AppendEncode(append(buf[:n+cutReadable], '~'), sum[:])
 		buf = append(buf, '}')
-		return key{wire: viewOf(buf), primary: primary}, buf, true
+		return key{wire: viewOf(buf), primary: primary}, buf
 	}
 	end := len(buf)
 	buf = append(buf, '}')
@@ -122,7 +128,7 @@ func (k keyer) view(buf []byte, req *Request) (key, []byte, bool) {
 		buf = append(buf, '.')
 	}
 	wire := viewOf(buf)
-	return key{wire: wire, primary: wire[n:end]}, buf, true
+	return key{wire: wire, primary: wire[n:end]}, buf
 }
 
 // owned is a copy of a key that view has made.

@@ -6,18 +6,15 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 )
 
-// ErrCannotPurge is returned, wrapped, where the store is no [Stamper] or no
-// [Guarder]: then only PurgeURL works, and without its guarantees.
-var ErrCannotPurge = errors.New("the store keeps no purge stamps")
-
-// guardAge is how long a handler may run and still have its response stored.
-const guardAge = 2 * time.Minute
+// ErrCannotPurge is returned, wrapped, where the store is no [Coordinator]: then only
+// PurgeURL works, without its guarantees, and only for what has a key of its URL alone.
+var ErrCannotPurge = errors.New("the store keeps no purge stamps: use one that is a store.Coordinator")
 
 // PurgeTags removes all responses that have one of the tags (see [AddTags]; the
 // handler may set Cache-Tag or Surrogate-Key instead). Once it has returned
@@ -54,15 +51,16 @@ func (c *Cache) raise(ctx context.Context, what string, tags []string, soft bool
 	if len(tags) == 0 {
 		return nil
 	}
-	if c.stamper == nil {
+	if c.coordinator == nil {
 		return fmt.Errorf("cacheaside: %s: %w", what, ErrCannotPurge)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.PurgeTimeout)
 	defer cancel()
-	n, err := c.stamper.Raise(ctx, c.clock, c.tagged(tags).keys, soft, c.floor(), stampAge)
-	c.purges.see(n)
+	_, err := c.coordinator.Raise(ctx, c.clock, c.tagged(tags).keys, soft, c.micros(), clockAge)
 	return c.purged(what, err)
 }
+
+func (c *Cache) micros() uint64 { return uint64(max(0, c.cfg.Now().UnixMicro())) }
 
 func (c *Cache) purged(what string, err error) error {
 	if err != nil {
@@ -73,12 +71,9 @@ func (c *Cache) purged(what string, err error) error {
 	return nil
 }
 
-// floor is a sequence number that was given out once.
-func (c *Cache) floor() uint64 { return c.purges.seq.Load() }
-
-// PurgeURL removes what is stored for an absolute URL: all variants, and all
-// partitions. Scheme, host and query count as far as they do for the keys of c's
-// policy. The guarantee is that of PurgeTags.
+// PurgeURL removes what is stored for an absolute URL, by whatever handle and policy of
+// the cache: all variants, all partitions, with http and https alike. The guarantee is
+// that of PurgeTags.
 func (c *Cache) PurgeURL(ctx context.Context, rawURL string) error {
 	req, err := c.requestFor("PurgeURL", rawURL)
 	if err != nil {
@@ -87,35 +82,48 @@ func (c *Cache) PurgeURL(ctx context.Context, rawURL string) error {
 	return c.purgeRequest(insisting(ctx), req)
 }
 
-// purgeRequest removes what is stored for the URL of req.
+// purgeRequest removes what is stored for the URL of req. A lock that goes keeps
+// responses under way from being stored.
 func (c *Cache) purgeRequest(ctx context.Context, req *Request) error {
-	plain := *req
-	plain.Method, plain.forwarded = http.MethodGet, false // others have the tag of the URL
-	k, ok := c.keys.key(&plain)
-	if !ok {
-		return nil // nothing with so long a key is ever stored
-	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.PurgeTimeout)
 	defer cancel()
-	c.variants.drop(k.wire)
-	// First what keeps responses under way from being stored. Variants have the
-	// tag of the URL: once it is raised, their record may go.
-	var err error
-	if c.stamper != nil {
-		var n uint64
-		n, err = c.stamper.Raise(ctx, c.clock, []string{c.stampKey(c.urlTag(req))}, false, c.floor(), stampAge)
-		c.purges.see(n)
+	urls := c.purgedURLs(req)
+	if len(urls) == 0 {
+		return nil // nothing with so long a key is ever stored
 	}
-	keys := []string{guardKey(k.wire), k.wire}
-	if c.stamper == nil {
-		keys = append(keys, c.variantKeys(ctx, k)...)
+	keys, tags := []string{}, make([]string, len(urls))
+	for i, url := range urls {
+		tags[i] = c.stampKey(ofURL + url)
 	}
-	for _, key := range keys {
-		if err == nil {
-			err = c.store.Delete(ctx, key)
-		}
+	for _, wire := range c.namedKeys(urls[0]) {
+		c.variants.drop(wire)
+		keys = append(keys, lockKey(wire), wire)
 	}
-	return c.purged("PurgeURL", err)
+	if c.coordinator == nil {
+		return c.purged("PurgeURL", c.deleteURL(ctx, req, keys))
+	}
+	raised := make(chan error, 1)
+	go func() {
+		_, err := c.coordinator.Raise(ctx, c.clock, tags, false, c.micros(), clockAge)
+		raised <- err
+	}()
+	err := c.store.Delete(ctx, keys...)
+	return c.purged("PurgeURL", errors.Join(err, <-raised))
+}
+
+// deleteURL is for a store that orders nothing.
+func (c *Cache) deleteURL(ctx context.Context, req *Request, keys []string) error {
+	plain := *req
+	plain.Method, plain.forwarded = http.MethodGet, false
+	if k, ok := c.keys.key(&plain); ok {
+		c.variants.drop(k.wire)
+		keys = append(append(keys, k.wire), c.variantKeys(ctx, k)...)
+	}
+	err := c.store.Delete(ctx, keys...)
+	if err == nil && c.urls.unnamed {
+		err = fmt.Errorf("what other policies have stored for the URL may be left: %w", ErrCannotPurge)
+	}
+	return err
 }
 
 // variantKeys are the keys of the variants that the record under k lists.
@@ -133,8 +141,6 @@ func (c *Cache) variantKeys(ctx context.Context, k key) (keys []string) {
 	return keys
 }
 
-func guardKey(wire string) string { return wire + ":guard" }
-
 // PurgePrefix removes what is stored for an absolute URL and for all below its
 // path, whatever the query. It takes half a second, which no process needs to
 // look at the store for, and the guarantee is that of PurgeTags.
@@ -148,29 +154,24 @@ func (c *Cache) SoftPurgePrefix(ctx context.Context, rawURL string) error {
 }
 
 func (c *Cache) purgePrefix(ctx context.Context, rawURL string, soft bool) error {
-	key, err := c.prefixFor(rawURL)
-	if err != nil || key == "" {
+	urls, err := c.prefixesFor(rawURL)
+	if err != nil || len(urls) == 0 {
 		return err
 	}
-	return c.purgeJournal(ctx, "PurgePrefix", []string{key}, soft)
+	return c.purgeJournal(ctx, "PurgePrefix", urls, soft)
 }
 
-// prefixFor is what the primary keys of a URL and of those below it begin with;
-// empty where they would be too long for anything to be stored.
-func (c *Cache) prefixFor(rawURL string) (string, error) {
+// prefixesFor is what a URL and those below it begin with; none where they would be
+// too long for anything to be stored.
+func (c *Cache) prefixesFor(rawURL string) ([]string, error) {
 	req, err := c.requestFor("PurgePrefix", rawURL)
 	if err != nil {
-		return "", err
-	}
-	if c.cfg.KeyGenerator != nil {
-		return "", errors.New("cacheaside: PurgePrefix: keys made by KeyGenerator have no path: use PurgeTags or PurgeAll")
+		return nil, err
 	}
 	req.RawQuery = ""
-	key, ok := c.urls.appendPrimary(nil, req)
-	if !ok {
-		return "", nil
-	}
-	return string(key), nil
+	urls := c.purgedURLs(req)
+	slices.Sort(urls)
+	return slices.Compact(urls), nil
 }
 
 // PurgeAll removes everything that is stored under the namespace, in constant
@@ -186,7 +187,7 @@ func (c *Cache) SoftPurgeAll(ctx context.Context) error {
 }
 
 func (c *Cache) purgeJournal(ctx context.Context, what string, keys []string, soft bool) error {
-	if c.stamper == nil {
+	if c.coordinator == nil {
 		return fmt.Errorf("cacheaside: %s: %w", what, ErrCannotPurge)
 	}
 	ctx, cancel := context.WithTimeout(insisting(ctx), c.cfg.PurgeTimeout+journalWait)

@@ -99,24 +99,32 @@ func (r *refreshing) giveUp() {
 // another one does, for which those wait who have a SoftTimeout.
 func (r *refreshing) lock(ctx context.Context) bool {
 	c, l := r.c, r.rerun.lead
-	token, pause := c.token(), firstPoll
+	pause := firstPoll
 	var by holder
 	for {
-		switch held, err := c.lock(ctx, l, token); {
-		case err != nil || held == "":
+		cl, held, err := c.begin(ctx, lockKey(l.Key()), !c.locks(), nil)
+		switch {
+		case err != nil:
 			return true // what is stored meanwhile is found by the run
-		case held == passNote:
+		case cl != nil && !isNote(held):
+			if !l.Lead.take(cl) {
+				c.release(cl, false)
+				return false
+			}
+			r.rerun.claim = cl
+			return true
+		case cl != nil:
+			c.release(cl, false)
 			c.conclude(l, flight.Pass, nil)
 			return false
 		case l.Waiting() == 0:
 			c.conclude(l, flight.Retry, nil)
 			return false
-		default:
-			by.see(held)
 		}
+		by.see(held)
 		if !wait(ctx, pause) {
 			if by.hangs(c.cfg.RefreshTimeout) {
-				c.breakLock(l, by.token)
+				c.swap(lockKey(l.Key()), by.token, "")
 			}
 			c.conclude(l, flight.Retry, nil)
 			return false
@@ -135,7 +143,7 @@ func (r *refreshing) run(ctx context.Context, late func()) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RefreshTimeout)
 	defer cancel()
-	if c.locks() && !r.lock(ctx) {
+	if c.coordinator != nil && !c.inMemory && !r.lock(ctx) {
 		return
 	}
 	// A handler that does not heed its context keeps this goroutine, but nobody
@@ -192,7 +200,7 @@ func (c *Cache) serveRerun(x Exchange, v *visit) error {
 		}
 		v.fwd, v.stale = "stale", true
 	}
-	v.lead = r.lead
+	v.lead, v.claim = r.lead, r.claim
 	return c.fetch(x, v)
 }
 
@@ -258,7 +266,7 @@ func (c *Cache) askSoftly(x Exchange, v *visit) error {
 				v.entry, v.soft = old, soft
 			}
 		}
-		if d, ok := c.lookAgain(x, v); ok {
+		if d, ok := c.lookAgain(x, v, nil); ok {
 			return c.collapsed(x, v, d)
 		}
 	}

@@ -205,11 +205,11 @@ type visit struct {
 	record  varyRecord  // valid if hasRec
 	hasRec  bool        // the primary key held a record
 	epoch   uint64      // flights that had ended when the request came
-	seq     uint64      // purges up to this one are older than what the handler will give
-	soft    uint64      // the purge that has made the entry stale; 0: none has
+	soft    uint64      // when a purge has made the entry stale, in microseconds since 1970; 0: none has
 	stamps  []Stamp     // of known
 	known   *tagged     // the tags that were last seen under the entry's key
-	guard   string      // the token with which it may be stored
+	claim   *claim      // by which the response may be stored; nil: by none
+	ahead   *lookahead  // what was read of the store before
 	near    bool        // the entry was in this process
 	tags    *Tags       // what the handler has added
 	lead    *lead       // whom others wait for; nil: nobody waits
@@ -262,7 +262,7 @@ const softGrace = time.Minute
 func (v *visit) decide(now time.Time) httprules.Decision {
 	rules, age := v.rules(), v.age(now)
 	if v.soft > 0 {
-		at := min(age, time.Duration(time.UnixMicro(int64(min(v.soft, math.MaxInt64))).UnixNano()-v.entry.Born))
+		at := min(age, time.Duration(time.UnixMicro(int64(min(v.soft, math.MaxInt64/1000))).UnixNano()-v.entry.Born))
 		if at < rules.Lifetime { // what was stale already is of no more use than before
 			rules.StaleWhileRevalidate = max(rules.StaleWhileRevalidate, softGrace)
 		}
@@ -356,6 +356,25 @@ func (c *Cache) readVariant(ctx context.Context, v *visit, by choice) bool {
 		matches(&v.entry, v.req, v.scratch) && c.current(ctx, v, wire, v.known)
 }
 
+// knownTags are those that were last seen under a key, so that their stamps can be read
+// together with it.
+func (c *Cache) knownTags(wire string, now time.Time) *tagged {
+	if c.coordinator != nil {
+		if known, ok := c.tagMemo.get(wire, now.UnixNano(), tagsAge); ok {
+			return known
+		}
+	}
+	return &untagged
+}
+
+// unclaim gives up the claim of a run without a flight, unless a write has it.
+func (v *visit) unclaim(c *Cache) {
+	if v.lead == nil && v.claim != nil {
+		c.release(v.claim, false)
+	}
+	v.claim = nil
+}
+
 // read decodes what is under a key, and reads along the stamps of the tags that
 // were under it last. Whatever is not an entry of ours for this request is
 // absent.
@@ -363,15 +382,13 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 	var b []byte
 	var found bool
 	var err error
-	v.stamps, v.near, v.known = v.stamps[:0], false, &untagged
-	if c.stamper != nil {
-		if known, ok := c.tagMemo.get(wire, v.now.UnixNano(), tagsAge); ok {
-			v.known = known
-		}
-	}
+	v.stamps, v.near, v.known = v.stamps[:0], false, c.knownTags(wire, v.now)
+	ahead := v.ahead
 	switch {
+	case ahead != nil && ahead.read && ahead.key == wire:
+		b, found, v.stamps, v.known = ahead.value, ahead.found, ahead.stamps, ahead.known
 	case len(v.known.keys) > 0: // what is near, with its stamps, was found before
-		b, found, v.stamps, err = c.stamper.GetStamped(ctx, wire, v.stamps, v.known.keys)
+		b, found, v.stamps, err = c.coordinator.GetStamped(ctx, wire, v.stamps, v.known.keys)
 	case c.tiered != nil && c.tiered.Near():
 		b, found, v.near, err = c.tiered.GetTier(ctx, wire)
 	default:
@@ -379,7 +396,7 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 	}
 	if err != nil {
 		if !c.slow(v.key.wire, err) {
-			c.trouble("reading", err)
+			c.storeTrouble("reading", err)
 		}
 		return false
 	}

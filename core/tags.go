@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -23,11 +22,11 @@ import (
 //
 //	t:blog-1000                     the handler
 //	g:https://example.com|blogs     Cache-Groups of that origin (RFC 9875)
-//	u:0f3c…                         its own URL, where PurgeURL cannot name its key
+//	u://example.com/blogs?page=2    its own URL, where PurgeURL cannot name its key
 //
-// For each tag there is a stamp in the store: see Stamper. A response is valid
-// while the stamps of all its tags exist and are no newer than its own, which
-// was taken before the handler ran.
+// For each tag there is a stamp in the store: see [store.Coordinator]. A response is
+// valid while the stamps of all its tags exist, are of its epoch, and no newer than the
+// moment before its handler ran.
 const (
 	ofHandler = "t:"
 	ofGroup   = "g:"
@@ -35,8 +34,9 @@ const (
 
 	// MaxTagBytes is the longest tag. A response with a longer one is not stored.
 	MaxTagBytes = 256
-	// stampAge is how long a stamp is kept. What outlives its stamp is a miss.
-	stampAge = 30 * 24 * time.Hour
+	// clockAge is how long the clock of purges lives after the last one. When it is
+	// gone, what was stored before counts as purged.
+	clockAge = 365 * 24 * time.Hour
 	// tagsAge bounds how long the tags under a key are remembered, so that their
 	// stamps can be read together with it.
 	tagsAge = time.Minute
@@ -139,13 +139,8 @@ func (c *Cache) tagsOf(v *visit, resp Header, varied bool) ([]string, bool) {
 	if len(out) > c.cfg.MaxTags {
 		return nil, false
 	}
-	if varied || c.scattered(v.req) {
-		out = append(out, c.urlTag(v.req))
-	}
-	if v.req.Target != "" {
-		if req, ok := received(*v.req); ok {
-			out = append(out, c.urlTag(&req))
-		}
+	if varied || v.claim != nil && v.claim.lock != lockKey(v.key.wire) || !c.named(v.key.primary, v.req) {
+		out = c.urlTags(out, v.req)
 	}
 	slices.Sort(out)
 	return slices.Compact(out), true
@@ -168,13 +163,6 @@ func groupTag(req *Request, group string) string {
 	return ofGroup + req.Scheme + "://" + httprules.ToLower(req.Host) + "|" + group
 }
 
-// scattered reports whether there are keys for the URL of req which a purge
-// cannot know.
-func (c *Cache) scattered(req *Request) bool {
-	return len(c.cfg.KeyHeaders) > 0 || len(c.cfg.KeyCookies) > 0 || c.cfg.Partition != nil || req.Partition != "" || req.Target != "" ||
-		req.forwarded && !c.cfg.IgnoreForwarded
-}
-
 // received returns req with path and query as they were before an outer layer
 // rewrote them: who purges a URL, or names it in Location, knows nothing of that.
 func received(req Request) (Request, bool) {
@@ -186,15 +174,6 @@ func received(req Request) (Request, bool) {
 		req.Path = "/"
 	}
 	return req, true
-}
-
-// urlTag stands for all that is stored for the URL of req.
-func (c *Cache) urlTag(req *Request) string {
-	plain := *req
-	plain.Method, plain.Partition, plain.Target, plain.forwarded = http.MethodGet, "", "", false
-	b, _ := c.urls.appendPrimary(make([]byte, 0, 128), &plain)
-	sum := sha256.Sum256(b)
-	return ofURL + hex.EncodeToString(sum[:16])
 }
 
 // stampKey is the key of a tag's stamp: ASCII, 17 bytes or more, and in one slot
@@ -253,7 +232,7 @@ func (t *tagged) are(e *entry.Entry) bool {
 
 // stillCurrent is current as far as this process knows by itself.
 func (c *Cache) stillCurrent(v *visit, wire string) bool {
-	if c.stamper == nil {
+	if c.coordinator == nil {
 		return true
 	}
 	at := c.purges.held(c, v.now)
@@ -284,7 +263,7 @@ func (c *Cache) stillCurrent(v *visit, wire string) bool {
 func (c *Cache) current(ctx context.Context, v *visit, wire string, known *tagged) bool {
 	e := &v.entry
 	v.soft = 0
-	if c.stamper == nil {
+	if c.coordinator == nil {
 		return true
 	}
 	at, ok := c.purges.at(ctx, c, v.now)
@@ -308,8 +287,8 @@ func (c *Cache) current(ctx context.Context, v *visit, wire string, known *tagge
 	}
 	if !same || len(v.stamps) != len(known.keys) {
 		var err error
-		if v.stamps, err = c.stamper.Stamps(ctx, v.stamps[:0], known.keys); err != nil {
-			c.trouble("reading stamps", err)
+		if v.stamps, err = c.coordinator.Stamps(ctx, v.stamps[:0], known.keys); err != nil {
+			c.storeTrouble("reading stamps", err)
 			return false
 		}
 	}
@@ -317,70 +296,32 @@ func (c *Cache) current(ctx context.Context, v *visit, wire string, known *tagge
 }
 
 // outlivesJournal reports whether v.entry was made after what at knows to have been
-// purged.
+// purged. Of what another clock has counted nothing is known.
 func (v *visit) outlivesJournal(at *lease) bool {
-	hard, soft := at.of(v.entry.Key)
-	if !v.outlives(&v.entry, Stamp{hard, soft}) {
-		return false
-	}
-	v.seq = max(v.seq, at.seq)
-	return true
+	p := at.of(&v.entry)
+	return v.outlives(Stamp{Epoch: at.epoch, Hard: p.Hard, Soft: p.Soft, SoftAt: p.At})
 }
 
 func (v *visit) outlivesAll(stamps []Stamp) bool {
 	for _, s := range stamps {
-		if !v.outlives(&v.entry, s) {
+		if !v.outlives(s) {
 			return false
 		}
 	}
 	return true
 }
 
-// outlives reports whether e was made after a hard purge, and notes a soft one.
-func (v *visit) outlives(e *entry.Entry, s Stamp) bool {
-	v.seq = max(v.seq, s.Hard, s.Soft)
-	if s.Hard == 0 || s.Hard > e.Stamp {
+// outlives reports whether v.entry was made after a hard purge, and notes when a soft
+// one was.
+func (v *visit) outlives(s Stamp) bool {
+	e := &v.entry
+	if s.Hard == 0 || s.Epoch != e.Epoch || s.Hard > e.Stamp {
 		return false
 	}
-	if s.Soft > e.Stamp && (v.soft == 0 || s.Soft < v.soft) {
-		v.soft = s.Soft
+	if s.Soft > e.Stamp {
+		if at := max(s.SoftAt, 1); v.soft == 0 || at < v.soft {
+			v.soft = at
+		}
 	}
 	return true
-}
-
-// settle makes sure that the tags of a response to be stored have stamps, and
-// that nothing was purged since w.seq was taken. After a soft purge it is stored,
-// but will be found stale.
-func (c *Cache) settle(ctx context.Context, w *write) (bool, error) {
-	if c.stamper == nil {
-		return true, nil
-	}
-	at, ok := c.purges.at(ctx, c, c.cfg.Now())
-	if !ok {
-		return false, errNoJournal
-	}
-	hard, soft := at.of(w.primary)
-	if hard > w.seq {
-		return false, nil
-	}
-	w.outdated = soft > w.seq
-	if len(w.tags) == 0 {
-		return true, nil
-	}
-	known := c.tagged(w.tags)
-	stamps, err := c.stamper.Settle(ctx, c.clock, nil, known.keys, stampAge)
-	if err != nil {
-		return false, err
-	}
-	for _, s := range stamps {
-		if s.Soft > w.seq {
-			c.purges.see(s.Soft) // the next one is newer
-			w.outdated = true
-		}
-		if s.Hard > w.seq {
-			return false, nil
-		}
-	}
-	c.tagMemo.put(w.at, known, c.cfg.Now().UnixNano())
-	return true, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // What is stored is complete, and needs nothing of the request any more, before
@@ -26,8 +27,11 @@ var (
 	// errPersonal says that what went out is for one client, as middleware in front
 	// of the cache has made it.
 	errPersonal = errors.New("not for others as it went out")
-	// errUnguarded says that the store failed when the handler was called.
-	errUnguarded = errors.New("no guard could be set")
+	// errContended says that another response was stored first, by a token that was
+	// there already.
+	errContended = errors.New("another response was stored first")
+	// errUnclaimed says that the store failed when the handler was called.
+	errUnclaimed = errors.New("nothing could be claimed")
 )
 
 // write is what is left to do for a response: an entry for the store, under the
@@ -37,8 +41,7 @@ type write struct {
 	c       *Cache
 	primary string
 	wire    string // the primary key's
-	guard   string
-	seq     uint64
+	claim   *claim // nil: the store orders nothing
 	tags    []string
 	at      string // the key of value
 	value   []byte
@@ -69,10 +72,11 @@ func (c *Cache) send(x Exchange, v *visit, content entry.Content, names []string
 	v.stored = w.value
 	// Otherwise each has to validate it.
 	w.shareable = verdict.Store && !verdict.NoCache && verdict.Lifetime > verdict.InitialAge
-	if c.guarder != nil && w.guard == "" || c.BreakerOpen() {
-		w.end(errUnguarded) // of which the log tells
+	if c.coordinator != nil && w.claim == nil || c.BreakerOpen() {
+		w.end(errUnclaimed) // of which the log tells
 		return "store-failed"
 	}
+	v.claim = nil // the write's
 	if c.slowLately(w.wire, len(w.value), now) {
 		w.end(ErrSlow)
 		return "slow-read"
@@ -82,7 +86,7 @@ func (c *Cache) send(x Exchange, v *visit, content entry.Content, names []string
 	}
 	if !c.writes.reserve(w) {
 		c.stats.storesDropped.Add(1)
-		w.end(errUnguarded)
+		w.end(errUnclaimed)
 		return "store-busy"
 	}
 	v.lead, v.write = nil, w // the write's duty
@@ -126,7 +130,7 @@ func (w *write) replied(sent bool) {
 	case !sent:
 		w.abandon()
 	default: // no longer than what it made for it is good for
-		time.AfterFunc(guardAge, w.abandon)
+		time.AfterFunc(maxHold, w.abandon)
 	}
 }
 
@@ -134,7 +138,7 @@ func (w *write) replied(sent bool) {
 func (w *write) abandon() {
 	if w.begun.CompareAndSwap(false, true) {
 		w.c.writes.over(w)
-		w.end(errUnguarded)
+		w.end(errUnclaimed)
 	}
 }
 
@@ -143,10 +147,12 @@ func (w *write) abandon() {
 func (c *Cache) prepared(ctx context.Context, v *visit, content entry.Content, names []string, now time.Time) (*write, error) {
 	keep := keptFor(&content, now)
 	w := &write{
-		c: c, primary: v.key.primary, wire: v.key.wire, guard: v.guard, seq: v.seq, tags: content.Tags,
+		c: c, primary: v.key.primary, wire: v.key.wire, claim: v.claim, tags: content.Tags,
 		at: v.key.wire, keep: keep, lead: v.lead, rerun: v.req.Rerun,
 	}
-	content.Stamp = v.seq
+	if v.claim != nil {
+		content.Epoch, content.Stamp = v.claim.since.Epoch, v.claim.since.Seq
+	}
 	if len(names) > 0 {
 		if !v.hasRec { // the names were remembered, or nothing was there
 			c.readRecord(ctx, v)
@@ -212,7 +218,7 @@ func (w *write) run(context.Context, func()) {
 func (w *write) dropped() {
 	defer w.c.writes.over(w)
 	w.c.stats.storesDropped.Add(1)
-	w.end(errUnguarded)
+	w.end(errUnclaimed)
 }
 
 // store writes it, within StoreTimeout, unless something was purged meanwhile,
@@ -236,74 +242,101 @@ func (w *write) store() (err error) {
 		}
 		w.end(err)
 	}()
-	ok, err := c.settle(ctx, w)
-	if err != nil {
-		if !errors.Is(err, errNoJournal) { // that has been told of
-			c.trouble("settling tags", err)
-		}
-		return err
-	}
-	if !ok {
-		return errPurged
-	}
-	// A variant is written before the record that leads to it.
-	if err := w.set(ctx, w.at, w.value, w.keep); err != nil {
+	if err := w.put(ctx); err != nil {
 		return err
 	}
 	if w.record == nil {
 		c.variants.drop(w.wire)
 		return nil
 	}
-	// Two processes doing so at once may lose one another's note of a variant; it
-	// then expires by itself.
-	if err := w.set(ctx, w.wire, w.record, w.recordKept); err != nil {
-		return err
-	}
 	c.variants.put(w.wire, w.choice, c.cfg.Now().UnixNano())
+	var surplus []string
 	for _, d := range w.surplus {
 		if validDigest(d) {
-			if err := c.store.Delete(ctx, w.wire+":"+d); err != nil {
-				c.trouble("deleting a variant", err)
-			}
+			surplus = append(surplus, w.wire+":"+d)
+		}
+	}
+	if len(surplus) > 0 {
+		if err := c.store.Delete(ctx, surplus...); err != nil {
+			c.storeTrouble("deleting variants", err)
 		}
 	}
 	return nil
 }
 
-// set writes a value if nothing under its primary key was purged since the
-// handler was called.
-func (w *write) set(ctx context.Context, key string, value []byte, keep time.Duration) error {
-	c, written := w.c, true
-	var err error
-	if c.guarder == nil {
-		err = c.store.Set(ctx, key, value, keep)
-	} else {
-		written, err = c.guarder.SetGuarded(ctx, guardKey(w.wire), w.guard, key, value, keep)
+// put writes the values, if nothing of them was purged since the handler was called. A
+// variant is written before the record that leads to it. Two processes doing so at once
+// may lose one another's note of a variant; it then expires by itself.
+func (w *write) put(ctx context.Context) error {
+	c := w.c
+	values := []store.Value{{Key: w.at, Data: w.value, TTL: w.keep}}
+	if w.record != nil {
+		values = append(values, store.Value{Key: w.wire, Data: w.record, TTL: w.recordKept})
 	}
-	switch {
-	case err != nil:
-		if !c.slow(w.wire, err) {
-			c.trouble("writing", err)
+	if c.coordinator == nil {
+		for _, v := range values {
+			if err := c.store.Set(ctx, v.Key, v.Data, v.TTL); err != nil {
+				return w.failed(err)
+			}
 		}
-		return err
-	case !written:
+		return nil
+	}
+	at, ok := c.purges.at(ctx, c, c.cfg.Now())
+	if !ok {
+		return errNoJournal
+	}
+	wide := at.about(w.primary, w.tags)
+	if at.epoch != w.claim.since.Epoch || wide.Hard > w.claim.since.Seq {
 		return errPurged
 	}
+	known := c.tagged(w.tags)
+	written, err := c.coordinator.Write(ctx, store.Write{
+		Lock: w.claim.lock, Token: w.claim.token, Since: w.claim.since, Clock: c.clock, Stamps: known.keys, Values: values,
+	})
+	switch {
+	case err != nil:
+		return w.failed(err)
+	case written.Stored:
+		c.used(w.claim)
+	case w.claim.own || w.claim.token == "":
+		return errPurged
+	default:
+		return errContended
+	}
+	if written.Purged {
+		return errPurged
+	}
+	w.outdated = written.Outdated || wide.Soft > w.claim.since.Seq
+	if len(w.tags) > 0 {
+		c.tagMemo.put(w.at, known, c.cfg.Now().UnixNano())
+	}
 	return nil
+}
+
+// failed takes note of why the store has not taken the write.
+func (w *write) failed(err error) error {
+	if !w.c.slow(w.wire, err) {
+		w.c.storeTrouble("writing", err)
+	}
+	return err
 }
 
 // end tells those who wait how it ended. What could not be stored is still good
 // for who came before the handler was called.
 func (w *write) end(err error) {
-	if errors.Is(err, errPurged) {
+	switch {
+	case errors.Is(err, errPurged):
 		w.c.stats.overtaken.Add(1)
+	case errors.Is(err, errContended):
+		w.c.stats.contended.Add(1)
 	}
 	if w.lead == nil {
+		w.c.release(w.claim, false)
 		return
 	}
 	outcome, e := flight.Retry, entry.Entry{} // nobody waits; who comes now, looks
 	switch {
-	case errors.Is(err, errPurged):
+	case errors.Is(err, errPurged), errors.Is(err, errContended):
 	case errors.Is(err, errPersonal), !w.shareable:
 		outcome = flight.Pass
 	case w.lead.Waiting() > 0 && entry.Decode(w.value, &e) == nil:

@@ -1,0 +1,212 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/store"
+)
+
+// claim is the right to store what one run of a handler gives. It is a token under the
+// lock of the resource: whoever purges the resource deletes that, and what is written
+// is written only while it is there. A token is unique for each attempt to get one, and
+// an attempt without an answer gives no claim: it may come true after a purge.
+type claim struct {
+	lock  string     // its key
+	token string     // empty: the store orders fills by themselves
+	since store.Mark // what was purged by then is older than what the handler will give
+	own   bool       // the token is this run's, to be removed; else it was there
+
+	mu    sync.Mutex
+	renew *time.Timer
+	over  bool
+}
+
+const (
+	// passStart begins a note, which stands under a lock in place of a token. Like one
+	// it is unique, and good for a claim.
+	passStart = "pass:"
+	// maxHold bounds how long a token is prolonged for one run of a handler.
+	maxHold = 2 * time.Minute
+)
+
+func isNote(token string) bool { return strings.HasPrefix(token, passStart) }
+
+var errNoToken = errors.New("what is under the key of a lock is no token of this cache")
+
+// begin asks for a claim by the lock, and looks again at ahead if that is not nil. It
+// returns none where somebody else has the lock, unless adopt: then theirs is used.
+func (c *Cache) begin(ctx context.Context, lock string, adopt bool, ahead *lookahead) (*claim, string, error) {
+	f := store.Fill{Lock: lock, Token: c.token(), TTL: c.cfg.LockTTL, Adopt: adopt, Clock: c.clock}
+	if ahead != nil {
+		f.Key, f.Stamps = ahead.key, ahead.known.keys
+	}
+	at := c.lookups.begin(ctx, c.cfg.LookupTimeout)
+	begun, err := c.coordinator.Begin(at, f)
+	c.lookups.end(at)
+	if err != nil {
+		c.storeTrouble("taking a lock", err)
+		if !errors.Is(err, errBreakerOpen) && !errors.Is(err, ErrRefused) { // perhaps only the answer was lost
+			c.swapLater(lock, f.Token, "")
+		}
+		return nil, "", err
+	}
+	if ahead != nil {
+		ahead.value, ahead.found, ahead.stamps, ahead.read = begun.Value, begun.Found, begun.Stamps, true
+	}
+	cl := &claim{lock: lock, token: begun.Token, since: begun.Mark}
+	switch {
+	case begun.Token == "":
+		return cl, "", nil
+	case begun.Token == f.Token:
+		cl.own = true
+	case !isNote(begun.Token) && !isToken(begun.Token):
+		c.trouble("taking a lock", errNoToken) // it might never go away
+		return nil, "", errNoToken
+	case strings.HasPrefix(begun.Token, c.process) && !c.live.has(begun.Token):
+		// Of a run of this process that is over: its release is on its way, or was lost.
+		if cl.token = c.token(); !c.swap(lock, begun.Token, cl.token) {
+			return nil, begun.Token, nil
+		}
+		cl.own = true
+	case !adopt && !isNote(begun.Token) && !strings.HasPrefix(begun.Token, c.process):
+		return nil, begun.Token, nil
+	}
+	if cl.own {
+		c.live.add(cl.token)
+	}
+	c.prolong(cl, time.Now().Add(maxHold))
+	return cl, begun.Token, nil
+}
+
+// prolong lets the token live while the handler runs, so that one that takes longer
+// than LockTTL is not started a second time, and its response is stored.
+func (c *Cache) prolong(cl *claim, until time.Time) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	cl.renew = time.AfterFunc(c.cfg.LockTTL/3, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.LookupTimeout)
+		defer cancel()
+		held, err := c.coordinator.Extend(ctx, cl.lock, cl.token, c.cfg.LockTTL)
+		if err != nil {
+			c.storeTrouble("prolonging a lock", err)
+		}
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		if (held || err != nil) && !cl.over && time.Now().Before(until) {
+			cl.renew.Reset(c.cfg.LockTTL / 3)
+		}
+	})
+}
+
+// end ends the claim, the first time, and reports whether its token has to be removed.
+func (cl *claim) end() (left bool) {
+	if cl == nil {
+		return false
+	}
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.over {
+		return false
+	}
+	cl.over = true
+	if cl.renew != nil {
+		cl.renew.Stop()
+	}
+	return cl.own
+}
+
+// used is called when the token went with what was written, or was not there any more.
+func (c *Cache) used(cl *claim) {
+	if cl.end() {
+		c.live.remove(cl.token)
+	}
+}
+
+// release gives the claim up. Where pass is set a note takes its place: others are not
+// to wait for a response that cannot be shared.
+func (c *Cache) release(cl *claim, pass bool) {
+	if !cl.end() {
+		return
+	}
+	next := ""
+	if pass {
+		next = passStart + cl.token
+	}
+	c.live.remove(cl.token)
+	c.swapLater(cl.lock, cl.token, next)
+}
+
+// swapLater does not keep the client waiting.
+func (c *Cache) swapLater(lock, token, next string) {
+	c.background.aside(func() {
+		_, err := c.swapOnce(lock, token, next)
+		if err != nil && !errors.Is(err, errBreakerOpen) { // the connection was lost, perhaps
+			time.Sleep(firstPoll)
+			_, err = c.swapOnce(lock, token, next)
+		}
+		if err != nil {
+			c.storeTrouble("releasing a lock", err)
+		}
+	})
+}
+
+// swap puts next in the place of token, and reports whether it did.
+func (c *Cache) swap(lock, token, next string) bool {
+	held, err := c.swapOnce(lock, token, next)
+	if err != nil {
+		c.storeTrouble("taking a lock from who is gone", err)
+	}
+	return held && err == nil
+}
+
+func (c *Cache) swapOnce(lock, token, next string) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
+	defer cancel()
+	ttl := c.cfg.LockTTL
+	if isNote(next) {
+		ttl = passAge
+	}
+	return c.coordinator.Swap(ctx, lock, token, next, ttl)
+}
+
+// lookahead is what a second look has found under a key.
+type lookahead struct {
+	key    string
+	known  *tagged
+	read   bool
+	value  []byte
+	found  bool
+	stamps []Stamp
+}
+
+// live are the tokens of this process whose runs are not over.
+type live struct {
+	mu     sync.Mutex
+	tokens map[string]struct{}
+}
+
+func (l *live) add(token string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tokens == nil {
+		l.tokens = map[string]struct{}{}
+	}
+	l.tokens[token] = struct{}{}
+}
+
+func (l *live) remove(token string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.tokens, token)
+}
+
+func (l *live) has(token string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.tokens[token]
+	return ok
+}
