@@ -78,16 +78,20 @@ func (c *Cache) begin(ctx context.Context, lock string, adopt bool, ahead *looka
 	if cl.own {
 		c.live.add(cl.token)
 	}
-	c.prolong(cl, time.Now().Add(maxHold))
+	first := c.cfg.LockTTL / 3
+	if !cl.own && !adopt {
+		first = 0 // it may be about to end
+	}
+	c.prolong(cl, first, time.Now().Add(maxHold))
 	return cl, begun.Token, nil
 }
 
 // prolong lets the token live while the handler runs, so that one that takes longer
 // than LockTTL is not started a second time, and its response is stored.
-func (c *Cache) prolong(cl *claim, until time.Time) {
+func (c *Cache) prolong(cl *claim, first time.Duration, until time.Time) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	cl.renew = time.AfterFunc(c.cfg.LockTTL/3, func() {
+	cl.renew = time.AfterFunc(first, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.LookupTimeout)
 		defer cancel()
 		held, err := c.coordinator.Extend(ctx, cl.lock, cl.token, c.cfg.LockTTL)

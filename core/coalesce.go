@@ -80,6 +80,12 @@ func (l *lock) take(cl *claim) bool {
 	return !l.released
 }
 
+func (l *lock) has(cl *claim) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.claim == cl
+}
+
 // release returns the claim to be given up, the first time.
 func (l *lock) release() *claim {
 	l.mu.Lock()

@@ -367,9 +367,9 @@ func (c *Cache) knownTags(wire string, now time.Time) *tagged {
 	return &untagged
 }
 
-// unclaim gives up the claim of a run without a flight, unless a write has it.
+// unclaim gives up the claim of a run, unless a write or the flight has it.
 func (v *visit) unclaim(c *Cache) {
-	if v.lead == nil && v.claim != nil {
+	if v.claim != nil && (v.lead == nil || !v.lead.Lead.has(v.claim)) {
 		c.release(v.claim, false)
 	}
 	v.claim = nil
