@@ -210,11 +210,16 @@ func (c *Cache) notModified(v *visit, resp *Response) bool {
 // storeResponse stores resp and says in status what became of it; the result
 // is why it was not stored.
 func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *httprules.CacheStatus) (reason string) {
-	if resp.Reason != "" {
-		c.conclude(v.lead, ending(resp.Reason), nil)
-		return resp.Reason
-	}
 	now := c.cfg.Now()
+	if reason = resp.Reason; reason != "" {
+		c.conclude(v.lead, ending(reason), nil)
+		if reason == ReasonUnwritten { // which matters only to what would be stored
+			if verdict := c.judge(v, resp.Status, resp.Effective, now); !verdict.Store {
+				return verdict.Reason
+			}
+		}
+		return reason
+	}
 	verdict := c.judge(v, resp.Status, resp.Effective, now)
 	if !verdict.Store {
 		if v.req.Rerun != nil && temporary(resp.Status) { // what is stored stays, and so does its window

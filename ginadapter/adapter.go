@@ -79,7 +79,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	})
 	// Middleware in front may give a status alone its body. What has a length, or leads
 	// elsewhere, is complete: a proxy sends such.
-	if x.Unsent && core.BodyAllowed(resp.Status) && resp.Reason == "" &&
+	if x.Unsent && request.Method != http.MethodHead && core.BodyAllowed(resp.Status) && resp.Reason == "" &&
 		len(resp.Header.Values("Content-Length"))+len(resp.Header.Values("Location")) == 0 {
 		resp.Reason = core.ReasonUnwritten
 	}

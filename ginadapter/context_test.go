@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +76,27 @@ func TestStatusAlone(t *testing.T) {
 				if w.Code != status || w.Body.String() != "a page of x" {
 					t.Errorf("cached %t: %d %q", cached, w.Code, w.Body)
 				}
+			}
+		}
+	}
+}
+
+// TestCompleteWithoutBody: a status with a length, or that leads elsewhere, is all that a
+// proxy has to say.
+func TestCompleteWithoutBody(t *testing.T) {
+	for name, value := range map[string]string{"Content-Length": "0", "Location": "/y"} {
+		r := gin.New()
+		r.Use(ginadapter.New(coretest.NewCache(t)))
+		r.GET("/x", func(c *gin.Context) {
+			c.Header(name, value)
+			c.Header("Cache-Control", "max-age=60")
+			c.Status(http.StatusMovedPermanently)
+		})
+		for _, want := range []string{"stored", "hit"} {
+			w := httptest.NewRecorder()
+			r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/x", nil))
+			if got := w.Header().Get("Cache-Status"); w.Code != http.StatusMovedPermanently || w.Header().Get(name) != value || !strings.Contains(got, want) {
+				t.Errorf("%s: %d %v, want %s", name, w.Code, w.Header(), want)
 			}
 		}
 	}
