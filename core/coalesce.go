@@ -180,7 +180,7 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 // others, for what this request is a part of: that would wait for this request.
 func (c *Cache) follow(x Exchange, v *visit, f *lead, ticket int, timeout time.Duration) (flight.Outcome, entry.Entry) {
 	ctx := x.Context()
-	if !v.holdsAny() && !v.leads(nil) {
+	if !v.awaitable() {
 		return f.Wait(ctx, ticket, timeout)
 	}
 	for o := range v.req.chain {
@@ -218,11 +218,10 @@ func (v *visit) awaited(f *lead) bool {
 	return false
 }
 
-// leads reports whether the request is part of what f, or with nil any flight, waits
-// for.
+// leads reports whether the request is part of what f waits for.
 func (v *visit) leads(f *lead) bool {
 	for o := range v.req.chain {
-		if o.lead != nil && (f == nil || o.lead == f) {
+		if o.lead == f {
 			return true
 		}
 	}

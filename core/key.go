@@ -289,7 +289,7 @@ func appendCookie(buf []byte, lines []string, name string) []byte {
 			continue
 		}
 		for pair := range strings.SplitSeq(line, ";") {
-			if maybeCookie(pair, name) {
+			if cookieName(pair) == name {
 				buf = escape(append(buf, sep), strings.Trim(pair, " "), &valueSafe) // all trim spaces
 				sep = ';'
 			}
@@ -298,31 +298,17 @@ func appendCookie(buf []byte, lines []string, name string) []byte {
 	return buf
 }
 
-// maybeCookie reports whether a reader could take pair for the cookie.
-func maybeCookie(pair, name string) bool {
-	rest, ok := strings.CutPrefix(cookieStart(pair), name)
-	for rest != "" && rest[0] <= ' ' {
-		rest = rest[1:]
-	}
-	return ok && (rest == "" || rest[0] == '=')
-}
-
-// cookieName is the name of the cookie that a reader could take pair for.
+// cookieName is the name of the cookie that a reader could take pair for. An '=' in
+// front may get lost where fasthttp has put a field together again.
 func cookieName(pair string) string {
-	name, _, _ := strings.Cut(cookieStart(pair), "=")
+	for pair != "" && (pair[0] <= ' ' || pair[0] == '=') {
+		pair = pair[1:]
+	}
+	name, _, _ := strings.Cut(pair, "=")
 	for name != "" && name[len(name)-1] <= ' ' {
 		name = name[:len(name)-1]
 	}
 	return name
-}
-
-// cookieStart leaves out what readers may leave out in front of a name. An '=' may
-// get lost where fasthttp has put a field together again.
-func cookieStart(pair string) string {
-	for pair != "" && (pair[0] <= ' ' || pair[0] == '=') {
-		pair = pair[1:]
-	}
-	return pair
 }
 
 // The bytes that stand for themselves; all others become '^' and two hex

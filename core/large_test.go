@@ -42,8 +42,8 @@ func (d *distant) carry(ctx context.Context, size int) error {
 	}
 }
 
-func (d *distant) Get(ctx context.Context, key string) ([]byte, bool, error) {
-	value, found, err := d.server.Get(ctx, key)
+// brought is the end of a read, which gave err.
+func (d *distant) brought(ctx context.Context, value []byte, err error) error {
 	if len(value) >= core.LargeValue {
 		d.reads.Add(1)
 		core.ExpectBytes(ctx, len(value))
@@ -51,7 +51,12 @@ func (d *distant) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	if err == nil {
 		err = d.carry(ctx, len(value))
 	}
-	if err != nil {
+	return err
+}
+
+func (d *distant) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	value, found, err := d.server.Get(ctx, key)
+	if err = d.brought(ctx, value, err); err != nil {
 		return nil, false, err
 	}
 	return value, found, nil
@@ -59,14 +64,7 @@ func (d *distant) Get(ctx context.Context, key string) ([]byte, bool, error) {
 
 func (d *distant) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
 	value, found, stamps, err := d.server.GetStamped(ctx, key, dst, keys)
-	if len(value) >= core.LargeValue {
-		d.reads.Add(1)
-		core.ExpectBytes(ctx, len(value))
-	}
-	if err == nil {
-		err = d.carry(ctx, len(value))
-	}
-	if err != nil {
+	if err = d.brought(ctx, value, err); err != nil {
 		return nil, false, dst, err
 	}
 	return value, found, stamps, nil

@@ -143,10 +143,10 @@ func (v *visit) holds(token string) bool {
 	return false
 }
 
-// holdsAny is holds for any token.
-func (v *visit) holdsAny() bool {
+// awaitable reports whether the request is part of what others may wait for.
+func (v *visit) awaitable() bool {
 	for f := range v.req.chain {
-		if f.lead != nil && f.lead.Lead.held() != "" {
+		if f.lead != nil {
 			return true
 		}
 	}
