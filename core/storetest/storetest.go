@@ -76,37 +76,6 @@ var cases = []struct {
 	{"DoneContext", (*suite).doneContext},
 	{"Immutable", (*suite).immutable},
 	{"Concurrent", (*suite).concurrent},
-
-	{"Lock", (*suite).lock},
-	{"LockExclusive", (*suite).lockExclusive},
-	{"LockExpiry", (*suite).lockExpiry},
-	{"LockExtend", (*suite).lockExtend},
-	{"Unlock", (*suite).unlock},
-	{"LockNote", (*suite).lockNote},
-	{"LockBinary", (*suite).lockBinary},
-	{"LockRefused", (*suite).lockRefused},
-	{"LockDoneContext", (*suite).lockDoneContext},
-
-	{"Guarded", (*suite).guarded},
-	{"GuardedLarge", (*suite).guardedLarge},
-	{"GuardedNot", (*suite).guardedNot},
-	{"GuardedExpiry", (*suite).guardedExpiry},
-	{"GuardedConcurrent", (*suite).guardedConcurrent},
-	{"GuardedRefused", (*suite).guardedRefused},
-	{"GuardedDoneContext", (*suite).guardedDoneContext},
-
-	{"StampSequence", (*suite).stampSequence},
-	{"StampRaise", (*suite).stampRaise},
-	{"StampSoft", (*suite).stampSoft},
-	{"StampedGet", (*suite).stampedGet},
-	{"StampFloor", (*suite).stampFloor},
-	{"StampSettle", (*suite).stampSettle},
-	{"StampExpiry", (*suite).stampExpiry},
-	{"StampMany", (*suite).stampMany},
-	{"StampConcurrent", (*suite).stampConcurrent},
-	{"StampTogether", (*suite).stampTogether},
-	{"StampRefused", (*suite).stampRefused},
-	{"StampDoneContext", (*suite).stampDoneContext},
 }
 
 // Run tests the store that open returns, each case in a subtest with a store
