@@ -90,28 +90,3 @@ func (s *suite) largeConcurrent(t *testing.T) {
 	o.set("k", last, time.Hour)
 	o.want("k", last)
 }
-
-// guardedLarge: without its guard a large value replaces nothing.
-func (s *suite) guardedLarge(t *testing.T) {
-	g := s.newGuarder(t)
-	old, value := filled("old", min(100_000, s.maxValue)), filled("value", min(200_000, s.maxValue))
-	g.lock("guard", "a", time.Hour, "")
-	g.write("a", "k", old, time.Hour, true)
-	g.want("k", old)
-	g.write("b", "k", value, time.Hour, false)
-	g.want("k", old)
-	g.delete("guard")
-	g.write("a", "k", value, time.Hour, false)
-	g.write("a", "none", value, time.Hour, false)
-	g.want("k", old)
-	g.wantNone("none")
-	g.delete("k")
-	g.write("a", "k", value, time.Hour, false)
-	g.wantNone("k")
-	g.lock("guard", "c", time.Hour, "")
-	for i := range 3 {
-		value := filled(fmt.Sprint("after ", i), len(value))
-		g.write("c", "k", value, time.Hour, true)
-		g.want("k", value)
-	}
-}

@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -481,4 +482,28 @@ func (s *suite) concurrent(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func refusesDone(t *testing.T, calls map[string]func(context.Context) error) {
+	t.Helper()
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	expired, cancel := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
+	defer cancel()
+	for _, ctx := range []context.Context{cancelled, expired} {
+		for name, call := range calls {
+			errs := make(chan error, 1)
+			go func() { errs <- call(ctx) }()
+			select {
+			case err := <-errs:
+				if err == nil {
+					t.Errorf("%s gave no error although its context was done (%v)", name, ctx.Err())
+				} else if !errors.Is(err, ctx.Err()) {
+					t.Errorf("%s: %v, want an error that wraps %v", name, err, ctx.Err())
+				}
+			case <-time.After(slow):
+				t.Fatalf("%s hangs although its context is done (%v)", name, ctx.Err())
+			}
+		}
+	}
 }
