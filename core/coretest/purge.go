@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // Tags, and what removes responses before they expire.
@@ -577,36 +578,40 @@ func testEndpointWithout(c *run) {
 
 // unwritable is a store that acknowledges no purge while it is down.
 type unwritable struct {
-	core.Guarder
-	core.Stamper
-	core.Store
+	core.Coordinator
 	down atomic.Bool
 }
 
 var errDown = errors.New("down")
 
-func (s *unwritable) Raise(ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error) {
+func (s *unwritable) Raise(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
 	if s.down.Load() {
-		return 0, errDown
+		return store.Mark{}, errDown
 	}
-	return s.Stamper.Raise(ctx, clock, keys, soft, floor, ttl)
+	return s.Coordinator.Raise(ctx, clock, keys, soft, at, ttl)
+}
+
+func (s *unwritable) WriteJournal(ctx context.Context, clock string, old store.Journal, text string) (store.Journal, bool, error) {
+	if s.down.Load() {
+		return store.Journal{}, false, errDown
+	}
+	return s.Coordinator.WriteJournal(ctx, clock, old, text)
 }
 
 func testEndpointDown(c *run) {
-	inner := c.Store()
-	store := &unwritable{Guarder: inner.(core.Guarder), Stamper: inner.(core.Stamper), Store: inner}
-	s := c.purgeSite(core.PurgeAccess{Token: purgeToken}, func(cfg *core.Config) { cfg.Store, cfg.BreakerFailures = store, -1 })
+	down := &unwritable{Coordinator: c.Store().(core.Coordinator)}
+	s := c.purgeSite(core.PurgeAccess{Token: purgeToken}, func(cfg *core.Config) { cfg.Store, cfg.BreakerFailures = down, -1 })
 	for i, body := range []string{`{"tags":["row"]}`, `{"urls":["` + pairURL + `/a"]}`, `{"prefixes":["` + pairURL + `/"]}`, `{"all":true}`, ""} {
 		method, target := "POST", "/purge"
 		if body == "" {
 			method, target = "PURGE", "/a"
 		}
-		store.down.Store(true)
+		down.down.Store(true)
 		s.order(method, target, body, 503, false, bearer)
 		if n := s.cache.Stats().PurgeErrors; n != uint64(i+1) {
 			c.Errorf("%d purges were counted as failed, want %d", n, i+1)
 		}
-		store.down.Store(false)
+		down.down.Store(false)
 		s.order(method, target, body, 200, true, bearer)
 	}
 }

@@ -183,7 +183,7 @@ type failing struct{ err error }
 
 func (s failing) Get(context.Context, string) ([]byte, bool, error)        { return nil, false, s.err }
 func (s failing) Set(context.Context, string, []byte, time.Duration) error { return s.err }
-func (s failing) Delete(context.Context, string) error                     { return s.err }
+func (s failing) Delete(context.Context, ...string) error                  { return s.err }
 func (s failing) Close() error                                             { return nil }
 
 func testFailing(c *run) { testBroken(c, failing{errors.New("out of order")}, 2) }
@@ -201,7 +201,7 @@ func (hanging) Set(ctx context.Context, _ string, _ []byte, _ time.Duration) err
 	return ctx.Err()
 }
 
-func (hanging) Delete(ctx context.Context, _ string) error {
+func (hanging) Delete(ctx context.Context, _ ...string) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -245,7 +245,7 @@ type amnesiac struct{}
 
 func (amnesiac) Get(context.Context, string) ([]byte, bool, error)        { return nil, false, nil }
 func (amnesiac) Set(context.Context, string, []byte, time.Duration) error { return nil }
-func (amnesiac) Delete(context.Context, string) error                     { return nil }
+func (amnesiac) Delete(context.Context, ...string) error                  { return nil }
 func (amnesiac) Close() error                                             { return nil }
 
 func testForgetful(c *run) {
