@@ -332,6 +332,14 @@ func (c *Cache) locks() bool {
 	return c.coordinator != nil && !c.inMemory && c.cfg.Coalesce == CoalesceAll
 }
 
+// start is what the token of who leads a flight begins with.
+func (c *Cache) start() string {
+	if c.locks() {
+		return ""
+	}
+	return freeStart
+}
+
 type acquired uint8
 
 const (
@@ -345,7 +353,7 @@ const (
 // the handler is asked all the same.
 func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Decision, acquired) {
 	l := v.lead
-	lock, adopt := lockKey(l.Key()), !c.locks()
+	lock, start, adopt := lockKey(l.Key()), c.start(), !c.locks()
 	pause := firstPoll
 	var holder holder
 	defer l.Lead.awaits.Store(nil)
@@ -353,7 +361,7 @@ func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Dec
 		// What is found was there when they joined who have joined by now.
 		phase := l.Advance()
 		ahead := c.ahead(v)
-		cl, held, err := c.begin(x.Context(), lock, adopt, ahead)
+		cl, held, err := c.begin(x.Context(), lock, start, adopt, ahead)
 		if err != nil {
 			return httprules.Decision{}, nothingYet
 		}

@@ -54,7 +54,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	c.noteInner(v, run)
 	v.count()
 	if err != nil { // the response is somebody else's to make, for this request alone
-		c.conclude(v.lead, flight.Pass, nil)
+		c.unshared(v)
 		return err
 	}
 	if !panicked && (resp == nil || resp.Sent) {
@@ -119,7 +119,11 @@ func (c *Cache) prepare(ctx context.Context, v *visit) {
 	if c.coordinator == nil || v.claim != nil || v.req.Method != http.MethodGet && !v.stale {
 		return
 	}
-	v.claim, _, _ = c.begin(ctx, lockKey(c.flightKey(v)), true, nil) // nil: nothing will be stored
+	key, start := c.flightKey(v), freeStart
+	if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
+		start = passStart // nothing has to be removed afterwards
+	}
+	v.claim, _, _ = c.begin(ctx, lockKey(key), start, true, nil) // nil: nothing will be stored
 }
 
 // untagged takes the fields with tags out of what the client sees.
@@ -212,7 +216,9 @@ func (c *Cache) notModified(v *visit, resp *Response) bool {
 func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *httprules.CacheStatus) (reason string) {
 	now := c.cfg.Now()
 	if reason = resp.Reason; reason != "" {
-		c.conclude(v.lead, ending(reason), nil)
+		outcome := ending(reason)
+		v.passes = outcome == flight.Pass
+		c.conclude(v.lead, outcome, nil)
 		if reason == ReasonUnwritten { // which matters only to what would be stored
 			if verdict := c.judge(v, resp.Status, resp.Effective, now); !verdict.Store {
 				return verdict.Reason
@@ -225,13 +231,13 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		if v.req.Rerun != nil && temporary(resp.Status) { // what is stored stays, and so does its window
 			c.conclude(v.lead, flight.Failed, nil)
 		}
-		c.conclude(v.lead, flight.Pass, nil)
+		c.unshared(v)
 		c.superseded(x, v, resp.Status, verdict)
 		return verdict.Reason
 	}
 	names, anyOrigin := c.selectingNames(v, resp.Header, resp.Effective)
 	if len(mergeNames(names, v.by.names)) > maxVaryNames {
-		c.conclude(v.lead, flight.Pass, nil)
+		c.unshared(v)
 		return "vary"
 	}
 	if c.cfg.GenerateETag {
@@ -240,12 +246,12 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 	tags, ok := c.tagsOf(v, resp.Effective, len(names) > 0)
 	if !ok {
 		c.stats.tagsRefused.Add(1)
-		c.conclude(v.lead, flight.Pass, nil)
+		c.unshared(v)
 		return "tags"
 	}
 	header, reason := c.storable(resp, verdict)
 	if reason != "" {
-		c.conclude(v.lead, flight.Pass, nil)
+		c.unshared(v)
 		return reason
 	}
 	content := entry.Content{
@@ -267,6 +273,12 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		status.TTL, status.HasTTL = seconds(ttl), true
 	}
 	return ""
+}
+
+// unshared tells others that what the handler gives is not for them.
+func (c *Cache) unshared(v *visit) {
+	v.passes = true
+	c.conclude(v.lead, flight.Pass, nil)
 }
 
 // superseded removes the stale entry when the handler has answered with

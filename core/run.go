@@ -175,11 +175,11 @@ func (v *visit) loopTokens(yield func(string) bool) {
 }
 
 // looped adds to the request fields for the handler the locks that its run and
-// those further out hold.
+// those further out hold, for which other processes may wait.
 func (v *visit) looped(set http.Header) http.Header {
 	var lines []string
 	for f := &v.tags.flight; f != nil; f = f.parent {
-		if f.lead == nil {
+		if f.lead == nil || !f.by.locks() {
 			continue
 		}
 		token := f.lead.Lead.held()

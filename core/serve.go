@@ -209,6 +209,7 @@ type visit struct {
 	stamps  []Stamp     // of known
 	known   *tagged     // the tags that were last seen under the entry's key
 	claim   *claim      // by which the response may be stored; nil: by none
+	passes  bool        // the handler's response is not for others
 	ahead   *lookahead  // what was read of the store before
 	near    bool        // the entry was in this process
 	tags    *Tags       // what the handler has added
@@ -370,7 +371,7 @@ func (c *Cache) knownTags(wire string, now time.Time) *tagged {
 // unclaim gives up the claim of a run, unless a write or the flight has it.
 func (v *visit) unclaim(c *Cache) {
 	if v.claim != nil && (v.lead == nil || !v.lead.Lead.has(v.claim)) {
-		c.release(v.claim, false)
+		c.release(v.claim, v.passes)
 	}
 	v.claim = nil
 }

@@ -298,10 +298,10 @@ func (w *write) put(ctx context.Context) error {
 		return w.failed(err)
 	case written.Stored:
 		c.used(w.claim)
-	case w.claim.own || w.claim.token == "":
-		return errPurged
-	default:
+	case w.claim.token != "" && (!w.claim.own || c.live.used(w.claim.token)):
 		return errContended
+	default:
+		return errPurged
 	}
 	if written.Purged {
 		return errPurged
@@ -330,8 +330,8 @@ func (w *write) end(err error) {
 	case errors.Is(err, errContended):
 		w.c.stats.contended.Add(1)
 	}
+	defer w.c.release(w.claim, false) // where w.lead has none, or another one
 	if w.lead == nil {
-		w.c.release(w.claim, false)
 		return
 	}
 	outcome, e := flight.Retry, entry.Entry{} // nobody waits; who comes now, looks
