@@ -356,6 +356,7 @@ func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Dec
 	lock, start, adopt := lockKey(l.Key()), c.start(), !c.locks()
 	pause := firstPoll
 	var holder holder
+	v.begun = true
 	defer l.Lead.awaits.Store(nil)
 	for {
 		// What is found was there when they joined who have joined by now.
@@ -378,11 +379,10 @@ func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Dec
 			continue
 		}
 		if cl != nil {
-			if !l.Lead.take(cl) {
-				c.release(cl, false)
+			v.claim = cl
+			if !l.Lead.take(cl) { // the flight is over
 				return httprules.Decision{}, nothingYet
 			}
-			v.claim = cl
 			if isNote(held) {
 				c.conclude(l, flight.Pass, nil)
 			}

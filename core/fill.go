@@ -116,7 +116,7 @@ func (c *Cache) settles(v *visit, status int, h Header) bool {
 // lock, where others are not waited for.
 func (c *Cache) prepare(ctx context.Context, v *visit) {
 	v.tags = new(Tags)
-	if c.coordinator == nil || v.claim != nil || v.req.Method != http.MethodGet && !v.stale {
+	if c.coordinator == nil || v.begun || v.claim != nil || v.req.Method != http.MethodGet && !v.stale {
 		return
 	}
 	key, start := c.flightKey(v), freeStart

@@ -332,14 +332,16 @@ func (s *rough) Set(_ context.Context, key string, b []byte, ttl time.Duration) 
 	return nil
 }
 
-func (s *rough) Delete(_ context.Context, key string) error {
+func (s *rough) Delete(_ context.Context, keys ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.del {
 		s.troubled = true
 		return errRough
 	}
-	delete(s.m, key)
+	for _, key := range keys {
+		delete(s.m, key)
+	}
 	return nil
 }
 

@@ -209,6 +209,7 @@ type visit struct {
 	stamps  []Stamp     // of known
 	known   *tagged     // the tags that were last seen under the entry's key
 	claim   *claim      // by which the response may be stored; nil: by none
+	begun   bool        // one was asked for
 	passes  bool        // the handler's response is not for others
 	ahead   *lookahead  // what was read of the store before
 	near    bool        // the entry was in this process
