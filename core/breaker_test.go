@@ -242,7 +242,7 @@ func TestRefusedWrites(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		one.want(t, "/a", "1", "hit")
-		if st := one.Stats(); st.BreakerOpened != 0 || st.StoreErrors < 20 {
+		if st := one.Stats(); st.BreakerOpened != 0 || st.StoreErrors != 0 || st.Refused < 20 {
 			t.Errorf("stats %+v", st)
 		}
 	})

@@ -59,7 +59,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 		return nil, "", err
 	}
 	if ahead != nil {
-		ahead.value, ahead.found, ahead.stamps, ahead.read = begun.Value, begun.Found, begun.Stamps, true
+		ahead.value, ahead.found, ahead.late, ahead.stamps, ahead.read = begun.Value, begun.Found, begun.Late, begun.Stamps, true
 	}
 	cl := &claim{lock: lock, token: begun.Token, since: begun.Mark}
 	bare := strings.TrimPrefix(begun.Token, freeStart)
@@ -192,6 +192,7 @@ type lookahead struct {
 	read   bool
 	value  []byte
 	found  bool
+	late   bool
 	stamps []Stamp
 }
 

@@ -369,6 +369,9 @@ func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Dec
 		if cl == nil {
 			l.Lead.awaits.Store(&held) // before it is seen whether it is ours: see follow
 		}
+		if ahead != nil && ahead.late {
+			c.slow(v.key.wire, ErrSlow)
+		}
 		if d, ok := c.lookAgain(x, v, ahead); ok {
 			l.Vouch(phase)
 			c.release(cl, false)

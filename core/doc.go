@@ -36,7 +36,7 @@
 // Under one key with one value, in the [Store]: the embedded one of
 // core/memory, that of core/dragonfly, or one of your own (see core/storetest).
 // The key is readable, for example
-// cacheaside:1:{GET:https://example.com/blogs/1000?page=2}, and stored in the
+// cacheaside:2:{GET:https://example.com/blogs/1000?page=2}, and stored in the
 // value in full. (The bytes of a large one have a key of their own in
 // core/dragonfly.) A value that is not whole, of another format version or of
 // another request is a miss. Responses with Vary have a key each, and a record

@@ -79,7 +79,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	if v.fwd == "stale" {
 		status.FwdStatus = resp.Status
 	}
-	if v.inner && resp.Reason == "" {
+	if (v.inner || v.leaves) && resp.Reason == "" {
 		resp.Reason = ReasonInner
 	}
 	if v.req.Method == http.MethodHead {
@@ -118,6 +118,9 @@ func (c *Cache) prepare(ctx context.Context, v *visit) {
 	v.tags = new(Tags)
 	if c.coordinator == nil || v.begun || v.claim != nil || v.req.Method != http.MethodGet && !v.stale {
 		return
+	}
+	if v.leaves = c.leavesToInner(v); v.leaves {
+		return // others may wait for the lock of the handle further in
 	}
 	key, start := c.flightKey(v), freeStart
 	if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {

@@ -283,7 +283,7 @@ func TestWaitingForALease(t *testing.T) {
 // TestForeignJournal: what is no journal of ours counts as a purge of everything,
 // and gives way to one.
 func TestForeignJournal(t *testing.T) {
-	for _, text := range []string{"", "x", "{}", `{"all":{"hard":7,"soft":6}}`, "null", "[]", `{"all":{"Hard":1,"Soft":1}}`} {
+	for _, text := range []string{"", "x", "{}", `{"all":{"hard":7,"soft":6}}`, "null", "[]"} {
 		s, c := newCounted(t, func(*Config) {})
 		before, err := s.ReadJournal(t.Context(), c.clock)
 		if err == nil && text != "" {

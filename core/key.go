@@ -11,8 +11,8 @@ import (
 
 // A key on the wire looks like
 //
-//	cacheaside:1:{GET:https://example.com/blogs/1000?page=2}
-//	cacheaside:1:{GET:https://example.com/blogs/1000?page=2}:0f3c…   (a variant)
+//	cacheaside:2:{GET:https://example.com/blogs/1000?page=2}
+//	cacheaside:2:{GET:https://example.com/blogs/1000?page=2}:0f3c…   (a variant)
 //
 // Namespace and format version first, then the primary key in braces: the hash
 // tag that puts all keys of one resource into one slot of a cluster. What

@@ -80,8 +80,10 @@ func (d *distant) Stamps(ctx context.Context, dst []core.Stamp, keys []string) (
 
 func (d *distant) Begin(ctx context.Context, f store.Fill) (store.Begun, error) {
 	begun, err := d.server.Begin(ctx, f)
-	if err = d.brought(ctx, begun.Value, err); err != nil {
-		return store.Begun{}, err
+	if begun.Found {
+		if err = d.brought(ctx, begun.Value, err); err != nil {
+			begun.Value, begun.Found, begun.Late = nil, false, true
+		}
 	}
 	return begun, nil
 }

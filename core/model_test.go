@@ -841,7 +841,7 @@ func (w *world) harm(d dice) {
 
 // swap notes whose values may come back after they were invalidated.
 func (w *world) swap(key string) {
-	class, _, _ := strings.Cut(strings.TrimPrefix(key, "cacheaside:1:{GET:http://example.com"), "}")
+	class, _, _ := strings.Cut(strings.TrimPrefix(key, "cacheaside:2:{GET:http://example.com"), "}")
 	w.swapped[class] = true
 }
 

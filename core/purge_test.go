@@ -78,6 +78,20 @@ func (s *server) Raise(ctx context.Context, clock string, keys []string, soft bo
 	return s.standin.Raise(ctx, clock, keys, soft, at, ttl)
 }
 
+func (s *server) Delete(ctx context.Context, keys ...string) error {
+	if s.fail.Load() {
+		return errDown
+	}
+	return s.standin.Delete(ctx, keys...)
+}
+
+func (s *server) WriteJournal(ctx context.Context, clock string, old store.Journal, text string) (store.Journal, bool, error) {
+	if s.fail.Load() {
+		return store.Journal{}, false, errDown
+	}
+	return s.standin.WriteJournal(ctx, clock, old, text)
+}
+
 // rows are what handlers read: a value per path, with a tag of the same name.
 type rows struct {
 	mu     sync.Mutex
@@ -777,7 +791,11 @@ func TestLateJoiner(t *testing.T) {
 						wg.Go(func() { two.want(t, "/a", want, "fwd=") })
 					}
 					synctest.Wait() // they wait for the first one
-					if n := rows.calls.Load(); n != 1 {
+					most := int64(1)
+					if name == "URL" {
+						most = 2 // its lock is gone, and another process does not wait for what was purged
+					}
+					if n := rows.calls.Load(); n > most {
 						t.Errorf("%d handlers run: nobody waits", n)
 					}
 					close(gate)

@@ -210,6 +210,7 @@ type visit struct {
 	known   *tagged     // the tags that were last seen under the entry's key
 	claim   *claim      // by which the response may be stored; nil: by none
 	begun   bool        // one was asked for
+	leaves  bool        // storing was left to a handle further in
 	passes  bool        // the handler's response is not for others
 	ahead   *lookahead  // what was read of the store before
 	near    bool        // the entry was in this process

@@ -127,7 +127,8 @@ func (s *Store) begin(ctx context.Context, f *store.Fill, ms int64) (begun store
 			return begun, err
 		}
 		if raw = begun.Value; isStub(raw) {
-			if begun.Value, begun.Found, err = s.getLarge(ctx, f.Key, raw); err != nil {
+			begun.Value, begun.Found, err = s.getLarge(ctx, f.Key, raw)
+			if begun.Late = errors.Is(err, store.ErrSlow); err != nil && !begun.Late {
 				return begun, err
 			}
 		}

@@ -83,6 +83,7 @@ type Begun struct {
 	Mark   Mark
 	Value  []byte
 	Found  bool
+	Late   bool // there is a value, but it did not arrive in time: see ErrSlow
 	Stamps []Stamp
 }
 
