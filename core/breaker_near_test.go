@@ -20,7 +20,7 @@ func (c copies) GetStamped(ctx context.Context, key string, dst []Stamp, _ []str
 	if key != "near" {
 		return nil, false, dst, ctx.Err()
 	}
-	return []byte("v"), true, append(dst, Stamp{1, 1, 1, 0}), nil
+	return []byte("v"), true, append(dst, Stamp{Epoch: 1, Hard: 1, Soft: 1}), nil
 }
 
 // TestOpenBreakerLeavesCopies: they need no server.

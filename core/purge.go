@@ -132,7 +132,7 @@ func (c *Cache) deleteURL(ctx context.Context, req *Request, keys []string) erro
 		keys = append(append(keys, k.wire), c.variantKeys(ctx, k)...)
 	}
 	err := c.store.Delete(ctx, keys...)
-	if err == nil && c.urls.unnamed {
+	if err == nil && c.urls.unnamed.Load() {
 		err = fmt.Errorf("what other policies have stored for the URL may be left: %w", ErrCannotPurge)
 	}
 	return err
