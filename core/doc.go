@@ -13,7 +13,7 @@
 //	             store    what the handler made, where the rules allow  fill.go, vary.go,
 //	                      beside the client's way                       write.go
 //	             renew    by running the request again, in the back     refresh.go
-//	             purge    by tag, URL, prefix, or all                   purge.go, tags.go, journal.go
+//	             purge    by tag, URL, prefix, or all                   purge.go, tags.go, url.go, journal.go
 //
 // Make a cache with [New] and hand it to an adapter:
 //
@@ -34,7 +34,8 @@
 // # Where
 //
 // Under one key with one value, in the [Store]: the embedded one of
-// core/memory, that of core/dragonfly, or one of your own (see core/storetest).
+// core/memory, that of core/dragonfly, or one of your own (see core/store, and
+// core/storetest).
 // The key is readable, for example
 // cacheaside:2:{GET:https://example.com/blogs/1000?page=2}, and stored in the
 // value in full. (The bytes of a large one have a key of their own in
@@ -46,7 +47,7 @@
 //
 // Requests that miss at the same time wait for one of them to ask the handler:
 // those of a process in a flight (internal/flight), those of other processes by
-// a lock in the store. A flight ends in one of three ways: what the handler gave
+// a lock in the store (claim.go). A flight ends in one of three ways: what the handler gave
 // is for all; the leader failed, and another one takes over; or it is for nobody
 // else, and the resource is remembered as such for a while, so that nobody waits
 // for it in vain. Whether a response may be shared is decided before anybody
@@ -55,13 +56,29 @@
 //
 // # Purging
 //
-// Each purge takes a number of a sequence that only grows. A response carries
-// the number that was the last one before its handler ran, and is good while all
-// that could have purged it is older. A stamp says when a tag was purged last;
-// one that the store has lost counts as the newest, so that eviction costs
-// misses but never brings back what was purged. A response that was under way
-// when its URL was purged cannot be stored, because the guard under which it
-// would be written is gone.
+// A clock in the store counts purges. It has an epoch, made at random when the clock
+// is, and a number that each purge takes the next of. An entry carries both as they
+// were before its handler ran. A stamp says when a tag was purged last, by epoch and
+// number; an entry is good while each of its tags has a stamp, of the entry's epoch
+// and not newer than the entry. So whatever the store loses costs misses, and never
+// brings back what was purged: an entry, a stamp, or the clock, whose successor has
+// another epoch.
+//
+// A stamp is made when an entry with its tag is stored, and lives as long. What was
+// purged before that is in the ring, the last purges with their numbers; of older
+// ones it is known that they are older than the ring. So a purge of something else
+// does not cost an entry that is being made.
+//
+// A response under way has a token, which is the lock for which others wait. It is
+// written in one step with seeing that the token is still there; a purge of the URL
+// removes token and value. A token is unique for every attempt to take the lock, so
+// that none is taken for another, and an attempt without an answer gives no right to
+// write. Where no lock is needed the token of whoever is there is shared.
+//
+// A purge of a URL removes what has a key of that URL alone. All else that is stored
+// for it is tagged with it: variants, partitions, keys of a generator, keys without
+// host or parameters. The purges of prefixes and of everything are in the journal, which
+// each process reads every 0.2 s: see [Cache.PurgePrefix].
 //
 // # When the store fails
 //
