@@ -463,12 +463,10 @@ func (c *Cache) end(l *lead, o flight.Outcome, e *entry.Entry) {
 	case flight.Shared:
 		c.passes.drop(l.Key())
 	}
-	if !l.End(o, *e) {
-		return
-	}
-	if cl := l.Lead.release(); cl != nil {
+	if cl := l.Lead.release(); cl != nil { // before those who wait take the lock themselves
 		c.release(cl, o == flight.Pass)
 	}
+	l.End(o, *e)
 }
 
 // usable reports whether v.entry answers the request as it is.

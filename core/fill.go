@@ -123,7 +123,7 @@ func (c *Cache) prepare(ctx context.Context, v *visit) {
 		return // others may wait for the lock of the handle further in
 	}
 	key, start := c.flightKey(v), freeStart
-	if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
+	if _, pass := c.passes.get(key, c.cfg.Now().UnixNano(), passAge); pass { // perhaps since a moment
 		start = passStart // nothing has to be removed afterwards
 	}
 	v.claim, _, _ = c.begin(ctx, lockKey(key), start, true, nil) // nil: nothing will be stored
