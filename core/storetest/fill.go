@@ -227,14 +227,17 @@ func (s *suite) beginExclusive(t *testing.T) {
 	stores := []coordinator{c, s.another(c)}
 	ctx := c.within(verySlow)
 	const workers, rounds = 64, 20
-	var holders, taken atomic.Int64
+	var holders, taken, asked, working atomic.Int64
+	working.Store(workers)
 	var wg sync.WaitGroup
 	for w := range workers {
 		c := stores[w%2]
 		wg.Go(func() {
+			defer working.Add(-1)
 			for range rounds {
 				f := c.asks("k")
 				b, err := c.fills.Begin(ctx, f)
+				before := asked.Add(1)
 				if err != nil {
 					t.Errorf("Begin: %v", err)
 					return
@@ -244,6 +247,9 @@ func (s *suite) beginExclusive(t *testing.T) {
 					taken.Add(1)
 					if n := holders.Add(1); n != 1 {
 						t.Errorf("%d have the lock at once", n)
+					}
+					for asked.Load() < before+8 && working.Load() > 8 { // until others have asked
+						time.Sleep(50 * time.Microsecond)
 					}
 				}
 				// Those who do not have it may try what they like.

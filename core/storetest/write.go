@@ -306,7 +306,10 @@ func (s *suite) writePurged(t *testing.T) {
 			c := s.newCoordinator(t)
 			f, other := c.start("lock"), c.start("other")
 			purge(c)
+			between := c.start("between")
+			purge(c)
 			c.purged(f, "k", "b", "a", "c")
+			c.purged(between, "between", "a")
 			c.purged(other, "other", "a")
 			f, other = c.start("lock2"), c.start("other2") // with stamps
 			purge(c)
