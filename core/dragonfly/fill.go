@@ -101,7 +101,8 @@ func (s *Store) begin(ctx context.Context, f *store.Fill, ms int64) (begun store
 			cmds = append(cmds, b.Get().Key(key).Build())
 		}
 	}
-	cmds = append(cmds, b.Getrange().Key(f.Clock).Start(0).End(clockLen-1).Build())
+	// With one byte more, which a sound clock does not have: scripts see it, too.
+	cmds = append(cmds, b.Getrange().Key(f.Clock).Start(0).End(clockLen).Build())
 	results, err := s.pipeline(ctx, cmds)
 	if err != nil {
 		return begun, err

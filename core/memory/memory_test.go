@@ -16,40 +16,14 @@ import (
 
 	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
 var (
-	_ core.Store   = (*memory.Store)(nil)
-	_ core.Locker  = (*memory.Store)(nil)
-	_ core.Guarder = (*memory.Store)(nil)
-	_ core.Stamper = stamped{}
+	_ store.Coordinator = (*memory.Store)(nil)
+	_ store.Local       = (*memory.Store)(nil)
 )
-
-// stamped is a core.Stamper on the store's pairs, which are no core.Stamp.
-type stamped struct{ *memory.Store }
-
-func (s stamped) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
-	pairs, err := s.Store.Stamps(ctx, nil, keys)
-	return appendStamps(dst, pairs), err
-}
-
-func (s stamped) Settle(ctx context.Context, clock string, dst []core.Stamp, keys []string, ttl time.Duration) ([]core.Stamp, error) {
-	pairs, err := s.Store.Settle(ctx, clock, nil, keys, ttl)
-	return appendStamps(dst, pairs), err
-}
-
-func (s stamped) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
-	value, found, pairs, err := s.Store.GetStamped(ctx, key, nil, keys)
-	return value, found, appendStamps(dst, pairs), err
-}
-
-func appendStamps(dst []core.Stamp, pairs []struct{ Hard, Soft uint64 }) []core.Stamp {
-	for _, pair := range pairs {
-		dst = append(dst, core.Stamp{Hard: pair.Hard, Soft: pair.Soft})
-	}
-	return dst
-}
 
 func open(tb testing.TB, maxBytes int64, opts ...memory.Option) *memory.Store {
 	tb.Helper()
@@ -81,11 +55,11 @@ func TestStore(t *testing.T) {
 	t.Run("FakeClock", func(t *testing.T) {
 		clock := newFakeClock()
 		storetest.Run(t, func(t *testing.T) core.Store {
-			return stamped{open(t, 32<<20, memory.WithClock(clock.Now))}
+			return open(t, 32<<20, memory.WithClock(clock.Now))
 		}, storetest.Clock(clock.Advance))
 	})
 	t.Run("RealClock", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) core.Store { return stamped{open(t, 32<<20, memory.WithClock(nil))} })
+		storetest.Run(t, func(t *testing.T) core.Store { return open(t, 32<<20, memory.WithClock(nil)) })
 	})
 }
 
@@ -150,26 +124,41 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-func TestGuardedTooLarge(t *testing.T) {
+// TestWriteTooLarge: a write that is refused leaves nothing of what it was to replace,
+// and no stamp; one that does not happen removes nothing.
+func TestWriteTooLarge(t *testing.T) {
 	s := open(t, 1<<20)
 	ctx := context.Background()
 	if err := s.Set(ctx, "k", []byte("old"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if written, err := s.SetGuarded(ctx, "guard", "a", "k", make([]byte, 2<<20), time.Hour); written || err != nil {
-		t.Errorf("SetGuarded without a guard: %v, %v", written, err)
+	begun, err := s.Begin(ctx, store.Fill{Lock: "lock", Token: "a", TTL: time.Hour, Clock: "clock"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := store.Write{
+		Lock: "lock", Token: begun.Token, Since: begun.Mark, Clock: "clock", Stamps: []string{"tag"},
+		Values: []store.Value{{Key: "k", Data: make([]byte, 2<<20), TTL: time.Hour}},
+	}
+	purged := w
+	if err := s.Delete(ctx, "other"); err != nil {
+		t.Fatal(err)
+	}
+	purged.Since.Epoch++
+	if written, err := s.Write(ctx, purged); written.Stored || err != nil {
+		t.Errorf("Write of another epoch: %v, %v", written, err)
 	}
 	if _, found, _ := s.Get(ctx, "k"); !found {
 		t.Error("a write that did not happen removed the old value")
 	}
-	if _, err := s.Lock(ctx, "guard", "a", time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	if written, err := s.SetGuarded(ctx, "guard", "a", "k", make([]byte, 2<<20), time.Hour); written || !errors.Is(err, memory.ErrTooLarge) {
-		t.Errorf("SetGuarded of too much: %v, %v, want ErrTooLarge", written, err)
+	if written, err := s.Write(ctx, w); written.Stored || !errors.Is(err, memory.ErrTooLarge) {
+		t.Errorf("Write of too much: %v, %v, want ErrTooLarge", written, err)
 	}
 	if _, found, _ := s.Get(ctx, "k"); found {
 		t.Error("the old value outlived the write that was to replace it")
+	}
+	if n := s.Stamped(); n != 0 {
+		t.Errorf("%d stamps are kept of what was not stored", n)
 	}
 }
 
