@@ -19,9 +19,9 @@ import (
 )
 
 // ofTags is in the slot of all stamps of the default namespace.
-const ofTags = "cacheaside:1:{tags}:clock"
+const ofTags = "cacheaside:2:{tags}:clock"
 
-func entryKey(path string) string { return "cacheaside:1:{GET:http://example.com" + path + "}" }
+func entryKey(path string) string { return "cacheaside:2:{GET:http://example.com" + path + "}" }
 
 // clusterURL has all nodes that begin as masters.
 func clusterURL(c *storetest.Cluster, user string) string {

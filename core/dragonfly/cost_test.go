@@ -158,7 +158,7 @@ func TestPurgeOfMany(t *testing.T) {
 	if err := cache.Flush(ctx); err != nil {
 		t.Fatal(err)
 	}
-	const key = "cost:1:{GET:http://example.com/a?Cache-Tag=row,table}"
+	const key = "cost:2:{GET:http://example.com/a?Cache-Tag=row,table}"
 	value, found, err := s.Get(ctx, key)
 	if !found || err != nil {
 		t.Fatal(found, err)
@@ -170,7 +170,7 @@ func TestPurgeOfMany(t *testing.T) {
 	for i := 0; i < many; {
 		var cmds rueidis.Commands
 		for range 1000 {
-			cmds = append(cmds, c.B().Set().Key(fmt.Sprint("cost:1:{GET:http://example.com/", i, "}")).Value(rueidis.BinaryString(value)).Ex(time.Hour).Build())
+			cmds = append(cmds, c.B().Set().Key(fmt.Sprint("cost:2:{GET:http://example.com/", i, "}")).Value(rueidis.BinaryString(value)).Ex(time.Hour).Build())
 			i++
 		}
 		for _, r := range c.DoMulti(ctx, cmds...) {
@@ -214,7 +214,7 @@ func TestMemoryOnTheServer(t *testing.T) {
 			before := used(t, c)
 			fill(0, entries)
 			guarded := used(t, c) - before
-			key := func(i int) string { return "cost:1:{GET:http://example.com" + path(i) + "}" }
+			key := func(i int) string { return "cost:2:{GET:http://example.com" + path(i) + "}" }
 			for i := range entries {
 				run(t, c, "DEL", key(i)+":guard", key(i)+":lock")
 			}
