@@ -14,7 +14,7 @@ import (
 // TestJournalTakesNumbers: a journal is replaced by who knows it, with the next number
 // of the clock in its places; who does not is told what it is.
 func TestJournalTakesNumbers(t *testing.T) {
-	r := resourceOn(t, open(t, storetest.Server(t)), 1)
+	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 1)
 	ctx := t.Context()
 	before := r.mark()
 	j, err := r.s.ReadJournal(ctx, r.clock)
@@ -48,7 +48,7 @@ func TestJournalTakesNumbers(t *testing.T) {
 
 // TestJournalLost: a new one says that all before it is purged.
 func TestJournalLost(t *testing.T) {
-	r := resourceOn(t, open(t, storetest.Server(t)), 1)
+	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 1)
 	ctx := t.Context()
 	for name, lose := range map[string]func(){
 		"the journal": func() { r.must("DEL", r.clock+":journal") },
@@ -78,7 +78,7 @@ func TestJournalLost(t *testing.T) {
 // TestJournalWriters: of several who write at once, all succeed in the end, and no
 // number is taken twice.
 func TestJournalWriters(t *testing.T) {
-	r := resourceOn(t, open(t, storetest.Server(t)), 1)
+	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 1)
 	const writers, rounds = 6, 25
 	var all sync.WaitGroup
 	var lost atomic.Int64

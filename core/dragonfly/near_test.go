@@ -611,13 +611,12 @@ func TestNearWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 		case 4: // nothing: the copies stay
-			mark := here.StampMark()
 			begun := r.begin(r.fill("a"))
 			if written := r.write("a", begun.Mark, "the same stamps"); !written.Stored {
 				t.Fatal(written)
 			}
-			if _, _, _, found := here.LocalStamps(nil, r.stamps); !found || here.StampMark() != mark {
-				t.Errorf("%d: a fill that changes no stamp drops them: %v, mark %d, was %d", i, found, here.StampMark(), mark)
+			if _, _, _, found := here.LocalStamps(nil, r.stamps); !found {
+				t.Errorf("%d: a fill that changes no stamp drops its copy", i)
 			}
 			until(t, "a copy", func() bool { return hits(r.key) })
 		}

@@ -32,7 +32,7 @@ func (r *resource) settled(key string) (hard, soft uint64) {
 // TestRingOverflows: purges are known as far as the ring reaches; what was before its
 // oldest counts as purged by then, which is no reason to refuse what began later.
 func TestRingOverflows(t *testing.T) {
-	r := resourceOn(t, open(t, storetest.Server(t)), 3)
+	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 3)
 	a, b, c := r.stamps[0], r.stamps[1], r.stamps[2]
 	start := r.mark()
 	n := r.purge(false, a).Seq
@@ -86,7 +86,7 @@ func TestRingOverflows(t *testing.T) {
 // TestRingSpoiled: a ring that is lost, or not what was pushed, says nothing: all counts
 // as purged by then. What is purged later is exact again.
 func TestRingSpoiled(t *testing.T) {
-	s := open(t, storetest.Server(t))
+	s := openPatiently(t, storetest.Server(t))
 	element := func(text string, n uint64) string { return fmt.Sprintf("%-11.11s", text) + fmt.Sprintf("h%011x", n) }
 	for name, spoil := range map[string]func(r *resource, ring string, last uint64){
 		"evicted":        func(r *resource, ring string, _ uint64) { r.must("DEL", ring) },
@@ -158,7 +158,7 @@ func TestRingSpoiled(t *testing.T) {
 // TestRingCollisions: a hash that only seems to be in the ring, across the borders of
 // elements, is not, and who has the same hash is purged as well.
 func TestRingCollisions(t *testing.T) {
-	r := resourceOn(t, open(t, storetest.Server(t)), 2)
+	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 2)
 	a, ring := r.stamps[0], r.clock+":ring"
 	start := r.mark()
 	r.purge(false, a)
@@ -252,7 +252,7 @@ func TestRingAgainstModel(t *testing.T) {
 	}
 	t.Logf("-ring.seed=%d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
-	s := open(t, storetest.Server(t))
+	s := openPatiently(t, storetest.Server(t))
 	for round := range 4 {
 		r := resourceOn(t, s, 4+20*round)
 		m := &history{marks: map[uint64]bool{}, hard: map[string]uint64{}, soft: map[string]uint64{}, stamps: map[string]store.Stamp{}}

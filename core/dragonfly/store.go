@@ -1,8 +1,3 @@
-// Package dragonfly keeps cache entries in Dragonfly, Redis or Valkey, through
-// rueidis. A lookup is one GET, a fill one SET with its expiry in milliseconds.
-//
-// Dragonfly should run with --cache_mode=true, Redis and Valkey with a maxmemory
-// and an evicting maxmemory-policy; [Open] warns when nothing evicts.
 package dragonfly
 
 import (
@@ -204,14 +199,25 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	}
 	s.near.writing(keys...)
 	defer s.near.written(keys...)
-	// A command for each: they may be on several shards, or in a slot that moves.
-	cmds := make(rueidis.Commands, 0, 3*len(keys))
+	// A command for each, with its bytes, as nobody knows whether the value is large. In
+	// a cluster a slot that moves takes no command with several keys.
+	cmds := make(rueidis.Commands, 0, len(keys))
 	for _, key := range keys {
-		cmds = append(cmds, s.client.B().Unlink().Key(key).Build())
-		for slot := range byte(2) { // nobody knows whether the value is large
+		var names [3]string
+		n := 1
+		names[0] = key
+		for slot := range byte(2) {
 			if body, ok := s.large.bodyKey(key, slot); ok {
-				cmds = append(cmds, s.client.B().Unlink().Key(body).Build())
+				names[n] = body
+				n++
 			}
+		}
+		if !s.large.cluster {
+			cmds = append(cmds, s.client.B().Unlink().Key(names[:n]...).Build())
+			continue
+		}
+		for _, name := range names[:n] {
+			cmds = append(cmds, s.client.B().Unlink().Key(name).Build())
 		}
 	}
 	results, err := s.pipeline(ctx, cmds)

@@ -50,7 +50,7 @@ func openPatiently(tb testing.TB, addr string) *dragonfly.Store {
 	tb.Helper()
 	s, err := dragonfly.OpenOption(context.Background(), rueidis.ClientOption{
 		InitAddress: []string{addr}, Dialer: patient, ConnWriteTimeout: time.Minute,
-	})
+	}, dragonfly.WithTimeout(time.Minute))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -136,22 +136,22 @@ func TestOneCommandPerCall(t *testing.T) {
 		}
 	}
 	for what, call := range map[string]func() error{
-		"evalsha of Write":               write(nil),
-		"evalsha of Extend":              calledFirst[3],
-		"evalsha of Swap":                calledFirst[4],
-		"evalsha of Raise":               calledFirst[5],
-		"evalsha of ReadJournal":         journal,
-		"evalsha evalsha of tagged":      write(r.stamps),
-		"set getrange of Begin":          begin("", false),
-		"set getrange get of Begin":      begin(r.key, false),
-		"set getrange pexpire of Adopt":  begin("", true),
-		"get of Stamps":                  func() error { _, err := s.Stamps(ctx, nil, r.stamps[:1]); return err },
-		"get get of Stamps":              func() error { _, err := s.Stamps(ctx, nil, r.stamps); return err },
-		"get of GetStamped":              func() error { _, _, _, err := s.GetStamped(ctx, "some:key:of:ours", nil, nil); return err },
-		"get get get of GetStamped":      func() error { _, _, _, err := s.GetStamped(ctx, "some:key:of:ours", nil, r.stamps); return err },
-		"set of Set":                     func() error { return s.Set(ctx, "some:key:of:ours", []byte("v"), time.Hour) },
-		"get of Get":                     func() error { _, _, err := s.Get(ctx, "some:key:of:ours"); return err },
-		"unlink unlink unlink of Delete": func() error { return s.Delete(ctx, "some:key:of:ours") },
+		"evalsha of Write":              write(nil),
+		"evalsha of Extend":             calledFirst[3],
+		"evalsha of Swap":               calledFirst[4],
+		"evalsha of Raise":              calledFirst[5],
+		"evalsha of ReadJournal":        journal,
+		"evalsha evalsha of tagged":     write(r.stamps),
+		"set getrange of Begin":         begin("", false),
+		"set getrange get of Begin":     begin(r.key, false),
+		"set getrange pexpire of Adopt": begin("", true),
+		"get of Stamps":                 func() error { _, err := s.Stamps(ctx, nil, r.stamps[:1]); return err },
+		"get get of Stamps":             func() error { _, err := s.Stamps(ctx, nil, r.stamps); return err },
+		"get of GetStamped":             func() error { _, _, _, err := s.GetStamped(ctx, "some:key:of:ours", nil, nil); return err },
+		"get get get of GetStamped":     func() error { _, _, _, err := s.GetStamped(ctx, "some:key:of:ours", nil, r.stamps); return err },
+		"set of Set":                    func() error { return s.Set(ctx, "some:key:of:ours", []byte("v"), time.Hour) },
+		"get of Get":                    func() error { _, _, err := s.Get(ctx, "some:key:of:ours"); return err },
+		"unlink of Delete":              func() error { return s.Delete(ctx, "some:key:of:ours") },
 	} {
 		names, _, _ := strings.Cut(what, " of ")
 		want := map[string]int{}
