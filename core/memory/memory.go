@@ -48,9 +48,9 @@ type Store struct {
 }
 
 type item struct {
-	value  []byte
-	ttl    time.Duration
-	stamps []*stamp
+	value []byte
+	ttl   time.Duration
+	tags  *tags // nil: none
 }
 
 // Option changes how [New] makes a store.
@@ -87,10 +87,10 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 		// for it.
 		Executor:      func(f func()) { f() },
 		MaximumWeight: s.maxWeight,
-		Weigher:       func(key string, it item) uint32 { return uint32(weight(key, it.value, it.stamps)) },
+		Weigher:       func(key string, it item) uint32 { return uint32(weight(key, it.value, it.tags)) },
 		// Called once for each item that was removed, replaced, evicted or has expired, in
 		// the moment before it is gone.
-		OnAtomicDeletion: func(e otter.DeletionEvent[string, item]) { s.release(e.Value.stamps) },
+		OnAtomicDeletion: func(e otter.DeletionEvent[string, item]) { s.release(e.Value.tags) },
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, item]) time.Duration { return e.Value.ttl }),
 	}
 	if o.now != nil {
@@ -105,8 +105,12 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 }
 
 // weight counts the capacity, which is what the value keeps alive.
-func weight(key string, value []byte, stamps []*stamp) uint64 {
-	return allocated(len(key)) + allocated(cap(value)) + entryOverhead + uint64(len(stamps))*stampOverhead
+func weight(key string, value []byte, t *tags) uint64 {
+	w := allocated(len(key)) + allocated(cap(value)) + entryOverhead
+	if t != nil {
+		w += uint64(len(t.stamps)) * stampOverhead
+	}
+	return w
 }
 
 // allocated is about what n bytes take in memory, which comes in some sizes only: up to
@@ -135,6 +139,21 @@ func (s *Store) GetLocal(key string) (value []byte, found bool) {
 	return it.value, found
 }
 
+// GetJudged is [Store.GetLocal] for what was stored by [Store.Write]: it looks at the
+// stamps that the value was stored with, which takes no lock and none of their keys. One
+// that is not older than a purge of any of its tags is not found; soft is when the first
+// soft one was. What was not stored with stamps is not judged.
+func (s *Store) GetJudged(key string) (value []byte, judged bool, soft uint64, found bool) {
+	it, found := s.cache.GetIfPresent(key)
+	if it.tags == nil {
+		return it.value, false, 0, found
+	}
+	if soft, found = it.tags.judge(); !found {
+		return nil, true, 0, false
+	}
+	return it.value, true, soft, true
+}
+
 // Set keeps value under key for ttl, which must be positive. An entry larger
 // than the store is refused with [ErrTooLarge], and what was under the key is
 // gone.
@@ -148,14 +167,14 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	return s.set(key, value, ttl, nil)
 }
 
-func (s *Store) set(key string, value []byte, ttl time.Duration, stamps []*stamp) error {
-	if w := weight(key, value, stamps); w > s.maxWeight || w > math.MaxUint32 {
+func (s *Store) set(key string, value []byte, ttl time.Duration, t *tags) error {
+	if w := weight(key, value, t); w > s.maxWeight || w > math.MaxUint32 {
 		// The old value must not outlive the write that was to replace it.
 		s.cache.Invalidate(key)
-		s.release(stamps)
+		s.release(t)
 		return fmt.Errorf("memory: an entry of %d bytes in one of %d: %w", w, min(s.maxWeight, math.MaxUint32), ErrTooLarge)
 	}
-	s.cache.Set(key, item{value: value, ttl: ttl, stamps: stamps})
+	s.cache.Set(key, item{value: value, ttl: ttl, tags: t})
 	return nil
 }
 

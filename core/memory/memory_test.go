@@ -21,6 +21,7 @@ import (
 var (
 	_ store.Coordinator = (*memory.Store)(nil)
 	_ store.Local       = (*memory.Store)(nil)
+	_ store.Judge       = (*memory.Store)(nil)
 )
 
 func open(tb testing.TB, maxBytes int64, opts ...memory.Option) *memory.Store {

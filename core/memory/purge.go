@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,6 +96,31 @@ type stamp struct {
 	hard, soft, softAt atomic.Uint64
 }
 
+// gone is the number of a stamp that is none any more. A purge does not find it, but for
+// a moment an entry may be found that has it.
+const gone = math.MaxUint64
+
+// tags are those of an entry.
+type tags struct {
+	since  uint64 // what was purged by then is older
+	stamps []*stamp
+}
+
+// judge reports whether none was purged since, and when the first one was softly.
+func (t *tags) judge() (soft uint64, ok bool) {
+	for _, st := range t.stamps {
+		if st.hard.Load() > t.since {
+			return 0, false
+		}
+		if st.soft.Load() > t.since {
+			if at := max(st.softAt.Load(), 1); soft == 0 || at < soft {
+				soft = at
+			}
+		}
+	}
+	return soft, true
+}
+
 func (st *stamp) is(epoch uint64) store.Stamp {
 	return store.Stamp{Epoch: epoch, Hard: st.hard.Load(), Soft: st.soft.Load(), SoftAt: st.softAt.Load()}
 }
@@ -143,11 +169,15 @@ func (s *Store) refer(key string) (st *stamp, is store.Stamp) {
 }
 
 // release is called when an entry is gone, once for each.
-func (s *Store) release(stamps []*stamp) {
-	for _, st := range stamps {
+func (s *Store) release(t *tags) {
+	if t == nil {
+		return
+	}
+	for _, st := range t.stamps {
 		sh := &s.shards[st.hash%shards]
 		sh.mu.Lock()
 		if st.refs--; st.refs == 0 {
+			st.hard.Store(gone)
 			delete(sh.stamps, st.hash)
 			sh.shrink()
 		}
@@ -281,22 +311,22 @@ func (s *Store) Write(ctx context.Context, w store.Write) (written store.Written
 	if w.Since.Epoch != s.epoch || f.deleted.last(hash).Hard > w.Since.Seq {
 		return written, nil
 	}
-	var stamps []*stamp
+	var t *tags
 	if len(w.Stamps) > 0 {
-		stamps = make([]*stamp, len(w.Stamps))
+		t = &tags{since: w.Since.Seq, stamps: make([]*stamp, len(w.Stamps))}
 		for i, key := range w.Stamps {
 			var is store.Stamp
-			stamps[i], is = s.refer(key)
+			t.stamps[i], is = s.refer(key)
 			written.Purged = written.Purged || is.Hard > w.Since.Seq
 			written.Outdated = written.Outdated || is.Soft > w.Since.Seq
 		}
 	}
 	if written.Purged || len(w.Values) == 0 {
-		s.release(stamps)
+		s.release(t)
 		return written, nil
 	}
 	for i, v := range w.Values {
-		own := stamps
+		own := t
 		if i > 0 { // the first one leads to nothing, and is what has tags
 			own = nil
 		}
