@@ -39,3 +39,9 @@ func (s *Store) Entries() int {
 
 // Maximum is the weight that entries may have together.
 func (s *Store) Maximum() uint64 { return s.cache.GetMaximum() }
+
+// Found finds an entry, and returns what says whether it is still good.
+func (s *Store) Found(key string) (judge func() bool) {
+	it, _ := s.cache.GetIfPresent(key)
+	return func() bool { _, ok := it.tags.judge(); return ok }
+}
