@@ -47,6 +47,7 @@ type shared struct {
 	coordinator Coordinator
 	tiered      Tiered
 	local       store.Local // nil: nothing is in this process
+	judging     store.Judge // local, if it is one
 	breaker     *breaker    // between the engine and the store; nil: none
 	purges      leases
 	tagMemo     memo[*tagged]
@@ -91,6 +92,7 @@ func New(cfg Config) (*Cache, error) {
 	if s.tiered, _ = s.store.(Tiered); s.tiered != nil && s.tiered.Near() {
 		s.local, _ = s.store.(store.Local)
 	}
+	s.judging, _ = s.local.(store.Judge)
 	s.process = rand.Text()[:tokenStart-1] + "-"
 	s.tagPrefix = cfg.Namespace + ":2:{tags}:"
 	s.clock = string(padded([]byte(s.tagPrefix + "clock")))

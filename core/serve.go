@@ -88,9 +88,16 @@ func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
 		v.variant = v.key.appendVariant(v.variant[:0], v.scratch)
 		at = viewOf(v.variant)
 	}
-	b, ok := c.local.GetLocal(at)
+	var b []byte
+	var judged bool
+	var soft uint64
+	if c.judging != nil {
+		b, judged, soft, ok = c.judging.GetJudged(at)
+	} else {
+		b, ok = c.local.GetLocal(at)
+	}
 	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.primary ||
-		!matches(&v.entry, v.req, v.scratch) || c.withheld(v) != "" || !c.stillCurrent(v, at) {
+		!matches(&v.entry, v.req, v.scratch) || c.withheld(v) != "" || !c.stillCurrent(v, at, judged, soft) {
 		return d, false
 	}
 	v.near = !c.inMemory

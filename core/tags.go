@@ -230,8 +230,9 @@ func (t *tagged) are(e *entry.Entry) bool {
 	return i == len(t.tags)
 }
 
-// stillCurrent is current as far as this process knows by itself.
-func (c *Cache) stillCurrent(v *visit, wire string) bool {
+// stillCurrent is current as far as this process knows by itself. Where the store has
+// judged the tags, soft is when one of them was purged softly.
+func (c *Cache) stillCurrent(v *visit, wire string, judged bool, soft uint64) bool {
 	if c.coordinator == nil {
 		return true
 	}
@@ -239,7 +240,8 @@ func (c *Cache) stillCurrent(v *visit, wire string) bool {
 	if at == nil || !v.outlivesJournal(at) {
 		return false
 	}
-	if !v.entry.Tagged() {
+	if judged || !v.entry.Tagged() {
+		v.softly(soft)
 		return true
 	}
 	known, ok := c.tagMemo.get(wire, v.now.UnixNano(), tagsAge)
@@ -319,9 +321,14 @@ func (v *visit) outlives(s Stamp) bool {
 		return false
 	}
 	if s.Soft > e.Stamp {
-		if at := max(s.SoftAt, 1); v.soft == 0 || at < v.soft {
-			v.soft = at
-		}
+		v.softly(max(s.SoftAt, 1))
 	}
 	return true
+}
+
+// softly notes when a soft purge was: the first one counts. 0: there was none.
+func (v *visit) softly(at uint64) {
+	if at != 0 && (v.soft == 0 || at < v.soft) {
+		v.soft = at
+	}
 }

@@ -307,7 +307,7 @@ func (w *write) put(ctx context.Context) error {
 		return errPurged
 	}
 	w.outdated = written.Outdated || wide.Soft > w.claim.since.Seq
-	if len(w.tags) > 0 {
+	if len(w.tags) > 0 && c.judging == nil { // who judges needs no keys
 		c.tagMemo.put(w.at, known, c.cfg.Now().UnixNano())
 	}
 	return nil

@@ -3,11 +3,9 @@ package memory_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,6 +21,7 @@ import (
 var (
 	_ store.Coordinator = (*memory.Store)(nil)
 	_ store.Local       = (*memory.Store)(nil)
+	_ store.Judge       = (*memory.Store)(nil)
 )
 
 func open(tb testing.TB, maxBytes int64, opts ...memory.Option) *memory.Store {
@@ -124,98 +123,31 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestWriteTooLarge: a write that is refused leaves nothing of what it was to replace,
-// and no stamp; one that does not happen removes nothing.
 func TestWriteTooLarge(t *testing.T) {
 	s := open(t, 1<<20)
 	ctx := context.Background()
 	if err := s.Set(ctx, "k", []byte("old"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	begun, err := s.Begin(ctx, store.Fill{Lock: "lock", Token: "a", TTL: time.Hour, Clock: "clock"})
-	if err != nil {
+	begun := begin(t, s)
+	if err := s.Delete(ctx, "lock"); err != nil {
 		t.Fatal(err)
 	}
-	w := store.Write{
-		Lock: "lock", Token: begun.Token, Since: begun.Mark, Clock: "clock", Stamps: []string{"tag"},
-		Values: []store.Value{{Key: "k", Data: make([]byte, 2<<20), TTL: time.Hour}},
-	}
-	purged := w
-	if err := s.Delete(ctx, "other"); err != nil {
-		t.Fatal(err)
-	}
-	purged.Since.Epoch++
-	if written, err := s.Write(ctx, purged); written.Stored || err != nil {
-		t.Errorf("Write of another epoch: %v, %v", written, err)
+	if written, err := s.Write(ctx, writeOf(begun, "k", make([]byte, 2<<20), "tag")); written.Stored || err != nil {
+		t.Errorf("Write under a lock that was deleted: %+v, %v", written, err)
 	}
 	if _, found, _ := s.Get(ctx, "k"); !found {
 		t.Error("a write that did not happen removed the old value")
 	}
-	if written, err := s.Write(ctx, w); written.Stored || !errors.Is(err, memory.ErrTooLarge) {
-		t.Errorf("Write of too much: %v, %v, want ErrTooLarge", written, err)
+	written, err := s.Write(ctx, writeOf(begin(t, s), "k", make([]byte, 2<<20), "tag"))
+	if written.Stored || !errors.Is(err, memory.ErrTooLarge) || !errors.Is(err, store.ErrRefused) {
+		t.Errorf("Write of too much: %+v, %v, want ErrTooLarge and ErrRefused", written, err)
 	}
 	if _, found, _ := s.Get(ctx, "k"); found {
 		t.Error("the old value outlived the write that was to replace it")
 	}
 	if n := s.Stamped(); n != 0 {
-		t.Errorf("%d stamps are kept of what was not stored", n)
-	}
-}
-
-// TestBounded fills the store many times over, with keys and values of all sizes.
-func TestBounded(t *testing.T) {
-	const maxBytes = 8 << 20
-	s := open(t, maxBytes)
-	ctx := context.Background()
-	before := heap()
-	var wg sync.WaitGroup
-	for w := range 4 {
-		wg.Go(func() {
-			for i := range 20_000 {
-				key := strings.Repeat("k", i%200) + strconv.Itoa(w) + "-" + strconv.Itoa(i)
-				if err := s.Set(ctx, key, make([]byte, i%3000), time.Hour); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	// Eviction runs behind the writes.
-	var used int64
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
-		if used = heap() - before; used <= maxBytes*5/4 {
-			break
-		}
-	}
-	if used > maxBytes*5/4 {
-		t.Errorf("the store holds %d bytes, its bound is %d", used, maxBytes)
-	}
-	if used < maxBytes/2 {
-		t.Errorf("the store holds %d bytes of the %d it may", used, maxBytes)
-	}
-	runtime.KeepAlive(s)
-}
-
-// TestOverhead compares the weight given to small entries with what they cost.
-func TestOverhead(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures the heap")
-	}
-	const n = 50_000
-	s := open(t, 1<<30)
-	ctx := context.Background()
-	before := heap()
-	for i := range n {
-		if err := s.Set(ctx, fmt.Sprintf("key-%012d", i), make([]byte, 64), time.Hour); err != nil {
-			t.Fatal(err)
-		}
-	}
-	per := (heap() - before) / n
-	t.Logf("an entry with a key of 16 bytes and a value of 64 costs %d bytes, %d beside them", per, per-80)
-	runtime.KeepAlive(s)
-	if over := per - 80; over < memory.EntryOverhead/2 || over > memory.EntryOverhead*3/2 {
-		t.Errorf("the overhead is %d bytes, counted as %d", over, memory.EntryOverhead)
+		t.Errorf("%d stamps are left of it", n)
 	}
 }
 
@@ -263,63 +195,4 @@ func TestCloseLeavesNothing(t *testing.T) {
 			}
 		}
 	}
-}
-
-func BenchmarkGet(b *testing.B) {
-	s := open(b, 64<<20)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-	defer cancel()
-	keys := fill(b, s)
-	b.Run("hit", func(b *testing.B) {
-		b.ReportAllocs()
-		for i := 0; b.Loop(); i++ {
-			if _, found, err := s.Get(ctx, keys[i%len(keys)]); !found || err != nil {
-				b.Fatal(found, err)
-			}
-		}
-	})
-	b.Run("miss", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, found, err := s.Get(ctx, "cacheaside:absent"); found || err != nil {
-				b.Fatal(found, err)
-			}
-		}
-	})
-	b.Run("parallel", func(b *testing.B) {
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			for i := 0; pb.Next(); i++ {
-				if _, found, err := s.Get(ctx, keys[i%len(keys)]); !found || err != nil {
-					b.Fatal(found, err)
-				}
-			}
-		})
-	})
-}
-
-func BenchmarkSet(b *testing.B) {
-	s := open(b, 64<<20)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-	defer cancel()
-	keys := fill(b, s)
-	value := make([]byte, 1024)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		if err := s.Set(ctx, keys[i%len(keys)], value, time.Minute); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func fill(b *testing.B, s *memory.Store) []string {
-	b.Helper()
-	keys := make([]string, 1000)
-	for i := range keys {
-		keys[i] = "cacheaside:1:https://example.test/blogs/" + strconv.Itoa(i)
-		if err := s.Set(context.Background(), keys[i], make([]byte, 1024), time.Hour); err != nil {
-			b.Fatal(err)
-		}
-	}
-	return keys
 }
