@@ -127,7 +127,7 @@ const waits = 1
 func (m *model) start() state {
 	s := state{evictions: m.times, expiries: m.expiries}
 	s.server.epochs = 1
-	s.clock, s.journal = clock{true, 1, 1}, journal{true, 1, 1, 0} // a new one counts as a purge of everything
+	s.clock, s.journal = clock{true, 1, 1}, journal{true, 1, 1, 1, 0} // a new one counts as a purge of everything
 	for i := range s.p {
 		s.p[i].varied = m.knows>>i&1 == 1
 	}

@@ -40,10 +40,11 @@ type element struct {
 	soft     bool
 }
 
-// journal has the last purge of everything, and the last one of a prefix elsewhere.
+// journal has the number when it was made, that of the last purge of everything, which
+// making it is one, and that of the last purge of a prefix elsewhere.
 type journal struct {
-	there                 bool
-	epoch, all, elsewhere uint8
+	there                        bool
+	epoch, began, all, elsewhere uint8
 }
 
 type stamp struct {
@@ -210,7 +211,7 @@ func (sc *scripts) write(s *server, lock, token uint8, v value, varied, anyhow b
 func (sc *scripts) readJournal(s *server) journal {
 	sc.time(s)
 	if !s.journal.there || s.journal.epoch != s.clock.epoch && sc.without != journalEpoch {
-		s.journal = journal{true, s.clock.epoch, s.clock.seq, 0}
+		s.journal = journal{true, s.clock.epoch, s.clock.seq, s.clock.seq, 0}
 	}
 	return s.journal
 }
@@ -227,7 +228,7 @@ func (sc *scripts) writeJournal(s *server, old journal, all bool) (journal, bool
 	} else {
 		sc.push(s, tagNone, false)
 	}
-	j = journal{true, s.clock.epoch, old.all, old.elsewhere}
+	j = journal{true, s.clock.epoch, old.began, old.all, old.elsewhere}
 	if all {
 		j.all = s.clock.seq
 	} else {
