@@ -102,9 +102,9 @@ func number(n uint64) uint8 {
 
 // epoch is what an epoch of the server is in the model: that which the model has there,
 // where it was not seen before.
-func (p *pair) epoch(model uint8, real uint64) uint8 {
-	e, ok := p.epochs[real]
-	if real == 0 || ok {
+func (p *pair) epoch(model uint8, got uint64) uint8 {
+	e, ok := p.epochs[got]
+	if got == 0 || ok {
 		return e
 	}
 	for _, other := range p.epochs {
@@ -112,14 +112,14 @@ func (p *pair) epoch(model uint8, real uint64) uint8 {
 			p.Fatalf("the server has another epoch, the model still has %d", model)
 		}
 	}
-	p.epochs[real] = model
+	p.epochs[got] = model
 	return model
 }
 
-func same[T comparable](p *pair, what string, model, real T) {
+func same[T comparable](p *pair, what string, model, got T) {
 	p.Helper()
-	if model != real {
-		p.Fatalf("%s: the model has %v, the server %v", what, model, real)
+	if model != got {
+		p.Fatalf("%s: the model has %v, the server %v", what, model, got)
 	}
 }
 
@@ -130,10 +130,10 @@ func (p *pair) ok(err error) {
 	}
 }
 
-func (p *pair) seen(model mark, real store.Mark) {
+func (p *pair) seen(model mark, got store.Mark) {
 	p.Helper()
-	same(p, "mark", model, mark{p.epoch(model.epoch, real.Epoch), number(real.Seq)})
-	p.marks = append(p.marks, marks{model, real})
+	same(p, "mark", model, mark{p.epoch(model.epoch, got.Epoch), number(got.Seq)})
+	p.marks = append(p.marks, marks{model, got})
 }
 
 // stamp compares one. What is of no epoch is no stamp, though it is there.

@@ -30,16 +30,24 @@ func (p purge) tag() uint8 {
 	}
 }
 
+// purger emits what a purge may do next.
 func (m *model) purger(s *state, i int, emit emit) {
 	what, w := m.purges[i], s.purgers[i]
 	if w.phase == purged || m.inTurn && i > 0 && s.purgers[i-1].phase != purged {
 		return
 	}
-	process := i % processes
-	n := *s
-	q := &n.purgers[i]
 	switch {
 	case w.phase == changing:
+	case what == ofURL:
+		m.purgeURL(s, i, emit)
+		return
+	case what == ofAll || what == ofPrefix:
+		m.purgeJournal(s, i, emit)
+		return
+	}
+	n := *s
+	q := &n.purgers[i]
+	if w.phase == changing {
 		if what != ofNone && what != ofPrefix {
 			n.database++
 		}
@@ -48,16 +56,12 @@ func (m *model) purger(s *state, i int, emit emit) {
 			*q = purger{phase: purged}
 		}
 		emit(&n, "purge %d begins: version %d", i+1, n.database)
-	case what == ofURL:
-		m.purgeURL(s, i, emit)
-	case what == ofAll || what == ofPrefix:
-		m.purgeJournal(s, i, emit)
-	default:
-		tag := what.tag()
-		n.raised(tag, m.raise(&n.server, tag, what == ofASoftly).seq, process)
-		m.acknowledge(&n, i)
-		emit(&n, "purge %d of tag %d is acknowledged: clock %v, stamps %v, ring %v", i+1, tag, n.clock, n.stamps, n.ring)
+		return
 	}
+	tag := what.tag()
+	n.raised(tag, m.raise(&n.server, tag, what == ofASoftly).seq, i%processes)
+	m.acknowledge(&n, i)
+	emit(&n, "purge %d of tag %d is acknowledged: clock %v, stamps %v, ring %v", i+1, tag, n.clock, n.stamps, n.ring)
 }
 
 // raised takes note of a purge of a tag by a process.
@@ -114,13 +118,13 @@ func (m *model) purgeURL(s *state, i int, emit emit) {
 func (m *model) purgeJournal(s *state, i int, emit emit) {
 	w, process := s.purgers[i], i%processes
 	all := m.purges[i] == ofAll
+	if w.phase == waitingForCopies && s.ticks < w.wrote+waits {
+		return
+	}
 	n := *s
 	q := &n.purgers[i]
 	switch {
 	case w.phase == waitingForCopies:
-		if s.ticks < w.wrote+waits {
-			return
-		}
 		m.acknowledge(&n, i)
 		emit(&n, "purge %d is acknowledged", i+1)
 	case !w.old.there:

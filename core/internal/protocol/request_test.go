@@ -116,7 +116,23 @@ func (s *state) live(token uint8) bool {
 	return r.token == token && r.flags&own != 0 && r.phase != releasing && r.phase != done
 }
 
+// request emits what a request may do next.
 func (m *model) request(s *state, i int, emit emit) {
+	switch s.requests[i].phase {
+	case waiting, done:
+	case looking, beginning:
+		m.answers(s, i, emit)
+	case running:
+		m.handler(s, i, emit)
+	case storing:
+		m.store(s, i, emit)
+	default:
+		m.step(s, i, emit)
+	}
+}
+
+// step emits the one thing that a request does next.
+func (m *model) step(s *state, i int, emit emit) {
 	r, asks := s.requests[i], m.requests[i]
 	n := *s
 	q := &n.requests[i]
@@ -151,8 +167,6 @@ func (m *model) request(s *state, i int, emit emit) {
 			m.look(&n, i)
 			emit(&n, "%d begins: it must have version %d", i+1, q.hard)
 		}
-	case looking:
-		m.answers(s, i, emit)
 	case joining:
 		*q = request{
 			phase: joining, hard: r.hard, soft: r.soft, now: r.now, tries: r.tries, looks: r.looks, lock: m.lockOf(&n, i), candidate: r.candidate,
@@ -166,8 +180,6 @@ func (m *model) request(s *state, i int, emit emit) {
 		*flight = uint8(i + 1)
 		m.begin(&n, i, true)
 		emit(&n, "%d leads", i+1)
-	case beginning:
-		m.answers(s, i, emit)
 	case replacing:
 		token := m.nextToken(&n, i)
 		n.excuse(r.lock, r.token)
@@ -187,8 +199,6 @@ func (m *model) request(s *state, i int, emit emit) {
 			q.since = n.mark()
 		}
 		emit(&n, "%d calls the handler, with token %d, since %d.%d", i+1, r.token, q.since.epoch, q.since.seq)
-	case running:
-		m.handler(s, i, emit)
 	case checking:
 		p := &s.p[asks.process]
 		if !m.good(&p.lease, s.ticks) {
@@ -203,8 +213,6 @@ func (m *model) request(s *state, i int, emit emit) {
 			}
 		}
 		emit(&n, "%d asks its copy of the journal, %v: refused %v", i+1, p.lease, q.more&refused != 0)
-	case storing:
-		m.store(s, i, emit)
 	case ending:
 		m.end(&n, i)
 		emit(&n, "%d's flight ends", i+1)
