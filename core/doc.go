@@ -56,29 +56,55 @@
 //
 // # Purging
 //
-// A clock in the store counts purges. It has an epoch, made at random when the clock
-// is, and a number that each purge takes the next of. An entry carries both as they
-// were before its handler ran. A stamp says when a tag was purged last, by epoch and
-// number; an entry is good while each of its tags has a stamp, of the entry's epoch
-// and not newer than the entry. So whatever the store loses costs misses, and never
-// brings back what was purged: an entry, a stamp, or the clock, whose successor has
-// another epoch.
+// Each purge takes a number of a sequence that only grows. A response carries the
+// number that was the last one before its handler ran, and is good while all that could
+// have purged it is older. A stamp says when a tag was purged last; one that the store
+// has lost counts as purged, so that eviction costs misses but never brings back what
+// was purged. A purge of a URL removes what has a key of that URL alone; all else that
+// is stored for it is tagged with it. The purges of prefixes and of everything are in
+// the journal, which each process reads every 0.2 s.
 //
-// A stamp is made when an entry with its tag is stored, and lives as long. What was
-// purged before that is in the ring, the last purges with their numbers; of older
-// ones it is known that they are older than the ring. So a purge of something else
-// does not cost an entry that is being made.
+// # How a fill and a purge are ordered
 //
-// A response under way has a token, which is the lock for which others wait. It is
-// written in one step with seeing that the token is still there; a purge of the URL
-// removes token and value. A token is unique for every attempt to take the lock, so
-// that none is taken for another, and an attempt without an answer gives no right to
-// write. Where no lock is needed the token of whoever is there is shared.
+// Beside the values a shared store has: a clock, which numbers the purges, and a ring of
+// the last 256 of them; a stamp for each tag of what is stored; a journal of the purges
+// of everything and of prefixes; and, while a handler runs, a token under the lock of
+// the resource. Any of them may be lost at any time. A fill takes these steps:
 //
-// A purge of a URL removes what has a key of that URL alone. All else that is stored
-// for it is tagged with it: variants, partitions, keys of a generator, keys without
-// host or parameters. The purges of prefixes and of everything are in the journal, which
-// each process reads every 0.2 s: see [Cache.PurgePrefix].
+//	look    the value; the stamps of its tags    is it there, and not purged?
+//	begin   a token under the lock, if there is  who runs the handler, what was stored
+//	        none; the value; the clock           meanwhile, which purges are older
+//	run     the handler
+//	write   if the token is still there: the     was the URL purged meanwhile, or one
+//	        value in, the token out; the stamps  of its tags?
+//
+// PurgeURL deletes value and lock and raises the tag of the URL; PurgeTags raises tags;
+// PurgePrefix and PurgeAll write the journal, and wait until no process uses an older
+// copy of it. These rules make that safe, whatever order the steps of several processes
+// come in:
+//
+//   - Nothing is written but by a token that is under the lock at that moment: also what
+//     a 304 or a run in the background has renewed. Without waiting for others one takes
+//     the token that is there. A token is new for each attempt, and one that got no
+//     answer is never used: it may arrive after a purge.
+//   - What cannot be named by its URL alone (variants, responses by another lock, keys
+//     of other policies) carries the tag of its URL.
+//   - An entry carries the clock's epoch and number from before its handler ran. It is
+//     valid while each of its stamps is there, has the same epoch, and is no newer. So
+//     the order in which value and stamps are read or written does not matter.
+//   - A clock that is lost is made with another epoch, at random: what was stored before
+//     counts as purged. Nothing asks the server for the time.
+//   - A purge writes only stamps that are there. One that is missing is made when a
+//     response with its tag is stored: from the ring, or, where the ring does not reach
+//     back so far, with the oldest number it knows. So a purge of something else costs a
+//     fill nothing, and a purge of what nobody has stored leaves nothing.
+//   - Requests that wait get what others were given if they came before the handler was
+//     called, or, if it was stored without having been purged, before the first step of
+//     storing it. What a second look finds is for those who came before that look. All
+//     others look again.
+//
+// core/internal/protocol has a model of all this, tries every order of the steps, and
+// shows what goes wrong without each of the rules.
 //
 // # When the store fails
 //
