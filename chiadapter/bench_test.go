@@ -12,7 +12,7 @@ import (
 )
 
 func Benchmark(b *testing.B) {
-	app := func(cache *core.Cache, body func(target string) []byte) coretest.NewServer {
+	app := func(cache *core.Cache, body func(target string) []byte) coretest.BenchApp {
 		r := chi.NewRouter()
 		if cache != nil {
 			r.Use(chiadapter.New(cache))
@@ -23,7 +23,7 @@ func Benchmark(b *testing.B) {
 		})
 		return coretest.BenchTargets(r)
 	}
-	coretest.Benchmark(b, func(cache *core.Cache) coretest.NewServer {
+	coretest.Benchmark(b, func(cache *core.Cache) coretest.BenchApp {
 		return app(cache, func(string) []byte { return coretest.BenchBody })
-	}, func(get func(string) []byte) coretest.NewServer { return app(nil, get) })
+	}, func(get func(string) []byte) coretest.BenchApp { return app(nil, get) })
 }

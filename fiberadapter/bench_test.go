@@ -1,6 +1,7 @@
 package fiberadapter_test
 
 import (
+	"net"
 	"testing"
 	"unsafe"
 
@@ -13,7 +14,7 @@ import (
 )
 
 func Benchmark(b *testing.B) {
-	coretest.Benchmark(b, func(cache *core.Cache) coretest.NewServer {
+	coretest.Benchmark(b, func(cache *core.Cache) coretest.BenchApp {
 		app := fiber.New()
 		if cache != nil {
 			app.Use(fiberadapter.New(cache))
@@ -23,7 +24,7 @@ func Benchmark(b *testing.B) {
 			return c.Send(coretest.BenchBody)
 		})
 		return benchServer(app.Handler())
-	}, func(get func(string) []byte) coretest.NewServer { // without Fiber, whose router costs something, too
+	}, func(get func(string) []byte) coretest.BenchApp { // without Fiber, whose router costs something, too
 		return benchServer(func(c *fasthttp.RequestCtx) {
 			c.Response.Header.SetContentType("text/plain; charset=utf-8")
 			uri := c.RequestURI()
@@ -32,8 +33,8 @@ func Benchmark(b *testing.B) {
 	})
 }
 
-func benchServer(h fasthttp.RequestHandler) coretest.NewServer {
-	return func() func(string) {
+func benchServer(h fasthttp.RequestHandler) coretest.BenchApp {
+	return coretest.BenchApp{New: func() func(string) {
 		ctx, last := &fasthttp.RequestCtx{}, ""
 		return func(target string) {
 			if target != last {
@@ -47,5 +48,5 @@ func benchServer(h fasthttp.RequestHandler) coretest.NewServer {
 				panic("the benchmark's handler sent another body")
 			}
 		}
-	}
+	}, Serve: func(l net.Listener) { _ = fasthttp.Serve(l, h) }}
 }

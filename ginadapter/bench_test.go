@@ -13,7 +13,7 @@ import (
 
 func Benchmark(b *testing.B) {
 	gin.SetMode(gin.ReleaseMode)
-	app := func(cache *core.Cache, body func(target string) []byte) coretest.NewServer {
+	app := func(cache *core.Cache, body func(target string) []byte) coretest.BenchApp {
 		r := gin.New()
 		if cache != nil {
 			r.Use(ginadapter.New(cache))
@@ -21,7 +21,7 @@ func Benchmark(b *testing.B) {
 		r.GET("/blogs/:id", func(c *gin.Context) { c.Data(http.StatusOK, "text/plain", body(c.Request.RequestURI)) })
 		return coretest.BenchTargets(r)
 	}
-	coretest.Benchmark(b, func(cache *core.Cache) coretest.NewServer {
+	coretest.Benchmark(b, func(cache *core.Cache) coretest.BenchApp {
 		return app(cache, func(string) []byte { return coretest.BenchBody })
-	}, func(get func(string) []byte) coretest.NewServer { return app(nil, get) })
+	}, func(get func(string) []byte) coretest.BenchApp { return app(nil, get) })
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -35,8 +36,9 @@ const BenchTarget = "http://example.com/blogs/1000?page=2"
 // Bare makes a server with nothing but a handler that writes, as text/plain, what get
 // returns for the request's target: that is the least that a hit on a server can cost,
 // and with a SET in get, a miss. What both cost is reported side by side: see [Floor].
-func Benchmark(b *testing.B, build func(cache *core.Cache) (newServer NewServer), bare func(get func(target string) []byte) NewServer) {
-	prepare := func(b *testing.B, store core.Store) (cache *core.Cache, newServer NewServer) {
+func Benchmark(b *testing.B, build func(cache *core.Cache) BenchApp, bare func(get func(target string) []byte) BenchApp) {
+	beClients()
+	prepare := func(b *testing.B, store core.Store) (cache *core.Cache, app BenchApp) {
 		if store == nil {
 			return nil, build(nil)
 		}
@@ -45,23 +47,23 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) (newServer NewServer)
 			Namespace: "bench-" + strings.ToLower(strings.NewReplacer("/", "-", " ", "-").Replace(b.Name())),
 		}))
 		b.Cleanup(func() { _ = cache.Close(context.Background()) })
-		newServer = build(cache)
-		newServer()(BenchTarget) // fills the cache
+		app = build(cache)
+		app.New()(BenchTarget) // fills the cache
 		_ = cache.Flush(context.Background())
 		if d, ok := store.(*dragonfly.Store); ok && d.Near() {
-			serve := newServer()
+			serve := app.New()
 			for deadline := time.Now().Add(10 * time.Second); cache.Stats().Near == 0; serve(BenchTarget) {
 				if time.Now().After(deadline) {
 					b.Fatal("nothing gets near")
 				}
 			}
 		}
-		return cache, newServer
+		return cache, app
 	}
 	run := func(name string, store core.Store, next func() (target string)) {
 		b.Run(name, func(b *testing.B) {
-			_, newServer := prepare(b, store)
-			serve := newServer()
+			_, app := prepare(b, store)
+			serve := app.New()
 			b.ReportAllocs()
 			for b.Loop() {
 				serve(next())
@@ -72,7 +74,7 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) (newServer NewServer)
 		b.Run(name, func(b *testing.B) {
 			_, without := prepare(b, nil)
 			_, with := prepare(b, store)
-			one, other := without(), with()
+			one, other := without.New(), with.New()
 			Compare(b, func() { one(BenchTarget) }, func() { other(BenchTarget) })
 		})
 	}
@@ -93,7 +95,7 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) (newServer NewServer)
 	client := server.Client()
 	for _, clients := range []int{1, 64} {
 		b.Run("server-hit-floor-"+strconv.Itoa(clients), func(b *testing.B) {
-			_, newServer := prepare(b, server)
+			_, app := prepare(b, server)
 			key := storetest.Prefix() + "floor-0123456789"
 			if err := client.Do(context.Background(), client.B().Set().Key(key).Value(string(BenchBody)).Px(benchTTL).Build()).Error(); err != nil {
 				b.Fatal(err)
@@ -105,10 +107,10 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) (newServer NewServer)
 				}
 				return body
 			})
-			Floor(b, client, clients, floor, newServer, func() func() string { return sameTarget }, func() {})
+			Floor(b, client, clients, floor, app, false, func() {})
 		})
 		b.Run("server-miss-floor-"+strconv.Itoa(clients), func(b *testing.B) {
-			cache, newServer := prepare(b, server)
+			cache, app := prepare(b, server)
 			prefix := storetest.Prefix() + "floor:"
 			floor := bare(func(target string) []byte {
 				key := prefix + target
@@ -120,7 +122,7 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) (newServer NewServer)
 				}
 				return BenchBody
 			})
-			Floor(b, client, clients, floor, newServer, newTargets, func() { _ = cache.Flush(context.Background()) })
+			Floor(b, client, clients, floor, app, true, func() { _ = cache.Flush(context.Background()) })
 		})
 	}
 	near, err := dragonfly.Open(context.Background(), addr, dragonfly.WithLogger(slog.New(slog.DiscardHandler)),
@@ -138,28 +140,34 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) (newServer NewServer)
 // benchTTL is short, so that misses by the hundred thousand leave room on the server.
 const benchTTL = time.Minute
 
-// NewServer makes what serves one target after another, for one goroutine.
-type NewServer func() (serve func(target string))
+// BenchApp is what a benchmark measures. New makes what serves one target after
+// another, for one goroutine, and Serve is a server for l, until that is closed.
+type BenchApp struct {
+	New   func() (serve func(target string))
+	Serve func(l net.Listener)
+}
 
 func sameTarget() string { return BenchTarget }
 
 var lastTarget atomic.Uint64
 
+func targetNumber(n uint64) string {
+	return fmt.Sprintf("%s%09d", strings.TrimSuffix(BenchTarget, "2"), n)
+}
+
 // newTargets gives targets of which none was there before, nearly without allocating.
 func newTargets() func() (target string) {
-	const some, digits = 1000, 9
-	prefix := strings.TrimSuffix(BenchTarget, "2")
-	var text string
+	size, text := len(targetNumber(0)), ""
 	return func() string {
 		if text == "" {
-			b := make([]byte, 0, some*(len(prefix)+digits))
-			for range some {
-				b = fmt.Appendf(b, "%s%0*d", prefix, digits, lastTarget.Add(1))
+			var b strings.Builder
+			for range 1000 {
+				b.WriteString(targetNumber(lastTarget.Add(1)))
 			}
-			text = string(b)
+			text = b.String()
 		}
-		target := text[:len(prefix)+digits]
-		text = text[len(target):]
+		target := text[:size]
+		text = text[size:]
 		return target
 	}
 }
@@ -167,16 +175,16 @@ func newTargets() func() (target string) {
 // BenchHTTP serves h with a request and a writer that are used again and again,
 // so that only the handler is measured.
 func BenchHTTP(h http.Handler) func() (serve func()) {
-	newServer := BenchTargets(h)
+	app := BenchTargets(h)
 	return func() func() {
-		serve := newServer()
+		serve := app.New()
 		return func() { serve(BenchTarget) }
 	}
 }
 
 // BenchTargets is [BenchHTTP] for several targets, which differ in the query.
-func BenchTargets(h http.Handler) NewServer {
-	return func() func(string) {
+func BenchTargets(h http.Handler) BenchApp {
+	return BenchApp{func() func(string) {
 		r := httptest.NewRequest(http.MethodGet, BenchTarget, nil)
 		w := &benchWriter{header: http.Header{}}
 		return func(target string) {
@@ -191,7 +199,7 @@ func BenchTargets(h http.Handler) NewServer {
 				panic("coretest: the benchmark's handler sent another body")
 			}
 		}
-	}
+	}, func(l net.Listener) { _ = (&http.Server{Handler: h, ReadHeaderTimeout: time.Minute}).Serve(l) }}
 }
 
 type benchWriter struct {

@@ -1,7 +1,15 @@
 package coretest
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,33 +20,38 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Floor compares what a call of floor costs with one of ours, with so many clients at a
-// time: the CPU time of this process, and of the server too, where that tells. Next
-// makes for each client what gives its targets, and settle waits for what goes on after
-// a call of ours.
+// Floor compares what a request costs that floor serves with one that ours does, for so
+// many clients at a time: the CPU time of this process, and of the store's server too,
+// where that tells. The clients are another process, and come over connections of
+// HTTP/1.1 that they keep. Settle waits for what goes on after an answer of ours.
 //
 // The two take turns, and the medians count, so that what else the machine does spoils
-// neither. It reports "floor-ns" and "ours-ns" of CPU in this process for a call,
+// neither. It reports "floor-ns" and "ours-ns" of CPU in this process for a request,
 // "ratio" as floor/ours, and "both-ratio" with the server's.
-func Floor(b *testing.B, server rueidis.Client, clients int, floor, ours NewServer, next func() func() string, settle func()) {
+func Floor(b *testing.B, server rueidis.Client, clients int, floor, ours BenchApp, miss bool, settle func()) {
 	const rounds = 16
 	calls := 2000 + 100*clients
-	round := func(newServer NewServer) (process, both float64) {
-		var wg sync.WaitGroup
-		serves := make([]func(), clients)
-		for i := range serves {
-			serve, target := newServer(), next()
-			serves[i] = func() { serve(target()) }
+	listen := func(app BenchApp) (addr string) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		go app.Serve(l)
+		b.Cleanup(func() { _ = l.Close() })
+		return l.Addr().String()
+	}
+	floorAt, oursAt := listen(floor), listen(ours)
+	round := func(addr string) (process, both float64) {
+		first := 0
+		if miss {
+			first = int(lastTarget.Add(uint64(calls))) - calls + 1
 		}
 		atServer, here := serverCPU(server), processCPU()
-		for _, serve := range serves {
-			wg.Go(func() {
-				for range calls / clients {
-					serve()
-				}
-			})
+		client := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=.")
+		client.Env = append(os.Environ(), clientEnv+"="+fmt.Sprintf("%s %d %d %d", addr, clients, calls, first))
+		if out, err := client.CombinedOutput(); err != nil {
+			b.Fatalf("the clients: %v: %s", err, out)
 		}
-		wg.Wait()
 		settle()
 		here = processCPU() - here
 		atServer = serverCPU(server) - atServer
@@ -48,8 +61,8 @@ func Floor(b *testing.B, server rueidis.Client, clients int, floor, ours NewServ
 	for b.Loop() {
 		var f, o, fb, ob []float64
 		for i := range rounds {
-			p, both := round(floor)
-			q, both2 := round(ours)
+			p, both := round(floorAt)
+			q, both2 := round(oursAt)
 			if i > 0 { // the first one only gets warm
 				f, fb, o, ob = append(f, p), append(fb, both), append(o, q), append(ob, both2)
 			}
@@ -60,6 +73,47 @@ func Floor(b *testing.B, server rueidis.Client, clients int, floor, ours NewServ
 		b.ReportMetric(median(fb)/median(ob), "both-ratio")
 	}
 	b.ReportMetric(0, "ns/op") // which is that of all of them together
+}
+
+// clientEnv has a process of this program be the clients of [Floor].
+const clientEnv = "CACHEASIDE_BENCH_CLIENT"
+
+// beClients asks for targets, and ends the process, where it was started for that.
+func beClients() {
+	var addr string
+	var clients, calls, first int
+	if n, _ := fmt.Sscan(os.Getenv(clientEnv), &addr, &clients, &calls, &first); n < 4 {
+		return
+	}
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() {
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				panic(err)
+			}
+			in := bufio.NewReaderSize(conn, 8<<10)
+			for n := i; n < calls; n += clients {
+				target := BenchTarget
+				if first > 0 {
+					target = targetNumber(uint64(first + n))
+				}
+				if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: example.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n", strings.TrimPrefix(target, "http://example.com")); err != nil {
+					panic(err)
+				}
+				resp, err := http.ReadResponse(in, nil)
+				if err != nil {
+					panic(err)
+				}
+				body, err := io.ReadAll(resp.Body)
+				if err != nil || !bytes.Equal(body, BenchBody) {
+					panic(fmt.Sprint("another body: ", len(body), err))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	os.Exit(0)
 }
 
 func median(all []float64) float64 {

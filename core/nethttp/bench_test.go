@@ -10,7 +10,7 @@ import (
 )
 
 func Benchmark(b *testing.B) {
-	app := func(cache *core.Cache, body func(target string) []byte) coretest.NewServer {
+	app := func(cache *core.Cache, body func(target string) []byte) coretest.BenchApp {
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /blogs/{id}", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
@@ -21,7 +21,7 @@ func Benchmark(b *testing.B) {
 		}
 		return coretest.BenchTargets(mux)
 	}
-	coretest.Benchmark(b, func(cache *core.Cache) coretest.NewServer {
+	coretest.Benchmark(b, func(cache *core.Cache) coretest.BenchApp {
 		return app(cache, func(string) []byte { return coretest.BenchBody })
-	}, func(get func(string) []byte) coretest.NewServer { return app(nil, get) })
+	}, func(get func(string) []byte) coretest.BenchApp { return app(nil, get) })
 }
