@@ -2,7 +2,6 @@ package coretest
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"math"
 	"net"
@@ -151,8 +150,11 @@ func sameTarget() string { return BenchTarget }
 
 var lastTarget atomic.Uint64
 
-func targetNumber(n uint64) string {
-	return fmt.Sprintf("%s%09d", strings.TrimSuffix(BenchTarget, "2"), n)
+func targetNumber(n uint64) string { return string(appendTarget(nil, n)) }
+
+// appendTarget gives all numbers the same length.
+func appendTarget(b []byte, n uint64) []byte {
+	return strconv.AppendUint(append(b, strings.TrimSuffix(BenchTarget, "2")...), 1e9+n, 10)
 }
 
 // newTargets gives targets of which none was there before, nearly without allocating.
@@ -160,11 +162,11 @@ func newTargets() func() (target string) {
 	size, text := len(targetNumber(0)), ""
 	return func() string {
 		if text == "" {
-			var b strings.Builder
+			b := make([]byte, 0, 1000*size)
 			for range 1000 {
-				b.WriteString(targetNumber(lastTarget.Add(1)))
+				b = appendTarget(b, lastTarget.Add(1))
 			}
-			text = b.String()
+			text = string(b)
 		}
 		target := text[:size]
 		text = text[size:]
