@@ -28,6 +28,7 @@ type Exchange struct {
 	req     core.Request
 	capture *writer
 	sent    *core.Response // the captured response
+	one     [1]func(core.Header)
 }
 
 // Reset prepares x for a request. Replies go to w.
@@ -230,10 +231,13 @@ func (x *Exchange) leaving(resp *core.Response) (all []func(core.Header)) {
 			}
 		}
 	}
-	if resp.Leaving != nil {
-		all = append(all, resp.Leaving)
+	if resp.Leaving == nil {
+		return all
 	}
-	return all
+	if all == nil {
+		all = x.one[:0] // mostly there is no other
+	}
+	return append(all, resp.Leaving)
 }
 
 // lateFields are those that the handler has set after it had sent the header. A

@@ -28,7 +28,7 @@ type writer struct {
 	implicit  bool        // the handler has written without WriteHeader
 	head      bool        // the request is a HEAD: no body is sent, whatever is written
 	reason    string      // why the response must not be stored
-	before    http.Header // what outer middleware had set; nil when nothing is captured
+	before    http.Header // what outer middleware had set; nil where that is nothing, or nothing is captured
 	frozen    http.Header // the header as it was when the handler sent it
 	status    int         // 0: not sent yet
 	length    int64       // the Content-Length that was declared; -1: none
@@ -46,8 +46,8 @@ type writer struct {
 // there only where the inner writer has it, because handlers ask for it.
 func newWriter(inner http.ResponseWriter, f core.Forward, method string) (http.ResponseWriter, *writer) {
 	w := &writer{inner: inner, forward: f, passing: !f.Capture, head: method == http.MethodHead}
-	if f.Capture {
-		w.before = inner.Header().Clone()
+	if h := inner.Header(); f.Capture && len(h) > 0 {
+		w.before = h.Clone()
 	}
 	if canHijack(inner) {
 		return hijackWriter{w}, w
@@ -434,6 +434,9 @@ func trailersOf(h http.Header) http.Header {
 
 func declaredLength(h http.Header) (int64, bool) {
 	v := first(h, "Content-Length")
+	if v == "" {
+		return 0, false
+	}
 	n, err := strconv.ParseInt(v, 10, 64)
-	return n, v != "" && err == nil
+	return n, err == nil
 }
