@@ -37,6 +37,16 @@ func (f Fields) Get(name string) string {
 	return ""
 }
 
+// has reports whether there is a line under name, which is in canonical form.
+func (f Fields) has(name string) bool {
+	for i := range f {
+		if f[i].Op != OpDel && f[i].Name == name {
+			return true
+		}
+	}
+	return false
+}
+
 // Values returns all values under name in their order.
 func (f Fields) Values(name string) []string {
 	var out []string

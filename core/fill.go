@@ -90,6 +90,9 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		status.Detail = reason
 	}
 	if !v.inner {
+		if resp.Extra == nil {
+			resp.Extra = v.extra[:0]
+		}
 		resp.Extra = append(resp.Extra, Field{"Cache-Status", statusValue(status), OpAdd})
 	}
 	resp.Extra = c.untagged(resp.Extra, resp.Effective)
@@ -115,11 +118,25 @@ func (c *Cache) settles(v *visit, status int, h Header) bool {
 // prepare sees to it that the handler's response can be stored: with what is under the
 // lock, where others are not waited for.
 func (c *Cache) prepare(ctx context.Context, v *visit) {
-	v.tags = new(Tags)
+	f := new(fill)
+	v.tags, v.fill = &f.tags, f
 	if c.coordinator == nil || v.claim != nil || v.req.Method != http.MethodGet && !v.stale {
 		return
 	}
-	v.claim, _, _ = c.begin(ctx, lockKey(c.flightKey(v)), true, nil) // nil: nothing will be stored
+	lock := v.key.lockOf(c.flightKey(v))
+	if !c.inMemory {
+		v.claim, _, _ = c.begin(ctx, lock, true, nil) // nil: nothing will be stored
+	} else if since, err := c.moment(lock); err == nil {
+		f.claim.lock, f.claim.since = lock, since
+		v.claim = &f.claim
+	}
+}
+
+// fill is what a run of the handler needs that outlives the visit, in one allocation.
+type fill struct {
+	tags  Tags
+	claim claim // where the store has no tokens
+	write write
 }
 
 // untagged takes the fields with tags out of what the client sees.
@@ -140,10 +157,9 @@ var tagFields = []string{"Cache-Tag", "Surrogate-Key"}
 // lettingGo gives the Cache-Status of a response that cannot be held back, and
 // tells those who wait for it that they wait in vain.
 func (c *Cache) lettingGo(l *lead, run *Flight, s httprules.CacheStatus) func(int, Header, string) Fields {
-	note := annotate(run, s)
-	return func(status int, h Header, reason string) Fields {
+	return func(_ int, h Header, reason string) Fields {
 		c.conclude(l, ending(reason), nil)
-		return c.untagged(note(status, h, reason), h)
+		return c.untagged(noted(run, s, reason), h)
 	}
 }
 
@@ -243,7 +259,7 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		c.conclude(v.lead, flight.Pass, nil)
 		return "tags"
 	}
-	header, reason := c.storable(resp, verdict)
+	header, reason := c.storable(v, resp, verdict)
 	if reason != "" {
 		c.conclude(v.lead, flight.Pass, nil)
 		return reason
@@ -304,7 +320,7 @@ func (c *Cache) judge(v *visit, status int, effective Header, now time.Time) htt
 		Rules: httprules.Rules{
 			TTL: ttl, Listed: c.listed[status], Heuristic: c.cfg.Heuristic,
 			SetCookie: c.cfg.StoreSetCookie, Authorization: c.cfg.StoreAuthorized,
-			AnyStatus: c.cfg.AllStatusCodes, Targets: c.cfg.TargetedFields,
+			AnyStatus: c.cfg.AllStatusCodes, Targets: c.targets,
 			Grace: max(c.cfg.StaleWhileRevalidate, c.cfg.StaleIfError),
 		},
 	})
@@ -371,9 +387,10 @@ func (c *Cache) meta(visit *visit, v httprules.Verdict, anyOrigin bool, status i
 	return m
 }
 
-// storable gives the fields of resp that are kept, or says why they cannot be.
-func (c *Cache) storable(resp *Response, v httprules.Verdict) (fields []entry.Field, reason string) {
-	out := make([]entry.Field, 0, len(resp.Header)+2)
+// storable gives the fields of resp that are kept, or says why they cannot be. They
+// are good while visit is.
+func (c *Cache) storable(visit *visit, resp *Response, v httprules.Verdict) (fields []entry.Field, reason string) {
+	out := visit.stored[:0]
 	hasDate := false
 fields:
 	for _, f := range resp.Header {
@@ -414,8 +431,10 @@ fields:
 		}
 	}
 	if !hasDate { // RFC 9110 section 6.6.1
-		out = append(out, entry.Field{Name: "Date", Value: v.Date.UTC().Format(http.TimeFormat)})
+		date := v.Date.UTC().AppendFormat(visit.date[:0], http.TimeFormat)
+		out = append(out, entry.Field{Name: "Date", Value: viewOf(date)})
 	}
+	visit.stored = out
 	size := 0
 	for i := range out {
 		size += len(out[i].Name) + len(out[i].Value)
@@ -431,7 +450,7 @@ fields:
 
 // targeted reports whether a field, named in canonical form, speaks to this cache.
 func (c *Cache) targeted(name string) bool {
-	return slices.ContainsFunc(c.cfg.TargetedFields, func(s string) bool { return httprules.EqualFold(s, name) })
+	return slices.Contains(c.targets, name)
 }
 
 // maxGeneratedETag bounds the bodies that are hashed.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // A purge names a public URL, and knows nothing of policies. It can name the key of what
@@ -15,11 +16,10 @@ import (
 
 // urls knows in what ways the handles of a cache tell URLs apart.
 type urls struct {
-	mu        sync.Mutex
-	whole     keyer
-	projected []keyer // those that leave something out
-	names     map[string]bool
-	unnamed   bool // there is a policy whose keys a purge cannot name
+	mu      sync.Mutex
+	list    atomic.Pointer[[]keyer] // the whole URL, and those that leave something out; never changes once it is here
+	names   map[string]bool
+	unnamed bool // there is a policy whose keys a purge cannot name
 }
 
 // schemes begin the keys that a purge can name: none is for IgnoreScheme.
@@ -29,10 +29,12 @@ var schemes = [...]string{"http:", "https:", ""}
 func (u *urls) add(k keyer) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.whole.Config == nil {
-		u.whole = keyer{&Config{MaxKeyBytes: k.MaxKeyBytes}, k.prefix}
+	list := []keyer{{&Config{MaxKeyBytes: k.MaxKeyBytes}, k.prefix}}
+	if old := u.list.Load(); old != nil {
+		list[0].MaxKeyBytes = max(k.MaxKeyBytes, (*old)[0].MaxKeyBytes)
+		list = append(list, (*old)[1:]...)
 	}
-	u.whole.MaxKeyBytes = max(u.whole.MaxKeyBytes, k.MaxKeyBytes)
+	defer func() { u.list.Store(&list) }()
 	all := k.Query.Allow == nil && len(k.Query.Deny) == 0
 	if !all || k.IgnoreHost || k.KeyGenerator != nil || k.Partition != nil || len(k.KeyHeaders)+len(k.KeyCookies) > 0 {
 		u.unnamed = true
@@ -49,16 +51,12 @@ func (u *urls) add(k keyer) {
 			u.names = map[string]bool{}
 		}
 		u.names[name] = true
-		u.projected = append(u.projected, keyer{&Config{IgnoreHost: k.IgnoreHost, Query: k.Query, MaxKeyBytes: k.MaxKeyBytes}, k.prefix})
+		list = append(list, keyer{&Config{IgnoreHost: k.IgnoreHost, Query: k.Query, MaxKeyBytes: k.MaxKeyBytes}, k.prefix})
 	}
 }
 
 // all are the ways to write a URL, first the whole one.
-func (u *urls) all() []keyer {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return append([]keyer{u.whole}, u.projected...)
-}
+func (u *urls) all() []keyer { return *u.list.Load() }
 
 // appendURL writes the URL of req as purges name it. It fails where that is too long
 // for anything to be stored.
@@ -127,7 +125,8 @@ func (c *Cache) purgedURLs(req *Request) (texts []string) {
 // namedKeys are the keys in the store that a purge of url can name.
 func (s *shared) namedKeys(url string) (wires []string) {
 	for _, scheme := range schemes {
-		k, _ := s.urls.whole.wire([]byte(s.urls.whole.prefix + "GET:" + scheme + url))
+		whole := s.urls.all()[0]
+		k, _ := whole.wire([]byte(whole.prefix + "GET:" + scheme + url))
 		wires = append(wires, k.wire)
 	}
 	return wires
