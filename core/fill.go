@@ -49,7 +49,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		Tags:     v.tags,
 		Linger:   c.linger(v),
 		Annotate: c.lettingGo(v.lead, run, status),
-		Settle:   func(status int, h Header) bool { return c.settles(v, status, h) },
+		Settle:   v.settling(c),
 	})
 	c.noteInner(v, run)
 	v.count()
@@ -93,7 +93,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		if resp.Extra == nil {
 			resp.Extra = v.extra[:0]
 		}
-		resp.Extra = append(resp.Extra, Field{"Cache-Status", statusValue(status), OpAdd})
+		resp.Extra = append(resp.Extra, Field{"Cache-Status", viewOf(appendStatus(v.fill.text[:0], status)), OpAdd})
 	}
 	resp.Extra = c.untagged(resp.Extra, resp.Effective)
 	if set != nil && resp.Status == http.StatusOK && c.notModified(v, resp) {
@@ -113,6 +113,14 @@ func (c *Cache) settles(v *visit, status int, h Header) bool {
 		return true
 	}
 	return v.req.Method == http.MethodGet && c.judge(v, status, h, c.cfg.Now()).Store
+}
+
+// settling is settles for Forward, which does not keep it: so the visit does.
+func (v *visit) settling(c *Cache) func(status int, h Header) bool {
+	if v.handle = c; v.settle == nil {
+		v.settle = func(status int, h Header) bool { return v.handle.settles(v, status, h) }
+	}
+	return v.settle
 }
 
 // prepare sees to it that the handler's response can be stored: with what is under the
@@ -137,6 +145,7 @@ type fill struct {
 	tags  Tags
 	claim claim // where the store has no tokens
 	write write
+	text  [64]byte // of a field, which is a view of it
 }
 
 // untagged takes the fields with tags out of what the client sees.

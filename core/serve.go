@@ -183,8 +183,12 @@ func (c *Cache) shownKey(v *visit) string {
 }
 
 func statusValue(s httprules.CacheStatus) string {
+	return string(appendStatus(make([]byte, 0, 64), s))
+}
+
+func appendStatus(b []byte, s httprules.CacheStatus) []byte {
 	s.Name = "cacheaside"
-	return string(s.Append(make([]byte, 0, 64)))
+	return s.Append(b)
 }
 
 // visit is the state of one request on its way through the engine. It is
@@ -231,6 +235,8 @@ type visit struct {
 	reply      Response                   // on its way to the adapter
 	began      time.Time                  // when the handler was called
 	failure    int                        // the status with which the handler has failed
+	handle     *Cache                     // for settle
+	settle     func(status int, h Header) bool
 }
 
 var visits = sync.Pool{New: func() any { return new(visit) }}
@@ -245,7 +251,7 @@ func (v *visit) release() {
 	if cap(scratch)+cap(wire) > 16<<10 {
 		scratch, wire = nil, nil
 	}
-	*v = visit{scratch: scratch[:0], wire: wire[:0], variant: variant[:0], fields: fields[:0], stamps: stamps[:0], stored: stored[:0]}
+	*v = visit{scratch: scratch[:0], wire: wire[:0], variant: variant[:0], fields: fields[:0], stamps: stamps[:0], stored: stored[:0], settle: v.settle}
 	visits.Put(v)
 }
 

@@ -146,9 +146,11 @@ func (w *write) abandon() {
 // be read for that.
 func (c *Cache) prepared(ctx context.Context, v *visit, content entry.Content, names []string, now time.Time) (*write, error) {
 	keep := keptFor(&content, now)
-	w := new(write)
+	var w *write
 	if f := v.fill; f != nil && f.write.c == nil {
 		w = &f.write
+	} else {
+		w = new(write)
 	}
 	w.c, w.primary, w.wire, w.claim, w.tags = c, v.key.primary, v.key.wire, v.claim, content.Tags
 	w.at, w.keep, w.lead, w.rerun = v.key.wire, keep, v.lead, v.req.Rerun

@@ -299,21 +299,24 @@ func (w *writer) tooLarge(n int64) bool { return w.forward.MaxBody > 0 && n > w.
 // response gives what the handler has made of it, after it has returned;
 // clientGone says that it may have known that nobody waits for it. Then only a
 // body of the length that it had declared before is known to be whole.
-func (w *writer) response(clientGone bool) *core.Response {
+func (w *writer) response(resp *core.Response, clientGone bool) {
 	if w.passing {
 		if w.status == 0 && !w.hijacked { // the server will send an empty 200, unless somebody in front has more to say
 			w.annotateAs(http.StatusOK)
 		}
-		return &core.Response{Status: w.status, Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
+		*resp = core.Response{Status: w.status, Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
+		return
 	}
 	if w.status == 0 {
-		return w.unwritten()
+		w.unwritten(resp)
+		return
 	}
 	for name := range w.inner.Header() {
 		if strings.HasPrefix(name, http.TrailerPrefix) { // trailers that were not announced
 			maps.Copy(w.frozen, trailersOf(w.inner.Header()))
 			w.pass(core.ReasonTrailers)
-			return w.response(clientGone)
+			w.response(resp, clientGone)
+			return
 		}
 	}
 	switch {
@@ -323,9 +326,9 @@ func (w *writer) response(clientGone bool) *core.Response {
 	case w.length >= 0 && w.length != int64(len(w.body)) && core.BodyAllowed(w.status) && !w.head:
 		w.reason = core.ReasonIncomplete
 	}
-	return &core.Response{
+	*resp = core.Response{
 		Status: w.status, Body: w.body, Reason: w.reason, Implicit: w.implicit,
-		Header: core.Added(w.before, w.frozen), Effective: httprules.Fold(w.frozen),
+		Header: core.AppendAdded(resp.Header, w.before, w.frozen), Effective: httprules.Fold(w.frozen),
 	}
 }
 
@@ -351,10 +354,10 @@ func (w *writer) leaving() []func(core.Header) {
 // unwritten leaves the response to whoever is in front of the cache, as a handler
 // does that returns without a word: a time-out's 504, a page made of what the
 // handler has left in a context, or the server's empty 200.
-func (w *writer) unwritten() *core.Response {
+func (w *writer) unwritten(resp *core.Response) {
 	w.passing, w.reason = true, core.ReasonUnwritten
 	w.annotateAs(0)
-	return &core.Response{Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
+	*resp = core.Response{Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
 }
 
 // apply sets fields on h; their values lie in backing, if it is long enough.
