@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/textproto"
 	"reflect"
 	"slices"
 	"strconv"
@@ -30,6 +31,7 @@ type Cache struct {
 	answers  [2]bool // whether GET and HEAD are answered
 	listed   map[int]bool
 	cookies  *selector // cfg.Cookies
+	targets  []string  // cfg.TargetedFields, in canonical form
 	inMemory bool      // the store needs no deadline
 }
 
@@ -122,6 +124,9 @@ func newHandle(s *shared, cfg Config) *Cache {
 	s.urls.add(c.keys)
 	c.answers = [2]bool{slices.Contains(cfg.Methods, "GET"), slices.Contains(cfg.Methods, "HEAD")}
 	c.cookies = newSelector(c.cfg.Cookies)
+	for _, name := range cfg.TargetedFields {
+		c.targets = append(c.targets, textproto.CanonicalMIMEHeaderKey(name))
+	}
 	c.listed = make(map[int]bool)
 	for _, code := range cfg.StatusCodes {
 		c.listed[code] = true

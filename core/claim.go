@@ -95,6 +95,12 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 	return cl, begun.Token, nil
 }
 
+// moment is begin for a store in this process, which orders fills by themselves.
+func (c *Cache) moment(lock string) (store.Mark, error) {
+	begun, err := c.coordinator.Begin(context.Background(), store.Fill{Lock: lock, TTL: c.cfg.LockTTL, Clock: c.clock})
+	return begun.Mark, err
+}
+
 // prolong lets the token live while the handler runs, so that one that takes longer
 // than LockTTL is not started a second time, and its response is stored.
 func (c *Cache) prolong(cl *claim, first time.Duration, until time.Time) {

@@ -353,7 +353,7 @@ const (
 // the handler is asked all the same.
 func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Decision, acquired) {
 	l := v.lead
-	lock, start, adopt := lockKey(l.Key()), c.start(), !c.locks()
+	lock, start, adopt := v.key.lockOf(l.Key()), c.start(), !c.locks()
 	pause := firstPoll
 	var holder holder
 	v.begun = true
@@ -440,6 +440,14 @@ func wait(ctx context.Context, pause time.Duration) bool {
 func longer(pause time.Duration) time.Duration { return min(pause*3/2, lastPoll) }
 
 func lockKey(key string) string { return key + ":lock" }
+
+// lockOf is the key of the lock of a flight, which is mostly the resource's.
+func (k *key) lockOf(flight string) string {
+	if flight == k.wire {
+		return k.lock
+	}
+	return lockKey(flight)
+}
 
 // conclude tells those who wait for l how it ended; only the first call counts.
 // A handle further out does not know of a write that l is left to.

@@ -49,6 +49,7 @@ type Tags struct {
 	over   bool   // the handler has returned
 	deaf   bool   // the response is none of the handle's
 	flight Flight // of the same run; here because a handler may keep both
+	run    RunContext
 }
 
 // AddTags gives the response to the request of ctx tags under which
@@ -139,7 +140,7 @@ func (c *Cache) tagsOf(v *visit, resp Header, varied bool) ([]string, bool) {
 	if len(out) > c.cfg.MaxTags {
 		return nil, false
 	}
-	if varied || v.claim != nil && v.claim.lock != lockKey(v.key.wire) || !c.named(v.key.primary, v.req) {
+	if varied || v.claim != nil && v.claim.lock != v.key.lock || !c.named(v.key.primary, v.req) {
 		out = c.urlTags(out, v.req)
 	}
 	slices.Sort(out)
@@ -211,6 +212,9 @@ type heldStamps struct {
 var untagged tagged
 
 func (s *shared) tagged(tags []string) *tagged {
+	if len(tags) == 0 {
+		return &untagged
+	}
 	t := &tagged{tags: tags, keys: make([]string, len(tags))}
 	for i, tag := range tags {
 		t.keys[i] = s.stampKey(tag)
