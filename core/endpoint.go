@@ -42,8 +42,8 @@ type PurgeAccess struct {
 //
 // of which one of the first four is enough, and soft goes with tags, prefixes
 // and all. It answers 200 when everything is purged, 400 where a request makes
-// no sense, 401 without access, 501 where the store keeps no stamps, 503 where the store has not acknowledged: then
-// send it again.
+// no sense, 401 without access, 501 where a store that is no [Coordinator] cannot reach all that
+// is to be purged, 503 where the store has not acknowledged: then send it again.
 type PurgeEndpoint struct {
 	cache  *Cache
 	access PurgeAccess
@@ -107,6 +107,9 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *Request, body []byte) *R
 	}
 	if err != nil {
 		p.cache.log.Warn("cacheaside: a purge failed", "error", err)
+		if errors.Is(err, ErrCannotPurge) {
+			return purgeAnswer(http.StatusNotImplemented, err.Error())
+		}
 		return purgeAnswer(http.StatusServiceUnavailable, "the store has not acknowledged: send it again")
 	}
 	return purgeAnswer(http.StatusOK, "")

@@ -91,16 +91,19 @@ func (c *Cache) purgeRequest(ctx context.Context, req *Request) error {
 	if len(urls) == 0 {
 		return nil // nothing with so long a key is ever stored
 	}
-	keys, tags := []string{}, make([]string, len(urls))
+	named, tags := c.namedKeys(slices.Compact(slices.Clone(urls))), make([]string, len(urls))
+	for _, k := range named {
+		c.variants.drop(k.wire)
+	}
+	if c.coordinator == nil {
+		return c.purged("PurgeURL", c.deleteURL(ctx, req, named))
+	}
 	for i, url := range urls {
 		tags[i] = c.stampKey(ofURL + url)
 	}
-	for _, wire := range c.namedKeys(urls[0]) {
-		c.variants.drop(wire)
-		keys = append(keys, lockKey(wire), wire)
-	}
-	if c.coordinator == nil {
-		return c.purged("PurgeURL", c.deleteURL(ctx, req, keys))
+	keys := make([]string, 0, 2*len(named))
+	for _, k := range named {
+		keys = append(keys, lockKey(k.wire), k.wire)
 	}
 	raised := make(chan error, 1)
 	go func() {
@@ -111,17 +114,21 @@ func (c *Cache) purgeRequest(ctx context.Context, req *Request) error {
 	return c.purged("PurgeURL", errors.Join(err, <-raised))
 }
 
-// deleteURL is for a store that orders nothing.
-func (c *Cache) deleteURL(ctx context.Context, req *Request, keys []string) error {
+// deleteURL is for a store that orders nothing. It can do no more than name keys.
+func (c *Cache) deleteURL(ctx context.Context, req *Request, named []key) error {
 	plain := *req
 	plain.Method, plain.forwarded = http.MethodGet, false
 	if k, ok := c.keys.key(&plain); ok {
 		c.variants.drop(k.wire)
+		named = append(named, k)
+	}
+	var keys []string
+	for _, k := range named {
 		keys = append(append(keys, k.wire), c.variantKeys(ctx, k)...)
 	}
 	err := c.store.Delete(ctx, keys...)
-	if err == nil && c.urls.unnamed {
-		err = fmt.Errorf("what other policies have stored for the URL may be left: %w", ErrCannotPurge)
+	if err == nil && c.urls.unnamed.Load() {
+		err = fmt.Errorf("something is stored under a key that is not made of the URL alone, and may be left: %w", ErrCannotPurge)
 	}
 	return err
 }

@@ -139,7 +139,11 @@ func (c *Cache) tagsOf(v *visit, resp Header, varied bool) ([]string, bool) {
 	if len(out) > c.cfg.MaxTags {
 		return nil, false
 	}
-	if varied || v.claim != nil && v.claim.lock != lockKey(v.key.wire) || !c.named(v.key.primary, v.req) {
+	named := c.named(v.key.primary, v.req)
+	if !named && c.coordinator == nil {
+		c.urls.unnamed.Store(true)
+	}
+	if varied || v.claim != nil && v.claim.lock != lockKey(v.key.wire) || !named {
 		out = c.urlTags(out, v.req)
 	}
 	slices.Sort(out)
