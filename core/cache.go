@@ -30,7 +30,8 @@ type Cache struct {
 	answers  [2]bool // whether GET and HEAD are answered
 	listed   map[int]bool
 	cookies  *selector // cfg.Cookies
-	inMemory bool      // the store needs no deadline
+	way      *way
+	inMemory bool // the store needs no deadline
 }
 
 // shared is what all handles of a cache have in common.
@@ -76,6 +77,7 @@ func New(cfg Config) (*Cache, error) {
 		return nil, err
 	}
 	s := &shared{store: cfg.Store, log: cfg.Logger}
+	s.urls.whole = keyer{new(Config), cfg.Namespace + keyFormat}
 	if s.store == nil {
 		m, err := memory.New(DefaultMemoryBytes, memory.WithClock(cfg.Now))
 		if err != nil {
@@ -117,7 +119,9 @@ func (s *shared) shield(cfg *Config) {
 func newHandle(s *shared, cfg Config) *Cache {
 	c := &Cache{shared: s, cfg: cfg}
 	c.keys = newKeyer(&c.cfg)
-	s.urls.add(c.keys)
+	if c.way = wayOf(&c.cfg); c.way != nil {
+		s.urls.learn([]way{*c.way})
+	}
 	c.answers = [2]bool{slices.Contains(cfg.Methods, "GET"), slices.Contains(cfg.Methods, "HEAD")}
 	c.cookies = newSelector(c.cfg.Cookies)
 	c.listed = make(map[int]bool)

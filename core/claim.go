@@ -45,6 +45,11 @@ func (c *Cache) begin(ctx context.Context, lock string, adopt bool, ahead *looka
 		f.Key, f.Stamps = ahead.key, ahead.known.keys
 	}
 	at := c.lookups.begin(ctx, c.cfg.LookupTimeout)
+	if err := c.announced(at); err != nil {
+		c.lookups.end(at)
+		c.storeTrouble("announcing a policy", err)
+		return nil, "", err
+	}
 	begun, err := c.coordinator.Begin(at, f)
 	c.lookups.end(at)
 	if err != nil {

@@ -188,7 +188,7 @@ func (c *Cache) check(o purgeOrder) error {
 		errs = append(errs, err)
 	}
 	for _, u := range o.Prefixes {
-		_, err := c.prefixesFor(u)
+		_, err := c.prefixFor(u)
 		errs = append(errs, err)
 	}
 	if c.coordinator == nil && (len(o.Tags) > 0 || len(o.Prefixes) > 0 || o.All) {
@@ -202,16 +202,18 @@ func (c *Cache) obey(ctx context.Context, o purgeOrder) error {
 	for _, u := range o.URLs {
 		errs = append(errs, c.PurgeURL(ctx, u))
 	}
-	var keys []string // purged together, because that takes its time
-	for _, u := range o.Prefixes {
-		urls, err := c.prefixesFor(u)
-		errs, keys = append(errs, err), append(keys, urls...)
-	}
-	if o.All {
-		keys = append(keys, "")
-	}
-	if len(keys) > 0 {
-		errs = append(errs, c.purgeJournal(ctx, "purging by prefix", keys, o.Soft))
+	if len(o.Prefixes) > 0 || o.All { // together, because that takes its time
+		errs = append(errs, c.purgeJournal(ctx, "purging by prefix", func() (urls []string) {
+			for _, u := range o.Prefixes {
+				if req, err := c.prefixFor(u); err == nil { // see check
+					urls = append(urls, c.purgedURLs(req)...)
+				}
+			}
+			if o.All {
+				urls = append(urls, "")
+			}
+			return urls
+		}, o.Soft))
 	}
 	return errors.Join(errs...)
 }

@@ -240,7 +240,7 @@ func (c *Cache) stillCurrent(v *visit, wire string) bool {
 		return true
 	}
 	at := c.purges.held(c, v.now)
-	if at == nil || !v.outlivesJournal(at) {
+	if at == nil || !v.outlivesJournal(at) || !c.known(v, at) {
 		return false
 	}
 	if !v.entry.Tagged() {
@@ -274,7 +274,7 @@ func (c *Cache) current(ctx context.Context, v *visit, wire string, known *tagge
 	if !ok {
 		return false
 	}
-	if !v.outlivesJournal(at) {
+	if !v.outlivesJournal(at) || !c.known(v, at) {
 		return false
 	}
 	if !e.Tagged() {

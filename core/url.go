@@ -1,7 +1,6 @@
 package core
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -20,39 +19,39 @@ import (
 // maxURLBytes is the longest URL for which anything is stored, by whatever policy.
 const maxURLBytes = 1 << 20
 
-// urls knows in what ways the handles of a cache tell URLs apart.
+// urls knows in what ways the handles of a cache, and other caches of its namespace,
+// tell URLs apart.
 type urls struct {
+	whole     keyer // never changes
 	mu        sync.Mutex
-	whole     keyer
 	projected []keyer // those that leave something out
-	names     map[string]bool
+	ids       map[uint64]bool
 	unnamed   atomic.Bool // something was stored under a key that a purge cannot name
 }
 
 // schemes begin the keys that a purge can name: none is for IgnoreScheme.
 var schemes = [...]string{"http:", "https:", ""}
 
-// add takes note of a policy.
-func (u *urls) add(k keyer) {
+// learn takes note of ways.
+func (u *urls) learn(ways []way) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.whole.Config == nil {
-		u.whole = keyer{new(Config), k.prefix}
-	}
-	if k.Query.Allow == nil && len(k.Query.Deny) == 0 && !k.IgnoreHost {
-		return
-	}
-	name := fmt.Sprintf("%t %q %q", k.IgnoreHost, k.Query.Allow, k.Query.Deny)
-	if k.Query.Allow != nil {
-		name += "only"
-	}
-	if !u.names[name] {
-		if u.names == nil {
-			u.names = map[string]bool{}
+	for i := range ways {
+		if w := &ways[i]; !u.ids[w.id] {
+			if u.ids == nil {
+				u.ids = map[uint64]bool{}
+			}
+			u.ids[w.id] = true
+			u.projected = append(u.projected, w.keyer())
 		}
-		u.names[name] = true
-		u.projected = append(u.projected, keyer{&Config{IgnoreHost: k.IgnoreHost, Query: k.Query}, k.prefix})
 	}
+}
+
+// project reports whether anybody leaves something out.
+func (u *urls) project() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.projected) > 0
 }
 
 // all are the ways to write a URL, first the whole one.
@@ -142,7 +141,7 @@ func (c *Cache) named(primary string, req *Request) bool {
 	if url == "" || req.Target != "" || req.Partition != "" || len(publicHosts(req)) > 0 {
 		return false
 	}
-	text, ok := c.urls.all()[0].appendURL(make([]byte, 0, 128), req)
+	text, ok := c.urls.whole.appendURL(make([]byte, 0, 128), req)
 	return ok && url == string(text)
 }
 
@@ -172,7 +171,7 @@ func (c *Cache) urlTags(tags []string, req *Request) []string {
 		}
 	}
 	for i := range requests {
-		for _, k := range []keyer{c.urls.all()[0], c.keys} {
+		for _, k := range []keyer{c.urls.whole, c.keys} {
 			if url, ok := k.appendURL([]byte(ofURL), &requests[i]); ok {
 				tags = append(tags, string(url))
 			}
@@ -214,10 +213,11 @@ func publicHosts(req *Request) (hosts []string) {
 	return hosts
 }
 
-// purgedURLs are all texts that stand for the URL of req in whatever policy.
+// purgedURLs are all texts that stand for the URL of req in whatever policy; none where
+// that is too long for anything to be stored.
 func (c *Cache) purgedURLs(req *Request) (texts []string) {
 	for _, k := range c.urls.all() {
-		if url, ok := k.appendURL(nil, req); ok {
+		if url, ok := k.appendURL(nil, req); ok && !slices.Contains(texts, string(url)) {
 			texts = append(texts, string(url))
 		}
 	}
