@@ -69,7 +69,8 @@ func (c *Cache) begin(ctx context.Context, lock string, adopt bool, ahead *looka
 	case begun.Token == f.Token:
 		cl.own = true
 	case !isNote(begun.Token) && !isToken(begun.Token):
-		c.trouble("taking a lock", errNoToken) // it might never go away
+		c.trouble("taking a lock", errNoToken)
+		c.swapLater(lock, begun.Token, "") // it might never go away by itself
 		return nil, "", errNoToken
 	case strings.HasPrefix(begun.Token, c.process) && !c.live.has(begun.Token):
 		// Of a run of this process that is over: its release is on its way, or was lost.

@@ -270,7 +270,7 @@ func (l *leases) renew(ctx context.Context, c *Cache) (*lease, bool) {
 	}
 	if err != nil {
 		l.failed.Store(c.cfg.Now().UnixNano())
-		c.trouble("reading what was purged", err)
+		c.storeTrouble("reading what was purged", err)
 		return nil, false
 	}
 	l.keep(fresh, era)
