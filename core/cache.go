@@ -32,6 +32,7 @@ type Cache struct {
 	listed   map[int]bool
 	cookies  *selector // cfg.Cookies
 	targets  []string  // cfg.TargetedFields, in canonical form
+	way      *way      // to tell URLs apart; nil: by all that they have
 	inMemory bool      // the store needs no deadline
 }
 
@@ -79,6 +80,7 @@ func New(cfg Config) (*Cache, error) {
 		return nil, err
 	}
 	s := &shared{store: cfg.Store, log: cfg.Logger}
+	s.urls.whole = keyer{new(Config), cfg.Namespace + keyFormat}
 	if s.store == nil {
 		m, err := memory.New(DefaultMemoryBytes, memory.WithClock(cfg.Now))
 		if err != nil {
@@ -121,7 +123,9 @@ func (s *shared) shield(cfg *Config) {
 func newHandle(s *shared, cfg Config) *Cache {
 	c := &Cache{shared: s, cfg: cfg}
 	c.keys = newKeyer(&c.cfg)
-	s.urls.add(c.keys)
+	if c.way = wayOf(&c.cfg); c.way != nil {
+		s.urls.learn([]way{*c.way})
+	}
 	c.answers = [2]bool{slices.Contains(cfg.Methods, "GET"), slices.Contains(cfg.Methods, "HEAD")}
 	c.cookies = newSelector(c.cfg.Cookies)
 	for _, name := range cfg.TargetedFields {

@@ -49,6 +49,11 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 		f.Key, f.Stamps = ahead.key, ahead.known.keys
 	}
 	at := c.lookups.begin(ctx, c.cfg.LookupTimeout)
+	if err := c.announced(at); err != nil {
+		c.lookups.end(at)
+		c.storeTrouble("announcing a policy", err)
+		return nil, "", err
+	}
 	begun, err := c.coordinator.Begin(at, f)
 	c.lookups.end(at)
 	if err != nil {
@@ -97,6 +102,10 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 
 // moment is begin for a store in this process, which orders fills by themselves.
 func (c *Cache) moment(lock string) (store.Mark, error) {
+	if err := c.announced(context.Background()); err != nil {
+		c.storeTrouble("taking a lock", err)
+		return store.Mark{}, err
+	}
 	begun, err := c.coordinator.Begin(context.Background(), store.Fill{Lock: lock, TTL: c.cfg.LockTTL, Clock: c.clock})
 	return begun.Mark, err
 }

@@ -42,8 +42,8 @@ type PurgeAccess struct {
 //
 // of which one of the first four is enough, and soft goes with tags, prefixes
 // and all. It answers 200 when everything is purged, 400 where a request makes
-// no sense, 401 without access, 501 where the store keeps no stamps, 503 where the store has not acknowledged: then
-// send it again.
+// no sense, 401 without access, 501 where a store that is no [Coordinator] cannot reach all that
+// is to be purged, 503 where the store has not acknowledged: then send it again.
 type PurgeEndpoint struct {
 	cache  *Cache
 	access PurgeAccess
@@ -107,6 +107,9 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *Request, body []byte) *R
 	}
 	if err != nil {
 		p.cache.log.Warn("cacheaside: a purge failed", "error", err)
+		if errors.Is(err, ErrCannotPurge) {
+			return purgeAnswer(http.StatusNotImplemented, err.Error())
+		}
 		return purgeAnswer(http.StatusServiceUnavailable, "the store has not acknowledged: send it again")
 	}
 	return purgeAnswer(http.StatusOK, "")
@@ -185,7 +188,7 @@ func (c *Cache) check(o purgeOrder) error {
 		errs = append(errs, err)
 	}
 	for _, u := range o.Prefixes {
-		_, err := c.prefixesFor(u)
+		_, err := c.prefixFor(u)
 		errs = append(errs, err)
 	}
 	if c.coordinator == nil && (len(o.Tags) > 0 || len(o.Prefixes) > 0 || o.All) {
@@ -199,16 +202,18 @@ func (c *Cache) obey(ctx context.Context, o purgeOrder) error {
 	for _, u := range o.URLs {
 		errs = append(errs, c.PurgeURL(ctx, u))
 	}
-	var keys []string // purged together, because that takes its time
-	for _, u := range o.Prefixes {
-		urls, err := c.prefixesFor(u)
-		errs, keys = append(errs, err), append(keys, urls...)
-	}
-	if o.All {
-		keys = append(keys, "")
-	}
-	if len(keys) > 0 {
-		errs = append(errs, c.purgeJournal(ctx, "purging by prefix", keys, o.Soft))
+	if len(o.Prefixes) > 0 || o.All { // together, because that takes its time
+		errs = append(errs, c.purgeJournal(ctx, "purging by prefix", func() (urls []string) {
+			for _, u := range o.Prefixes {
+				if req, err := c.prefixFor(u); err == nil { // see check
+					urls = append(urls, c.purgedURLs(req)...)
+				}
+			}
+			if o.All {
+				urls = append(urls, "")
+			}
+			return urls
+		}, o.Soft))
 	}
 	return errors.Join(errs...)
 }

@@ -21,6 +21,7 @@ var (
 		"X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-Ssl",
 		"X-Forwarded-Uri", "X-Host", "X-Http-Host-Override", "X-Original-Host", "X-Scheme", "X-Url-Scheme",
 	}
+	hostFields     = []string{"X-Forwarded-Host", "X-Host", "X-Http-Host-Override", "X-Original-Host"}
 	overrideFields = []string{"X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
 )
 

@@ -41,6 +41,7 @@ var errNoJournal = errors.New("what has been purged could not be read")
 type journal struct {
 	All      purge    `json:"all"`
 	Prefixes []prefix `json:"prefixes,omitempty"` // oldest first
+	Ways     []way    `json:"ways,omitempty"`     // oldest first
 }
 
 // purge is a stamp, of the journal's epoch.
@@ -123,13 +124,13 @@ func (j *journal) with(url string, soft bool, at uint64) *journal {
 		return p
 	}
 	if url == "" {
-		out := &journal{All: raise(j.All)}
+		out := &journal{All: raise(j.All), Ways: j.Ways}
 		if soft {
 			out.Prefixes = j.Prefixes // as far as they are hard
 		}
 		return out
 	}
-	out, mine := &journal{All: j.All}, prefix{url, j.All}
+	out, mine := &journal{All: j.All, Ways: j.Ways}, prefix{url, j.All}
 	for _, p := range j.Prefixes {
 		if p.URL == url {
 			mine = p
@@ -148,7 +149,11 @@ func (j *journal) with(url string, soft bool, at uint64) *journal {
 // encode gives the text for the store, which knows the number.
 func (j *journal) encode() string {
 	b, _ := json.Marshal(j) // there is nothing in it that could fail
-	return strings.ReplaceAll(string(b), strconv.FormatUint(thisPurge, 10), store.Number)
+	text := strings.ReplaceAll(string(b), "^", `\u005e`)
+	for _, name := range []string{`"hard":`, `"soft":`, `"since":`} { // never in a string, where quotes are escaped
+		text = strings.ReplaceAll(text, name+strconv.FormatUint(thisPurge, 10), name+store.Number)
+	}
+	return text
 }
 
 // decodeJournal fails where there is something else than a journal of ours.
@@ -158,6 +163,9 @@ func decodeJournal(from store.Journal) (*journal, bool) {
 	}
 	j := new(journal)
 	err := json.Unmarshal([]byte(from.Text), j)
+	for i := range j.Ways {
+		j.Ways[i].identify()
+	}
 	return j, err == nil && j.All.Hard >= from.Began && j.All.Soft >= j.All.Hard
 }
 
@@ -185,6 +193,9 @@ type leases struct {
 	mu       sync.Mutex
 	era      uint64        // how often all copies, also those on their way, have expired
 	reading  chan struct{} // closed when a reader is done for whom others wait; nil: there is none
+	// The journal that was read last, and when another one was found in its place.
+	epoch, began uint64
+	lost         time.Time
 }
 
 // journalPause is how long a failure to read the journal is not repeated.
@@ -259,22 +270,24 @@ func (l *leases) renew(ctx context.Context, c *Cache) (*lease, bool) {
 	}
 	if err != nil {
 		l.failed.Store(c.cfg.Now().UnixNano())
-		c.trouble("reading what was purged", err)
+		c.storeTrouble("reading what was purged", err)
 		return nil, false
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.era == era { // else a purge of our own has come between
-		l.last.Store(fresh)
-	}
+	l.keep(fresh, era)
 	return fresh, true
 }
 
 // lease is nil where the journal is none of ours.
 func (s *shared) lease(read store.Journal, from time.Time) *lease {
-	j, ok := decodeJournal(read)
-	if !ok {
-		return nil
+	var j *journal
+	if last := s.purges.last.Load(); last != nil && last.epoch == read.Mark.Epoch && last.read.Began == read.Began && last.read.Text == read.Text {
+		j = last.journal
+	} else {
+		var ok bool
+		if j, ok = decodeJournal(read); !ok {
+			return nil
+		}
+		s.urls.learn(j.Ways)
 	}
 	return &lease{journal: j, epoch: read.Mark.Epoch, from: from, read: read}
 }
@@ -288,8 +301,9 @@ func (l *leases) expire() {
 }
 
 // purge enters purges into the journal, of everything where a URL is empty, and waits
-// until no process uses an older copy.
-func (l *leases) purge(ctx context.Context, c *Cache, urls []string, soft bool) error {
+// until no process uses an older copy. It asks for the URLs when it knows the ways in
+// the journal.
+func (l *leases) purge(ctx context.Context, c *Cache, urls func() []string, soft bool) error {
 	old := l.last.Load() // who has a good copy needs one script
 	for {                // until no other purge comes between
 		if old == nil {
@@ -299,7 +313,7 @@ func (l *leases) purge(ctx context.Context, c *Cache, urls []string, soft bool) 
 			}
 		}
 		next := old.journal
-		for _, url := range urls {
+		for _, url := range urls() {
 			next = next.with(url, soft, uint64(c.cfg.Now().UnixMicro()))
 		}
 		read, written, err := c.coordinator.WriteJournal(ctx, c.clock, old.read, next.encode())

@@ -101,18 +101,41 @@ func (c *Cache) purgeRequest(ctx context.Context, req *Request) error {
 	defer cancel()
 	urls := c.purgedURLs(req)
 	if len(urls) == 0 {
-		return nil // nothing with so long a key is ever stored
-	}
-	keys, tags := []string{}, make([]string, len(urls))
-	for i, url := range urls {
-		tags[i] = c.stampKey(ofURL + url)
-	}
-	for _, wire := range c.namedKeys(urls[0]) {
-		c.variants.drop(wire)
-		keys = append(keys, lockKey(wire), wire)
+		return nil
 	}
 	if c.coordinator == nil {
-		return c.purged("PurgeURL", c.deleteURL(ctx, req, keys))
+		return c.purged("PurgeURL", c.deleteURL(ctx, req, urls))
+	}
+	read := make(chan bool, 1)
+	go func() {
+		_, ok := c.purges.renew(ctx, c)
+		read <- ok
+	}()
+	err := c.purgeTexts(ctx, urls)
+	switch {
+	case !<-read:
+		err = errors.Join(err, errNoJournal)
+	case err == nil: // perhaps other processes have ways of their own
+		if err = c.purgeTexts(ctx, c.purgedURLs(req)[len(urls):]); err == nil && c.urls.project() {
+			err = c.purges.overLost(ctx)
+		}
+	}
+	return c.purged("PurgeURL", err)
+}
+
+// purgeTexts removes what is stored under the keys that can be named, and what is
+// tagged.
+func (c *Cache) purgeTexts(ctx context.Context, urls []string) error {
+	if len(urls) == 0 {
+		return nil
+	}
+	var keys, tags []string
+	for _, url := range urls {
+		tags = append(tags, c.stampKey(ofURL+url))
+	}
+	for _, k := range c.namedKeys(urls) {
+		c.variants.drop(k.wire)
+		keys = append(keys, lockKey(k.wire), k.wire)
 	}
 	raised := make(chan error, 1)
 	go func() {
@@ -120,20 +143,24 @@ func (c *Cache) purgeRequest(ctx context.Context, req *Request) error {
 		raised <- err
 	}()
 	err := c.store.Delete(ctx, keys...)
-	return c.purged("PurgeURL", errors.Join(err, <-raised))
+	return errors.Join(err, <-raised)
 }
 
-// deleteURL is for a store that orders nothing.
-func (c *Cache) deleteURL(ctx context.Context, req *Request, keys []string) error {
-	plain := *req
+// deleteURL is for a store that orders nothing. It can do no more than name keys.
+func (c *Cache) deleteURL(ctx context.Context, req *Request, urls []string) error {
+	named, plain := c.namedKeys(urls), *req
 	plain.Method, plain.forwarded = http.MethodGet, false
 	if k, ok := c.keys.key(&plain); ok {
+		named = append(named, k)
+	}
+	var keys []string
+	for _, k := range named {
 		c.variants.drop(k.wire)
 		keys = append(append(keys, k.wire), c.variantKeys(ctx, k)...)
 	}
 	err := c.store.Delete(ctx, keys...)
 	if err == nil && c.urls.unnamed.Load() {
-		err = fmt.Errorf("what other policies have stored for the URL may be left: %w", ErrCannotPurge)
+		err = fmt.Errorf("something is stored under a key that is not made of the URL alone, and may be left: %w", ErrCannotPurge)
 	}
 	return err
 }
@@ -166,45 +193,43 @@ func (c *Cache) SoftPurgePrefix(ctx context.Context, rawURL string) error {
 }
 
 func (c *Cache) purgePrefix(ctx context.Context, rawURL string, soft bool) error {
-	urls, err := c.prefixesFor(rawURL)
-	if err != nil || len(urls) == 0 {
+	req, err := c.prefixFor(rawURL)
+	if err != nil {
 		return err
 	}
-	return c.purgeJournal(ctx, "PurgePrefix", urls, soft)
+	return c.purgeJournal(ctx, "PurgePrefix", func() []string { return c.purgedURLs(req) }, soft)
 }
 
-// prefixesFor is what a URL and those below it begin with; none where they would be
-// too long for anything to be stored.
-func (c *Cache) prefixesFor(rawURL string) ([]string, error) {
+// prefixFor is a request for what a URL and those below it begin with.
+func (c *Cache) prefixFor(rawURL string) (*Request, error) {
 	req, err := c.requestFor("PurgePrefix", rawURL)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		req.RawQuery = ""
 	}
-	req.RawQuery = ""
-	urls := c.purgedURLs(req)
-	slices.Sort(urls)
-	return slices.Compact(urls), nil
+	return req, err
 }
 
 // PurgeAll removes everything that is stored under the namespace, in constant
 // time but for half a second as with PurgePrefix. The guarantee is that of
 // PurgeTags.
 func (c *Cache) PurgeAll(ctx context.Context) error {
-	return c.purgeJournal(ctx, "PurgeAll", []string{""}, false)
+	return c.purgeJournal(ctx, "PurgeAll", everything, false)
 }
 
 // SoftPurgeAll is to PurgeAll what SoftPurgeTags is to PurgeTags.
 func (c *Cache) SoftPurgeAll(ctx context.Context) error {
-	return c.purgeJournal(ctx, "PurgeAll", []string{""}, true)
+	return c.purgeJournal(ctx, "PurgeAll", everything, true)
 }
 
-func (c *Cache) purgeJournal(ctx context.Context, what string, keys []string, soft bool) error {
+func everything() []string { return []string{""} }
+
+func (c *Cache) purgeJournal(ctx context.Context, what string, urls func() []string, soft bool) error {
 	if c.coordinator == nil {
 		return fmt.Errorf("cacheaside: %s: %w", what, ErrCannotPurge)
 	}
 	ctx, cancel := context.WithTimeout(insisting(ctx), c.cfg.PurgeTimeout+journalWait)
 	defer cancel()
-	return c.purged(what, c.purges.purge(ctx, c, keys, soft))
+	return c.purged(what, c.purges.purge(ctx, c, urls, soft))
 }
 
 // requestFor is the request that a URL stands for.

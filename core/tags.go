@@ -140,7 +140,11 @@ func (c *Cache) tagsOf(v *visit, resp Header, varied bool) ([]string, bool) {
 	if len(out) > c.cfg.MaxTags {
 		return nil, false
 	}
-	if varied || v.claim != nil && v.claim.lock != v.key.lock || !c.named(v.key.primary, v.req) {
+	named := c.named(v.key.primary, v.req)
+	if !named && c.coordinator == nil {
+		c.urls.unnamed.Store(true)
+	}
+	if varied || v.claim != nil && v.claim.lock != v.key.lock || !named {
 		out = c.urlTags(out, v.req)
 	}
 	slices.Sort(out)
@@ -241,7 +245,7 @@ func (c *Cache) stillCurrent(v *visit, wire string, judged bool, soft uint64) bo
 		return true
 	}
 	at := c.purges.held(c, v.now)
-	if at == nil || !v.outlivesJournal(at) {
+	if at == nil || !v.outlivesJournal(at) || !c.known(v, at) {
 		return false
 	}
 	if judged || !v.entry.Tagged() {
@@ -276,7 +280,7 @@ func (c *Cache) current(ctx context.Context, v *visit, wire string, known *tagge
 	if !ok {
 		return false
 	}
-	if !v.outlivesJournal(at) {
+	if !v.outlivesJournal(at) || !c.known(v, at) {
 		return false
 	}
 	if !e.Tagged() {

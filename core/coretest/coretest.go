@@ -177,7 +177,7 @@ type testCase struct {
 }
 
 func allCases() []testCase {
-	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, edgeCases)
+	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases)
 }
 
 // Run runs the suite with the embedded store, and once more with a real
@@ -198,7 +198,7 @@ func Run(t *testing.T, fw Framework) {
 	}
 	t.Run("memory", func(t *testing.T) {
 		for _, tc := range all {
-			t.Run(tc.name, func(t *testing.T) { runCase(t, &fw, tc, nil) })
+			t.Run(tc.name, func(t *testing.T) { runCase(t, &fw, tc, nil, "") })
 		}
 	})
 	t.Run("server", func(t *testing.T) {
@@ -215,14 +215,14 @@ func Run(t *testing.T, fw Framework) {
 		t.Cleanup(func() { _ = store.Close() })
 		for _, tc := range all {
 			if !tc.once {
-				t.Run(tc.name, func(t *testing.T) { runCase(t, &fw, tc, store) })
+				t.Run(tc.name, func(t *testing.T) { runCase(t, &fw, tc, store, addr) })
 			}
 		}
 	})
 }
 
-func runCase(t *testing.T, fw *Framework, tc testCase, server core.Store) {
-	c := &run{TB: t, fw: fw, server: server, Clock: newClock(), namespace: "t-" + randomName()}
+func runCase(t *testing.T, fw *Framework, tc testCase, server core.Store, addr string) {
+	c := &run{TB: t, fw: fw, server: server, addr: addr, Clock: newClock(), namespace: "t-" + randomName()}
 	reason, cannot := fw.Cannot[tc.name]
 	if !cannot {
 		tc.run(c)
@@ -250,6 +250,7 @@ type run struct {
 	testing.TB
 	fw        *Framework
 	server    core.Store // nil: the embedded store is under test
+	addr      string     // of the server
 	namespace string
 	Clock     *clock
 
