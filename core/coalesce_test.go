@@ -163,6 +163,7 @@ func (f *fleet) stats() (sum core.Stats) {
 		sum.Corrupt += s.Corrupt
 		sum.Stores += s.Stores
 		sum.Contended += s.Contended
+		sum.Overtaken += s.Overtaken
 	}
 	return sum
 }
@@ -298,7 +299,7 @@ func TestCoalesceNone(t *testing.T) {
 			a.is(t, 200, "/a", "stored")
 		}
 		f.called(20)
-		if s := f.stats(); s.Stores+s.Contended != 20 || s.Stores == 0 || s.StoreErrors != 0 {
+		if s := f.stats(); s.Stores+s.Contended+s.Overtaken != 20 || s.Stores == 0 || s.StoreErrors != 0 {
 			t.Errorf("stats %+v", s)
 		}
 		f.get("/a").is(t, 200, "/a", "hit")
@@ -800,7 +801,7 @@ func TestCoalesceProcess(t *testing.T) {
 			}
 		}
 		f.called(3)
-		if s := f.stats(); s.Stores == 0 || s.Stores+s.Contended != 3 || f.store.locks.Load() != int64(s.Stores) {
+		if s := f.stats(); s.Stores == 0 || s.Stores+s.Contended+s.Overtaken != 3 || f.store.locks.Load() != int64(s.Stores) {
 			t.Errorf("%d tokens, stats %+v", f.store.locks.Load(), s)
 		}
 	})

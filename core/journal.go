@@ -213,7 +213,7 @@ func (l *leases) held(c *Cache, now time.Time) *lease {
 			defer l.renewing.Store(false)
 			ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
 			defer cancel()
-			l.renew(ctx, c)
+			_, _ = l.renew(ctx, c)
 		})
 	}
 	return last
@@ -248,11 +248,12 @@ func (l *leases) at(ctx context.Context, c *Cache, now time.Time) (*lease, bool)
 		l.reading = nil
 		close(reading)
 	}()
-	return l.renew(ctx, c)
+	fresh, err := l.renew(ctx, c)
+	return fresh, err == nil
 }
 
 // renew reads the journal.
-func (l *leases) renew(ctx context.Context, c *Cache) (*lease, bool) {
+func (l *leases) renew(ctx context.Context, c *Cache) (*lease, error) {
 	l.mu.Lock()
 	era := l.era
 	l.mu.Unlock()
@@ -271,10 +272,10 @@ func (l *leases) renew(ctx context.Context, c *Cache) (*lease, bool) {
 	if err != nil {
 		l.failed.Store(c.cfg.Now().UnixNano())
 		c.storeTrouble("reading what was purged", err)
-		return nil, false
+		return nil, err
 	}
 	l.keep(fresh, era)
-	return fresh, true
+	return fresh, nil
 }
 
 // lease is nil where the journal is none of ours.
@@ -307,9 +308,9 @@ func (l *leases) purge(ctx context.Context, c *Cache, urls func() []string, soft
 	old := l.last.Load() // who has a good copy needs one script
 	for {                // until no other purge comes between
 		if old == nil {
-			var ok bool
-			if old, ok = l.renew(ctx, c); !ok {
-				return errNoJournal
+			var err error
+			if old, err = l.renew(ctx, c); err != nil {
+				return err
 			}
 		}
 		next := old.journal

@@ -339,15 +339,15 @@ func TestPurgeWhileTheJournalIsRead(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		c.purges.renew(t.Context(), c)
+		_, _ = c.purges.renew(t.Context(), c)
 		if after, ok := c.purges.at(t.Context(), c, time.Now()); !ok || after.All.Hard <= before.All.Hard {
 			t.Errorf("with a copy before, %t: %+v, %t", had, after, ok)
 		}
 	}
 }
 
-// TestPurgesDoNotExpireTheJournal: it is read as often as without purges of tags
-// and URLs.
+// TestPurgesDoNotExpireTheJournal: it is read as often as without purges of tags,
+// and once for each purge of a URL.
 func TestPurgesDoNotExpireTheJournal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c := newCounted(t, func(*Config) {})
@@ -365,7 +365,7 @@ func TestPurgesDoNotExpireTheJournal(t *testing.T) {
 				}
 			}
 		}
-		if n := s.reads.Load() - before; n != 0 {
+		if n := s.reads.Load() - before; n != 100 { // who purges a URL looks for policies of other processes
 			t.Errorf("%d reads for 300 purges", n)
 		}
 	})

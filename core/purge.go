@@ -106,16 +106,13 @@ func (c *Cache) purgeRequest(ctx context.Context, req *Request) error {
 	if c.coordinator == nil {
 		return c.purged("PurgeURL", c.deleteURL(ctx, req, urls))
 	}
-	read := make(chan bool, 1)
+	read := make(chan error, 1)
 	go func() {
-		_, ok := c.purges.renew(ctx, c)
-		read <- ok
+		_, err := c.purges.renew(ctx, c)
+		read <- err
 	}()
 	err := c.purgeTexts(ctx, urls)
-	switch {
-	case !<-read:
-		err = errors.Join(err, errNoJournal)
-	case err == nil: // perhaps other processes have ways of their own
+	if err = errors.Join(err, <-read); err == nil { // perhaps other processes have ways of their own
 		if err = c.purgeTexts(ctx, c.purgedURLs(req)[len(urls):]); err == nil && c.urls.project() {
 			err = c.purges.overLost(ctx)
 		}

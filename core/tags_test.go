@@ -61,8 +61,8 @@ func TestStampKeys(t *testing.T) {
 	}
 }
 
-// TestURLTags: one for all that is stored for a URL, with whatever scheme, and another
-// one for any other URL.
+// TestURLTags: one for all that is stored for a URL, with whatever scheme and spelling,
+// and another one for any other URL.
 func TestURLTags(t *testing.T) {
 	c := cacheNamed(t, "", func(c *Config) {
 		c.KeyHeaders, c.KeyCookies = []string{"X-A"}, []string{"a"}
@@ -89,7 +89,7 @@ func TestURLTags(t *testing.T) {
 		url := func(r *Request) string {
 			q := strings.Split(r.RawQuery, "&")
 			slices.Sort(q)
-			return "//" + strings.TrimSuffix(strings.ToLower(r.Host), ":80") + r.Path + "?" + strings.Join(q, "&")
+			return "//" + strings.TrimSuffix(strings.ToLower(r.Host), ":80") + strings.ReplaceAll(r.Path, "%61", "a") + "?" + strings.Join(q, "&")
 		}
 		tags := func(r *Request) string {
 			of := c.urlTags(nil, r)

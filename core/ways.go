@@ -2,11 +2,12 @@ package core
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // A policy that leaves the host or parameters out of keys has its own way to tell URLs
@@ -17,8 +18,6 @@ import (
 // maxWays bounds the ways in the journal. Where there is one too many, the oldest is
 // not known any more, and what was stored by it not used.
 const maxWays = 64
-
-var errUndeclared = errors.New("how the policy tells URLs apart could not be announced")
 
 // way is what a policy leaves out of URLs.
 type way struct {
@@ -92,24 +91,23 @@ func (c *Cache) announced(ctx context.Context) error {
 
 // announce enters the way of c.
 func (l *leases) announce(ctx context.Context, c *Cache) error {
-	old, ok := l.renew(ctx, c)
-	for ok && old != nil && old.since(c.way) == 0 {
+	old, err := l.renew(ctx, c)
+	for err == nil && old.since(c.way) == 0 {
 		l.mu.Lock()
 		era := l.era
 		l.mu.Unlock()
+		var read store.Journal
 		from := c.cfg.Now()
-		read, _, err := c.coordinator.WriteJournal(ctx, c.clock, old.read, old.announcing(*c.way).encode())
+		read, _, err = c.coordinator.WriteJournal(ctx, c.clock, old.read, old.announcing(*c.way).encode())
 		if err != nil {
-			return err
+			break
 		}
-		if old = c.lease(read, from); old != nil {
-			l.keep(old, era)
+		if old = c.lease(read, from); old == nil { // somebody else's
+			return errNoJournal
 		}
+		l.keep(old, era)
 	}
-	if !ok || old == nil {
-		return errUndeclared
-	}
-	return nil
+	return err
 }
 
 // known reports whether the journal says by what way v.entry was stored.
