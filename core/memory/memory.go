@@ -81,7 +81,7 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 	}
 	tables := min(uint64(maxBytes)/64, maxSlots*slotBytes)
 	s := &Store{maxWeight: uint64(maxBytes) - tables, epoch: rand.Uint64() | 1, slots: int(max(tables/slotBytes, 1))}
-	s.seq.Store(1)
+	s.seq.Store(first)
 	cfg := &otter.Options[string, item]{
 		// Its short maintenance beside every few reads costs less than a goroutine
 		// for it.
