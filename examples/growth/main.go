@@ -79,7 +79,7 @@ func (g growth) run(ctx context.Context, out io.Writer) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-		own, err := server.StartStore(ctx, dir)
+		own, err := server.StartStore(context.WithoutCancel(ctx), dir) // until what is stored there was removed
 		if err != nil {
 			return err
 		}
