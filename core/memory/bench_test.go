@@ -145,3 +145,34 @@ func BenchmarkLocalStamps(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkJudgedBesidePurges is a hit while other tags are purged a thousand times a
+// second, or none.
+func BenchmarkJudgedBesidePurges(b *testing.B) {
+	for _, purges := range []int{0, 1000} {
+		for _, tags := range []int{0, 5} {
+			b.Run(fmt.Sprintf("%d purges, %d tags", purges, tags), func(b *testing.B) {
+				s, keys, _ := benchStore(b, tags)
+				stop, done := make(chan struct{}), make(chan struct{})
+				go func() {
+					defer close(done)
+					for i := 0; purges > 0; i++ {
+						select {
+						case <-stop:
+							return
+						case <-time.After(time.Second / time.Duration(purges)):
+							raise(b, s, "other "+strconv.Itoa(i))
+						}
+					}
+				}()
+				atOnce(b, func(b *testing.B, i int) {
+					if _, _, _, found := s.GetJudged(keys[i%benchEntries]); !found {
+						b.Fatal("not found")
+					}
+				})
+				close(stop)
+				<-done
+			})
+		}
+	}
+}

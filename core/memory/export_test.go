@@ -45,3 +45,10 @@ func (s *Store) Found(key string) (judge func() bool) {
 	it, _ := s.cache.GetIfPresent(key)
 	return func() bool { _, ok := it.tags.judge(); return ok }
 }
+
+// Hold keeps the stamp under key from being changed, until release is called.
+func (s *Store) Hold(key string) (release func()) {
+	sh, _ := s.shard(key)
+	sh.mu.Lock()
+	return sh.mu.Unlock
+}

@@ -65,7 +65,7 @@ func (s *Store) journal(clock string) (store.Journal, error) {
 	if ok {
 		return j, nil
 	}
-	j.Began = j.Mark.Seq
+	j.Began = first // none was ever lost
 	return j, s.putJournal(strings.Clone(clock), j, len(clock)+journalOverhead)
 }
 

@@ -37,6 +37,8 @@ type Store struct {
 	maxWeight uint64 // of entries
 	epoch     uint64 // of its clock
 	slots     int    // of a table
+	nanos     func() int64
+	tick      atomic.Int64 // of the timer wheel, that was maintained last
 
 	_        [64]byte // what follows changes with each purge
 	seq      atomic.Uint64
@@ -81,11 +83,9 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 	}
 	tables := min(uint64(maxBytes)/64, maxSlots*slotBytes)
 	s := &Store{maxWeight: uint64(maxBytes) - tables, epoch: rand.Uint64() | 1, slots: int(max(tables/slotBytes, 1))}
-	s.seq.Store(1)
+	s.seq.Store(first)
 	cfg := &otter.Options[string, item]{
-		// Its short maintenance beside every few reads costs less than a goroutine
-		// for it.
-		Executor:      func(f func()) { f() },
+		Executor:      s.maintain,
 		MaximumWeight: s.maxWeight,
 		Weigher:       func(key string, it item) uint32 { return uint32(weight(key, it.value, it.tags)) },
 		// Called once for each item that was removed, replaced, evicted or has expired, in
@@ -93,8 +93,11 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 		OnAtomicDeletion: func(e otter.DeletionEvent[string, item]) { s.release(e.Value.tags) },
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, item]) time.Duration { return e.Value.ttl }),
 	}
+	start := time.Now()
+	s.nanos = func() int64 { return start.UnixNano() + int64(time.Since(start)) }
 	if o.now != nil {
 		cfg.Clock = clock(o.now)
+		s.nanos = clock(o.now).NowNano
 	}
 	cache, err := otter.New(cfg)
 	if err != nil {
@@ -102,6 +105,21 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 	}
 	s.cache = cache
 	return s, nil
+}
+
+// tickBits are those of the nanoseconds in a tick of the timer wheel, about a second.
+const tickBits = 30
+
+// maintain runs a pass of the cache's maintenance, short enough beside every few reads or
+// a write that a goroutine for it would cost more. But one in each tick removes all that
+// has expired since the last: however much that is, no request waits for it.
+func (s *Store) maintain(pass func()) {
+	if tick := s.nanos() >> tickBits; s.tick.Load() != tick {
+		s.tick.Store(tick)
+		go pass()
+		return
+	}
+	pass()
 }
 
 // weight counts the capacity, which is what the value keeps alive.

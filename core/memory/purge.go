@@ -29,6 +29,8 @@ const (
 	// maxSlots bounds a table. There are two for each shard.
 	maxSlots  = 64
 	slotBytes = 2 * shards * 40
+	// first is the number that the clock begins with.
+	first = 1
 	// stampOverhead is what a stamp costs, in bytes: itself, its place in the map and in
 	// the entry's list. Measured, see TestOverhead.
 	stampOverhead = 112
@@ -47,10 +49,10 @@ type purge struct {
 // last is the stamp of a key, as far as it is known: never an older one.
 func (t table) last(hash uint64) store.Stamp {
 	if t == nil {
-		return store.Stamp{Hard: 1, Soft: 1}
+		return store.Stamp{Hard: first, Soft: first}
 	}
 	r := &t[hash/shards%uint64(len(t))]
-	base := max(r.base, 1)
+	base := max(r.base, first)
 	st := store.Stamp{Hard: base, Soft: base}
 	if r.hash == hash {
 		st.Hard, st.Soft, st.SoftAt = max(base, r.hard), max(base, r.soft), r.softAt

@@ -139,6 +139,28 @@ func TestExpiredGoByThemselves(t *testing.T) {
 	}
 }
 
+// TestNobodyWaitsForExpiry: a read that comes as many entries have expired does not
+// remove them itself.
+func TestNobodyWaitsForExpiry(t *testing.T) {
+	clock := newFakeClock()
+	s := open(t, 64<<20, memory.WithClock(clock.Now))
+	const n = 10_000
+	for i := range n {
+		put(t, s, strconv.Itoa(i), []byte("v"), time.Minute, "all")
+	}
+	release := s.Hold("all") // who removes one, waits
+	clock.Advance(2 * time.Minute)
+	for i := range n {
+		if _, found := s.GetLocal(strconv.Itoa(i)); found {
+			t.Errorf("entry %d has not expired", i)
+		}
+	}
+	release()
+	if e := s.Entries(); e != 0 {
+		t.Errorf("%d entries are left", e)
+	}
+}
+
 // TestDeleteEndsFills: in whatever order a lock and what is written under it are named,
 // nothing is left of a fill which began before.
 func TestDeleteEndsFills(t *testing.T) {

@@ -45,12 +45,13 @@ const everyTag = "every"
 
 // tagsOf are one that all responses have, and those that ten of them share.
 func tagsOf(path string, n int) string {
-	tags := everyTag
 	i, _ := strconv.Atoi(path[strings.LastIndexByte(path, '/')+1:])
+	tags := make([]string, n)
+	tags[0] = everyTag
 	for j := 1; j < n; j++ {
-		tags += fmt.Sprintf(",blog-%d-%d", i/10, j)
+		tags[j] = fmt.Sprintf("blog-%d-%d", i/10, j)
 	}
-	return tags
+	return strings.Join(tags, ",")
 }
 
 func pathOf(i int) string { return "/blogs/" + strconv.Itoa(i) }
@@ -64,7 +65,7 @@ type client struct {
 }
 
 func (s *site) client() *client {
-	return &client{site: s, r: httptest.NewRequest(http.MethodGet, "http://"+host+"/", nil), w: writer{header: http.Header{}}}
+	return &client{site: s, r: httptest.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+host+"/", nil), w: writer{header: http.Header{}}}
 }
 
 func (c *client) get(path string) {
@@ -79,8 +80,8 @@ func (w *writer) Header() http.Header         { return w.header }
 func (w *writer) WriteHeader(int)             {}
 func (w *writer) Write(b []byte) (int, error) { return len(b), nil }
 
-// load stores the responses from first on.
-func (s *site) load(first, n int) error {
+// load stores the first n responses.
+func (s *site) load(ctx context.Context, n int) error {
 	const clients, part = 8, 4096 // less at a time than may be on its way to the store
 	before := s.cache.Stats()
 	for done := 0; done < n; done += part {
@@ -89,12 +90,12 @@ func (s *site) load(first, n int) error {
 			all.Go(func() {
 				c := s.client()
 				for i := done + k; i < min(done+part, n); i += clients {
-					c.get(pathOf(first + i))
+					c.get(pathOf(i))
 				}
 			})
 		}
 		all.Wait()
-		if err := s.stored(before, min(done+part, n)); err != nil {
+		if err := errors.Join(s.stored(before, min(done+part, n)), ctx.Err()); err != nil {
 			return err
 		}
 	}
@@ -156,7 +157,7 @@ func (g growth) measure(ctx context.Context, kind string, tags, size int) (cost 
 
 	before, err := st.used(ctx)
 	if err == nil {
-		err = s.load(0, size)
+		err = s.load(ctx, size)
 	}
 	if err != nil {
 		return cost, err

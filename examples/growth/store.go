@@ -46,7 +46,9 @@ func open(ctx context.Context, kind, addr string) (*store, error) {
 	s.used = func(ctx context.Context) (int64, error) { return usedMemory(ctx, client) }
 	s.close = func() error {
 		defer client.Close()
-		err := remove(context.WithoutCancel(ctx), client, s.namespace)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Minute)
+		defer cancel()
+		err := remove(ctx, client, s.namespace)
 		if closed := remote.Close(); err == nil {
 			err = closed
 		}
