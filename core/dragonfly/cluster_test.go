@@ -391,9 +391,10 @@ func TestClusterFill(t *testing.T) {
 				})
 			}
 			half := func() {
-				if purged == "halfway" {
+				switch purged {
+				case "halfway":
 					purge()
-				} else if purged == "" {
+				case "":
 					try()
 				}
 			}

@@ -273,11 +273,15 @@ func (s *Store) Write(ctx context.Context, w store.Write) (store.Written, error)
 	}
 	var written store.Written
 	for i, result := range results[1:] {
+		keys := calls[1+i].keys[2:]
 		stamps, err := settled(&written, w.Since, result)
+		if err == nil && len(stamps) != len(keys) {
+			err = fmt.Errorf("the server answered %d stamps for %d keys", len(stamps), len(keys))
+		}
 		if err != nil {
 			return store.Written{}, failure("settling stamps", err)
 		}
-		s.near.settled(w.Stamps[i*maxKeys:], stamps)
+		s.near.settled(keys, stamps)
 	}
 	n, err := results[0].AsInt64()
 	if err != nil {

@@ -45,11 +45,11 @@ func TestRingOverflows(t *testing.T) {
 	if h, s := r.settled(c); h != start.Seq || s != start.Seq {
 		t.Errorf("what was never purged: %d %d, want %d", h, s, start.Seq)
 	}
-	last := r.purge(true, b).Seq
+	r.purge(true, b)
 	if h, s := r.settled(a); h != n || s != n { // it was the last that fell out
 		t.Errorf("what fell out: %d %d, want %d", h, s, n)
 	}
-	last = r.purge(false, b, b, b).Seq
+	last := r.purge(false, b, b, b).Seq
 	for name, key := range map[string]string{"what fell out": a, "what was never purged": c} {
 		if h, s := r.settled(key); h != last-ringSize || s != last-ringSize {
 			t.Errorf("%s: %d %d, want %d", name, h, s, last-ringSize)
@@ -257,8 +257,7 @@ func TestRingAgainstModel(t *testing.T) {
 		r := resourceOn(t, s, 4+20*round)
 		m := &history{marks: map[uint64]bool{}, hard: map[string]uint64{}, soft: map[string]uint64{}, stamps: map[string]store.Stamp{}}
 		m.lose(r.mark().Epoch)
-		journal, err := s.ReadJournal(t.Context(), r.clock)
-		if err != nil {
+		if _, err := s.ReadJournal(t.Context(), r.clock); err != nil {
 			t.Fatal(err)
 		}
 		some := func(most int) (keys []string) {
@@ -268,7 +267,7 @@ func TestRingAgainstModel(t *testing.T) {
 			return keys
 		}
 		for step := range *ringSteps / 4 {
-			what := ""
+			var what string
 			switch k := rng.IntN(100); {
 			case k < 40:
 				keys, soft := some(3), rng.IntN(3) == 0
@@ -311,7 +310,8 @@ func TestRingAgainstModel(t *testing.T) {
 			case k < 94:
 				what = "prefixes"
 				var written bool
-				if journal, err = s.ReadJournal(t.Context(), r.clock); err == nil {
+				journal, err := s.ReadJournal(t.Context(), r.clock)
+				if err == nil {
 					_, written, err = s.WriteJournal(t.Context(), r.clock, journal, store.Number)
 				}
 				if err != nil || !written {

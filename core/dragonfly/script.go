@@ -69,22 +69,21 @@ func (s *Store) runAll(ctx context.Context, calls []invocation) ([]rueidis.Redis
 	if err != nil {
 		return nil, err
 	}
-	var again []int
-	cmds = cmds[:0]
+	var unknown []int
+	var again rueidis.Commands
 	for i := range calls {
 		if isUnknown(results[i].Error()) {
-			again = append(again, i)
-			cmds = append(cmds, calls[i].long(s.client.B()))
+			unknown, again = append(unknown, i), append(again, calls[i].long(s.client.B()))
 		}
 	}
 	if len(again) == 0 {
 		return results, nil
 	}
-	late, err := s.pipeline(ctx, cmds)
+	late, err := s.pipeline(ctx, again)
 	if err != nil {
 		return nil, err
 	}
-	for i, at := range again {
+	for i, at := range unknown {
 		results[at] = late[i]
 	}
 	return results, nil
