@@ -201,6 +201,23 @@ func appendStatus(b []byte, s httprules.CacheStatus) []byte {
 // visit is the state of one request on its way through the engine. It is
 // pooled: nothing that outlives Serve may point into it.
 type visit struct {
+	visitState
+	visitRoom
+}
+
+// visitRoom is memory that the next visit uses again.
+type visitRoom struct {
+	wire    []byte                     // where key is, until it is owned
+	variant []byte                     // of a variant's key
+	scratch []byte                     // for other keys and values
+	fields  []Field                    // the reply's fields
+	stamps  []Stamp                    // of known
+	stored  []entry.Field              // the fields of an entry
+	date    [len(http.TimeFormat)]byte // among them
+	settle  func(status int, h Header) bool
+}
+
+type visitState struct {
 	req     *Request
 	header  Header         // of req
 	asked   asked          // by header
@@ -219,7 +236,6 @@ type visit struct {
 	hasRec  bool        // the primary key held a record
 	epoch   uint64      // flights that had ended when the request came
 	soft    uint64      // when a purge has made the entry stale, in microseconds since 1970; 0: none has
-	stamps  []Stamp     // of known
 	known   *tagged     // the tags that were last seen under the entry's key
 	claim   *claim      // by which the response may be stored; nil: by none
 	begun   bool        // one was asked for
@@ -235,18 +251,11 @@ type visit struct {
 	own     Fields      // what a 304 says to this client alone
 	// candidates are variants for other requests that the handler may select.
 	candidates []entry.Entry
-	wire       []byte                     // where key is, until it is owned
-	variant    []byte                     // of a variant's key
-	scratch    []byte                     // for other keys and values
-	fields     []Field                    // the reply's fields
-	extra      [2]Field                   // Age and Cache-Status
-	stored     []entry.Field              // the fields of an entry
-	date       [len(http.TimeFormat)]byte // among them
-	reply      Response                   // on its way to the adapter
-	began      time.Time                  // when the handler was called
-	failure    int                        // the status with which the handler has failed
-	handle     *Cache                     // for settle
-	settle     func(status int, h Header) bool
+	extra      [2]Field  // Age and Cache-Status
+	reply      Response  // on its way to the adapter
+	began      time.Time // when the handler was called
+	failure    int       // the status with which the handler has failed
+	handle     *Cache    // for settle
 }
 
 var visits = sync.Pool{New: func() any { return new(visit) }}
@@ -255,13 +264,14 @@ func (v *visit) release() {
 	if v.write != nil { // nothing was sent
 		v.write.abandon()
 	}
-	scratch, wire, variant, fields, stamps, stored := v.scratch, v.wire, v.variant, v.fields, v.stamps, v.stored
-	clear(fields)
-	clear(stored)
-	if cap(scratch)+cap(wire) > 16<<10 {
-		scratch, wire = nil, nil
+	clear(v.fields)
+	clear(v.stored)
+	if cap(v.scratch)+cap(v.wire) > 16<<10 {
+		v.scratch, v.wire = nil, nil
 	}
-	*v = visit{scratch: scratch[:0], wire: wire[:0], variant: variant[:0], fields: fields[:0], stamps: stamps[:0], stored: stored[:0], settle: v.settle}
+	v.fields, v.stored, v.stamps = v.fields[:0], v.stored[:0], v.stamps[:0]
+	v.scratch, v.wire, v.variant = v.scratch[:0], v.wire[:0], v.variant[:0]
+	v.visitState = visitState{}
 	visits.Put(v)
 }
 

@@ -39,8 +39,8 @@ func benchServer(h fasthttp.RequestHandler) coretest.BenchApp {
 		return func(target string) {
 			if target != last {
 				last = target
-				ctx.Request.SetRequestURI(target)
-				ctx.Request.Header.SetHostBytes(ctx.Request.URI().Host()) // as a client does
+				ctx.Request.SetRequestURI(target[len("http://example.com"):]) // as a client writes it
+				ctx.Request.Header.SetHost("example.com")
 			}
 			ctx.Response.Reset()
 			h(ctx)

@@ -98,7 +98,7 @@ func beClients() {
 				if first > 0 {
 					target = targetNumber(uint64(first + n))
 				}
-				if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: example.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n", strings.TrimPrefix(target, "http://example.com")); err != nil {
+				if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: example.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n", strings.TrimPrefix(target, benchHost)); err != nil {
 					panic(err)
 				}
 				resp, err := http.ReadResponse(in, nil)
