@@ -12,15 +12,18 @@ import (
 )
 
 func Benchmark(b *testing.B) {
-	coretest.Benchmark(b, func(cache *core.Cache) func() func() {
+	app := func(cache *core.Cache, body func(target string) []byte) coretest.BenchApp {
 		r := chi.NewRouter()
 		if cache != nil {
 			r.Use(chiadapter.New(cache))
 		}
-		r.Get("/blogs/{id}", func(w http.ResponseWriter, _ *http.Request) {
+		r.Get("/blogs/{id}", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
-			w.Write(coretest.BenchBody)
+			w.Write(body(r.RequestURI))
 		})
-		return coretest.BenchHTTP(r)
-	})
+		return coretest.BenchTargets(r)
+	}
+	coretest.Benchmark(b, func(cache *core.Cache) coretest.BenchApp {
+		return app(cache, func(string) []byte { return coretest.BenchBody })
+	}, func(get func(string) []byte) coretest.BenchApp { return app(nil, get) })
 }

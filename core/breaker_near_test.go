@@ -8,8 +8,7 @@ import (
 
 // copies is a store of which nothing but one copy in this process can be had.
 type copies struct {
-	Store
-	Stamper
+	Coordinator
 	Tiered
 	t *testing.T
 }
@@ -21,7 +20,7 @@ func (c copies) GetStamped(ctx context.Context, key string, dst []Stamp, _ []str
 	if key != "near" {
 		return nil, false, dst, ctx.Err()
 	}
-	return []byte("v"), true, append(dst, Stamp{1, 1}), nil
+	return []byte("v"), true, append(dst, Stamp{Epoch: 1, Hard: 1, Soft: 1}), nil
 }
 
 // TestOpenBreakerLeavesCopies: they need no server.
@@ -36,9 +35,9 @@ func TestOpenBreakerLeavesCopies(t *testing.T) {
 		key   string
 		found bool
 	}{
-		"a copy":       {wholeStore{stamper: s, tiered: s}, "near", true},
-		"no copy":      {wholeStore{stamper: s, tiered: s}, "far", false},
-		"no near tier": {wholeStore{stamper: s}, "near", false},
+		"a copy":       {wholeStore{coordinator: s, tiered: s}, "near", true},
+		"no copy":      {wholeStore{coordinator: s, tiered: s}, "far", false},
+		"no near tier": {wholeStore{coordinator: s}, "near", false},
 	} {
 		b := newBreaker(c.inner, &cfg, "clock")
 		b.open.Store(true)

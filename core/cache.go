@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/textproto"
 	"reflect"
 	"slices"
 	"strconv"
@@ -31,7 +32,8 @@ type Cache struct {
 	listed   map[int]bool
 	cookies  *selector // cfg.Cookies
 	way      *way
-	inMemory bool // the store needs no deadline
+	targets  []string // cfg.TargetedFields, in canonical form
+	inMemory bool     // the store needs no deadline
 }
 
 // shared is what all handles of a cache have in common.
@@ -48,6 +50,7 @@ type shared struct {
 	coordinator Coordinator
 	tiered      Tiered
 	local       store.Local // nil: nothing is in this process
+	judging     store.Judge // local, if it is one
 	breaker     *breaker    // between the engine and the store; nil: none
 	purges      leases
 	tagMemo     memo[*tagged]
@@ -77,7 +80,7 @@ func New(cfg Config) (*Cache, error) {
 		return nil, err
 	}
 	s := &shared{store: cfg.Store, log: cfg.Logger}
-	s.urls.whole = keyer{new(Config), cfg.Namespace + keyFormat}
+	s.urls.ways.Store(&[]keyer{{new(Config), cfg.Namespace + keyFormat}})
 	if s.store == nil {
 		m, err := memory.New(DefaultMemoryBytes, memory.WithClock(cfg.Now))
 		if err != nil {
@@ -93,6 +96,7 @@ func New(cfg Config) (*Cache, error) {
 	if s.tiered, _ = s.store.(Tiered); s.tiered != nil && s.tiered.Near() {
 		s.local, _ = s.store.(store.Local)
 	}
+	s.judging, _ = s.local.(store.Judge)
 	s.process = rand.Text()[:tokenStart-1] + "-"
 	s.tagPrefix = cfg.Namespace + ":2:{tags}:"
 	s.clock = string(padded([]byte(s.tagPrefix + "clock")))
@@ -124,6 +128,9 @@ func newHandle(s *shared, cfg Config) *Cache {
 	}
 	c.answers = [2]bool{slices.Contains(cfg.Methods, "GET"), slices.Contains(cfg.Methods, "HEAD")}
 	c.cookies = newSelector(c.cfg.Cookies)
+	for _, name := range cfg.TargetedFields {
+		c.targets = append(c.targets, textproto.CanonicalMIMEHeaderKey(name))
+	}
 	c.listed = make(map[int]bool)
 	for _, code := range cfg.StatusCodes {
 		c.listed[code] = true

@@ -18,7 +18,7 @@ type claim struct {
 	lock  string     // its key
 	token string     // empty: the store orders fills by themselves
 	since store.Mark // what was purged by then is older than what the handler will give
-	own   bool       // the token is this run's, to be removed; else it was there
+	own   bool       // the token is one of this process, to be removed; else it was there
 
 	mu    sync.Mutex
 	renew *time.Timer
@@ -26,21 +26,25 @@ type claim struct {
 }
 
 const (
-	// passStart begins a note, which stands under a lock in place of a token. Like one
-	// it is unique, and good for a claim.
+	// passStart begins a note, which stands under a lock in place of a token: what the
+	// handler gives is not for others. Like a token it is unique, and good for a claim.
 	passStart = "pass:"
+	// freeStart begins the token of a run that nobody has to wait for.
+	freeStart = "free:"
 	// maxHold bounds how long a token is prolonged for one run of a handler.
 	maxHold = 2 * time.Minute
 )
 
 func isNote(token string) bool { return strings.HasPrefix(token, passStart) }
+func isFree(token string) bool { return strings.HasPrefix(token, freeStart) }
 
 var errNoToken = errors.New("what is under the key of a lock is no token of this cache")
 
-// begin asks for a claim by the lock, and looks again at ahead if that is not nil. It
-// returns none where somebody else has the lock, unless adopt: then theirs is used.
-func (c *Cache) begin(ctx context.Context, lock string, adopt bool, ahead *lookahead) (*claim, string, error) {
-	f := store.Fill{Lock: lock, Token: c.token(), TTL: c.cfg.LockTTL, Adopt: adopt, Clock: c.clock}
+// begin asks for a claim by the lock, with a token that begins with start, and looks
+// again at ahead if that is not nil. It returns none where others are to wait for who
+// has the lock, unless adopt: then theirs is used.
+func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead *lookahead) (*claim, string, error) {
+	f := store.Fill{Lock: lock, Token: start + c.token(), TTL: c.cfg.LockTTL, Adopt: adopt, Clock: c.clock}
 	if ahead != nil {
 		f.Key, f.Stamps = ahead.key, ahead.known.keys
 	}
@@ -60,29 +64,33 @@ func (c *Cache) begin(ctx context.Context, lock string, adopt bool, ahead *looka
 		return nil, "", err
 	}
 	if ahead != nil {
-		ahead.value, ahead.found, ahead.stamps, ahead.read = begun.Value, begun.Found, begun.Stamps, true
+		ahead.value, ahead.found, ahead.late, ahead.stamps, ahead.read = begun.Value, begun.Found, begun.Late, begun.Stamps, true
 	}
 	cl := &claim{lock: lock, token: begun.Token, since: begun.Mark}
-	switch {
+	bare := strings.TrimPrefix(begun.Token, freeStart)
+	switch mine := strings.HasPrefix(bare, c.process); {
 	case begun.Token == "":
 		return cl, "", nil
+	case isNote(begun.Token): // it stays until something is stored
 	case begun.Token == f.Token:
 		cl.own = true
-	case !isNote(begun.Token) && !isToken(begun.Token):
-		c.trouble("taking a lock", errNoToken)
-		c.swapLater(lock, begun.Token, "") // it might never go away by itself
-		return nil, "", errNoToken
-	case strings.HasPrefix(begun.Token, c.process) && !c.live.has(begun.Token):
-		// Of a run of this process that is over: its release is on its way, or was lost.
-		if cl.token = c.token(); !c.swap(lock, begun.Token, cl.token) {
+		c.live.add(cl.token)
+	case mine && c.live.join(begun.Token):
+		cl.own = true
+	case mine || !isToken(bare):
+		// Of a run that is over: its release is on its way, or was lost. Or of somebody
+		// who has no business there, and it might never go away.
+		if !mine {
+			c.trouble("taking a lock", errNoToken)
+		}
+		if cl.token = f.Token; !c.swap(lock, begun.Token, cl.token) {
 			return nil, begun.Token, nil
 		}
-		cl.own = true
-	case !adopt && !isNote(begun.Token) && !strings.HasPrefix(begun.Token, c.process):
+		if cl.own = !isNote(cl.token); cl.own {
+			c.live.add(cl.token)
+		}
+	case !adopt && !isFree(begun.Token):
 		return nil, begun.Token, nil
-	}
-	if cl.own {
-		c.live.add(cl.token)
 	}
 	first := c.cfg.LockTTL / 3
 	if !cl.own && !adopt {
@@ -90,6 +98,15 @@ func (c *Cache) begin(ctx context.Context, lock string, adopt bool, ahead *looka
 	}
 	c.prolong(cl, first, time.Now().Add(maxHold))
 	return cl, begun.Token, nil
+}
+
+// moment is begin for a store in this process, which orders fills by themselves.
+func (c *Cache) moment(lock string) (store.Mark, error) {
+	if err := c.announced(context.Background()); err != nil {
+		return store.Mark{}, err
+	}
+	begun, err := c.coordinator.Begin(context.Background(), store.Fill{Lock: lock, TTL: c.cfg.LockTTL, Clock: c.clock})
+	return begun.Mark, err
 }
 
 // prolong lets the token live while the handler runs, so that one that takes longer
@@ -132,21 +149,20 @@ func (cl *claim) end() (left bool) {
 // used is called when the token went with what was written, or was not there any more.
 func (c *Cache) used(cl *claim) {
 	if cl.end() {
-		c.live.remove(cl.token)
+		c.live.leave(cl.token, true)
 	}
 }
 
 // release gives the claim up. Where pass is set a note takes its place: others are not
 // to wait for a response that cannot be shared.
 func (c *Cache) release(cl *claim, pass bool) {
-	if !cl.end() {
+	if !cl.end() || !c.live.leave(cl.token, false) {
 		return
 	}
 	next := ""
 	if pass {
 		next = passStart + cl.token
 	}
-	c.live.remove(cl.token)
 	c.swapLater(cl.lock, cl.token, next)
 }
 
@@ -190,33 +206,60 @@ type lookahead struct {
 	read   bool
 	value  []byte
 	found  bool
+	late   bool
 	stamps []Stamp
 }
 
-// live are the tokens of this process whose runs are not over.
+// live are the tokens of this process whose runs are not over. Several runs may use one:
+// a handle further in takes that of the one further out, for instance.
 type live struct {
 	mu     sync.Mutex
-	tokens map[string]struct{}
+	tokens map[string]users
+}
+
+type users struct {
+	runs int
+	used bool // a response was stored by it, and it is gone
 }
 
 func (l *live) add(token string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.tokens == nil {
-		l.tokens = map[string]struct{}{}
+		l.tokens = map[string]users{}
 	}
-	l.tokens[token] = struct{}{}
+	l.tokens[token] = users{runs: 1}
 }
 
-func (l *live) remove(token string) {
+// join reports whether the token is alive, and counts one run more that uses it.
+func (l *live) join(token string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.tokens, token)
-}
-
-func (l *live) has(token string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, ok := l.tokens[token]
+	u, ok := l.tokens[token]
+	if ok {
+		u.runs++
+		l.tokens[token] = u
+	}
 	return ok
+}
+
+// leave reports whether the token is nobody's any more, and has to be removed.
+func (l *live) leave(token string, used bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u := l.tokens[token]
+	u.used = u.used || used
+	if u.runs--; u.runs > 0 {
+		l.tokens[token] = u
+		return false
+	}
+	delete(l.tokens, token)
+	return !u.used
+}
+
+// used reports whether another run has stored a response by the token.
+func (l *live) used(token string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tokens[token].used
 }

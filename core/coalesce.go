@@ -332,6 +332,14 @@ func (c *Cache) locks() bool {
 	return c.coordinator != nil && !c.inMemory && c.cfg.Coalesce == CoalesceAll
 }
 
+// start is what the token of who leads a flight begins with.
+func (c *Cache) start() string {
+	if c.locks() {
+		return ""
+	}
+	return freeStart
+}
+
 type acquired uint8
 
 const (
@@ -345,20 +353,24 @@ const (
 // the handler is asked all the same.
 func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Decision, acquired) {
 	l := v.lead
-	lock, adopt := lockKey(l.Key()), !c.locks()
+	lock, start, adopt := v.key.lockOf(l.Key()), c.start(), !c.locks()
 	pause := firstPoll
 	var holder holder
+	v.begun = true
 	defer l.Lead.awaits.Store(nil)
 	for {
 		// What is found was there when they joined who have joined by now.
 		phase := l.Advance()
 		ahead := c.ahead(v)
-		cl, held, err := c.begin(x.Context(), lock, adopt, ahead)
+		cl, held, err := c.begin(x.Context(), lock, start, adopt, ahead)
 		if err != nil {
 			return httprules.Decision{}, nothingYet
 		}
 		if cl == nil {
 			l.Lead.awaits.Store(&held) // before it is seen whether it is ours: see follow
+		}
+		if ahead != nil && ahead.late {
+			c.slow(v.key.wire, ErrSlow)
 		}
 		if d, ok := c.lookAgain(x, v, ahead); ok {
 			l.Vouch(phase)
@@ -370,11 +382,10 @@ func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Dec
 			continue
 		}
 		if cl != nil {
-			if !l.Lead.take(cl) {
-				c.release(cl, false)
+			v.claim = cl
+			if !l.Lead.take(cl) { // the flight is over
 				return httprules.Decision{}, nothingYet
 			}
-			v.claim = cl
 			if isNote(held) {
 				c.conclude(l, flight.Pass, nil)
 			}
@@ -430,6 +441,14 @@ func longer(pause time.Duration) time.Duration { return min(pause*3/2, lastPoll)
 
 func lockKey(key string) string { return key + ":lock" }
 
+// lockOf is the key of the lock of a flight, which is mostly the resource's.
+func (k *key) lockOf(flight string) string {
+	if flight == k.wire {
+		return k.lock
+	}
+	return lockKey(flight)
+}
+
 // conclude tells those who wait for l how it ended; only the first call counts.
 // A handle further out does not know of a write that l is left to.
 func (c *Cache) conclude(l *lead, o flight.Outcome, e *entry.Entry) {
@@ -452,12 +471,10 @@ func (c *Cache) end(l *lead, o flight.Outcome, e *entry.Entry) {
 	case flight.Shared:
 		c.passes.drop(l.Key())
 	}
-	if !l.End(o, *e) {
-		return
-	}
-	if cl := l.Lead.release(); cl != nil {
+	if cl := l.Lead.release(); cl != nil { // before those who wait take the lock themselves
 		c.release(cl, o == flight.Pass)
 	}
+	l.End(o, *e)
 }
 
 // usable reports whether v.entry answers the request as it is.

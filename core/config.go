@@ -64,7 +64,7 @@ type Config struct {
 	// StoreTimeout bounds a write to the store; one of 256 KiB and more has a second
 	// for every 10 MiB beyond that. Zero: 250 ms.
 	StoreTimeout time.Duration
-	// PurgeTimeout bounds a purge. Zero: 1 s.
+	// PurgeTimeout bounds a purge; one of many tags, each 1,024 of them. Zero: 1 s.
 	PurgeTimeout time.Duration
 	// WriteBuffer is how many bytes of responses may be on their way to a store that
 	// is not in this process: a client does not wait for its response to arrive

@@ -37,6 +37,16 @@ func (f Fields) Get(name string) string {
 	return ""
 }
 
+// has reports whether there is a line under name, which is in canonical form.
+func (f Fields) has(name string) bool {
+	for i := range f {
+		if f[i].Op != OpDel && f[i].Name == name {
+			return true
+		}
+	}
+	return false
+}
+
 // Values returns all values under name in their order.
 func (f Fields) Values(name string) []string {
 	var out []string
@@ -53,9 +63,13 @@ func (f Fields) Values(name string) []string {
 // else replaces. What describes the representation belongs to it even where
 // somebody in front had set the same by chance. The result is sorted by name. Names
 // may be in any case; those of the result are canonical.
-func Added(before, after http.Header) Fields {
+func Added(before, after http.Header) Fields { return AppendAdded(nil, before, after) }
+
+// AppendAdded is [Added] with the memory of dst, which it overwrites.
+func AppendAdded(dst Fields, before, after http.Header) Fields {
 	before, after = httprules.Fold(before), httprules.Fold(after)
-	names := make([]string, 0, len(after))
+	var few [16]string
+	names := few[:0]
 	for name, values := range after {
 		if old, ok := before[name]; !ok || describes(name) || !slices.Equal(old, values) {
 			names = append(names, name)
@@ -67,7 +81,7 @@ func Added(before, after http.Header) Fields {
 		}
 	}
 	slices.Sort(names)
-	fields := make(Fields, 0, len(names))
+	fields := slices.Grow(dst[:0], len(names))
 	for _, name := range names {
 		values, old := after[name], before[name]
 		op := OpSet

@@ -49,12 +49,12 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		Tags:     v.tags,
 		Linger:   c.linger(v),
 		Annotate: c.lettingGo(v.lead, run, status),
-		Settle:   func(status int, h Header) bool { return c.settles(v, status, h) },
+		Settle:   v.settling(c),
 	})
 	c.noteInner(v, run)
 	v.count()
 	if err != nil { // the response is somebody else's to make, for this request alone
-		c.conclude(v.lead, flight.Pass, nil)
+		c.unshared(v)
 		return err
 	}
 	if !panicked && (resp == nil || resp.Sent) {
@@ -79,7 +79,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	if v.fwd == "stale" {
 		status.FwdStatus = resp.Status
 	}
-	if v.inner && resp.Reason == "" {
+	if (v.inner || v.leaves) && resp.Reason == "" {
 		resp.Reason = ReasonInner
 	}
 	if v.req.Method == http.MethodHead {
@@ -90,7 +90,10 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		status.Detail = reason
 	}
 	if !v.inner {
-		resp.Extra = append(resp.Extra, Field{"Cache-Status", statusValue(status), OpAdd})
+		if resp.Extra == nil {
+			resp.Extra = v.extra[:0]
+		}
+		resp.Extra = append(resp.Extra, Field{"Cache-Status", viewOf(appendStatus(v.fill.text[:0], status)), OpAdd})
 	}
 	resp.Extra = c.untagged(resp.Extra, resp.Effective)
 	if set != nil && resp.Status == http.StatusOK && c.notModified(v, resp) {
@@ -112,14 +115,46 @@ func (c *Cache) settles(v *visit, status int, h Header) bool {
 	return v.req.Method == http.MethodGet && c.judge(v, status, h, c.cfg.Now()).Store
 }
 
+// settling is settles for Forward, which does not keep it: so the visit does.
+func (v *visit) settling(c *Cache) func(status int, h Header) bool {
+	if v.handle = c; v.settle == nil {
+		v.settle = func(status int, h Header) bool { return v.handle.settles(v, status, h) }
+	}
+	return v.settle
+}
+
 // prepare sees to it that the handler's response can be stored: with what is under the
 // lock, where others are not waited for.
 func (c *Cache) prepare(ctx context.Context, v *visit) {
-	v.tags = new(Tags)
-	if c.coordinator == nil || v.claim != nil || v.req.Method != http.MethodGet && !v.stale {
+	f := new(fill)
+	v.tags, v.fill = &f.tags, f
+	if c.coordinator == nil || v.begun || v.claim != nil || v.req.Method != http.MethodGet && !v.stale {
 		return
 	}
-	v.claim, _, _ = c.begin(ctx, lockKey(c.flightKey(v)), true, nil) // nil: nothing will be stored
+	if v.leaves = c.leavesToInner(v); v.leaves {
+		return // others may wait for the lock of the handle further in
+	}
+	key, start := c.flightKey(v), freeStart
+	lock := v.key.lockOf(key)
+	if c.inMemory { // which has no tokens
+		if since, err := c.moment(lock); err == nil {
+			f.claim.lock, f.claim.since = lock, since
+			v.claim = &f.claim
+		}
+		return
+	}
+	if _, pass := c.passes.get(key, c.cfg.Now().UnixNano(), passAge); pass { // perhaps since a moment
+		start = passStart // nothing has to be removed afterwards
+	}
+	v.claim, _, _ = c.begin(ctx, lock, start, true, nil) // nil: nothing will be stored
+}
+
+// fill is what a run of the handler needs that outlives the visit, in one allocation.
+type fill struct {
+	tags  Tags
+	claim claim // where the store has no tokens
+	write write
+	text  [64]byte // of a field, which is a view of it
 }
 
 // untagged takes the fields with tags out of what the client sees.
@@ -140,10 +175,9 @@ var tagFields = []string{"Cache-Tag", "Surrogate-Key"}
 // lettingGo gives the Cache-Status of a response that cannot be held back, and
 // tells those who wait for it that they wait in vain.
 func (c *Cache) lettingGo(l *lead, run *Flight, s httprules.CacheStatus) func(int, Header, string) Fields {
-	note := annotate(run, s)
-	return func(status int, h Header, reason string) Fields {
+	return func(_ int, h Header, reason string) Fields {
 		c.conclude(l, ending(reason), nil)
-		return c.untagged(note(status, h, reason), h)
+		return c.untagged(noted(run, s, reason), h)
 	}
 }
 
@@ -212,7 +246,9 @@ func (c *Cache) notModified(v *visit, resp *Response) bool {
 func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *httprules.CacheStatus) (reason string) {
 	now := c.cfg.Now()
 	if reason = resp.Reason; reason != "" {
-		c.conclude(v.lead, ending(reason), nil)
+		outcome := ending(reason)
+		v.passes = outcome == flight.Pass
+		c.conclude(v.lead, outcome, nil)
 		if reason == ReasonUnwritten { // which matters only to what would be stored
 			if verdict := c.judge(v, resp.Status, resp.Effective, now); !verdict.Store {
 				return verdict.Reason
@@ -225,13 +261,13 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		if v.req.Rerun != nil && temporary(resp.Status) { // what is stored stays, and so does its window
 			c.conclude(v.lead, flight.Failed, nil)
 		}
-		c.conclude(v.lead, flight.Pass, nil)
+		c.unshared(v)
 		c.superseded(x, v, resp.Status, verdict)
 		return verdict.Reason
 	}
 	names, anyOrigin := c.selectingNames(v, resp.Header, resp.Effective)
 	if len(mergeNames(names, v.by.names)) > maxVaryNames {
-		c.conclude(v.lead, flight.Pass, nil)
+		c.unshared(v)
 		return "vary"
 	}
 	if c.cfg.GenerateETag {
@@ -240,12 +276,12 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 	tags, ok := c.tagsOf(v, resp.Effective, len(names) > 0)
 	if !ok {
 		c.stats.tagsRefused.Add(1)
-		c.conclude(v.lead, flight.Pass, nil)
+		c.unshared(v)
 		return "tags"
 	}
-	header, reason := c.storable(resp, verdict)
+	header, reason := c.storable(v, resp, verdict)
 	if reason != "" {
-		c.conclude(v.lead, flight.Pass, nil)
+		c.unshared(v)
 		return reason
 	}
 	content := entry.Content{
@@ -267,6 +303,12 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		status.TTL, status.HasTTL = seconds(ttl), true
 	}
 	return ""
+}
+
+// unshared tells others that what the handler gives is not for them.
+func (c *Cache) unshared(v *visit) {
+	v.passes = true
+	c.conclude(v.lead, flight.Pass, nil)
 }
 
 // superseded removes the stale entry when the handler has answered with
@@ -304,7 +346,7 @@ func (c *Cache) judge(v *visit, status int, effective Header, now time.Time) htt
 		Rules: httprules.Rules{
 			TTL: ttl, Listed: c.listed[status], Heuristic: c.cfg.Heuristic,
 			SetCookie: c.cfg.StoreSetCookie, Authorization: c.cfg.StoreAuthorized,
-			AnyStatus: c.cfg.AllStatusCodes, Targets: c.cfg.TargetedFields,
+			AnyStatus: c.cfg.AllStatusCodes, Targets: c.targets,
 			Grace: max(c.cfg.StaleWhileRevalidate, c.cfg.StaleIfError),
 		},
 	})
@@ -371,9 +413,10 @@ func (c *Cache) meta(visit *visit, v httprules.Verdict, anyOrigin bool, status i
 	return m
 }
 
-// storable gives the fields of resp that are kept, or says why they cannot be.
-func (c *Cache) storable(resp *Response, v httprules.Verdict) (fields []entry.Field, reason string) {
-	out := make([]entry.Field, 0, len(resp.Header)+2)
+// storable gives the fields of resp that are kept, or says why they cannot be. They
+// are good while visit is.
+func (c *Cache) storable(visit *visit, resp *Response, v httprules.Verdict) (fields []entry.Field, reason string) {
+	out := visit.stored[:0]
 	hasDate := false
 fields:
 	for _, f := range resp.Header {
@@ -414,8 +457,10 @@ fields:
 		}
 	}
 	if !hasDate { // RFC 9110 section 6.6.1
-		out = append(out, entry.Field{Name: "Date", Value: v.Date.UTC().Format(http.TimeFormat)})
+		date := v.Date.UTC().AppendFormat(visit.date[:0], http.TimeFormat)
+		out = append(out, entry.Field{Name: "Date", Value: viewOf(date)})
 	}
+	visit.stored = out
 	size := 0
 	for i := range out {
 		size += len(out[i].Name) + len(out[i].Value)
@@ -431,7 +476,7 @@ fields:
 
 // targeted reports whether a field, named in canonical form, speaks to this cache.
 func (c *Cache) targeted(name string) bool {
-	return slices.ContainsFunc(c.cfg.TargetedFields, func(s string) bool { return httprules.EqualFold(s, name) })
+	return slices.Contains(c.targets, name)
 }
 
 // maxGeneratedETag bounds the bodies that are hashed.

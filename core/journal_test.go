@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,64 +16,79 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // purgeOf is one purge of the model of a journal, which forgets none.
 type purgeOf struct {
-	key  string
+	url  string
 	soft bool
 	n    uint64
 }
 
-func modelOf(done []purgeOf, primary string) (hard, soft uint64) {
-	for _, p := range done {
-		if !strings.HasPrefix(primary, p.key) {
+func modelOf(done []purgeOf, url string) (p purge) {
+	for _, d := range done {
+		if !strings.HasPrefix(url, d.url) {
 			continue
 		}
-		if rest := primary[len(p.key):]; p.key != "" && rest != "" && !strings.HasSuffix(p.key, "/") && !strings.ContainsAny(rest[:1], "/?|") {
+		if rest := url[len(d.url):]; d.url != "" && rest != "" && !strings.HasSuffix(d.url, "/") && !strings.ContainsAny(rest[:1], "/?|") {
 			continue
 		}
-		soft = max(soft, p.n)
-		if !p.soft {
-			hard = max(hard, p.n)
+		p.Soft, p.At = d.n, d.n*10
+		if !d.soft {
+			p.Hard = d.n
 		}
 	}
-	return hard, soft
+	return p
 }
 
-// TestJournalModel: a journal tells of every purge that it was told of, in
-// whatever order they arrive, since processes take their numbers before they
-// write. Until it is full it tells of nothing else.
+// numbered is the journal after the purge that has got the number n.
+func numbered(t interface{ Fatalf(string, ...any) }, j *journal, n uint64) *journal {
+	text := strings.ReplaceAll(j.encode(), store.Number, strconv.FormatUint(n, 10))
+	out, ok := decodeJournal(store.Journal{Began: 1, Text: text})
+	if !ok {
+		t.Fatalf("%s is no journal", text)
+	}
+	return out
+}
+
+// TestJournalModel: a journal tells of every purge that it was told of, of what has a
+// primary key by its URL and of what is tagged with that. Until it is full it tells of
+// nothing else.
 func TestJournalModel(t *testing.T) {
 	const first = 100
 	rapid.Check(t, func(t *rapid.T) {
 		words := rapid.SampledFrom([]string{"", "/", "/a", "/a/", "/ab", "/a/b", "/a?q=1", "/b", "/b|h:x=1"})
-		j := &journal{All: Stamp{first, first}}
+		j := &journal{All: purge{Hard: first, Soft: first, At: first * 10}}
 		done := []purgeOf{{"", false, first}}
 		many := rapid.IntRange(0, maxPrefixes+20).Draw(t, "others")
+		n := uint64(first)
+		one := func(p purgeOf) {
+			n++
+			p.n = n
+			j = numbered(t, j.with(p.url, p.soft, n*10), n)
+			done = append(done, p)
+		}
 		for range rapid.IntRange(1, 30).Draw(t, "purges") {
-			p := purgeOf{"GET:http://h" + words.Draw(t, "key"), rapid.Bool().Draw(t, "soft"), rapid.Uint64Range(first+1, first+40).Draw(t, "n")}
+			p := purgeOf{url: "//h" + words.Draw(t, "url"), soft: rapid.Bool().Draw(t, "soft")}
 			if rapid.IntRange(0, 4).Draw(t, "all") == 0 {
-				p.key = ""
+				p.url = ""
 			}
-			j, done = j.with(p.key, p.soft, p.n), append(done, p)
-			if !j.has(p.key, p.soft, p.n) {
-				t.Fatalf("%+v is not in %+v", p, j)
-			}
+			one(p)
 			if many > 0 && rapid.Bool().Draw(t, "another") {
 				many--
-				p := purgeOf{fmt.Sprint("GET:http://other/", many), false, first + 41}
-				j, done = j.with(p.key, p.soft, p.n), append(done, p)
-			}
-			again, ok := decodeJournal(j.encode())
-			if !ok || !reflect.DeepEqual(again, j) {
-				t.Fatalf("%+v is %+v, %t when decoded", j, again, ok)
+				one(purgeOf{url: fmt.Sprint("//other/", many)})
 			}
 			for _, path := range []string{"", "/", "/a", "/a/", "/a/x", "/a/b", "/a/b/c", "/ab", "/a?q=1", "/a?q=12", "/a|h:x", "/b", "/b|h:x=1", "/c"} {
-				primary := "GET:http://h" + path
-				hard, soft := j.of(primary)
-				if h, s := modelOf(done, primary); hard != h || soft != s {
-					t.Fatalf("%s: %d and %d, want %d and %d; %+v", primary, hard, soft, h, s, j)
+				url := "//h" + path
+				want := modelOf(done, url)
+				for _, scheme := range schemes {
+					if got := j.about("GET:"+scheme+url, nil); got != want {
+						t.Fatalf("%s: %+v, want %+v; %+v", url, got, want, j)
+					}
+				}
+				if got := j.about("anything", []string{ofHandler + "//other/", ofURL + url}); got != want {
+					t.Fatalf("tagged with %s: %+v, want %+v; %+v", url, got, want, j)
 				}
 			}
 		}
@@ -83,65 +98,67 @@ func TestJournalModel(t *testing.T) {
 // TestJournalIsBounded: with one prefix too many the oldest becomes a purge of
 // everything, and none is lost.
 func TestJournalIsBounded(t *testing.T) {
-	j := &journal{All: Stamp{1, 1}}
-	key := func(i int) string { return fmt.Sprint("GET:http://h/", i) }
+	j := &journal{All: purge{Hard: 1, Soft: 1}}
+	url := func(i int) string { return fmt.Sprint("//h/", i) }
+	of := func(url string) purge { return j.about("GET:http:"+url, nil) }
 	for i := range 3 * maxPrefixes {
 		n := uint64(i + 2)
-		j = j.with(key(i), i%2 == 1, n)
+		j = numbered(t, j.with(url(i), i%2 == 1, n), n)
 		if len(j.Prefixes) > maxPrefixes {
 			t.Fatalf("%d prefixes", len(j.Prefixes))
 		}
-		if hard, soft := j.of(key(i)); soft != n || i%2 == 0 && hard != n {
-			t.Errorf("%s: %d and %d, want %d", key(i), hard, soft, n)
+		if p := of(url(i)); p.Soft != n || i%2 == 0 && p.Hard != n {
+			t.Errorf("%s: %+v, want %d", url(i), p, n)
 		}
 		if i >= maxPrefixes {
 			gone := i - maxPrefixes
-			if _, soft := j.of("GET:http://elsewhere/"); soft != uint64(gone+2) {
-				t.Errorf("after %d prefixes everything is purged by %d, want %d", i+1, soft, gone+2)
+			if p := of("//elsewhere/"); p.Soft != uint64(gone+2) || p.At != p.Soft {
+				t.Errorf("after %d prefixes everything is purged by %+v, want %d", i+1, p, gone+2)
 			}
 		}
 	}
-	j = j.with(j.Prefixes[0].Key, false, 1000)
-	j = j.with("GET:http://h/new", false, 1001)
-	if hard, _ := j.of("GET:http://elsewhere/"); hard >= 1000 {
+	j = numbered(t, j.with(j.Prefixes[0].URL, false, 1000), 1000)
+	j = numbered(t, j.with("//h/new", false, 1001), 1001)
+	if of("//elsewhere/").Hard >= 1000 {
 		t.Error("what was purged again counts as the oldest")
 	}
 	if n := len(j.encode()); n > maxPrefixes*100 {
 		t.Errorf("%d bytes", n)
 	}
-	j = j.with("", false, 1002)
+	j = numbered(t, j.with("", false, 1002), 1002)
 	if len(j.Prefixes) != 0 {
 		t.Errorf("%+v after a purge of everything", j)
 	}
 }
 
 func FuzzDecodeJournal(f *testing.F) {
-	j := &journal{All: Stamp{1, 2}}
-	f.Add(j.encode(), "GET:http://h/a")
-	f.Add(j.with("GET:http://h/a", true, 3).with("GET:http://h/b/", false, 4).encode(), "GET:http://h/a/b")
-	f.Add(`{"all":{"Hard":5,"Soft":4}}`, "")
-	f.Add(`{"all":{"Hard":5,"Soft":5},"prefixes":[{"key":""},null,{}]}`, "GET:")
+	j := &journal{All: purge{Hard: 1, Soft: 2}}
+	f.Add(j.encode(), "//h/a")
+	f.Add(numbered(f, numbered(f, j.with("//h/a", true, 3), 3).with("//h/b/", false, 4), 4).encode(), "//h/a/b")
+	f.Add(`{"all":{"hard":5,"soft":4}}`, "")
+	f.Add(`{"all":{"hard":5,"soft":5},"prefixes":[{"url":""},null,{}]}`, "//")
 	f.Add("null", "")
-	f.Fuzz(func(t *testing.T, text, primary string) {
-		j, ok := decodeJournal(text)
-		if !ok {
+	f.Fuzz(func(t *testing.T, text, url string) {
+		j, ok := decodeJournal(store.Journal{Began: 1, Text: text})
+		if !ok || text == "" {
 			return
 		}
-		again, ok := decodeJournal(j.encode())
+		again, ok := decodeJournal(store.Journal{Began: 1, Text: j.encode()})
 		if !ok || !reflect.DeepEqual(again, j) && len(j.Prefixes) > 0 {
 			t.Fatalf("%+v, then %+v", j, again)
 		}
-		hard, soft := j.of(primary)
-		if hard < j.All.Hard || soft < j.All.Soft {
-			t.Fatalf("%d and %d of %+v", hard, soft, j)
+		of := func(j *journal) purge { return j.about("GET:http:"+url, []string{ofURL + url}) }
+		p := of(j)
+		if p.Hard < j.All.Hard || p.Soft < j.All.Soft {
+			t.Fatalf("%+v of %+v", p, j)
 		}
-		n := max(soft, hard) + 1
-		if n == 0 {
+		n := max(p.Soft, p.Hard) + 1
+		if n >= thisPurge {
 			return
 		}
-		for _, key := range []string{primary, ""} {
+		for _, key := range []string{url, ""} {
 			next := j.with(key, false, n)
-			if h, _ := next.of(primary); h < n && (key == primary || key == "") || len(next.Prefixes) > max(maxPrefixes, len(j.Prefixes)) {
+			if h := of(next).Hard; h < n || len(next.Prefixes) > max(maxPrefixes, len(j.Prefixes)+1) {
 				t.Fatalf("%q purged in %+v is %+v", key, j, next)
 			}
 		}
@@ -157,13 +174,13 @@ type counted struct {
 	slow  time.Duration
 }
 
-func (s *counted) Sequence(ctx context.Context, clock string) (uint64, error) {
+func (s *counted) ReadJournal(ctx context.Context, clock string) (store.Journal, error) {
 	s.reads.Add(1)
 	time.Sleep(s.slow)
 	if s.fail.Load() {
-		return 0, errors.New("down")
+		return store.Journal{}, errors.New("down")
 	}
-	return s.Store.Sequence(ctx, clock)
+	return s.Store.ReadJournal(ctx, clock)
 }
 
 func newCounted(t *testing.T, change func(*Config)) (*counted, *Cache) {
@@ -266,18 +283,22 @@ func TestWaitingForALease(t *testing.T) {
 // TestForeignJournal: what is no journal of ours counts as a purge of everything,
 // and gives way to one.
 func TestForeignJournal(t *testing.T) {
-	for _, text := range []string{"", "x", "{}", `{"all":{"Hard":7,"Soft":6}}`, "null", "[]"} {
+	for _, text := range []string{"", "x", "{}", `{"all":{"hard":7,"soft":6}}`, "null", "[]"} {
 		s, c := newCounted(t, func(*Config) {})
-		if _, err := s.Lock(t.Context(), c.journalKey, text, time.Hour); text != "" && err != nil {
+		before, err := s.ReadJournal(t.Context(), c.clock)
+		if err == nil && text != "" {
+			_, _, err = s.WriteJournal(t.Context(), c.clock, before, text)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		l, ok := c.purges.at(t.Context(), c, time.Now())
-		if !ok || l.All.Hard == 0 || l.All.Hard != l.seq {
+		if !ok || l.All.Hard == 0 || l.All.Hard != l.read.Mark.Seq {
 			t.Fatalf("%q: %+v, %t", text, l, ok)
 		}
-		held, err := s.Lock(t.Context(), c.journalKey, "mine", time.Hour)
-		if j, ok := decodeJournal(held); err != nil || !ok || j.All != l.All {
-			t.Errorf("%q: then there is %q, %v", text, held, err)
+		now, err := s.ReadJournal(t.Context(), c.clock)
+		if j, ok := decodeJournal(now); err != nil || !ok || j.All != l.All {
+			t.Errorf("%q: then there is %+v, %v", text, now, err)
 		}
 	}
 }
@@ -289,13 +310,13 @@ type interrupted struct {
 	after func()
 }
 
-func (s *interrupted) Lock(ctx context.Context, key, token string, ttl time.Duration) (string, error) {
-	held, err := s.Store.Lock(ctx, key, token, ttl)
-	if f := s.after; f != nil && strings.HasSuffix(key, ":journal") {
+func (s *interrupted) ReadJournal(ctx context.Context, clock string) (store.Journal, error) {
+	j, err := s.Store.ReadJournal(ctx, clock)
+	if f := s.after; f != nil {
 		s.after = nil
 		f()
 	}
-	return held, err
+	return j, err
 }
 
 // TestPurgeWhileTheJournalIsRead: who asks after a purge is not told what was read
@@ -326,7 +347,7 @@ func TestPurgeWhileTheJournalIsRead(t *testing.T) {
 }
 
 // TestPurgesDoNotExpireTheJournal: it is read as often as without purges of tags
-// and URLs, and what is asked for after them is newer than they are.
+// and URLs.
 func TestPurgesDoNotExpireTheJournal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c := newCounted(t, func(*Config) {})
@@ -343,43 +364,9 @@ func TestPurgesDoNotExpireTheJournal(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			last, err := s.Store.Sequence(t.Context(), c.clock)
-			if n := c.sequence(t.Context(), time.Now()); n != last || err != nil {
-				t.Fatalf("%d is known, and %d was given out; %v", n, last, err)
-			}
 		}
 		if n := s.reads.Load() - before; n != 0 {
 			t.Errorf("%d reads for 300 purges", n)
 		}
 	})
-}
-
-// TestAsReceived: a prefix is that of a URL as clients send it, too.
-func TestAsReceived(t *testing.T) {
-	c := Must(New(Config{}))
-	t.Cleanup(func() { _ = c.Close(context.Background()) })
-	for target, path := range map[string]string{
-		"":                     "",
-		"/api/blogs?x=1":       "/api/blogs?x=1",
-		"http://h/api/blogs":   "/api/blogs",
-		"http://h:80":          "/",
-		"http://h?x":           "?x",
-		"/api/http://h/|t:/{}": "/api/http://h/^7Ct:/^7B^7D",
-		"/api/blogs/" + "\xfc": "/api/blogs/^FC",
-	} {
-		for _, req := range []Request{
-			{Scheme: "http", Host: "h", Path: "/blogs", Target: target, Partition: "p|t:"},
-			{Scheme: "http", Host: "h", Path: "blogs//|t:", RawQuery: "q=/", Target: target},
-		} {
-			req.Header = http.Header{}
-			primary, _ := c.keys.appendPrimary(nil, &req)
-			want := ""
-			if target != "" {
-				want = "GET:http://h" + path
-			}
-			if got := asReceived(string(primary)); got != want {
-				t.Errorf("%s: %q, want %q", primary, got, want)
-			}
-		}
-	}
 }

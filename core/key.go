@@ -11,8 +11,8 @@ import (
 
 // A key on the wire looks like
 //
-//	cacheaside:1:{GET:https://example.com/blogs/1000?page=2}
-//	cacheaside:1:{GET:https://example.com/blogs/1000?page=2}:0f3c…   (a variant)
+//	cacheaside:2:{GET:https://example.com/blogs/1000?page=2}
+//	cacheaside:2:{GET:https://example.com/blogs/1000?page=2}:0f3c…   (a variant)
 //
 // Namespace and format version first, then the primary key in braces: the hash
 // tag that puts all keys of one resource into one slot of a cluster. What
@@ -35,6 +35,7 @@ const (
 // key names a resource in the store.
 type key struct {
 	wire    string // as the store sees it
+	lock    string // of the resource's lock; only of a key that is owned
 	primary string // in full, as the entry carries it
 }
 
@@ -134,7 +135,8 @@ func (k keyer) wire(buf []byte) (key, []byte) {
 // owned is a copy of a key that view has made.
 func (k keyer) owned(view key) key {
 	n := len(k.prefix)
-	own := key{wire: strings.Clone(view.wire), primary: view.primary}
+	lock := lockKey(view.wire) // both in one allocation
+	own := key{wire: lock[:len(view.wire)], lock: lock, primary: view.primary}
 	if len(view.primary) <= maxReadable {
 		own.primary = own.wire[n : n+len(view.primary)]
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // distant is a server at the end of a link, over which large values take time.
@@ -77,14 +78,25 @@ func (d *distant) Stamps(ctx context.Context, dst []core.Stamp, keys []string) (
 	return d.server.Stamps(ctx, dst, keys)
 }
 
-func (d *distant) SetGuarded(ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
-	if len(value) >= core.LargeValue {
+func (d *distant) Begin(ctx context.Context, f store.Fill) (store.Begun, error) {
+	begun, err := d.server.Begin(ctx, f)
+	if begun.Found {
+		if err = d.brought(ctx, begun.Value, err); err != nil {
+			begun.Value, begun.Found, begun.Late = nil, false, true
+		}
+	}
+	return begun, nil
+}
+
+func (d *distant) Write(ctx context.Context, w store.Write) (store.Written, error) {
+	size := len(w.Values[0].Data)
+	if size >= core.LargeValue {
 		d.writes.Add(1)
 	}
-	if err := d.carry(ctx, len(value)); err != nil {
-		return false, err
+	if err := d.carry(ctx, size); err != nil {
+		return store.Written{}, err
 	}
-	return d.server.SetGuarded(ctx, guard, token, key, value, ttl)
+	return d.server.Write(ctx, w)
 }
 
 // farAway is a cache on a distant server. The path of a request says how many KiB

@@ -332,14 +332,16 @@ func (s *rough) Set(_ context.Context, key string, b []byte, ttl time.Duration) 
 	return nil
 }
 
-func (s *rough) Delete(_ context.Context, key string) error {
+func (s *rough) Delete(_ context.Context, keys ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.del {
 		s.troubled = true
 		return errRough
 	}
-	delete(s.m, key)
+	for _, key := range keys {
+		delete(s.m, key)
+	}
 	return nil
 }
 
@@ -839,7 +841,7 @@ func (w *world) harm(d dice) {
 
 // swap notes whose values may come back after they were invalidated.
 func (w *world) swap(key string) {
-	class, _, _ := strings.Cut(strings.TrimPrefix(key, "cacheaside:1:{GET:http://example.com"), "}")
+	class, _, _ := strings.Cut(strings.TrimPrefix(key, "cacheaside:2:{GET:http://example.com"), "}")
 	w.swapped[class] = true
 }
 

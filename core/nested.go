@@ -49,6 +49,9 @@ func (c *Cache) noteInner(v *visit, run *Flight) {
 	if v.inner && run.inner.Load() != c && !c.leavesToInner(v) {
 		c.inners.put(v.key.wire, v.depth, v.now.UnixNano())
 	}
+	if v.leaves && !v.inner { // it does not any more
+		c.inners.drop(v.key.wire)
+	}
 }
 
 // count counts the request as what it is, once it is known whether it is not that of

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
@@ -53,10 +54,22 @@ func (c *Cache) raise(ctx context.Context, what string, tags []string, soft bool
 	if c.coordinator == nil {
 		return fmt.Errorf("cacheaside: %s: %w", what, ErrCannotPurge)
 	}
+	for some := range slices.Chunk(tags, maxPurged) {
+		if err := c.raiseSome(ctx, some, soft); err != nil {
+			return c.purged(what, err)
+		}
+	}
+	return c.purged(what, nil)
+}
+
+// maxPurged is how many tags PurgeTimeout is meant for.
+const maxPurged = 1024
+
+func (c *Cache) raiseSome(ctx context.Context, tags []string, soft bool) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.PurgeTimeout)
 	defer cancel()
 	_, err := c.coordinator.Raise(ctx, c.clock, c.tagged(tags).keys, soft, c.micros(), clockAge)
-	return c.purged(what, err)
+	return err
 }
 
 func (c *Cache) micros() uint64 { return uint64(max(0, c.cfg.Now().UnixMicro())) }

@@ -102,7 +102,7 @@ func (r *refreshing) lock(ctx context.Context) bool {
 	pause := firstPoll
 	var by holder
 	for {
-		cl, held, err := c.begin(ctx, lockKey(l.Key()), !c.locks(), nil)
+		cl, held, err := c.begin(ctx, lockKey(l.Key()), c.start(), !c.locks(), nil)
 		switch {
 		case err != nil:
 			return true // what is stored meanwhile is found by the run

@@ -472,7 +472,7 @@ func TestSoftTimeout(t *testing.T) {
 		f.get("/")
 		f.called(1)
 		time.Sleep(11 * time.Second)
-		_, _ = f.store.Store.Lock(t.Context(), f.store.lockKeys[0], ofDead, 3*time.Second)
+		f.store.lock(f.store.lockKeys[0], ofDead, 3*time.Second)
 		for range 2 {
 			for _, a := range f.herd(10, "/") {
 				a.is(t, 200, "v1", "detail=soft-timeout")
@@ -645,7 +645,7 @@ func TestRefreshWhereALockStands(t *testing.T) {
 			f.get("/")
 			f.called(1)
 			time.Sleep(11 * time.Second)
-			_, _ = f.store.Store.Lock(t.Context(), f.store.lockKeys[0], holder, 3*time.Second)
+			f.store.lock(f.store.lockKeys[0], holder, 3*time.Second)
 			until := time.Now().Add(3 * time.Second)
 			for range 20 { // 4 s
 				for _, a := range f.herd(4, "/") {

@@ -67,8 +67,8 @@ func (c *Cache) reply(x Exchange, v *visit, r *Response) error {
 		return x.Reply(r)
 	}
 	v.write = nil
-	if !v.req.Outer.Hold(w.leaving) {
-		r.Leaving = w.leaving
+	if leaving := w.leaving; !v.req.Outer.Hold(leaving) {
+		r.Leaving = leaving
 	}
 	sent := false
 	defer func() { w.replied(sent) }() // also when somebody in front panics

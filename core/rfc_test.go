@@ -288,7 +288,7 @@ func TestShowKey(t *testing.T) {
 	s := newService(t, func(http.ResponseWriter, *http.Request) {}, func(p *core.Config) {
 		p.ShowKey = func(r *core.Request) bool { return len(r.Header.Values("X-Debug")) > 0 }
 	})
-	const want = `key="cacheaside:1:{GET:http://example.com/}"`
+	const want = `key="cacheaside:2:{GET:http://example.com/}"`
 	wantStatus(t, s.get("/", "X-Debug", "1"), want)
 	wantStatus(t, s.get("/", "X-Debug", "1"), want)
 	if r := s.get("/"); strings.Contains(r.Header.Get("Cache-Status"), "key") {

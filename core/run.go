@@ -175,11 +175,11 @@ func (v *visit) loopTokens(yield func(string) bool) {
 }
 
 // looped adds to the request fields for the handler the locks that its run and
-// those further out hold.
+// those further out hold, for which other processes may wait.
 func (v *visit) looped(set http.Header) http.Header {
 	var lines []string
 	for f := &v.tags.flight; f != nil; f = f.parent {
-		if f.lead == nil {
+		if f.lead == nil || !f.by.locks() {
 			continue
 		}
 		token := f.lead.Lead.held()
@@ -243,7 +243,8 @@ type RunContext struct {
 // Context makes the handler's context from that of the request. Its owner calls
 // Close when the handler has returned.
 func (f *Forward) Context(ctx context.Context) *RunContext {
-	r := &RunContext{Context: ctx, tags: f.Tags}
+	r := f.Tags.context()
+	r.Context, r.tags = ctx, f.Tags
 	if f.Linger <= 0 {
 		return r
 	}
@@ -267,6 +268,14 @@ func (f *Forward) Context(ctx context.Context) *RunContext {
 		}
 	}
 	return r
+}
+
+// context returns the run's own, which is used once.
+func (t *Tags) context() *RunContext {
+	if t == nil || t.run.Context != nil {
+		return new(RunContext)
+	}
+	return &t.run
 }
 
 // bind has f called when the request's context ends.

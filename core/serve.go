@@ -88,9 +88,16 @@ func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
 		v.variant = v.key.appendVariant(v.variant[:0], v.scratch)
 		at = viewOf(v.variant)
 	}
-	b, ok := c.local.GetLocal(at)
+	var b []byte
+	var judged bool
+	var soft uint64
+	if c.judging != nil {
+		b, judged, soft, ok = c.judging.GetJudged(at)
+	} else {
+		b, ok = c.local.GetLocal(at)
+	}
 	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.primary ||
-		!matches(&v.entry, v.req, v.scratch) || c.withheld(v) != "" || !c.stillCurrent(v, at) {
+		!matches(&v.entry, v.req, v.scratch) || c.withheld(v) != "" || !c.stillCurrent(v, at, judged, soft) {
 		return d, false
 	}
 	v.near = !c.inMemory
@@ -161,15 +168,17 @@ func (c *Cache) pass(x Exchange, depth uint8, fwd, detail string) error {
 // annotate gives the Cache-Status field for a response that is not replied by
 // the engine, unless a handle further in has said what there is to say.
 func annotate(run *Flight, s httprules.CacheStatus) func(int, Header, string) Fields {
-	return func(_ int, _ Header, reason string) Fields {
-		if run.dealtWith() {
-			return nil
-		}
-		if reason != "" {
-			s.Detail = reason
-		}
-		return Fields{{Name: "Cache-Status", Value: statusValue(s), Op: OpAdd}}
+	return func(_ int, _ Header, reason string) Fields { return noted(run, s, reason) }
+}
+
+func noted(run *Flight, s httprules.CacheStatus, reason string) Fields {
+	if run.dealtWith() {
+		return nil
 	}
+	if reason != "" {
+		s.Detail = reason
+	}
+	return Fields{{Name: "Cache-Status", Value: statusValue(s), Op: OpAdd}}
 }
 
 // shownKey is the key for Cache-Status, where the policy shows it.
@@ -181,8 +190,12 @@ func (c *Cache) shownKey(v *visit) string {
 }
 
 func statusValue(s httprules.CacheStatus) string {
+	return string(appendStatus(make([]byte, 0, 64), s))
+}
+
+func appendStatus(b []byte, s httprules.CacheStatus) []byte {
 	s.Name = "cacheaside"
-	return string(s.Append(make([]byte, 0, 64)))
+	return s.Append(b)
 }
 
 // visit is the state of one request on its way through the engine. It is
@@ -209,23 +222,31 @@ type visit struct {
 	stamps  []Stamp     // of known
 	known   *tagged     // the tags that were last seen under the entry's key
 	claim   *claim      // by which the response may be stored; nil: by none
+	begun   bool        // one was asked for
+	leaves  bool        // storing was left to a handle further in
+	passes  bool        // the handler's response is not for others
 	ahead   *lookahead  // what was read of the store before
 	near    bool        // the entry was in this process
 	tags    *Tags       // what the handler has added
+	fill    *fill       // has tags; nil: they are of no run
 	lead    *lead       // whom others wait for; nil: nobody waits
-	stored  []byte      // what was written to the store
+	value   []byte      // what was written to the store
 	write   *write      // that goes when the response does; nil: none
 	own     Fields      // what a 304 says to this client alone
 	// candidates are variants for other requests that the handler may select.
 	candidates []entry.Entry
-	wire       []byte    // where key is, until it is owned
-	variant    []byte    // of a variant's key
-	scratch    []byte    // for other keys and values
-	fields     []Field   // the reply's fields
-	extra      [2]Field  // Age and Cache-Status
-	reply      Response  // on its way to the adapter
-	began      time.Time // when the handler was called
-	failure    int       // the status with which the handler has failed
+	wire       []byte                     // where key is, until it is owned
+	variant    []byte                     // of a variant's key
+	scratch    []byte                     // for other keys and values
+	fields     []Field                    // the reply's fields
+	extra      [2]Field                   // Age and Cache-Status
+	stored     []entry.Field              // the fields of an entry
+	date       [len(http.TimeFormat)]byte // among them
+	reply      Response                   // on its way to the adapter
+	began      time.Time                  // when the handler was called
+	failure    int                        // the status with which the handler has failed
+	handle     *Cache                     // for settle
+	settle     func(status int, h Header) bool
 }
 
 var visits = sync.Pool{New: func() any { return new(visit) }}
@@ -234,12 +255,13 @@ func (v *visit) release() {
 	if v.write != nil { // nothing was sent
 		v.write.abandon()
 	}
-	scratch, wire, variant, fields, stamps := v.scratch, v.wire, v.variant, v.fields, v.stamps
+	scratch, wire, variant, fields, stamps, stored := v.scratch, v.wire, v.variant, v.fields, v.stamps, v.stored
 	clear(fields)
+	clear(stored)
 	if cap(scratch)+cap(wire) > 16<<10 {
 		scratch, wire = nil, nil
 	}
-	*v = visit{scratch: scratch[:0], wire: wire[:0], variant: variant[:0], fields: fields[:0], stamps: stamps[:0]}
+	*v = visit{scratch: scratch[:0], wire: wire[:0], variant: variant[:0], fields: fields[:0], stamps: stamps[:0], stored: stored[:0], settle: v.settle}
 	visits.Put(v)
 }
 
@@ -370,7 +392,7 @@ func (c *Cache) knownTags(wire string, now time.Time) *tagged {
 // unclaim gives up the claim of a run, unless a write or the flight has it.
 func (v *visit) unclaim(c *Cache) {
 	if v.claim != nil && (v.lead == nil || !v.lead.Lead.has(v.claim)) {
-		c.release(v.claim, false)
+		c.release(v.claim, v.passes)
 	}
 	v.claim = nil
 }

@@ -76,11 +76,13 @@ func (s *spy) Set(ctx context.Context, key string, value []byte, ttl time.Durati
 	return s.Store.Set(ctx, key, value, ttl)
 }
 
-func (s *spy) Delete(ctx context.Context, key string) error {
+func (s *spy) Delete(ctx context.Context, keys ...string) error {
 	s.mu.Lock()
-	delete(s.keys, key)
+	for _, key := range keys {
+		delete(s.keys, key)
+	}
 	s.mu.Unlock()
-	return s.Store.Delete(ctx, key)
+	return s.Store.Delete(ctx, keys...)
 }
 
 func (s *spy) counts() (gets, sets int) {

@@ -49,6 +49,7 @@ type Tags struct {
 	over   bool   // the handler has returned
 	deaf   bool   // the response is none of the handle's
 	flight Flight // of the same run; here because a handler may keep both
+	run    RunContext
 }
 
 // AddTags gives the response to the request of ctx tags under which
@@ -143,7 +144,7 @@ func (c *Cache) tagsOf(v *visit, resp Header, varied bool) ([]string, bool) {
 	if !named && c.coordinator == nil {
 		c.urls.unnamed.Store(true)
 	}
-	if varied || v.claim != nil && v.claim.lock != lockKey(v.key.wire) || !named {
+	if varied || v.claim != nil && v.claim.lock != v.key.lock || !named {
 		out = c.urlTags(out, v.req)
 	}
 	slices.Sort(out)
@@ -215,6 +216,9 @@ type heldStamps struct {
 var untagged tagged
 
 func (s *shared) tagged(tags []string) *tagged {
+	if len(tags) == 0 {
+		return &untagged
+	}
 	t := &tagged{tags: tags, keys: make([]string, len(tags))}
 	for i, tag := range tags {
 		t.keys[i] = s.stampKey(tag)
@@ -234,8 +238,9 @@ func (t *tagged) are(e *entry.Entry) bool {
 	return i == len(t.tags)
 }
 
-// stillCurrent is current as far as this process knows by itself.
-func (c *Cache) stillCurrent(v *visit, wire string) bool {
+// stillCurrent is current as far as this process knows by itself. Where the store has
+// judged the tags, soft is when one of them was purged softly.
+func (c *Cache) stillCurrent(v *visit, wire string, judged bool, soft uint64) bool {
 	if c.coordinator == nil {
 		return true
 	}
@@ -243,7 +248,8 @@ func (c *Cache) stillCurrent(v *visit, wire string) bool {
 	if at == nil || !v.outlivesJournal(at) || !c.known(v, at) {
 		return false
 	}
-	if !v.entry.Tagged() {
+	if judged || !v.entry.Tagged() {
+		v.softly(soft)
 		return true
 	}
 	known, ok := c.tagMemo.get(wire, v.now.UnixNano(), tagsAge)
@@ -323,9 +329,14 @@ func (v *visit) outlives(s Stamp) bool {
 		return false
 	}
 	if s.Soft > e.Stamp {
-		if at := max(s.SoftAt, 1); v.soft == 0 || at < v.soft {
-			v.soft = at
-		}
+		v.softly(max(s.SoftAt, 1))
 	}
 	return true
+}
+
+// softly notes when a soft purge was: the first one counts. 0: there was none.
+func (v *visit) softly(at uint64) {
+	if at != 0 && (v.soft == 0 || at < v.soft) {
+		v.soft = at
+	}
 }

@@ -32,13 +32,12 @@ func onTheWire(t interface{ Errorf(string, ...any) }, key string) {
 	}
 }
 
-// TestStampKeys: no two tags share a stamp, all stamps share a slot, and neither
-// the clock nor the journal can be taken for one.
+// TestStampKeys: no two tags share a stamp, all stamps share a slot, and the
+// clock, or what belongs to it, cannot be taken for one.
 func TestStampKeys(t *testing.T) {
 	for _, namespace := range []string{"a", "cacheaside", strings.Repeat("n", 64)} {
 		c := cacheNamed(t, namespace)
 		onTheWire(t, c.clock)
-		onTheWire(t, c.journalKey)
 		for _, tag := range []string{"x.", "x|", "x..", "x||||||||||"} { // as if it were made longer
 			if c.stampKey(ofHandler+tag) == c.stampKey(ofHandler+"x") {
 				t.Errorf("%q shares its key with x", tag)
@@ -54,7 +53,7 @@ func TestStampKeys(t *testing.T) {
 			}
 			for _, key := range []string{ka, kb} {
 				onTheWire(t, key)
-				if !strings.HasPrefix(key, namespace+":1:{tags}:") || key == c.clock || key == c.journalKey || len(key) > len(c.tagPrefix)+3*MaxTagBytes {
+				if !strings.HasPrefix(key, namespace+":2:{tags}:") || strings.HasPrefix(key, c.clock) || len(key) > len(c.tagPrefix)+3*MaxTagBytes {
 					t.Errorf("the key %q of a stamp", key)
 				}
 			}
@@ -62,9 +61,9 @@ func TestStampKeys(t *testing.T) {
 	}
 }
 
-// TestURLTag: one for all that is stored for a URL, and another one for any
-// other URL.
-func TestURLTag(t *testing.T) {
+// TestURLTags: one for all that is stored for a URL, with whatever scheme, and another
+// one for any other URL.
+func TestURLTags(t *testing.T) {
 	c := cacheNamed(t, "", func(c *Config) {
 		c.KeyHeaders, c.KeyCookies = []string{"X-A"}, []string{"a"}
 		c.Partition = func(r *Request) string { return first(r.Header.Values("X-P")) }
@@ -74,7 +73,7 @@ func TestURLTag(t *testing.T) {
 		draw := func() *Request {
 			r := &Request{
 				Method: "GET", Scheme: rapid.SampledFrom([]string{"http", "https"}).Draw(t, "scheme"),
-				Host: rapid.SampledFrom([]string{"a", "A", "b"}).Draw(t, "host"), Path: path.Draw(t, "path"), RawQuery: word.Draw(t, "query"),
+				Host: rapid.SampledFrom([]string{"a", "A", "b", "a:80", "a:8080"}).Draw(t, "host"), Path: path.Draw(t, "path"), RawQuery: word.Draw(t, "query"),
 			}
 			h := map[string][]string{}
 			for _, name := range []string{"X-A", "X-P", "Cookie"} {
@@ -83,23 +82,31 @@ func TestURLTag(t *testing.T) {
 				}
 			}
 			r.Header = canonicalHeader(h)
-			r.Partition, r.Target = word.Draw(t, "partition"), word.Draw(t, "target")
+			r.Partition = word.Draw(t, "partition")
 			return r
 		}
 		a, b := draw(), draw()
 		url := func(r *Request) string {
 			q := strings.Split(r.RawQuery, "&")
 			slices.Sort(q)
-			return r.Scheme + "://" + strings.ToLower(r.Host) + r.Path + "?" + strings.Join(q, "&")
+			return "//" + strings.TrimSuffix(strings.ToLower(r.Host), ":80") + r.Path + "?" + strings.Join(q, "&")
 		}
-		if (url(a) == url(b)) != (c.urlTag(a) == c.urlTag(b)) {
-			t.Fatalf("%s and %s have the tags %s and %s", url(a), url(b), c.urlTag(a), c.urlTag(b))
+		tags := func(r *Request) string {
+			of := c.urlTags(nil, r)
+			slices.Sort(of)
+			if of = slices.Compact(of); len(of) != 1 || !strings.HasPrefix(of[0], ofURL) {
+				t.Fatalf("%s has the tags %q", url(r), of)
+			}
+			return of[0]
+		}
+		if (url(a) == url(b)) != (tags(a) == tags(b)) {
+			t.Fatalf("%s and %s have the tags %s and %s", url(a), url(b), tags(a), tags(b))
 		}
 		if (a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)) != (groupTag(a, "x|y") == groupTag(b, "x|y")) {
 			t.Fatalf("the groups of %s and %s are %s and %s", url(a), url(b), groupTag(a, "x|y"), groupTag(b, "x|y"))
 		}
-		if groupTag(a, "x") == groupTag(a, "y") || len(c.urlTag(a)) != len(ofURL)+32 {
-			t.Fatalf("%s, %s", groupTag(a, "x"), c.urlTag(a))
+		if groupTag(a, "x") == groupTag(a, "y") {
+			t.Fatalf("%s is the group of x and y", groupTag(a, "x"))
 		}
 	})
 }

@@ -216,7 +216,7 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 	vary = mergeNames(vary, nil)
 	resp := &Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
 	verdict = c.judge(v, resp.Status, effective, now)
-	header, reason := c.storable(resp, verdict)
+	header, reason := c.storable(v, resp, verdict)
 	if reason != "" { // the client gets what there was
 		verdict.Store, verdict.Reason = false, reason
 		for f := range v.entry.Header {
@@ -238,11 +238,11 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 	if verdict.Store && len(mergeNames(vary, v.by.names)) <= maxVaryNames && !v.inner {
 		stored = c.send(x, v, content, vary, verdict, now) == ""
 	}
-	if v.stored == nil {
-		v.stored, err = entry.Encode(content)
+	if v.value == nil {
+		v.value, err = entry.Encode(content)
 	}
 	if err == nil {
-		err = entry.Decode(v.stored, &v.entry)
+		err = entry.Decode(v.value, &v.entry)
 	}
 	return verdict, stored, err
 }

@@ -14,14 +14,14 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core"
-	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/nethttp"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // wire is a store that notes the keys that it is given, by what is done with
 // them.
 type wire struct {
-	m    *memory.Store
+	m    *standin
 	mu   sync.Mutex
 	keys map[string]map[string]bool
 	bad  []string
@@ -64,16 +64,22 @@ func (w *wire) Set(ctx context.Context, key string, value []byte, ttl time.Durat
 	return w.m.Set(ctx, key, value, ttl)
 }
 
-func (w *wire) Delete(ctx context.Context, key string) error {
-	w.note("Delete", key)
-	return w.m.Delete(ctx, key)
+func (w *wire) Delete(ctx context.Context, keys ...string) error {
+	for _, key := range keys {
+		w.note("Delete", key)
+	}
+	return w.m.Delete(ctx, keys...)
 }
 
 func (w *wire) Close() error { return w.m.Close() }
 
-func (w *wire) Lock(ctx context.Context, key, token string, ttl time.Duration) (string, error) {
-	w.note("Lock", key)
-	return w.m.Lock(ctx, key, token, ttl)
+func (w *wire) Begin(ctx context.Context, f store.Fill) (store.Begun, error) {
+	w.note("Begin", f.Lock)
+	if f.Key != "" {
+		w.note("Begin's value", f.Lock, f.Key)
+	}
+	w.note("Begin's stamps", append([]string{f.Clock}, f.Stamps...)...)
+	return w.m.Begin(ctx, f)
 }
 
 func (w *wire) Extend(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
@@ -81,34 +87,39 @@ func (w *wire) Extend(ctx context.Context, key, token string, ttl time.Duration)
 	return w.m.Extend(ctx, key, token, ttl)
 }
 
-func (w *wire) Unlock(ctx context.Context, key, token, note string, ttl time.Duration) error {
-	w.note("Unlock", key)
-	return w.m.Unlock(ctx, key, token, note, ttl)
+func (w *wire) Swap(ctx context.Context, key, token, next string, ttl time.Duration) (bool, error) {
+	w.note("Swap", key)
+	return w.m.Swap(ctx, key, token, next, ttl)
 }
 
-func (w *wire) SetGuarded(ctx context.Context, guard, token, key string, value []byte, ttl time.Duration) (bool, error) {
-	w.note("SetGuarded", guard, key)
-	return w.m.SetGuarded(ctx, guard, token, key, value, ttl)
+func (w *wire) Write(ctx context.Context, f store.Write) (store.Written, error) {
+	keys := []string{f.Lock}
+	for _, v := range f.Values {
+		keys = append(keys, v.Key)
+	}
+	w.note("Write", keys...)
+	w.note("Write's stamps", append([]string{f.Clock}, f.Stamps...)...)
+	return w.m.Write(ctx, f)
 }
 
-func (w *wire) Sequence(ctx context.Context, clock string) (uint64, error) {
-	w.note("Sequence", clock)
-	return w.m.Sequence(ctx, clock)
-}
-
-func (w *wire) Raise(ctx context.Context, clock string, keys []string, soft bool, floor uint64, ttl time.Duration) (uint64, error) {
+func (w *wire) Raise(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
 	w.note("Raise", append([]string{clock}, keys...)...)
-	return w.m.Raise(ctx, clock, keys, soft, floor, ttl)
+	return w.m.Raise(ctx, clock, keys, soft, at, ttl)
+}
+
+func (w *wire) ReadJournal(ctx context.Context, clock string) (store.Journal, error) {
+	w.note("ReadJournal", clock)
+	return w.m.ReadJournal(ctx, clock)
+}
+
+func (w *wire) WriteJournal(ctx context.Context, clock string, old store.Journal, text string) (store.Journal, bool, error) {
+	w.note("WriteJournal", clock)
+	return w.m.WriteJournal(ctx, clock, old, text)
 }
 
 func (w *wire) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
 	w.note("Stamps", keys...)
 	return w.m.Stamps(ctx, dst, keys)
-}
-
-func (w *wire) Settle(ctx context.Context, clock string, dst []core.Stamp, keys []string, ttl time.Duration) ([]core.Stamp, error) {
-	w.note("Settle", append([]string{clock}, keys...)...)
-	return w.m.Settle(ctx, clock, dst, keys, ttl)
 }
 
 func (w *wire) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
@@ -123,7 +134,7 @@ func (w *wire) GetStamped(ctx context.Context, key string, dst []core.Stamp, key
 func TestKeysOnTheWire(t *testing.T) {
 	for _, namespace := range []string{"a", strings.Repeat("n", 64)} {
 		synctest.Test(t, func(t *testing.T) {
-			w := &wire{m: core.Must(memory.New(64 << 20))}
+			w := &wire{m: newStandin()}
 			t.Cleanup(func() { _ = w.Close() })
 			cache := core.Must(core.New(core.Config{
 				Store: w, Namespace: namespace, TTL: time.Hour, KeyHeaders: []string{"X-Key"}, IgnoreScheme: true, IgnoreHost: namespace == "a",
@@ -195,7 +206,7 @@ func TestKeysOnTheWire(t *testing.T) {
 			for _, bad := range w.bad[:min(len(w.bad), 20)] {
 				t.Errorf("namespace %.5s: %q", namespace, bad)
 			}
-			for _, call := range []string{"Get", "Delete", "Lock", "Extend", "Unlock", "SetGuarded", "Sequence", "Raise", "Stamps", "Settle", "GetStamped", "GetStamped's stamps"} {
+			for _, call := range []string{"Get", "Delete", "Begin", "Begin's value", "Begin's stamps", "Extend", "Swap", "Write", "Write's stamps", "Raise", "ReadJournal", "WriteJournal", "Stamps", "GetStamped", "GetStamped's stamps"} {
 				if len(w.keys[call]) == 0 {
 					t.Errorf("nothing called %s", call)
 				}

@@ -81,7 +81,9 @@ func (c *Cache) tellOfCookies() {
 // answers by them itself, request by request. The result is sorted. AnyOrigin says
 // that Origin is none of them whatever it is.
 func (c *Cache) selectingNames(v *visit, own Fields, effective Header) (names []string, anyOrigin bool) {
-	names, _ = httprules.VaryNames(own)
+	if own.has("Vary") {
+		names, _ = httprules.VaryNames(own)
+	}
 	all, _ := httprules.VaryNames(effective)
 	originInFront := false
 	for _, name := range all {

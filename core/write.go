@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
-	"maps"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,7 +55,9 @@ type write struct {
 	outdated   bool // softly purged since the handler was called
 	rerun      *Rerun
 	begun      atomic.Bool // it has been started or given up
-	done       chan struct{}
+	values     [2]store.Value
+	size       int64         // that is reserved
+	done       chan struct{} // made by the first who waits, with the mutex of writes
 }
 
 // send has content stored, as soon as the client has its answer. The result is
@@ -69,7 +69,7 @@ func (c *Cache) send(x Exchange, v *visit, content entry.Content, names []string
 		c.conclude(v.lead, flight.Retry, nil)
 		return "store-failed"
 	}
-	v.stored = w.value
+	v.value = w.value
 	// Otherwise each has to validate it.
 	w.shareable = verdict.Store && !verdict.NoCache && verdict.Lifetime > verdict.InitialAge
 	if c.coordinator != nil && w.claim == nil || c.BreakerOpen() {
@@ -118,7 +118,7 @@ func (w *write) personal(sent Header) bool {
 	if !w.c.cfg.StoreSetCookie && len(sent.Values("Set-Cookie")) > 0 {
 		return true
 	}
-	control := httprules.ParseResponseControl(sent, w.c.cfg.TargetedFields)
+	control := httprules.ParseResponseControl(sent, w.c.targets)
 	return control.Private || control.NoStore && !control.MustUnderstand
 }
 
@@ -146,10 +146,14 @@ func (w *write) abandon() {
 // be read for that.
 func (c *Cache) prepared(ctx context.Context, v *visit, content entry.Content, names []string, now time.Time) (*write, error) {
 	keep := keptFor(&content, now)
-	w := &write{
-		c: c, primary: v.key.primary, wire: v.key.wire, claim: v.claim, tags: content.Tags,
-		at: v.key.wire, keep: keep, lead: v.lead, rerun: v.req.Rerun,
+	var w *write
+	if f := v.fill; f != nil && f.write.c == nil {
+		w = &f.write
+	} else {
+		w = new(write)
 	}
+	w.c, w.primary, w.wire, w.claim, w.tags = c, v.key.primary, v.key.wire, v.claim, content.Tags
+	w.at, w.keep, w.lead, w.rerun = v.key.wire, keep, v.lead, v.req.Rerun
 	if v.claim != nil {
 		content.Epoch, content.Stamp = v.claim.since.Epoch, v.claim.since.Seq
 	}
@@ -226,8 +230,12 @@ func (w *write) dropped() {
 // has left is no reason to lose it.
 func (w *write) store() (err error) {
 	c := w.c
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout+TransferTime(len(w.value)))
-	defer cancel()
+	ctx := context.Background()
+	if !c.inMemory {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.cfg.StoreTimeout+TransferTime(len(w.value)))
+		defer cancel()
+	}
 	phase := 0
 	if w.lead != nil {
 		phase = w.lead.Advance()
@@ -269,7 +277,8 @@ func (w *write) store() (err error) {
 // may lose one another's note of a variant; it then expires by itself.
 func (w *write) put(ctx context.Context) error {
 	c := w.c
-	values := []store.Value{{Key: w.at, Data: w.value, TTL: w.keep}}
+	w.values[0] = store.Value{Key: w.at, Data: w.value, TTL: w.keep}
+	values := w.values[:1]
 	if w.record != nil {
 		values = append(values, store.Value{Key: w.wire, Data: w.record, TTL: w.recordKept})
 	}
@@ -298,16 +307,16 @@ func (w *write) put(ctx context.Context) error {
 		return w.failed(err)
 	case written.Stored:
 		c.used(w.claim)
-	case w.claim.own || w.claim.token == "":
-		return errPurged
-	default:
+	case w.claim.token != "" && (!w.claim.own || c.live.used(w.claim.token)):
 		return errContended
+	default:
+		return errPurged
 	}
 	if written.Purged {
 		return errPurged
 	}
 	w.outdated = written.Outdated || wide.Soft > w.claim.since.Seq
-	if len(w.tags) > 0 {
+	if len(w.tags) > 0 && c.judging == nil { // who judges needs no keys
 		c.tagMemo.put(w.at, known, c.cfg.Now().UnixNano())
 	}
 	return nil
@@ -324,14 +333,15 @@ func (w *write) failed(err error) error {
 // end tells those who wait how it ended. What could not be stored is still good
 // for who came before the handler was called.
 func (w *write) end(err error) {
+	defer w.forget()
 	switch {
 	case errors.Is(err, errPurged):
 		w.c.stats.overtaken.Add(1)
 	case errors.Is(err, errContended):
 		w.c.stats.contended.Add(1)
 	}
+	defer w.c.release(w.claim, false) // where w.lead has none, or another one
 	if w.lead == nil {
-		w.c.release(w.claim, false)
 		return
 	}
 	outcome, e := flight.Retry, entry.Entry{} // nobody waits; who comes now, looks
@@ -344,6 +354,9 @@ func (w *write) end(err error) {
 	}
 	w.c.end(w.lead, outcome, &e)
 }
+
+// forget lets go of what is large: a handler may keep the memory that w is part of.
+func (w *write) forget() { w.value, w.record, w.values = nil, nil, [2]store.Value{} }
 
 // maxWriters bounds the writes that are in the hands of the store at a time.
 const maxWriters = 64
@@ -376,14 +389,13 @@ func newWrites(limit int64) *writes {
 // is larger than all that there may be gets its turn when there is nothing else. A
 // store in this process has the room already.
 func (q *writes) reserve(w *write) bool {
-	size := int64(len(w.value) + len(w.record))
-	w.done = make(chan struct{})
+	w.size = int64(len(w.value) + len(w.record))
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.bytes > 0 && q.bytes+size > q.limit && !w.c.inMemory {
+	if q.bytes > 0 && q.bytes+w.size > q.limit && !w.c.inMemory {
 		return false
 	}
-	q.bytes += size
+	q.bytes += w.size
 	q.pending[w.wire] = w
 	q.all[w] = struct{}{}
 	return true
@@ -399,13 +411,23 @@ func (q *writes) submit(w *write) {
 func (q *writes) over(w *write) {
 	q.last[q.slot(w.wire)].Store(q.ended.Add(1))
 	q.mu.Lock()
-	q.bytes -= int64(len(w.value) + len(w.record))
+	q.bytes -= w.size
 	if q.pending[w.wire] == w {
 		delete(q.pending, w.wire)
 	}
 	delete(q.all, w)
+	if w.done != nil {
+		close(w.done)
+	}
 	q.mu.Unlock()
-	close(w.done)
+}
+
+// ends is closed when w is over. It needs the mutex, and w among all.
+func (w *write) ends() <-chan struct{} {
+	if w.done == nil {
+		w.done = make(chan struct{})
+	}
+	return w.done
 }
 
 func (q *writes) slot(wire string) uint64 { return maphash.String(memoSeed, wire) % writeSlots }
@@ -416,14 +438,16 @@ func (q *writes) slot(wire string) uint64 { return maphash.String(memoSeed, wire
 func (q *writes) wait(ctx context.Context, wire string, mark uint64, timeout time.Duration) bool {
 	q.mu.Lock()
 	w := q.pending[wire]
-	q.mu.Unlock()
 	if w == nil {
+		q.mu.Unlock()
 		return q.last[q.slot(wire)].Load() > mark
 	}
+	done := w.ends()
+	q.mu.Unlock()
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
-	case <-w.done:
+	case <-done:
 		return true
 	case <-timer.C:
 	case <-ctx.Done():
@@ -436,11 +460,14 @@ func (q *writes) wait(ctx context.Context, wire string, mark uint64, timeout tim
 // ends first. A request never needs it: one for what is on its way waits for that.
 func (c *Cache) Flush(ctx context.Context) error {
 	c.writes.mu.Lock()
-	all := slices.Collect(maps.Keys(c.writes.all))
+	all := make([]<-chan struct{}, 0, len(c.writes.all))
+	for w := range c.writes.all {
+		all = append(all, w.ends())
+	}
 	c.writes.mu.Unlock()
-	for _, w := range all {
+	for _, done := range all {
 		select {
-		case <-w.done:
+		case <-done:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

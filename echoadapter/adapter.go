@@ -50,7 +50,7 @@ func (x *exchange) release() {
 	if x.kept {
 		return
 	}
-	*x = exchange{}
+	*x = exchange{Exchange: x.Kept()}
 	exchanges.Put(x)
 }
 

@@ -12,12 +12,17 @@ import (
 )
 
 func Benchmark(b *testing.B) {
-	coretest.Benchmark(b, func(cache *core.Cache) func() func() {
+	app := func(cache *core.Cache, body func(target string) []byte) coretest.BenchApp {
 		e := echo.New()
 		if cache != nil {
 			e.Use(echoadapter.New(cache))
 		}
-		e.GET("/blogs/:id", func(c echo.Context) error { return c.Blob(http.StatusOK, "text/plain", coretest.BenchBody) })
-		return coretest.BenchHTTP(e)
-	})
+		e.GET("/blogs/:id", func(c echo.Context) error {
+			return c.Blob(http.StatusOK, "text/plain", body(c.Request().RequestURI))
+		})
+		return coretest.BenchTargets(e)
+	}
+	coretest.Benchmark(b, func(cache *core.Cache) coretest.BenchApp {
+		return app(cache, func(string) []byte { return coretest.BenchBody })
+	}, func(get func(string) []byte) coretest.BenchApp { return app(nil, get) })
 }

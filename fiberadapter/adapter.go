@@ -33,16 +33,18 @@ func New(cache *core.Cache, opts ...Option) fiber.Handler {
 }
 
 type exchange struct {
-	c      *fiber.Ctx
-	req    core.Request
-	header requestHeader
-	saved  *fasthttp.RequestHeader  // header, as it was before the handler
-	before http.Header              // the response header when the handler was called
-	bare   *fasthttp.ResponseHeader // the same, with what the server has set for all its responses
-	typed  bool                     // there was a Content-Type then
-	begun  bool                     // and a body
-	sent   *core.Response
-	own    context.Context //nolint:containedctx // the request's, when the handler was called
+	c        *fiber.Ctx
+	req      core.Request
+	header   requestHeader
+	saved    *fasthttp.RequestHeader // header, as it was before the handler
+	before   http.Header             // the response header when the handler was called; nil where that is empty
+	captured bool
+	bare     *fasthttp.ResponseHeader // the same, with what the server has set for all its responses
+	typed    bool                     // there was a Content-Type then
+	begun    bool                     // and a body
+	sent     *core.Response
+	resp     core.Response
+	own      context.Context //nolint:containedctx // the request's, when the handler was called
 
 	config appConfig
 }
@@ -50,7 +52,9 @@ type exchange struct {
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 func (x *exchange) release() {
-	*x = exchange{header: requestHeader{values: x.header.values[:0], cookies: x.header.cookies[:0]}, saved: x.saved, bare: x.bare, config: x.config}
+	header := x.resp.Header
+	clear(header)
+	*x = exchange{resp: core.Response{Header: header[:0]}, header: requestHeader{values: x.header.values[:0], cookies: x.header.cookies[:0]}, saved: x.saved, bare: x.bare, config: x.config}
 	exchanges.Put(x)
 }
 
@@ -68,7 +72,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	res := c.Response()
 	x.keep(f.Capture)
 	if f.Capture {
-		x.before = responseHeader(c, res)
+		x.before, x.captured = responseHeader(c, res), true
 		if x.bare == nil {
 			x.bare = new(fasthttp.ResponseHeader)
 		}
@@ -111,7 +115,8 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	if late != nil { // it is sent instead, and a goroutine of the handler may still write into the other
 		res = late
 	}
-	resp := &core.Response{Status: res.StatusCode(), Sent: true}
+	resp := &x.resp
+	*resp = core.Response{Status: res.StatusCode(), Sent: true, Header: resp.Header[:0]}
 	switch {
 	case late != nil:
 		resp.Reason = core.ReasonHandler
@@ -147,7 +152,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		resp.Reason = core.ReasonClientGone
 	}
 	after := responseHeader(c, res)
-	resp.Header, resp.Effective = core.Added(x.before, after), after
+	resp.Header, resp.Effective = core.AppendAdded(resp.Header, x.before, after), after
 	x.sent = resp
 	return resp, nil
 }
@@ -155,7 +160,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 func (x *exchange) Reply(resp *core.Response) error {
 	res := x.c.Response()
 	if resp != x.sent {
-		if x.before != nil { // take back what the handler has set
+		if x.captured { // take back what the handler has set
 			res.Reset()
 			x.c.Context().Hijack(nil)
 			x.bare.CopyTo(&res.Header)

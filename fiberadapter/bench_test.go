@@ -1,7 +1,9 @@
 package fiberadapter_test
 
 import (
+	"net"
 	"testing"
+	"unsafe"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
@@ -12,7 +14,7 @@ import (
 )
 
 func Benchmark(b *testing.B) {
-	coretest.Benchmark(b, func(cache *core.Cache) func() func() {
+	coretest.Benchmark(b, func(cache *core.Cache) coretest.BenchApp {
 		app := fiber.New()
 		if cache != nil {
 			app.Use(fiberadapter.New(cache))
@@ -21,18 +23,30 @@ func Benchmark(b *testing.B) {
 			c.Type("txt")
 			return c.Send(coretest.BenchBody)
 		})
-		h := app.Handler()
-		return func() func() {
-			ctx := &fasthttp.RequestCtx{}
-			ctx.Request.SetRequestURI(coretest.BenchTarget)
-			ctx.Request.Header.SetHostBytes(ctx.Request.URI().Host()) // as a client does
-			return func() {
-				ctx.Response.Reset()
-				h(ctx)
-				if len(ctx.Response.Body()) != len(coretest.BenchBody) {
-					panic("the benchmark's handler sent another body")
-				}
+		return benchServer(app.Handler())
+	}, func(get func(string) []byte) coretest.BenchApp { // without Fiber, whose router costs something, too
+		return benchServer(func(c *fasthttp.RequestCtx) {
+			c.Response.Header.SetContentType("text/plain; charset=utf-8")
+			uri := c.RequestURI()
+			c.Response.SetBody(get(unsafe.String(&uri[0], len(uri))))
+		})
+	})
+}
+
+func benchServer(h fasthttp.RequestHandler) coretest.BenchApp {
+	return coretest.BenchApp{New: func() func(string) {
+		ctx, last := &fasthttp.RequestCtx{}, ""
+		return func(target string) {
+			if target != last {
+				last = target
+				ctx.Request.SetRequestURI(target)
+				ctx.Request.Header.SetHostBytes(ctx.Request.URI().Host()) // as a client does
+			}
+			ctx.Response.Reset()
+			h(ctx)
+			if len(ctx.Response.Body()) != len(coretest.BenchBody) {
+				panic("the benchmark's handler sent another body")
 			}
 		}
-	})
+	}, Serve: func(l net.Listener) { _ = fasthttp.Serve(l, h) }}
 }

@@ -45,8 +45,15 @@ func (x *exchange) reset(c *fiber.Ctx) {
 // writes a new path or query where the old one was.
 func (x *exchange) keep(header bool) {
 	q := &x.req
-	for _, s := range []*string{&q.Host, &q.Path, &q.RawQuery, &q.Target, &q.Partition} {
-		*s = strings.Clone(*s)
+	all := [...]*string{&q.Host, &q.Path, &q.RawQuery, &q.Target, &q.Partition}
+	n := 0
+	for _, s := range all {
+		n += len(*s)
+	}
+	b := make([]byte, 0, n) // for all of them
+	for _, s := range all {
+		b = append(b, *s...)
+		*s = view(b[len(b)-len(*s):])
 	}
 	if header {
 		if x.saved == nil {
@@ -159,15 +166,39 @@ func (r *requestHeader) Lines(yield func(name, value string)) {
 // responseHeader copies the header of res. The Content-Type that
 // fasthttp makes up, but does not send without a body, is not part of it.
 func responseHeader(c *fiber.Ctx, res *fasthttp.Response) http.Header {
-	h := make(http.Header)
+	untyped := (!core.BodyAllowed(res.StatusCode()) || !res.IsBodyStream() && len(res.Body()) == 0) && !typed(c, res)
+	lines, bytes := 0, 0
 	res.Header.VisitAll(func(k, v []byte) {
-		name := http.CanonicalHeaderKey(string(k))
-		h[name] = append(h[name], string(v))
-	})
-	if !core.BodyAllowed(res.StatusCode()) || !res.IsBodyStream() && len(res.Body()) == 0 {
-		if !typed(c, res) {
-			delete(h, "Content-Type")
+		if !untyped || string(k) != fiber.HeaderContentType {
+			lines, bytes = lines+1, bytes+len(k)+len(v)
 		}
+	})
+	if lines == 0 {
+		return nil
+	}
+	// Names and values are in one allocation, and the slices in another.
+	h, values, text := make(http.Header, lines), make([]string, 0, lines), make([]byte, 0, bytes)
+	copied := func(b []byte) string {
+		text = append(text, b...)
+		return view(text[len(text)-len(b):])
+	}
+	res.Header.VisitAll(func(k, v []byte) {
+		name := fiber.HeaderContentType
+		if string(k) != name {
+			name = http.CanonicalHeaderKey(copied(k))
+		} else if untyped {
+			return
+		}
+		if h[name] != nil {
+			h[name] = append(h[name], copied(v))
+			return
+		}
+		n := len(values)
+		values = append(values, copied(v))
+		h[name] = values[n : n+1 : n+1]
+	})
+	if untyped {
+		delete(h, fiber.HeaderContentType)
 	}
 	return h
 }

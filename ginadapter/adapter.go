@@ -44,7 +44,7 @@ type exchange struct {
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 func (x *exchange) release() {
-	*x = exchange{}
+	*x = exchange{Exchange: x.Kept()}
 	exchanges.Put(x)
 }
 

@@ -13,12 +13,15 @@ import (
 
 func Benchmark(b *testing.B) {
 	gin.SetMode(gin.ReleaseMode)
-	coretest.Benchmark(b, func(cache *core.Cache) func() func() {
+	app := func(cache *core.Cache, body func(target string) []byte) coretest.BenchApp {
 		r := gin.New()
 		if cache != nil {
 			r.Use(ginadapter.New(cache))
 		}
-		r.GET("/blogs/:id", func(c *gin.Context) { c.Data(http.StatusOK, "text/plain", coretest.BenchBody) })
-		return coretest.BenchHTTP(r)
-	})
+		r.GET("/blogs/:id", func(c *gin.Context) { c.Data(http.StatusOK, "text/plain", body(c.Request.RequestURI)) })
+		return coretest.BenchTargets(r)
+	}
+	coretest.Benchmark(b, func(cache *core.Cache) coretest.BenchApp {
+		return app(cache, func(string) []byte { return coretest.BenchBody })
+	}, func(get func(string) []byte) coretest.BenchApp { return app(nil, get) })
 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,102 +26,182 @@ var BenchBody = []byte(strings.Repeat("0123456789abcdef", 64))
 const BenchTarget = "http://example.com/blogs/1000?page=2"
 
 // Benchmark measures an adapter: the framework's own handler without a cache,
-// a hit in memory, a hit on a server, a hit in its near tier, and a miss; and by how
+// a hit in memory, a hit on a server, a hit in its near tier, and misses; and by how
 // much hits in this process take longer than the handler without a cache. Build
 // makes an app with the handler at GET /blogs/:id behind the cache, which may be
 // nil, and returns a function that makes a server for one goroutine: each call of
-// that serves [BenchTarget] once.
-func Benchmark(b *testing.B, build func(cache *core.Cache) (newServer func() (serve func()))) {
-	prepare := func(b *testing.B, store core.Store) (newServer func() (serve func())) {
+// that serves one target, such as [BenchTarget].
+//
+// Bare makes a server with nothing but a handler that writes, as text/plain, what get
+// returns for the request's target: that is the least that a hit on a server can cost,
+// and with a SET in get, a miss. What both cost is reported side by side: see [Floor].
+func Benchmark(b *testing.B, build func(cache *core.Cache) BenchApp, bare func(get func(target string) []byte) BenchApp) {
+	beClients()
+	prepare := func(b *testing.B, store core.Store) (cache *core.Cache, app BenchApp) {
 		if store == nil {
-			return build(nil)
+			return nil, build(nil)
 		}
-		cache := core.Must(core.New(core.Config{
-			Store: store, TTL: time.Hour, Logger: slog.New(slog.DiscardHandler),
+		cache = core.Must(core.New(core.Config{
+			Store: store, TTL: benchTTL, Logger: slog.New(slog.DiscardHandler),
 			Namespace: "bench-" + strings.ToLower(strings.NewReplacer("/", "-", " ", "-").Replace(b.Name())),
 		}))
 		b.Cleanup(func() { _ = cache.Close(context.Background()) })
-		newServer = build(cache)
-		newServer()() // fills the cache
+		app = build(cache)
+		app.New()(BenchTarget) // fills the cache
+		_ = cache.Flush(context.Background())
 		if d, ok := store.(*dragonfly.Store); ok && d.Near() {
-			serve := newServer()
-			for deadline := time.Now().Add(10 * time.Second); cache.Stats().Near == 0; serve() {
+			serve := app.New()
+			for deadline := time.Now().Add(10 * time.Second); cache.Stats().Near == 0; serve(BenchTarget) {
 				if time.Now().After(deadline) {
 					b.Fatal("nothing gets near")
 				}
 			}
 		}
-		return newServer
+		return cache, app
 	}
-	run := func(name string, store core.Store, parallel bool) {
+	run := func(name string, store core.Store, next func() (target string)) {
 		b.Run(name, func(b *testing.B) {
-			newServer := prepare(b, store)
+			_, app := prepare(b, store)
+			serve := app.New()
 			b.ReportAllocs()
-			b.ResetTimer()
-			if parallel {
-				b.SetParallelism(32)
-				b.RunParallel(func(pb *testing.PB) {
-					serve := newServer()
-					for pb.Next() {
-						serve()
-					}
-				})
-				return
-			}
-			serve := newServer()
 			for b.Loop() {
-				serve()
+				serve(next())
 			}
 		})
 	}
 	compare := func(name string, store core.Store) {
-		b.Run(name, func(b *testing.B) { Compare(b, prepare(b, nil)(), prepare(b, store)()) })
+		b.Run(name, func(b *testing.B) {
+			_, without := prepare(b, nil)
+			_, with := prepare(b, store)
+			one, other := without.New(), with.New()
+			Compare(b, func() { one(BenchTarget) }, func() { other(BenchTarget) })
+		})
 	}
-	run("uncached", nil, false)
+	run("uncached", nil, sameTarget)
 	mem := core.Must(memory.New(64 << 20))
 	defer mem.Close()
-	run("memory-hit", mem, false)
+	run("memory-hit", mem, sameTarget)
 	compare("memory-hit-uncached", mem)
-	run("memory-miss", neverFound{mem}, false)
-	server, err := dragonfly.Open(context.Background(), storetest.Server(b), dragonfly.WithLogger(slog.New(slog.DiscardHandler)))
+	run("memory-miss", mem, newTargets())
+	addr := storetest.Server(b)
+	server, err := dragonfly.Open(context.Background(), addr, dragonfly.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer server.Close()
-	run("server-hit", server, false)
-	run("server-hit-64-clients", server, true)
-	near, err := dragonfly.Open(context.Background(), storetest.Server(b), dragonfly.WithLogger(slog.New(slog.DiscardHandler)),
+	run("server-hit", server, sameTarget)
+	run("server-miss", server, newTargets())
+	client := server.Client()
+	for _, clients := range []int{1, 64} {
+		b.Run("server-hit-floor-"+strconv.Itoa(clients), func(b *testing.B) {
+			_, app := prepare(b, server)
+			key := storetest.Prefix() + "floor-0123456789"
+			if err := client.Do(context.Background(), client.B().Set().Key(key).Value(string(BenchBody)).Px(benchTTL).Build()).Error(); err != nil {
+				b.Fatal(err)
+			}
+			floor := bare(func(string) []byte {
+				body, err := client.Do(context.Background(), client.B().Get().Key(key).Build()).AsBytes()
+				if err != nil {
+					panic(err)
+				}
+				return body
+			})
+			Floor(b, client, clients, floor, app, false, func() {})
+		})
+		b.Run("server-miss-floor-"+strconv.Itoa(clients), func(b *testing.B) {
+			cache, app := prepare(b, server)
+			prefix := storetest.Prefix() + "floor:"
+			floor := bare(func(target string) []byte {
+				key := prefix + target
+				if client.Do(context.Background(), client.B().Get().Key(key).Build()).Error() == nil {
+					panic("coretest: the floor's miss is a hit")
+				}
+				if err := client.Do(context.Background(), client.B().Set().Key(key).Value(string(BenchBody)).Px(benchTTL).Build()).Error(); err != nil {
+					panic(err)
+				}
+				return BenchBody
+			})
+			Floor(b, client, clients, floor, app, true, func() { _ = cache.Flush(context.Background()) })
+		})
+	}
+	near, err := dragonfly.Open(context.Background(), addr, dragonfly.WithLogger(slog.New(slog.DiscardHandler)),
 		dragonfly.WithNear(dragonfly.NearOptions{Bytes: 16 << 20, HotWithin: time.Minute, MaxAge: time.Hour}))
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer near.Close()
 	if near.Near() { // miniredis does not track
-		run("near-hit", near, false)
+		run("near-hit", near, sameTarget)
 		compare("near-hit-uncached", near)
 	}
 }
 
-// neverFound is a store in which nothing is ever found.
-type neverFound struct{ core.Store }
+// benchTTL is short, so that misses by the hundred thousand leave room on the server.
+const benchTTL = time.Minute
 
-func (neverFound) Get(context.Context, string) ([]byte, bool, error) { return nil, false, nil }
+// BenchApp is what a benchmark measures. New makes what serves one target after
+// another, for one goroutine, and Serve is a server for l, until that is closed.
+type BenchApp struct {
+	New   func() (serve func(target string))
+	Serve func(l net.Listener)
+}
+
+func sameTarget() string { return BenchTarget }
+
+var lastTarget atomic.Uint64
+
+func targetNumber(n uint64) string { return string(appendTarget(nil, n)) }
+
+// appendTarget gives all numbers the same length.
+func appendTarget(b []byte, n uint64) []byte {
+	return strconv.AppendUint(append(b, strings.TrimSuffix(BenchTarget, "2")...), 1e9+n, 10)
+}
+
+// newTargets gives targets of which none was there before, nearly without allocating.
+func newTargets() func() (target string) {
+	size, text := len(targetNumber(0)), ""
+	return func() string {
+		if text == "" {
+			b := make([]byte, 0, 1000*size)
+			for range 1000 {
+				b = appendTarget(b, lastTarget.Add(1))
+			}
+			text = string(b)
+		}
+		target := text[:size]
+		text = text[size:]
+		return target
+	}
+}
 
 // BenchHTTP serves h with a request and a writer that are used again and again,
 // so that only the handler is measured.
 func BenchHTTP(h http.Handler) func() (serve func()) {
+	app := BenchTargets(h)
 	return func() func() {
+		serve := app.New()
+		return func() { serve(BenchTarget) }
+	}
+}
+
+// BenchTargets is [BenchHTTP] for several targets, which differ in the query.
+func BenchTargets(h http.Handler) BenchApp {
+	return BenchApp{func() func(string) {
 		r := httptest.NewRequest(http.MethodGet, BenchTarget, nil)
 		w := &benchWriter{header: http.Header{}}
-		return func() {
+		return func(target string) {
 			clear(w.header)
 			w.n = 0
+			if target != r.RequestURI {
+				r.RequestURI = target
+				_, r.URL.RawQuery, _ = strings.Cut(target, "?")
+			}
 			h.ServeHTTP(w, r)
 			if w.n != len(BenchBody) {
 				panic("coretest: the benchmark's handler sent another body")
 			}
 		}
-	}
+	}, func(l net.Listener) { _ = (&http.Server{Handler: h, ReadHeaderTimeout: time.Minute}).Serve(l) }}
 }
 
 type benchWriter struct {

@@ -591,6 +591,13 @@ func (s *unwritable) Raise(ctx context.Context, clock string, keys []string, sof
 	return s.Coordinator.Raise(ctx, clock, keys, soft, at, ttl)
 }
 
+func (s *unwritable) Delete(ctx context.Context, keys ...string) error {
+	if s.down.Load() {
+		return errDown
+	}
+	return s.Coordinator.Delete(ctx, keys...)
+}
+
 func (s *unwritable) WriteJournal(ctx context.Context, clock string, old store.Journal, text string) (store.Journal, bool, error) {
 	if s.down.Load() {
 		return store.Journal{}, false, errDown

@@ -131,23 +131,26 @@ end
 return mark`)
 
 	// settleScript makes the stamps that are missing, or of another epoch, and lets all
-	// live for ARGV[3] ms at least. A tag has been purged when the ring says so, and if
-	// it does not, by its base at the latest: whatever the number of who asks.
+	// live for ARGV[3] ms at least: those that it has to touch for ARGV[4] ms, which is
+	// longer, so that the next fills need not. A tag of whose purges the ring does not
+	// know was purged by its base at the latest, whatever the number of who asks. A ring
+	// that lacks a number, up to the newest, goes. Hashes as for raiseScript.
 	settleScript = newScript(prelude + stampLua + `
 local epoch, seq = clock(ARGV[2])
 local all, base
 local function ring()
+	all, base = '', seq
 	local list = redis.pcall('LRANGE', KEYS[2], 0, -1)
-	if type(list) ~= 'table' or list.err then
-		list = {}
+	local sound = type(list) == 'table' and not list.err and #list < seq
+	for i = 1, sound and #list or 0 do
+		local e = list[i]
+		sound = sound and #e == 23 and tonumber(string.sub(e, 13), 16) == seq - i + 1
 	end
-	all, base = table.concat(list), seq
-	local n = #list
-	if n > 0 and #all == n * 23 and tonumber(string.sub(list[1], 13), 16) == seq and tonumber(string.sub(list[n], 13), 16) == seq - n + 1 then
-		base = seq - n
-	else
-		all = ''
+	if not sound then
+		redis.call('DEL', KEYS[2])
+		return
 	end
+	all, base = table.concat(list), seq - #list
 end
 local function last(hash)
 	local hard, soft, at = base, base, 1
@@ -161,7 +164,7 @@ local function last(hash)
 			if n > soft then
 				soft = n
 			end
-			if string.sub(all, found + 11, found + 11) == 'h' then
+			if string.sub(all, found + 11, found + 11) ~= 's' then
 				return n, soft
 			end
 		end
@@ -176,10 +179,10 @@ for i = 3, #KEYS do
 		if not all then
 			ring()
 		end
-		hard, soft = last(ARGV[i + 1])
-		redis.call('SET', key, format(key, epoch, hard, soft, '0'), 'PX', ARGV[3])
+		hard, soft = last(ARGV[i + 2])
+		redis.call('SET', key, format(key, epoch, hard, soft, '0'), 'PX', ARGV[4])
 	elseif redis.call('PTTL', key) < tonumber(ARGV[3]) then
-		redis.call('PEXPIRE', key, ARGV[3])
+		redis.call('PEXPIRE', key, ARGV[4])
 	end
 	answer[i - 1] = string.format('%s %x %x 0', epoch, hard, soft)
 end

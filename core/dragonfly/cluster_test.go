@@ -19,9 +19,9 @@ import (
 )
 
 // ofTags is in the slot of all stamps of the default namespace.
-const ofTags = "cacheaside:1:{tags}:clock"
+const ofTags = "cacheaside:2:{tags}:clock"
 
-func entryKey(path string) string { return "cacheaside:1:{GET:http://example.com" + path + "}" }
+func entryKey(path string) string { return "cacheaside:2:{GET:http://example.com" + path + "}" }
 
 // clusterURL has all nodes that begin as masters.
 func clusterURL(c *storetest.Cluster, user string) string {
@@ -351,6 +351,133 @@ func TestNearCluster(t *testing.T) {
 	t.Logf("%+v", s.NearStats())
 }
 
+// TestClusterFill: slots of entries, and of stamps, move to other nodes while a handler
+// runs. What is purged then is not stored, and what is not is stored in the end.
+func TestClusterFill(t *testing.T) {
+	t.Parallel()
+	c := storetest.StartCluster(t)
+	s, purger := openCluster(t, c), openCluster(t, c)
+	tried, refused := 0, 0
+	for round, what := range []string{"the entry", "the stamps", "the entry", "the stamps", "nothing"} {
+		for _, purged := range []string{"", "halfway", "after"} {
+			r := resourceOn(t, s, 3)
+			for _, key := range []*string{&r.lock, &r.key, &r.clock, &r.stamps[0], &r.stamps[1], &r.stamps[2]} { // of slots that have not moved yet
+				*key = strings.Replace(*key, "}", fmt.Sprint(round, purged, "}"), 1)
+			}
+			w := r.value("v")
+			w.Token = fmt.Sprint("token", round)
+			// An entry and its stamps from before, so that there is something to move.
+			begun := r.begin(r.fill(w.Token))
+			if written := r.write(w.Token, begun.Mark, "old"); !written.Stored || written.Purged {
+				t.Fatal(written)
+			}
+			begun = r.begin(r.fill(w.Token))
+			w.Since = begun.Mark
+			stored := false
+			try := func() {
+				tried++
+				written, err := s.Write(t.Context(), w)
+				if err != nil {
+					refused++
+					t.Logf("while %s moves: %v", what, err)
+				}
+				stored = stored || written.Stored
+			}
+			purge := func() {
+				until(t, "a purge", func() bool { return purger.Delete(t.Context(), r.lock, r.key) == nil })
+				until(t, "a purge of a tag", func() bool {
+					_, err := purger.Raise(t.Context(), r.clock, r.stamps[1:2], false, 0, time.Hour)
+					return err == nil || what == "the stamps" // of whose keys some have moved
+				})
+			}
+			half := func() {
+				if purged == "halfway" {
+					purge()
+				} else if purged == "" {
+					try()
+				}
+			}
+			key := map[string]string{"the entry": r.key, "the stamps": r.clock}[what]
+			if what == "nothing" {
+				half()
+			} else {
+				from := c.Master(key)
+				c.Migrate(c.Slot(key), from, c.OtherMaster(from), half)
+			}
+			if purged == "after" {
+				purge()
+			}
+			if !stored {
+				until(t, "an answer", func() bool {
+					written, err := s.Write(t.Context(), w)
+					stored = written.Stored
+					return err == nil
+				})
+			}
+			value, found, err := s.Get(t.Context(), r.key)
+			switch {
+			case err != nil:
+				t.Error(err)
+			case purged != "" && (stored || found):
+				t.Errorf("%s moves, a purge %s: stored %v, found %q", what, purged, stored, value)
+			case purged == "" && (!found || string(value) != "v" && stored):
+				t.Errorf("%s moves: stored %v, found %q, %v", what, stored, value, found)
+			}
+			// It goes on as before.
+			begun = r.begin(r.fill("next"))
+			until(t, "another fill", func() bool {
+				w := r.value("next")
+				w.Token, w.Since = begun.Token, begun.Mark
+				written, err := s.Write(t.Context(), w)
+				return err == nil && (written.Stored && !written.Purged || begun.Token != "next")
+			})
+		}
+	}
+	t.Logf("%d of %d writes while a slot moved were refused", refused, tried)
+}
+
+func openCluster(t *testing.T, c *storetest.Cluster) *dragonfly.Store {
+	return open(t, clusterURL(c, ""), dragonfly.WithTimeout(20*time.Second))
+}
+
+// TestClusterSlots: a call may have keys of more than two slots.
+func TestClusterSlots(t *testing.T) {
+	t.Parallel()
+	c := storetest.StartCluster(t)
+	s := openCluster(t, c)
+	var keys []string
+	masters := map[*storetest.Process]int{}
+	for i := 0; len(keys) < 30; i++ {
+		key := fmt.Sprintf("some:key:of:{ours:%d}", i)
+		if m := c.Master(key); masters[m] < 10 {
+			masters[m]++
+			keys = append(keys, key)
+			if err := s.Set(t.Context(), key, []byte("v"), time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := s.Delete(t.Context(), keys...); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys {
+		if _, found, err := s.Get(t.Context(), key); found || err != nil {
+			t.Errorf("%s: %v, %v", key, found, err)
+		}
+	}
+	for i := range keys { // lock and value on one node, stamps and clock on others
+		r := &resource{t: t, s: s, lock: keys[i] + ":lock", key: keys[i], clock: keys[(i+11)%30] + ":clock", stamps: []string{keys[(i+11)%30] + ":t:a"}}
+		f := r.fill("a")
+		f.Key, f.Stamps = keys[i], []string{keys[(i+5)%30] + ":t:a", keys[(i+17)%30] + ":t:b"}
+		if begun := r.begin(f); begun.Token != "a" || begun.Found || len(begun.Stamps) != 2 {
+			t.Errorf("%+v", begun)
+		} else if written := r.write("a", begun.Mark, "v"); !written.Stored || written.Purged {
+			t.Errorf("%+v", written)
+		}
+		r.want("v")
+	}
+}
+
 // TestClusterSilentNode: a node that hangs keeps nobody for longer than a call's
 // deadline, and does no harm to calls of the other nodes.
 func TestClusterSilentNode(t *testing.T) {
@@ -432,6 +559,7 @@ func floodNode(t *testing.T, s *dragonfly.Store, hung, well string, spread []str
 		_, _, _, err := s.GetStamped(ctx, well, nil, []string{hung})
 		return err
 	}, true)
+	callers(64, func(ctx context.Context, i int) error { return s.Delete(ctx, spread[i%32], hung, spread[(i+1)%32]) }, true)
 	callers(32, func(ctx context.Context, i int) error { _, _, err := s.Get(ctx, spread[i]); return err }, false)
 	wg.Wait()
 	l, f, a := time.Duration(longest.Load()), failed.Load(), answered.Load()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -158,7 +159,7 @@ func TestPurgeOfMany(t *testing.T) {
 	if err := cache.Flush(ctx); err != nil {
 		t.Fatal(err)
 	}
-	const key = "cost:1:{GET:http://example.com/a?Cache-Tag=row,table}"
+	const key = "cost:2:{GET:http://example.com/a?Cache-Tag=row,table}"
 	value, found, err := s.Get(ctx, key)
 	if !found || err != nil {
 		t.Fatal(found, err)
@@ -170,7 +171,7 @@ func TestPurgeOfMany(t *testing.T) {
 	for i := 0; i < many; {
 		var cmds rueidis.Commands
 		for range 1000 {
-			cmds = append(cmds, c.B().Set().Key(fmt.Sprint("cost:1:{GET:http://example.com/", i, "}")).Value(rueidis.BinaryString(value)).Ex(time.Hour).Build())
+			cmds = append(cmds, c.B().Set().Key(fmt.Sprint("cost:2:{GET:http://example.com/", i, "}")).Value(rueidis.BinaryString(value)).Ex(time.Hour).Build())
 			i++
 		}
 		for _, r := range c.DoMulti(ctx, cmds...) {
@@ -213,11 +214,7 @@ func TestMemoryOnTheServer(t *testing.T) {
 			fill(entries, entries+100) // buffers of connections, scripts, stamps
 			before := used(t, c)
 			fill(0, entries)
-			guarded := used(t, c) - before
-			key := func(i int) string { return "cost:1:{GET:http://example.com" + path(i) + "}" }
-			for i := range entries {
-				run(t, c, "DEL", key(i)+":guard", key(i)+":lock")
-			}
+			key := func(i int) string { return "cost:2:{GET:http://example.com" + path(i) + "}" }
 			perEntry := float64(used(t, c)-before) / entries
 			usage, err := c.Do(t.Context(), c.B().MemoryUsage().Key(key(0)).Build()).AsInt64()
 			if err != nil {
@@ -228,14 +225,68 @@ func TestMemoryOnTheServer(t *testing.T) {
 				t.Fatal(err)
 			}
 			own := float64(len(key(0)) + len(coretest.BenchBody))
-			t.Logf("%s: key and body are %.0f bytes, the value %d; MEMORY USAGE %+.0f, used_memory %+.0f for each of %d, and %.0f more for the guard while it lasts",
-				p.Kind, own, length, float64(usage)-own, perEntry-own, entries, float64(guarded)/entries-perEntry)
+			t.Logf("%s: key and body are %.0f bytes, the value %d; MEMORY USAGE %+.0f, used_memory %+.0f for each of %d",
+				p.Kind, own, length, float64(usage)-own, perEntry-own, entries)
 			// Headers, times and a checksum of ours, and what the server and its
 			// allocator add.
 			if most := 700.0; float64(usage)-own > most || perEntry-own > most || perEntry < own {
 				t.Errorf("an entry of %.0f bytes takes %d, or %.0f: want at most %.0f more", own, usage, perEntry, most)
 			}
 		})
+	}
+}
+
+// TestNothingIsLeft: a fill leaves its value on the server, and for tags their stamps, and
+// what a namespace has once; a response that is not stored leaves nothing but a note for
+// some seconds. A value of 1 KiB takes no more than 1,500 bytes, all in all.
+func TestNothingIsLeft(t *testing.T) {
+	p := storetest.StartServer(t)
+	c := other(t, p.Addr)
+	cache, get := costly(t, open(t, p.Addr))
+	keys := func() (all []string) {
+		t.Helper()
+		if err := cache.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		all, err := c.Do(t.Context(), c.B().Keys().Pattern("*").Build()).AsStrSlice()
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(all)
+		return all
+	}
+	wants := func(what string, want ...string) {
+		t.Helper()
+		slices.Sort(want)
+		until(t, what, func() bool { return slices.Equal(keys(), want) }) // some are removed beside the answer
+	}
+	const url, once = "cost:2:{GET:http://example.com", "cost:2:{tags}:clock"
+	get("/a", "stored")
+	wants("a value", once, once+":journal", url+"/a}")
+	usage, err := c.Do(t.Context(), c.B().MemoryUsage().Key(url+"/a}").Build()).AsInt64()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if t.Logf("%s: a response of 1 KiB takes %d bytes", p.Kind, usage); usage > 1500 || usage < 1024 && p.Kind != "dragonfly" {
+		t.Errorf("a response of 1 KiB takes %d bytes", usage)
+	}
+	get("/a", "; hit;")
+	get("/b?Cache-Tag=x", "stored")
+	wants("a stamp", once, once+":journal", url+"/a}", url+"/b?Cache-Tag=x}", "cost:2:{tags}:t:x")
+	if err := cache.PurgeTags(t.Context(), "x", "never:stored"); err != nil {
+		t.Fatal(err)
+	}
+	wants("a ring", once, once+":journal", once+":ring", url+"/a}", url+"/b?Cache-Tag=x}", "cost:2:{tags}:t:x")
+	if err := cache.PurgeURL(t.Context(), "http://example.com/a"); err != nil {
+		t.Fatal(err)
+	}
+	wants("no value", once, once+":journal", once+":ring", url+"/b?Cache-Tag=x}", "cost:2:{tags}:t:x")
+	get("/private?Cache-Control=private", "")
+	wants("a note", once, once+":journal", once+":ring", url+"/b?Cache-Tag=x}", "cost:2:{tags}:t:x", url+"/private?Cache-Control=private}:lock")
+	for _, key := range keys() {
+		if ms, err := c.Do(t.Context(), c.B().Pttl().Key(key).Build()).AsInt64(); err != nil || ms <= 0 {
+			t.Errorf("%s is for ever: %d, %v", key, ms, err)
+		}
 	}
 }
 

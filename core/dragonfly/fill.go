@@ -22,6 +22,13 @@ if redis.pcall('GET', KEYS[1]) == ARGV[1] then
 end
 return 0`)
 
+	// adoptScript is PEXPIRE with GT, for servers without that.
+	adoptScript = newScript(`
+if redis.pcall('GET', KEYS[1]) == ARGV[1] and redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+	return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return 0`)
+
 	swapScript = newScript(`
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then
 	return 0
@@ -73,7 +80,7 @@ func (s *Store) Begin(ctx context.Context, f store.Fill) (store.Begun, error) {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
 	begun, err := s.begin(ctx, &f, ms)
-	if errors.Is(err, errForeign) && s.Delete(ctx, f.Lock) == nil {
+	if errors.Is(err, errForeign) && s.Delete(ctx, f.Lock) == nil || errors.Is(err, errRestive) {
 		begun, err = s.begin(ctx, &f, ms)
 	}
 	if err != nil {
@@ -101,7 +108,8 @@ func (s *Store) begin(ctx context.Context, f *store.Fill, ms int64) (begun store
 			cmds = append(cmds, b.Get().Key(key).Build())
 		}
 	}
-	cmds = append(cmds, b.Getrange().Key(f.Clock).Start(0).End(clockLen-1).Build())
+	// With one byte more, which a sound clock does not have: scripts see it, too.
+	cmds = append(cmds, b.Getrange().Key(f.Clock).Start(0).End(clockLen).Build())
 	results, err := s.pipeline(ctx, cmds)
 	if err != nil {
 		return begun, err
@@ -114,20 +122,24 @@ func (s *Store) begin(ctx context.Context, f *store.Fill, ms int64) (begun store
 		return begun, err
 	}
 	if f.Adopt && old && begun.Token != f.Token {
-		if _, err := s.Extend(ctx, f.Lock, begun.Token, time.Duration(ms)*time.Millisecond); err != nil {
+		result, err := s.run(ctx, adoptScript, []string{f.Lock}, []string{begun.Token, strconv.FormatInt(ms, 10)})
+		if err == nil {
+			err = result.Error()
+		}
+		if err != nil {
 			return begun, err
 		}
 	}
 	if f.Key != "" {
-		var raw []byte
 		if begun.Value, begun.Found, err = valueOf(results[look]); err != nil {
 			return begun, err
 		}
 		if begun.Stamps, err = appendStamps(nil, f.Stamps, results[look+1:len(results)-1]...); err != nil {
 			return begun, err
 		}
-		if raw = begun.Value; isStub(raw) {
-			if begun.Value, begun.Found, err = s.getLarge(ctx, f.Key, raw); err != nil {
+		if raw := begun.Value; isStub(raw) {
+			begun.Value, begun.Found, err = s.getLarge(ctx, f.Key, raw)
+			if begun.Late = errors.Is(err, store.ErrSlow); err != nil && !begun.Late {
 				return begun, err
 			}
 		}
@@ -167,9 +179,11 @@ var errRestive = errors.New("the lock has changed hands meanwhile")
 // clockAge is how long a clock lives that nobody purges by.
 const clockAge = 365 * 24 * time.Hour
 
+var clockMS = strconv.FormatInt(clockAge.Milliseconds(), 10)
+
 // mark reads the clock, or makes it.
 func (s *Store) mark(ctx context.Context, clock string) (store.Mark, error) {
-	result, err := s.run(ctx, clockScript, withClock(clock, nil), []string{newEpoch(), strconv.FormatInt(clockAge.Milliseconds(), 10)})
+	result, err := s.run(ctx, clockScript, withClock(clock, nil), []string{newEpoch(), clockMS})
 	if err != nil {
 		return store.Mark{}, err
 	}
@@ -253,19 +267,17 @@ func (s *Store) Write(ctx context.Context, w store.Write) (store.Written, error)
 		s.near.writing(v.Key)
 		defer s.near.written(v.Key)
 	}
-	if len(w.Stamps) > 0 {
-		s.near.writingStamps(w.Stamps)
-		defer s.near.written(w.Stamps...)
-	}
 	results, err := s.runAll(ctx, calls)
 	if err != nil {
 		return store.Written{}, failure("write", err)
 	}
 	var written store.Written
-	for _, result := range results[1:] {
-		if err := settled(&written, w.Since, result); err != nil {
+	for i, result := range results[1:] {
+		stamps, err := settled(&written, w.Since, result)
+		if err != nil {
 			return store.Written{}, failure("settling stamps", err)
 		}
+		s.near.settled(w.Stamps[i*maxKeys:], stamps)
 	}
 	n, err := results[0].AsInt64()
 	if err != nil {
@@ -301,7 +313,8 @@ func (s *Store) calls(dst []invocation, w *store.Write) ([]invocation, error) {
 		if err := oneTag(w.Clock, stamps); err != nil {
 			return nil, err
 		}
-		args := append(make([]string, 0, 3+len(stamps)), newEpoch(), strconv.FormatInt(clockAge.Milliseconds(), 10), strconv.FormatInt(life, 10))
+		args := append(make([]string, 0, 4+len(stamps)), newEpoch(), clockMS, strconv.FormatInt(life, 10),
+			strconv.FormatInt(min(life+life/8+1000, maxTTL.Milliseconds()), 10))
 		for _, key := range stamps {
 			args = append(args, tagHash(key))
 		}
@@ -310,28 +323,30 @@ func (s *Store) calls(dst []invocation, w *store.Write) ([]invocation, error) {
 	return dst, nil
 }
 
-// settled takes from the answer of settleScript what it says of a fill that began at
-// since.
-func settled(written *store.Written, since store.Mark, result rueidis.RedisResult) error {
+// settled takes from the answer of settleScript the stamps, and what they say of a fill
+// that began at since.
+func settled(written *store.Written, since store.Mark, result rueidis.RedisResult) ([]store.Stamp, error) {
 	answer, err := result.AsStrSlice()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	stamps := make([]store.Stamp, 0, len(answer))
 	for i, text := range answer {
 		if i == 0 {
 			mark, ok := parseMark(text)
 			if !ok {
-				return fmt.Errorf("the server answered %.40q, which is no clock", text)
+				return nil, fmt.Errorf("the server answered %.40q, which is no clock", text)
 			}
 			written.Purged = written.Purged || mark.Epoch != since.Epoch
 			continue
 		}
 		stamp, ok := parseNumbers(text)
 		if !ok {
-			return fmt.Errorf("the server answered %.40q, which is no stamp", text)
+			return nil, fmt.Errorf("the server answered %.40q, which is no stamp", text)
 		}
 		written.Purged = written.Purged || stamp.Hard > since.Seq
 		written.Outdated = written.Outdated || stamp.Soft > since.Seq
+		stamps = append(stamps, stamp)
 	}
-	return nil
+	return stamps, nil
 }

@@ -3,8 +3,11 @@ package dragonfly
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/redis/rueidis"
 )
 
 // errSilent fails a call at once while many before it got no answer.
@@ -144,4 +147,70 @@ func (g *gate) leave(t ticket, behind bool) {
 		}
 	}
 	g.inflight.Add(-1)
+}
+
+// span says which parts the commands of a call are of.
+type span struct {
+	part *part   // of all of them
+	each []*part // of each of them, where they are of several
+}
+
+func (g *gate) span(cmds rueidis.Commands) span {
+	at := span{part: g.of(cmds[0].Slot())}
+	if !g.cluster {
+		return at
+	}
+	for i, cmd := range cmds {
+		p := g.of(cmd.Slot())
+		if p != at.part && at.each == nil {
+			at.each = slices.Repeat([]*part{at.part}, len(cmds))
+		}
+		if at.each != nil {
+			at.each[i] = p
+		}
+	}
+	return at
+}
+
+// places is what enterAll gives and leaveAll takes.
+type places struct {
+	one  ticket
+	more []ticket // for each of several parts
+}
+
+// enterAll takes a place in every part that a call has commands for.
+func (g *gate) enterAll(ctx context.Context, at span) (p places, err error) {
+	if at.each == nil {
+		p.one, err = g.enter(ctx, at.part)
+		return p, err
+	}
+	for i, one := range at.each {
+		if slices.Contains(at.each[:i], one) {
+			continue
+		}
+		t, err := g.enter(ctx, one)
+		if err != nil {
+			g.inflight.Add(-int64(len(p.more))) // which says nothing of their parts
+			return places{}, err
+		}
+		p.more = append(p.more, t)
+	}
+	return p, nil
+}
+
+// leaveAll ends a call: what it says of a part is said by the commands of that.
+func (g *gate) leaveAll(ctx context.Context, at span, p places, a answer) {
+	if at.each == nil {
+		g.leave(p.one, a.err != nil && ctx.Err() != nil)
+		g.note(p.one.part, a.err == nil)
+		return
+	}
+	for _, t := range p.more {
+		failed := false
+		for i, one := range at.each {
+			failed = failed || one == t.part && a.all[i].NonRedisError() != nil
+		}
+		g.leave(t, failed && ctx.Err() != nil)
+		g.note(t.part, !failed)
+	}
 }

@@ -2,6 +2,7 @@ package dragonfly
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -102,10 +103,7 @@ func (s *Store) WriteJournal(ctx context.Context, clock string, old store.Journa
 	return j, n == 1, err
 }
 
-var (
-	errNoJournal = fmt.Errorf("the server's answer is no journal")
-	clockMS      = strconv.FormatInt(clockAge.Milliseconds(), 10)
-)
+var errNoJournal = errors.New("the server's answer is no journal")
 
 func formatJournal(j store.Journal) string {
 	return fmt.Sprintf("%016x %014x %s", j.Mark.Epoch, j.Began, j.Text)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
+	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
@@ -36,6 +37,21 @@ func isWhole(b []byte) bool {
 		return false
 	}
 	return bytes.Equal(b, largeValue(writer, round, len(b)))
+}
+
+// writeLarge writes value under largeKey, with a token that nobody else takes.
+func writeLarge(ctx context.Context, s *dragonfly.Store, token string, value []byte) (bool, error) {
+	if err := s.Set(ctx, largeKey+":lock", []byte(token), time.Hour); err != nil {
+		return false, err
+	}
+	return writeAgain(ctx, s, token, largeKey, value)
+}
+
+func writeAgain(ctx context.Context, s *dragonfly.Store, token, key string, value []byte) (bool, error) {
+	written, err := s.Write(ctx, store.Write{
+		Lock: largeKey + ":lock", Token: token, Values: []store.Value{{Key: key, Data: value, TTL: time.Hour}},
+	})
+	return written.Stored, err
 }
 
 func wantValue(t *testing.T, s core.Store, key string, want []byte) {
@@ -80,17 +96,14 @@ func TestLargeInTwoParts(t *testing.T) {
 	if keys() != 1 {
 		t.Errorf("a value that is not large takes %d keys", keys())
 	}
-	if _, err := s.Lock(ctx, largeKey+":guard", "a", time.Hour); err != nil {
-		t.Fatal(err)
-	}
 	for i := range 4 {
 		value := largeValue(0, i, core.LargeValue<<i)
-		if written, err := s.SetGuarded(ctx, largeKey+":guard", "a", largeKey, value, time.Hour); !written || err != nil {
+		if written, err := writeLarge(ctx, s, "a", value); !written || err != nil {
 			t.Fatal(written, err)
 		}
 		wantValue(t, s, largeKey, value)
-		if n := keys(); n != 3 {
-			t.Errorf("value, bytes and guard are %d keys", n)
+		if n := keys(); n != 2 {
+			t.Errorf("value and bytes are %d keys", n)
 		}
 		if n := number("STRLEN", largeKey); n > 100 {
 			t.Errorf("the stub has %d bytes", n)
@@ -119,8 +132,8 @@ func TestLargeInTwoParts(t *testing.T) {
 			t.Errorf("Delete takes %d %s", n, name)
 		}
 	}
-	if keys() != 1 {
-		t.Errorf("Delete leaves %d keys, and the guard", keys()-1)
+	if keys() != 0 {
+		t.Errorf("Delete leaves %d keys", keys())
 	}
 }
 
@@ -208,15 +221,12 @@ func TestLookalike(t *testing.T) {
 // whole value, and what is written after them is found.
 func TestLargeWriters(t *testing.T) {
 	p := storetest.StartServer(t)
-	ctx, guard := t.Context(), largeKey+":guard"
+	ctx := t.Context()
 	var all sync.WaitGroup
 	var found atomic.Int64
 	var stores []*dragonfly.Store
 	for range 3 {
 		stores = append(stores, openPatiently(t, p.Addr))
-	}
-	if _, err := stores[0].Lock(ctx, guard, "a", time.Hour); err != nil {
-		t.Fatal(err)
 	}
 	for i, s := range stores {
 		all.Go(func() {
@@ -225,8 +235,9 @@ func TestLargeWriters(t *testing.T) {
 				if (i+round)%5 == 0 {
 					size = 1000
 				}
-				if written, err := s.SetGuarded(ctx, guard, "a", largeKey, largeValue(i, round, size), time.Hour); !written || err != nil {
-					t.Errorf("SetGuarded: %v, %v", written, err)
+				// Another one may have used the token up.
+				if _, err := writeLarge(ctx, s, "a", largeValue(i, round, size)); err != nil {
+					t.Errorf("Write: %v", err)
 				}
 			}
 		})
@@ -250,7 +261,7 @@ func TestLargeWriters(t *testing.T) {
 		t.Error("nothing was ever found")
 	}
 	last := largeValue(9, 9, 200_000)
-	if written, err := stores[1].SetGuarded(ctx, guard, "a", largeKey, last, time.Hour); !written || err != nil {
+	if written, err := writeLarge(ctx, stores[1], "a", last); !written || err != nil {
 		t.Fatal(written, err)
 	}
 	for _, s := range stores {
@@ -258,28 +269,28 @@ func TestLargeWriters(t *testing.T) {
 	}
 }
 
-// TestLargePurged: nothing that was on its way when its guard was deleted is ever
+// TestLargePurged: nothing that was on its way when its lock was deleted is ever
 // read.
 func TestLargePurged(t *testing.T) {
 	p := storetest.StartServer(t)
 	s, purger := openPatiently(t, p.Addr), openPatiently(t, p.Addr)
-	ctx, guard := t.Context(), largeKey+":guard"
+	ctx, lock := t.Context(), largeKey+":lock"
 	var refused int
 	for round := range 60 {
 		token := fmt.Sprint("token ", round)
-		if _, err := s.Lock(ctx, guard, token, time.Hour); err != nil {
+		if err := s.Set(ctx, lock, []byte(token), time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		wrote := make(chan bool, 1)
 		go func() {
-			written, err := s.SetGuarded(ctx, guard, token, largeKey, largeValue(1, round, 1<<20), time.Hour)
+			written, err := writeAgain(ctx, s, token, largeKey, largeValue(1, round, 1<<20))
 			if err != nil {
 				t.Error(err)
 			}
 			wrote <- written
 		}()
 		time.Sleep(time.Duration(round%12) * 200 * time.Microsecond)
-		for _, key := range []string{guard, largeKey} {
+		for _, key := range []string{lock, largeKey} {
 			if err := purger.Delete(ctx, key); err != nil {
 				t.Fatal(err)
 			}
@@ -302,23 +313,22 @@ func TestLargeRefused(t *testing.T) {
 	}
 	p = storetest.StartServer(t, "--maxmemory", "6mb", "--maxmemory-policy", "noeviction")
 	s := open(t, p.Addr)
-	ctx, guard := t.Context(), largeKey+":guard"
-	if _, err := s.Lock(ctx, guard, "a", time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	ctx := t.Context()
 	old := largeValue(0, 0, 1<<20)
-	if written, err := s.SetGuarded(ctx, guard, "a", largeKey, old, time.Hour); !written || err != nil {
+	if written, err := writeLarge(ctx, s, "a", old); !written || err != nil {
 		t.Fatal(written, err)
 	}
 	for _, size := range []int{1 << 20, 4 << 20} { // refused at once, and by what comes after it
 		var err error
 		for i := 0; i < 8 && err == nil; i++ {
-			_, err = s.SetGuarded(ctx, guard, "a", fmt.Sprint(largeKey, i), largeValue(1, i, size), time.Hour)
+			if err = s.Set(ctx, largeKey+":lock", []byte("a"), time.Hour); err == nil {
+				_, err = writeAgain(ctx, s, "a", fmt.Sprint(largeKey, i), largeValue(1, i, size))
+			}
 		}
 		if !errors.Is(err, dragonfly.ErrRefused) || errors.Is(err, core.ErrSlow) {
 			t.Fatalf("writes to a full server: %v", err)
 		}
-		if written, err := s.SetGuarded(ctx, guard, "a", largeKey, largeValue(1, 1, size), time.Hour); written || !errors.Is(err, dragonfly.ErrRefused) {
+		if written, err := writeAgain(ctx, s, "a", largeKey, largeValue(1, 1, size)); written || !errors.Is(err, dragonfly.ErrRefused) {
 			t.Fatal(written, err)
 		}
 		wantValue(t, s, largeKey, old)

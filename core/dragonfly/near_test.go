@@ -19,10 +19,9 @@ import (
 	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
-
-var _ core.Tiered = (*dragonfly.Store)(nil)
 
 func withNear() dragonfly.Option {
 	return dragonfly.WithNear(dragonfly.NearOptions{Bytes: 16 << 20, MaxAge: time.Hour, HotWithin: time.Minute})
@@ -140,9 +139,7 @@ func (s tiered) Get(ctx context.Context, key string) ([]byte, bool, error) {
 
 func TestNearStore(t *testing.T) {
 	addr := storetest.Server(t)
-	const late = "copies of stamps learn of a Raise elsewhere when its word arrives"
-	storetest.Run(t, func(t *testing.T) core.Store { return tiered{open(t, addr, withNear())} },
-		storetest.Lacks("StampConcurrent", late), storetest.Lacks("StampTogether", late))
+	storetest.Run(t, func(t *testing.T) core.Store { return tiered{open(t, addr, withNear())} })
 }
 
 func TestNearHotOnly(t *testing.T) {
@@ -338,11 +335,7 @@ func TestNearOwnWrites(t *testing.T) {
 			}
 		})
 		writers.Go(func() {
-			guard := prefix + "{k}guard" + strconv.Itoa(w)
-			if _, err := s.Lock(ctx, guard, "token", time.Hour); err != nil {
-				t.Error(err)
-				return
-			}
+			lock := prefix + "{k}lock" + strconv.Itoa(w)
 			for i := range 1500 {
 				want := []byte(strconv.Itoa(i))
 				var err error
@@ -350,7 +343,9 @@ func TestNearOwnWrites(t *testing.T) {
 				case 0:
 					err = s.Set(ctx, key(w), want, time.Hour)
 				case 1:
-					_, err = s.SetGuarded(ctx, guard, "token", key(w), want, time.Hour)
+					if err = s.Set(ctx, lock, []byte("token"), time.Hour); err == nil {
+						_, err = s.Write(ctx, store.Write{Lock: lock, Token: "token", Values: []store.Value{{Key: key(w), Data: want, TTL: time.Hour}}})
+					}
 				case 2:
 					want, err = nil, s.Delete(ctx, key(w))
 				}
@@ -509,36 +504,32 @@ func TestNearOff(t *testing.T) {
 func TestNearStamps(t *testing.T) {
 	p := storetest.StartServer(t)
 	here, there := open(t, p.Addr, withNear()), open(t, p.Addr)
-	ctx := context.Background()
-	const clock, key = "some:clock:of:{ours}", "some:value:of:{ours}"
-	keys := []string{"some:stamp:of:{ours}", "other:stamp:of:{ours}", "third:stamp:of:{ours}"}
-	if err := here.Set(ctx, key, []byte("v"), time.Hour); err != nil {
+	ctx := t.Context()
+	r := resourceOn(t, here, 3)
+	keys := r.stamps
+	if err := here.Set(ctx, r.key, []byte("v"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	warm := func() {
 		t.Helper()
 		until(t, "copies", func() bool {
 			before := here.NearStats().Hits
-			value, found, stamps, err := here.GetStamped(ctx, key, make([]core.Stamp, 1), keys)
+			value, found, stamps, err := here.GetStamped(ctx, r.key, make([]store.Stamp, 1), keys)
 			if err != nil || string(value) != "v" || !found || len(stamps) != 4 {
 				t.Fatal(value, found, stamps, err)
 			}
 			return here.NearStats().Hits == before+4
 		})
 	}
-	if _, err := here.Settle(ctx, clock, nil, keys, time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	r.settle(r.mark(), keys...)
 	for i := range 300 {
 		if i%30 == 0 {
 			warm()
 		}
-		n, err := here.Raise(ctx, clock, keys[i%2:2], i%4 == 3, 0, time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _, got, err := here.GetStamped(ctx, key, nil, keys)
-		if err != nil || got[1].Soft != n {
+		soft := i%4 == 3
+		n := r.purge(soft, keys[i%2:2]...).Seq
+		_, _, got, err := here.GetStamped(ctx, r.key, nil, keys)
+		if err != nil || got[1].Soft != n || !soft && got[1].Hard != n {
 			t.Fatalf("after Raise to %d: %v, %v", n, got, err)
 		}
 		if got, err = here.Stamps(ctx, nil, keys); err != nil || got[1].Soft != n || got[2].Soft >= n {
@@ -550,19 +541,89 @@ func TestNearStamps(t *testing.T) {
 		}
 	}
 	warm()
-	n, err := there.Raise(ctx, clock, keys, false, 0, time.Hour)
+	n, err := there.Raise(ctx, r.clock, keys, false, 0, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the stamp of another process", func() bool {
 		got, err := here.Stamps(ctx, nil, keys)
-		return err == nil && got[0].Hard == n && got[1].Hard == n && got[2].Hard == n
+		return err == nil && got[0].Hard == n.Seq-2 && got[1].Hard == n.Seq-1 && got[2].Hard == n.Seq
 	})
 	run(t, there.Client(), "DEL", keys[0])
 	until(t, "the loss of a stamp", func() bool {
 		got, err := here.Stamps(ctx, nil, keys)
-		return err == nil && got[0] == (core.Stamp{}) && got[1].Hard == n
+		return err == nil && got[0] == (store.Stamp{}) && got[1].Hard == n.Seq-1
 	})
+}
+
+// TestNearWrite: what a fill writes is found by this process at once, whatever copies it
+// had of value, record and stamps; and stamps that a fill leaves as they are stay here.
+func TestNearWrite(t *testing.T) {
+	p := storetest.StartServer(t)
+	here, there := open(t, p.Addr, withNear()), open(t, p.Addr)
+	ctx := t.Context()
+	r := resourceOn(t, here, 2)
+	variant := r.key + ":variant"
+	hits := func(key string) bool {
+		_, _, near := tier(t, here, key)
+		return near
+	}
+	for i := range 60 {
+		data := fmt.Sprint(i)
+		begun := r.begin(r.fill("a"))
+		if begun.Token != "a" {
+			t.Fatal(begun)
+		}
+		if written := r.write("b", begun.Mark, "of another token"); written.Stored {
+			t.Fatal(written)
+		}
+		w := r.value("record " + data)
+		w.Token, w.Since = "a", begun.Mark
+		w.Values = append([]store.Value{{Key: variant, Data: []byte(data), TTL: time.Hour}}, w.Values...)
+		written, err := here.Write(ctx, w)
+		if err != nil || !written.Stored || written.Purged {
+			t.Fatal(written, err)
+		}
+		for key, want := range map[string]string{variant: data, r.key: "record " + data} {
+			if got, _, _ := tier(t, here, key); got != want {
+				t.Fatalf("%s is %q after %q was written", key, got, want)
+			}
+		}
+		stamps, err := here.Stamps(ctx, nil, r.stamps)
+		if err != nil || stamps[0].Epoch != begun.Mark.Epoch || stamps[0].Hard > begun.Mark.Seq {
+			t.Fatalf("%d: stamps %v, %v for what was filled at %v", i, stamps, err, begun.Mark)
+		}
+		for _, key := range []string{variant, r.key} {
+			heat(t, here, key)
+		}
+		until(t, "copies of stamps", func() bool {
+			_, _ = here.Stamps(ctx, nil, r.stamps)
+			_, _, _, found := here.LocalStamps(nil, r.stamps)
+			return found
+		})
+		switch i % 6 {
+		case 1: // a stamp that is lost and settled by this process
+			run(t, there.Client(), "DEL", r.stamps[0])
+		case 2: // another epoch
+			run(t, there.Client(), "DEL", r.clock)
+		case 3:
+			if _, err := there.Raise(ctx, r.clock, r.stamps, i%4 == 1, 0, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		case 4: // nothing: the copies stay
+			begun := r.begin(r.fill("a"))
+			if written := r.write("a", begun.Mark, "the same stamps"); !written.Stored {
+				t.Fatal(written)
+			}
+			if _, _, _, found := here.LocalStamps(nil, r.stamps); !found {
+				t.Errorf("%d: a fill that changes no stamp drops its copy", i)
+			}
+			until(t, "a copy", func() bool { return hits(r.key) })
+		}
+	}
+	if n := here.NearStats(); n.Admissions < 100 {
+		t.Errorf("%+v", n)
+	}
 }
 
 func TestNearDoneContext(t *testing.T) {
@@ -664,16 +725,18 @@ func TestLocalStamps(t *testing.T) {
 	there, ctx := open(t, p.Addr), context.Background()
 	const clock = "some:clock:of:{ours}"
 	keys := []string{"some:stamp:of:{ours}", "other:stamp:of:{ours}"}
-	if _, err := here.Settle(ctx, clock, nil, keys, time.Minute); err != nil {
+	if _, err := here.Write(ctx, store.Write{
+		Lock: "some:{lock}", Token: "of nobody", Clock: clock, Stamps: keys, Values: []store.Value{{Key: "some:{lock}:key", TTL: 50 * time.Second}},
+	}); err != nil {
 		t.Fatal(err)
 	}
-	warm := func() (stamps []core.Stamp, mark uint64) {
+	warm := func() (stamps []store.Stamp, mark uint64) {
 		t.Helper()
 		until(t, "copies of stamps", func() bool {
 			if _, err := here.Stamps(ctx, nil, keys); err != nil {
 				t.Fatal(err)
 			}
-			got, m, good, found := here.LocalStamps(make([]core.Stamp, 1), keys)
+			got, m, good, found := here.LocalStamps(make([]store.Stamp, 1), keys)
 			if found && (len(got) != 3 || good <= 0 || good > time.Minute) {
 				t.Fatalf("%v, good for %v", got, good)
 			}
@@ -696,15 +759,15 @@ func TestLocalStamps(t *testing.T) {
 	}
 	changed("a purge elsewhere", mark)
 	got, mark := warm()
-	if got[0].Hard != n || got[1].Hard >= n {
-		t.Errorf("after a purge elsewhere to %d: %v", n, got)
+	if got[0].Hard != n.Seq || got[1].Hard >= n.Seq {
+		t.Errorf("after a purge elsewhere to %v: %v", n, got)
 	}
 
 	if n, err = here.Raise(ctx, clock, keys[1:], true, 0, time.Minute); err != nil || here.StampMark() == mark {
 		t.Errorf("a purge here, and the same mark: %v", err)
 	}
-	if got, mark = warm(); got[1].Soft != n || got[1].Hard >= n {
-		t.Errorf("after a soft purge here to %d: %v", n, got)
+	if got, mark = warm(); got[1].Soft != n.Seq || got[1].Hard >= n.Seq {
+		t.Errorf("after a soft purge here to %v: %v", n, got)
 	}
 
 	run(t, there.Client(), "CLIENT", "KILL", "TYPE", "normal")

@@ -113,3 +113,18 @@ func (n *near) fill(all, got []store.Stamp, missing []string) {
 		}
 	}
 }
+
+// settled removes the copies of stamps that say something else than what the server has
+// made of them, so that what was just stored is found.
+func (n *near) settled(keys []string, stamps []store.Stamp) {
+	if n == nil {
+		return
+	}
+	for i, stamp := range stamps {
+		h, ok := n.copies.GetEntryQuietly(keys[i])
+		if was := h.Value.stamp; ok && (was.Epoch != stamp.Epoch || was.Hard != stamp.Hard || was.Soft != stamp.Soft) {
+			n.writingStamps(keys[i : i+1])
+			n.written(keys[i])
+		}
+	}
+}

@@ -69,12 +69,23 @@ func (s *Store) runAll(ctx context.Context, calls []invocation) ([]rueidis.Redis
 	if err != nil {
 		return nil, err
 	}
+	var again []int
+	cmds = cmds[:0]
 	for i := range calls {
 		if isUnknown(results[i].Error()) {
-			if results[i], err = s.do(ctx, calls[i].long(s.client.B())); err != nil {
-				return nil, err
-			}
+			again = append(again, i)
+			cmds = append(cmds, calls[i].long(s.client.B()))
 		}
+	}
+	if len(again) == 0 {
+		return results, nil
+	}
+	late, err := s.pipeline(ctx, cmds)
+	if err != nil {
+		return nil, err
+	}
+	for i, at := range again {
+		results[at] = late[i]
 	}
 	return results, nil
 }

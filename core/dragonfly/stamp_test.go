@@ -2,286 +2,277 @@ package dragonfly_test
 
 import (
 	"context"
+	"crypto/sha1" //nolint:gosec // as in the product
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
-	"github.com/cacheaside/cacheaside/core/dragonfly"
+	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
-// stampKeys returns a clock and two keys of stamps.
-func stampKeys() (clock, a, b string) {
-	prefix := storetest.Prefix() + "{stamps}:"
-	return prefix + "clock", prefix + "a", prefix + "b"
+// signed is text as it is under key.
+func signed(key, text string) string {
+	return text + fmt.Sprintf("%x", sha1.Sum([]byte(key+text)))[:8]
 }
 
-func sequence(t *testing.T, s *dragonfly.Store, clock string) uint64 {
-	t.Helper()
-	n, err := s.Sequence(context.Background(), clock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-func raise(t *testing.T, s *dragonfly.Store, clock string, floor uint64, keys ...string) uint64 {
-	t.Helper()
-	n, err := s.Raise(context.Background(), clock, keys, false, floor, time.Hour)
-	if err != nil || n <= floor {
-		t.Fatalf("Raise above %d: %d, %v", floor, n, err)
-	}
-	return n
-}
-
-func settle(t *testing.T, s *dragonfly.Store, clock string, keys ...string) []core.Stamp {
-	t.Helper()
-	got, err := s.Settle(context.Background(), clock, nil, keys, time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return got
-}
-
-func stamps(t *testing.T, s *dragonfly.Store, keys ...string) []core.Stamp {
-	t.Helper()
-	got, err := s.Stamps(context.Background(), nil, keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return got
-}
-
-// hard returns stamps with the same number twice.
-func hard(numbers ...uint64) []core.Stamp {
-	stamps := make([]core.Stamp, len(numbers))
+// hard are stamps of hard purges.
+func hard(epoch uint64, numbers ...uint64) []store.Stamp {
+	all := make([]store.Stamp, len(numbers))
 	for i, n := range numbers {
-		stamps[i] = core.Stamp{Hard: n, Soft: n}
+		all[i] = store.Stamp{Epoch: epoch, Hard: n, Soft: n}
 	}
-	return stamps
+	return all
 }
 
-func TestLostStamps(t *testing.T) {
-	s := open(t, storetest.Server(t))
-	ctx := context.Background()
-	clock, a, b := stampKeys()
-	n := raise(t, s, clock, 0, a)
-	m := raise(t, s, clock, 0, b)
-	if err := s.Delete(ctx, a); err != nil {
-		t.Fatal(err)
+// TestPurgeWritesNoStamps: a purge of what nobody has stored leaves the clock and its
+// ring, and no more; and a stamp lasts as long as what it may purge.
+func TestPurgeWritesNoStamps(t *testing.T) {
+	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 3)
+	before := r.mark()
+	if mark := r.purge(false, r.stamps...); mark != (store.Mark{Epoch: before.Epoch, Seq: before.Seq + 3}) {
+		t.Errorf("%v after %v and three purges", mark, before)
 	}
-	if got := stamps(t, s, a, b); !slices.Equal(got, hard(0, m)) {
-		t.Fatalf("stamps %d, want 0 and %d", got, m)
+	if got := r.read(r.stamps...); !slices.Equal(got, make([]store.Stamp, 3)) {
+		t.Errorf("%v", got)
 	}
-	if got := settle(t, s, clock, a, b); !slices.Equal(got, hard(m, m)) || m < n {
-		t.Fatalf("settled %d, want %d twice", got, m)
-	}
-}
-
-// TestLostClock loses the sequence while the time is behind it, as after a floor
-// or a clock set back, and after that while the time has passed it.
-func TestLostClock(t *testing.T) {
-	s := open(t, storetest.Server(t))
-	ctx := context.Background()
-	clock, a, b := stampKeys()
-	lose := func() {
-		t.Helper()
-		if err := s.Delete(ctx, clock); err != nil {
+	ttl := func(key string) time.Duration {
+		c := r.s.Client()
+		ms, err := c.Do(t.Context(), c.B().Pttl().Key(key).Build()).AsInt64()
+		if err != nil {
 			t.Fatal(err)
 		}
+		return time.Duration(ms) * time.Millisecond
 	}
-
-	n := raise(t, s, clock, 0, a)
-	lose()
-	if m := sequence(t, s, clock); m <= n {
-		t.Errorf("a new sequence begins at %d, after %d", m, n)
+	lasts := func(least time.Duration) {
+		t.Helper()
+		if got := ttl(r.stamps[0]); got < least || got > least+least/8+2*time.Second {
+			t.Errorf("a stamp for %v lasts for %v", least, got)
+		}
 	}
-	lose()
-	if m := raise(t, s, clock, 0, b); m <= n {
-		t.Errorf("%d after %d", m, n)
+	for _, c := range []struct{ life, want time.Duration }{{time.Hour, time.Hour}, {time.Minute, time.Hour}, {24 * time.Hour, 24 * time.Hour}} {
+		w := r.value("v")
+		w.Token, w.Values[0].TTL = "a", c.life
+		if _, err := r.s.Write(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		lasts(c.want)
 	}
-
-	ahead := raise(t, s, clock, uint64(time.Now().Add(time.Hour).UnixMicro()), a)
-	lose()
-	if m := raise(t, s, clock, 0, a); m != ahead+1 {
-		t.Errorf("%d after %d, want the next", m, ahead)
+	r.purge(false, r.stamps...)
+	lasts(24 * time.Hour)
+	r.purge(true, r.stamps...)
+	lasts(24 * time.Hour)
+	// Those that last long enough are left alone: others have copies of them.
+	if r.must("SET", r.stamps[0], r.must("GET", r.stamps[0]), "PX", "3700000"); ttl(r.stamps[0]) > 2*time.Hour {
+		t.Fatal(ttl(r.stamps[0]))
 	}
-	lose()
-	if m := raise(t, s, clock, ahead+10, b); m != ahead+11 {
-		t.Errorf("%d above a floor of %d, want the next", m, ahead+10)
+	r.settle(r.mark(), r.stamps...)
+	if got := ttl(r.stamps[0]); got > 3700*time.Second {
+		t.Errorf("a stamp that lasts long enough lasts for %v", got)
 	}
-	lose()
-	if err := s.Delete(ctx, a); err != nil {
-		t.Fatal(err)
+	if got := ttl(r.clock); got > time.Hour {
+		t.Errorf("the clock lasts for %v after a purge with an hour", got)
 	}
-	if got := settle(t, s, clock, a, b); !slices.Equal(got, hard(ahead+11, ahead+11)) {
-		t.Errorf("settled %d, want %d, the newest there is", got, ahead+11)
-	}
-	if m := sequence(t, s, clock); m != ahead+11 {
-		t.Errorf("the sequence is at %d behind a stamp of %d", m, ahead+11)
-	}
-}
-
-func TestSequenceIsTime(t *testing.T) {
-	s := open(t, storetest.Server(t))
-	clock, a, _ := stampKeys()
-	for name, get := range map[string]func() uint64{
-		"Sequence": func() uint64 { return sequence(t, s, clock) },
-		"Raise":    func() uint64 { return raise(t, s, clock, 0, a) },
-	} {
-		if off := time.Since(time.UnixMicro(int64(get()))); off < -time.Minute || off > time.Minute {
-			t.Errorf("%s is %v from now", name, off)
+	for _, name := range []string{r.clock + ":ring"} {
+		if got := ttl(name); got <= 0 || got > time.Hour {
+			t.Errorf("%s lasts for %v", name, got)
 		}
 	}
 }
 
-func TestForeignContentIsNoStamp(t *testing.T) {
-	s := open(t, storetest.Server(t))
-	ctx, c := context.Background(), s.Client()
-	for _, text := range []string{"a hash", "", "x", "0", "-5", "007", "1.5", "1e3", "0x10", " 1", "1 ", "1_000", "9007199254740991", "18446744073709551615", "5", "5 6", "5 6 ~1", "5 6 ~", "~", " ~7", "5 4", "5 05", "05 6", "0 5", "5 0", "5  6", " 5 6", "5 6 ", "5 6 7", "5 x", "5 9007199254740991", "5\n6", "99999999999999999999999"} {
-		spoil := func(key string) {
-			t.Helper()
-			err := s.Set(ctx, key, []byte(text), time.Hour)
-			if text == "a hash" {
-				_ = s.Delete(ctx, key)
-				err = c.Do(ctx, c.B().Hset().Key(key).FieldValue().FieldValue("f", "v").Build()).Error()
-			}
-			if err != nil {
+// TestSoft: a soft purge makes stale what was made before, and removes nothing that a
+// hard one has not.
+func TestSoft(t *testing.T) {
+	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 2)
+	a, b := r.stamps[0], r.stamps[1]
+	m := r.mark()
+	e := m.Epoch
+	r.settle(m, r.stamps...)
+	h := r.purge(false, a).Seq
+	s := r.purge(true, a, b).Seq // a has s-1, b has s
+	if got, want := r.read(a, b), []store.Stamp{{Epoch: e, Hard: h, Soft: s - 1, SoftAt: 7}, {Epoch: e, Hard: m.Seq, Soft: s, SoftAt: 7}}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	// From the ring the same, but for the time.
+	r.must("DEL", a, b)
+	got, written := r.settle(store.Mark{Epoch: e, Seq: h}, a, b)
+	if want := []store.Stamp{{Epoch: e, Hard: h, Soft: s - 1}, {Epoch: e, Hard: m.Seq, Soft: s}}; !slices.Equal(got, want) || written.Purged || !written.Outdated {
+		t.Errorf("%v, %+v; want %v", got, written, want)
+	}
+	if _, written = r.settle(store.Mark{Epoch: e, Seq: h - 1}, a, b); !written.Purged {
+		t.Errorf("%+v for a fill before a hard purge", written)
+	}
+	if _, written = r.settle(store.Mark{Epoch: e, Seq: s}, a, b); written.Purged || written.Outdated {
+		t.Errorf("%+v for a fill after all purges", written)
+	}
+	n := r.purge(false, b).Seq
+	if got, want := r.read(b), []store.Stamp{{Epoch: e, Hard: n, Soft: n, SoftAt: 7}}; !slices.Equal(got, want) {
+		t.Errorf("a hard purge after a soft one: %v, want %v", got, want)
+	}
+	// One of another epoch, or damaged: nobody knows what it was purged by.
+	for name, text := range map[string]string{
+		"another epoch": signed(a, fmt.Sprintf("%016x %x %x 0", e+1, 1, 1)),
+		"damaged":       signed(a+"x", fmt.Sprintf("%016x %x %x 0", e, 1, 1)),
+	} {
+		r.must("SET", a, text, "PX", "60000")
+		n := r.purge(true, a).Seq
+		if got, want := r.read(a), []store.Stamp{{Epoch: e, Hard: n, Soft: n, SoftAt: 7}}; !slices.Equal(got, want) {
+			t.Errorf("a soft purge of a stamp that is of %s: %v, want %v", name, got, want)
+		}
+	}
+}
+
+// TestStampOfAnotherEpoch is settled anew, from the ring.
+func TestStampOfAnotherEpoch(t *testing.T) {
+	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 2)
+	first := r.mark()
+	r.settle(first, r.stamps...)
+	n := r.purge(false, r.stamps[0]).Seq
+	r.must("DEL", r.clock)
+	second := r.mark()
+	if second.Epoch == first.Epoch || second.Seq == 0 {
+		t.Fatalf("a new clock says %v, the old one %v", second, first)
+	}
+	if got, want := r.read(r.stamps...), []store.Stamp{{Epoch: first.Epoch, Hard: n, Soft: n, SoftAt: 7}, hard(first.Epoch, first.Seq)[0]}; !slices.Equal(got, want) {
+		t.Errorf("untouched: %v, want %v", got, want)
+	}
+	m := r.purge(false, r.stamps[1]).Seq
+	got, written := r.settle(second, r.stamps...)
+	if want := []store.Stamp{hard(second.Epoch, second.Seq)[0], {Epoch: second.Epoch, Hard: m, Soft: m, SoftAt: 7}}; !slices.Equal(got, want) || !written.Purged {
+		t.Errorf("settled %v, %+v; want %v", got, written, want)
+	}
+	if _, written = r.settle(store.Mark{Epoch: first.Epoch, Seq: 1 << 40}, r.stamps...); !written.Purged {
+		t.Error("a fill of another epoch is not told so")
+	}
+}
+
+// TestForeignClock: what does not belong under the keys of clock, ring, stamps and
+// journal is no purge of anything, and hides none: at worst all before counts as purged.
+func TestForeignClock(t *testing.T) {
+	s := openPatiently(t, storetest.Server(t))
+	const clock, ring, stamp, journal = 1, 2, 4, 8
+	for _, text := range foreign() {
+		for which := 1; which < 16; which++ {
+			r := resourceOn(t, s, 2)
+			a, b := r.stamps[0], r.stamps[1]
+			began := r.mark()
+			if _, err := s.ReadJournal(t.Context(), r.clock); err != nil {
 				t.Fatal(err)
 			}
-		}
-		clock, a, b := stampKeys()
-		for _, key := range []string{clock, a, b} {
-			spoil(key)
-		}
-		if got := stamps(t, s, a, b); !slices.Equal(got, hard(0, 0)) {
-			t.Errorf("stamps %d from %q", got, text)
-		}
-		for _, keys := range [][]string{{a}, {a, b}} {
-			_, _, got, err := s.GetStamped(ctx, "some:key:of:ours:that:is:absent", nil, keys)
-			if want := make([]core.Stamp, len(keys)); err != nil || !slices.Equal(got, want) {
-				t.Errorf("GetStamped: %d, %v from %q", got, err, text)
+			r.settle(began, a)
+			purged := r.purge(false, a, b)
+			for i, key := range []string{r.clock, r.clock + ":ring", a, r.clock + ":journal"} {
+				if which&(1<<i) != 0 {
+					r.spoil(key, text)
+				}
 			}
-		}
-		if got := stamps(t, s, a); !slices.Equal(got, hard(0)) {
-			t.Errorf("stamp %d from %q", got, text)
-		}
-		n := sequence(t, s, clock)
-		if got := settle(t, s, clock, a); !slices.Equal(got, hard(n)) {
-			t.Errorf("settled %d over %q, want %d", got, text, n)
-		}
-		spoil(clock)
-		if m := raise(t, s, clock, 0, a, b); m <= n {
-			t.Errorf("%d after %d over %q", m, n, text)
-		} else if got := stamps(t, s, a, b); !slices.Equal(got, hard(m, m)) {
-			t.Errorf("stamps %d over %q, want %d", got, text, m)
-		}
-		spoil(a)
-		m, err := s.Raise(ctx, clock, []string{a}, true, 0, time.Hour)
-		if got := stamps(t, s, a); err != nil || !slices.Equal(got, hard(m)) {
-			t.Errorf("stamps %d, %v over %q, want %d", got, err, text, m)
+			if got := r.read(a); which&stamp != 0 && got[0] != (store.Stamp{}) {
+				t.Fatalf("stamp %v from %q", got, text)
+			}
+			if _, _, got, err := s.GetStamped(t.Context(), r.key, nil, []string{a, b}); err != nil || got[1] != (store.Stamp{}) {
+				t.Fatalf("GetStamped: %v, %v from %q", got, err, text)
+			}
+			mark := r.mark()
+			if same := mark.Epoch == purged.Epoch; same != (which&clock == 0) || same && mark != purged {
+				t.Fatalf("%d: the clock says %v, was %v; with %q", which, mark, purged, text)
+			}
+			j, err := s.ReadJournal(t.Context(), r.clock)
+			if err != nil || j.Mark.Epoch != mark.Epoch || j.Text != "" || which&journal != 0 && j.Began < purged.Seq && mark.Epoch == purged.Epoch {
+				t.Fatalf("%d: the journal is %+v, %v; with %q", which, j, err, text)
+			}
+			got, written := r.settle(began, a, b)
+			if !written.Purged {
+				t.Fatalf("%d: a fill from before is good: %v at %v, with %q", which, got, mark, text)
+			}
+			for _, g := range got {
+				if g.Epoch != mark.Epoch || mark.Epoch == purged.Epoch && (g.Hard < purged.Seq-1 || g.Hard > purged.Seq) {
+					t.Fatalf("%d: settled %v at %v, purged %v; with %q", which, got, mark, purged, text)
+				}
+			}
+			// And it goes on from there.
+			next := r.purge(which%2 == 0, a)
+			if next != (store.Mark{Epoch: mark.Epoch, Seq: mark.Seq + 1}) || r.read(a)[0].Soft != next.Seq {
+				t.Fatalf("%d: %v after %v, and %v; with %q", which, next, mark, r.read(a), text)
+			}
+			r.must("DEL", b)
+			if got, _ := r.settle(next, b); got[0].Epoch != next.Epoch || got[0].Hard > next.Seq-1 && which&(ring|clock) == 0 {
+				t.Fatalf("%d: another tag's purge counts: %v at %v; with %q", which, got, next, text)
+			}
 		}
 	}
 }
 
 // TestStampOnTheWire is what other versions and people with redis-cli rely on.
 func TestStampOnTheWire(t *testing.T) {
-	s := open(t, storetest.Server(t))
-	ctx := context.Background()
-	clock, a, _ := stampKeys()
-	summed := func(numbers string) string {
-		c := 7
-		for _, b := range []byte(a + numbers) {
-			c = (c*257 + int(b)) % (1 << 24)
-		}
-		return fmt.Sprint(numbers, " ~", c)
-	}
-	content := func(want string) {
+	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 2)
+	a, b := r.stamps[0], r.stamps[1]
+	content := func(key, want string) {
 		t.Helper()
-		want = summed(want)
-		if got, _, err := s.Get(ctx, a); err != nil || string(got) != want {
-			t.Errorf("the stamp is %q, %v; want %q", got, err, want)
+		if got := r.must("GET", key); got != signed(key, want) {
+			t.Errorf("%s is %q, want %q", key, got, signed(key, want))
 		}
 	}
-	n := raise(t, s, clock, 0, a)
-	content(strconv.FormatUint(n, 10))
-	m, err := s.Raise(ctx, clock, []string{a}, true, 0, time.Hour)
+	e := r.mark().Epoch
+	content(r.clock, fmt.Sprintf("%016x %014x", e, 1))
+	r.settle(r.mark(), a)
+	content(a, fmt.Sprintf("%016x 1 1 0", e))
+	if n := r.purge(false, a).Seq; n != 2 {
+		t.Fatal(n)
+	}
+	content(r.clock, fmt.Sprintf("%016x %014x", e, 2))
+	content(a, fmt.Sprintf("%016x 2 2 7", e))
+	r.purge(true, a, b)
+	content(a, fmt.Sprintf("%016x 2 3 7", e))
+	c := r.s.Client()
+	ring, err := c.Do(t.Context(), c.B().Lrange().Key(r.clock+":ring").Start(0).Stop(-1).Build()).AsStrSlice()
+	if err != nil || len(ring) != 3 || ring[0][11:] != "s00000000004" || ring[1][11:] != "s00000000003" || ring[2][11:] != "h00000000002" || ring[1][:11] != ring[2][:11] || ring[0][:11] == ring[1][:11] {
+		t.Errorf("the ring is %q, %v", ring, err)
+	}
+	j, err := r.s.ReadJournal(t.Context(), r.clock)
 	if err != nil {
 		t.Fatal(err)
 	}
-	content(fmt.Sprint(n, m))
-	for text, want := range map[string]core.Stamp{
-		"5 6":                               {Hard: 5, Soft: 6},
-		"5 5":                               {Hard: 5, Soft: 5},
-		"9007199254740989 9007199254740990": {Hard: 1<<53 - 3, Soft: 1<<53 - 2},
-	} {
-		if err := s.Set(ctx, a, []byte(summed(text)), time.Hour); err != nil {
-			t.Fatal(err)
-		}
-		if got := settle(t, s, clock, a); got[0] != want {
-			t.Errorf("%q is %d, want %d", text, got[0], want)
-		}
+	content(r.clock+":journal", fmt.Sprintf("%016x %014x ", e, 4))
+	if _, written, err := r.s.WriteJournal(t.Context(), r.clock, j, `{"all":`+store.Number+`}`); !written || err != nil {
+		t.Fatal(written, err)
 	}
-	// One digit that is damaged, and another key's stamp, are none.
-	_, other, _ := stampKeys()
-	raise(t, s, clock, 0, other)
-	stolen, _, err := s.Get(ctx, other)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range []string{strings.Replace(summed("5 6"), "6", "7", 1), "5 6", string(stolen)} {
-		if err := s.Set(ctx, a, []byte(text), time.Hour); err != nil {
-			t.Fatal(err)
-		}
-		if got := stamps(t, s, a); got[0] != (core.Stamp{}) {
-			t.Errorf("%q is %d", text, got[0])
-		}
-		n := raise(t, s, clock, 0)
-		if got := settle(t, s, clock, a); got[0].Hard < n { // for the script as well
-			t.Errorf("%q counts: settled %d after %d", text, got, n)
-		}
-	}
+	content(r.clock+":journal", fmt.Sprintf(`%016x %014x {"all":5}`, e, 4))
 }
 
 func TestStampsShareOneTag(t *testing.T) {
-	s := open(t, storetest.Server(t))
-	ctx := context.Background()
+	s := openPatiently(t, storetest.Server(t))
 	for _, key := range []string{"some:key:of:ours", "some:key:of:{others}", "some:key:of:{}{ours}", "some:key:of:{ours"} {
-		if _, err := s.Raise(ctx, "some:clock:of:{ours}", []string{"some:key:of:{ours}", key}, false, 0, time.Hour); err == nil || !strings.Contains(err.Error(), key) {
+		if _, err := s.Raise(t.Context(), "some:clock:of:{ours}", []string{"some:key:of:{ours}", key}, false, 0, time.Hour); err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("Raise of %s: %v", key, err)
 		}
-		if _, err := s.Settle(ctx, "some:clock:of:{ours}", nil, []string{key}, time.Hour); err == nil || !strings.Contains(err.Error(), key) {
-			t.Errorf("Settle of %s: %v", key, err)
-		}
+	}
+	if _, err := s.Raise(t.Context(), "some:clock:of:{ours}", nil, false, 0, 0); err == nil {
+		t.Error("Raise without a ttl")
 	}
 }
 
-func TestStampsWithoutServer(t *testing.T) {
+// TestPurgeOfThousands: thousands of tags go in scripts of a few hundred, each with a
+// number of its own, and reads are answered in between.
+func TestPurgeOfThousands(t *testing.T) {
 	p := storetest.StartServer(t)
-	s := open(t, p.Addr, dragonfly.WithTimeout(80*time.Millisecond))
-	storeWorks(t, s)
-	p.Pause()
-	defer p.Resume()
-	clock, a, b := stampKeys()
-	keys := []string{a, b}
-	for name, call := range map[string]func(context.Context) error{
-		"Sequence": func(ctx context.Context) error { _, err := s.Sequence(ctx, clock); return err },
-		"Raise":    func(ctx context.Context) error { _, err := s.Raise(ctx, clock, keys, false, 0, time.Hour); return err },
-		"Stamps":   func(ctx context.Context) error { _, err := s.Stamps(ctx, nil, keys); return err },
-		"GetStamped": func(ctx context.Context) error {
-			_, _, _, err := s.GetStamped(ctx, "some:key:of:ours", nil, keys)
-			return err
-		},
-		"Settle": func(ctx context.Context) error { _, err := s.Settle(ctx, clock, nil, keys, time.Hour); return err },
-	} {
-		start := time.Now()
-		if err, took := call(context.Background()), time.Since(start); err == nil || took > time.Second {
-			t.Errorf("%s of a silent server: %v after %v", name, err, took)
+	r := resourceOn(t, openPatiently(t, p.Addr), 3000)
+	began := r.mark()
+	r.settle(began, r.stamps...)
+	var mark store.Mark
+	got := ran(t, r.s.Client(), func() { mark = r.purge(false, r.stamps...) })
+	if mark.Seq != began.Seq+3000 || got["evalsha"]+got["eval"] < 12 || got["evalsha"]+got["eval"] > 13 {
+		t.Errorf("%v after %v, by %v", mark, began, got)
+	}
+	for i, stamp := range r.read(r.stamps...) {
+		if stamp.Hard != began.Seq+uint64(i)+1 || stamp.Epoch != mark.Epoch {
+			t.Fatalf("%d: %v", i, stamp)
 		}
+	}
+	// A purge of nothing makes the clock, and changes nothing.
+	if got := r.purge(false); got != mark {
+		t.Errorf("%v after a purge of nothing, was %v", got, mark)
 	}
 }
 
@@ -289,55 +280,55 @@ func BenchmarkStamps(b *testing.B) {
 	s := open(b, storetest.Server(b))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
-	clock, a, c := stampKeys()
-	keys := []string{a, c}
-	entry, five := storetest.Prefix()+"entry", []string{a, c, a + "2", a + "3", a + "4"}
-	if _, err := s.Raise(ctx, clock, five, false, 0, time.Hour); err != nil {
+	prefix := storetest.Prefix()
+	clock, entry := prefix+"{tags}:clock", prefix+"{ours}"
+	var five []string
+	for i := range 5 {
+		five = append(five, fmt.Sprint(prefix, "{tags}:t:", i))
+	}
+	write := store.Write{Lock: prefix + "{ours}:lock", Token: "none", Clock: clock, Stamps: five, Values: []store.Value{{Key: entry, TTL: time.Hour}}}
+	if _, err := s.Write(ctx, write); err != nil {
 		b.Fatal(err)
 	}
 	if err := s.Set(ctx, entry, make([]byte, 1024), time.Hour); err != nil {
 		b.Fatal(err)
 	}
-	dst := make([]core.Stamp, 0, 8)
-	for name, call := range map[string]func() error{
-		"Sequence":    func() error { _, err := s.Sequence(ctx, clock); return err },
-		"Raise":       func() error { _, err := s.Raise(ctx, clock, keys, false, 0, time.Hour); return err },
-		"one":         func() error { _, err := s.Stamps(ctx, dst, keys[:1]); return err },
-		"two":         func() error { _, err := s.Stamps(ctx, dst, keys); return err },
-		"GetStamped0": func() error { _, _, _, err := s.GetStamped(ctx, entry, dst, nil); return err },
-		"GetStamped1": func() error { _, _, _, err := s.GetStamped(ctx, entry, dst, keys[:1]); return err },
-		"GetStamped5": func() error { _, _, _, err := s.GetStamped(ctx, entry, dst, five); return err },
-		"Settle":      func() error { _, err := s.Settle(ctx, clock, dst, keys, time.Hour); return err },
+	dst, n := make([]store.Stamp, 0, 8), 0
+	raise := func(keys []string) func() error {
+		return func() error { _, err := s.Raise(ctx, clock, keys, false, 0, time.Hour); return err }
+	}
+	for range 300 { // as many purges as the ring has places
+		if err := raise(five[:1])(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		call func() error
+	}{
+		{"Raise1", raise(five[:1])},
+		{"Raise5", raise(five)},
+		{"Stamps1", func() error { _, err := s.Stamps(ctx, dst, five[:1]); return err }},
+		{"Stamps2", func() error { _, err := s.Stamps(ctx, dst, five[:2]); return err }},
+		{"GetStamped0", func() error { _, _, _, err := s.GetStamped(ctx, entry, dst, nil); return err }},
+		{"GetStamped1", func() error { _, _, _, err := s.GetStamped(ctx, entry, dst, five[:1]); return err }},
+		{"GetStamped5", func() error { _, _, _, err := s.GetStamped(ctx, entry, dst, five); return err }},
+		{"Settle5", func() error { _, err := s.Write(ctx, write); return err }},
+		{"SettleNew", func() error {
+			n++
+			w := write
+			w.Stamps = []string{fmt.Sprint(prefix, "{tags}:new:", n)}
+			_, err := s.Write(ctx, w)
+			return err
+		}},
 	} {
-		b.Run(name, func(b *testing.B) {
+		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := call(); err != nil {
+				if err := c.call(); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
-	}
-}
-
-// TestStampsWithoutServerTime forbids TIME: the time is then this process's.
-func TestStampsWithoutServerTime(t *testing.T) {
-	p := storetest.StartServer(t)
-	if p.Kind == "dragonfly" {
-		t.Skip("needs the ACL of Redis or Valkey")
-	}
-	s := open(t, p.Addr)
-	ctx, c := context.Background(), s.Client()
-	if err := c.Do(ctx, c.B().Arbitrary("ACL", "SETUSER", "default", "-time").Build()).Error(); err != nil {
-		t.Fatal(err)
-	}
-	clock, a, b := stampKeys()
-	n := sequence(t, s, clock)
-	if off := time.Since(time.UnixMicro(int64(n))); off < -time.Minute || off > time.Minute {
-		t.Errorf("the sequence is %v from now", off)
-	}
-	m := raise(t, s, clock, 0, a)
-	if got := settle(t, s, clock, a, b); m <= n || !slices.Equal(got, hard(m, m)) {
-		t.Errorf("settled %d, want %d twice, after %d", got, m, n)
 	}
 }

@@ -1,8 +1,3 @@
-// Package dragonfly keeps cache entries in Dragonfly, Redis or Valkey, through
-// rueidis. A lookup is one GET, a fill one SET with its expiry in milliseconds.
-//
-// Dragonfly should run with --cache_mode=true, Redis and Valkey with a maxmemory
-// and an evicting maxmemory-policy; [Open] warns when nothing evicts.
 package dragonfly
 
 import (
@@ -204,14 +199,25 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	}
 	s.near.writing(keys...)
 	defer s.near.written(keys...)
-	// A command for each: they may be on several shards, or in a slot that moves.
-	cmds := make(rueidis.Commands, 0, 3*len(keys))
+	// A command for each, with its bytes, as nobody knows whether the value is large. In
+	// a cluster a slot that moves takes no command with several keys.
+	cmds := make(rueidis.Commands, 0, len(keys))
 	for _, key := range keys {
-		cmds = append(cmds, s.client.B().Unlink().Key(key).Build())
-		for slot := range byte(2) { // nobody knows whether the value is large
+		var names [3]string
+		n := 1
+		names[0] = key
+		for slot := range byte(2) {
 			if body, ok := s.large.bodyKey(key, slot); ok {
-				cmds = append(cmds, s.client.B().Unlink().Key(body).Build())
+				names[n] = body
+				n++
 			}
+		}
+		if !s.large.cluster {
+			cmds = append(cmds, s.client.B().Unlink().Key(names[:n]...).Build())
+			continue
+		}
+		for _, name := range names[:n] {
+			cmds = append(cmds, s.client.B().Unlink().Key(name).Build())
 		}
 	}
 	results, err := s.pipeline(ctx, cmds)
@@ -227,64 +233,61 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 // do sends one command. The error is that of the transport: the server's own is
 // in the result.
 func (s *Store) do(ctx context.Context, cmd rueidis.Completed) (rueidis.RedisResult, error) {
-	slot := slotOf(cmd)
+	at := span{part: s.gate.of(slotOf(cmd))}
 	if s.gate.doubt() {
-		a, err := s.patient(ctx, slot, slot, func(ctx context.Context) answer { return only(s.client.Do(ctx, cmd)) })
+		a, err := s.patient(ctx, at, func(ctx context.Context) answer { return only(s.client.Do(ctx, cmd)) })
 		return a.result, err
 	}
-	a, err := s.bounded(ctx, slot, slot, func(ctx context.Context) answer { return only(s.client.Do(ctx, cmd)) })
+	a, err := s.bounded(ctx, at, func(ctx context.Context) answer { return only(s.client.Do(ctx, cmd)) })
 	return a.result, err
 }
 
 // slotOf keeps the command off the heap.
 func slotOf(cmd rueidis.Completed) uint16 { return cmd.Slot() }
 
-// pipeline sends several commands at once, of one slot or two. The error is as for
-// do.
+// pipeline sends several commands at once, which may be of several slots. The error
+// is as for do.
 func (s *Store) pipeline(ctx context.Context, cmds rueidis.Commands) ([]rueidis.RedisResult, error) {
-	a, err := s.either(ctx, cmds[0].Slot(), cmds[len(cmds)-1].Slot(), func(ctx context.Context) (a answer) {
+	call := func(ctx context.Context) (a answer) {
 		a.all = s.client.DoMulti(ctx, cmds...)
-		a.first, a.last = a.all[0].NonRedisError(), a.all[len(a.all)-1].NonRedisError()
 		for _, r := range a.all {
 			if a.err = r.NonRedisError(); a.err != nil {
 				break
 			}
 		}
 		return a
-	})
+	}
+	at := s.gate.span(cmds)
+	var a answer
+	var err error
+	if s.gate.doubt() {
+		a, err = s.patient(ctx, at, call)
+	} else {
+		a, err = s.bounded(ctx, at, call)
+	}
 	return a.all, err
 }
 
-// answer is what a call has got. The errors are those of the transport.
+// answer is what a call has got.
 type answer struct {
-	result           rueidis.RedisResult   // of one command
-	all              []rueidis.RedisResult // of several
-	err, first, last error                 // of any, of the first and of the last command
+	result rueidis.RedisResult   // of one command
+	all    []rueidis.RedisResult // of several
+	err    error                 // the transport's, of any of them
 }
 
-func only(r rueidis.RedisResult) answer {
-	err := r.NonRedisError()
-	return answer{result: r, err: err, first: err, last: err}
-}
-
-func (s *Store) either(ctx context.Context, firstSlot, lastSlot uint16, call func(context.Context) answer) (answer, error) {
-	if s.gate.doubt() {
-		return s.patient(ctx, firstSlot, lastSlot, call)
-	}
-	return s.bounded(ctx, firstSlot, lastSlot, call)
-}
+func only(r rueidis.RedisResult) answer { return answer{result: r, err: r.NonRedisError()} }
 
 // bounded makes a call that has one command, or one pipeline, in the client's
-// queue at a time. A pipeline may have keys of two slots, and fail for one of them.
-func (s *Store) bounded(ctx context.Context, firstSlot, lastSlot uint16, call func(context.Context) answer) (answer, error) {
+// queue at a time. A pipeline may have keys of several slots, and fail for some.
+func (s *Store) bounded(ctx context.Context, at span, call func(context.Context) answer) (answer, error) {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
-	first, last, err := s.enter(ctx, firstSlot, lastSlot)
+	p, err := s.gate.enterAll(ctx, at)
 	if err != nil {
 		return answer{}, err
 	}
 	a := call(ctx)
-	s.leave(ctx, first, last, a)
+	s.gate.leaveAll(ctx, at, p, a)
 	return a, ended(ctx, a.err)
 }
 
@@ -293,10 +296,10 @@ func (s *Store) bounded(ctx context.Context, firstSlot, lastSlot uint16, call fu
 // second where a server takes connections and says nothing. So that wait is left to
 // another goroutine, which keeps the call's place until it is over. ctx is good for
 // the call alone, and is not passed on.
-func (s *Store) patient(ctx context.Context, firstSlot, lastSlot uint16, call func(context.Context) answer) (answer, error) {
+func (s *Store) patient(ctx context.Context, at span, call func(context.Context) answer) (answer, error) {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
-	first, last, err := s.enter(ctx, firstSlot, lastSlot)
+	p, err := s.gate.enterAll(ctx, at)
 	if err != nil {
 		return answer{}, err
 	}
@@ -306,7 +309,7 @@ func (s *Store) patient(ctx context.Context, firstSlot, lastSlot uint16, call fu
 	go func() {
 		defer end()
 		a := call(own)
-		s.leave(own, first, last, a)
+		s.gate.leaveAll(own, at, p, a)
 		got <- a
 	}()
 	select {
@@ -325,28 +328,6 @@ func (s *Store) limited(ctx context.Context) (context.Context, context.CancelFun
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, s.timeout)
-}
-
-// enter takes the places that a call needs.
-func (s *Store) enter(ctx context.Context, firstSlot, lastSlot uint16) (first, last ticket, err error) {
-	p, other := s.gate.of(firstSlot), s.gate.of(lastSlot)
-	if first, err = s.gate.enter(ctx, p); err != nil || other == p {
-		return first, first, err
-	}
-	if last, err = s.gate.enter(ctx, other); err != nil {
-		s.gate.inflight.Add(-1) // which says nothing of p
-	}
-	return first, last, err
-}
-
-// leave ends a call that has entered with both tickets, which may be one.
-func (s *Store) leave(ctx context.Context, first, last ticket, a answer) {
-	s.gate.leave(first, a.first != nil && ctx.Err() != nil)
-	s.gate.note(first.part, a.first == nil)
-	if last.part != first.part {
-		s.gate.leave(last, a.last != nil && ctx.Err() != nil)
-		s.gate.note(last.part, a.last == nil)
-	}
 }
 
 // ended is the end of ctx rather than what became of the connection for it.

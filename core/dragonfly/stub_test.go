@@ -60,7 +60,7 @@ func TestHostileStub(t *testing.T) {
 // TestBodyKey: in a cluster the bytes are in the slot of their key, or nowhere.
 func TestBodyKey(t *testing.T) {
 	for key, shared := range map[string]bool{
-		"cacheaside:1:{GET:http://h/a}": true, "cacheaside:1:{GET:http://h/a}:0": true, "x{y}z{w}": true, "a{{b}}": true,
+		"cacheaside:2:{GET:http://h/a}": true, "cacheaside:2:{GET:http://h/a}:0": true, "x{y}z{w}": true, "a{{b}}": true,
 		"": false, "plain": false, "{a": false, "a{": false, "}": false, "a}": false, "{}": false, "{}a": false, "a}{": false,
 	} {
 		for slot := range byte(2) {

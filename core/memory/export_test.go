@@ -3,20 +3,45 @@ package memory
 // What the tests compare with what they find.
 const (
 	EntryOverhead = entryOverhead
-	MaxLocks      = maxLocks
-	MaxStamps     = maxStamps
+	StampOverhead = stampOverhead
+	TableSlots    = shards * maxSlots
 )
 
-// Locks counts the locks that are kept, expired or not.
-func (s *Store) Locks() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.locks.entries)
+// Stamped counts the stamps that are kept.
+func (s *Store) Stamped() (n int) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.RLock()
+		n += len(sh.stamps)
+		sh.mu.RUnlock()
+	}
+	return n
 }
 
-// Stamped counts the stamps that are kept, expired or not.
-func (s *Store) Stamped() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.stamps.entries)
+// Referred counts the entries of all stamps together.
+func (s *Store) Referred() (n int) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.RLock()
+		for _, st := range sh.stamps {
+			n += st.refs
+		}
+		sh.mu.RUnlock()
+	}
+	return n
+}
+
+// Entries counts them, after what is due has been done.
+func (s *Store) Entries() int {
+	s.cache.CleanUp()
+	return s.cache.EstimatedSize()
+}
+
+// Maximum is the weight that entries may have together.
+func (s *Store) Maximum() uint64 { return s.cache.GetMaximum() }
+
+// Found finds an entry, and returns what says whether it is still good.
+func (s *Store) Found(key string) (judge func() bool) {
+	it, _ := s.cache.GetIfPresent(key)
+	return func() bool { _, ok := it.tags.judge(); return ok }
 }

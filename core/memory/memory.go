@@ -4,11 +4,10 @@ package memory
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,36 +19,38 @@ import (
 // entryOverhead is what an entry costs beyond its key and value, in bytes: the
 // node, its place in the hash table, in the expiry wheel and in the eviction
 // queue. Measured, see TestOverhead.
-const entryOverhead = 160
+const entryOverhead = 176
 
-// ErrTooLarge is what [Store.Set] returns, wrapped, for an entry that is larger
-// than the whole store.
-var ErrTooLarge = errors.New("larger than the store")
+// ErrTooLarge is what [Store.Set] and [Store.Write] return, wrapped, for an entry that
+// is larger than the whole store. It is a [store.ErrRefused].
+var ErrTooLarge = fmt.Errorf("larger than the store: %w", store.ErrRefused)
 
 // Store is a bounded map of bytes with expiry. When it is full it evicts what is
-// read least, by W-TinyLFU; a new entry may be the one that goes. All methods
-// may be called concurrently.
+// read least, by W-TinyLFU; a new entry may be the one that goes. What has expired
+// goes in its order, by a timer wheel, a second or two later. All methods may be
+// called concurrently; there is no lock that all of them share.
 //
 // Values are neither copied nor written to: the slice that [Store.Set] got is
 // the one that [Store.Get] returns.
 type Store struct {
-	cache    *otter.Cache[string, item]
-	maxBytes uint64
+	cache     *otter.Cache[string, item]
+	maxWeight uint64 // of entries
+	epoch     uint64 // of its clock
+	slots     int    // of a table
 
-	epoch   uint64        // of its clock
-	seq     atomic.Uint64 // the number of the last purge
-	changes atomic.Uint64 // changes after a stamp has
-	fences  [shards]fence
-	shards  [shards]shard
-
-	mu       sync.Mutex
-	journals map[string]store.Journal // by clock
+	_        [64]byte // what follows changes with each purge
+	seq      atomic.Uint64
+	changes  atomic.Uint64 // changes after a stamp has
+	journals journals
+	_        [64]byte
+	fences   [shards]fence
+	shards   [shards]shard
 }
 
 type item struct {
-	value  []byte
-	ttl    time.Duration
-	stamps []*stamp
+	value []byte
+	ttl   time.Duration
+	tags  *tags // nil: none
 }
 
 // Option changes how [New] makes a store.
@@ -65,9 +66,11 @@ func WithClock(now func() time.Time) Option {
 	return func(o *options) { o.now = now }
 }
 
-// New returns an empty store of at most maxBytes bytes, counting keys, values
-// and an estimate of what an entry costs besides. It may exceed the bound for
-// the moment that an eviction takes. maxBytes must be positive.
+// New returns an empty store of at most maxBytes bytes, counting keys, values, tags
+// and an estimate of what an entry costs besides, and nothing else: however many entries
+// and tags there are, they fit or not by their bytes. A tag counts for each entry that
+// has it. The store may exceed the bound for the moment that an eviction takes, and by
+// 64 KiB, which is what an empty one costs. maxBytes must be positive.
 func New(maxBytes int64, opts ...Option) (*Store, error) {
 	if maxBytes <= 0 {
 		return nil, fmt.Errorf("memory: maxBytes is %d: give the size of the store in bytes, such as 64<<20", maxBytes)
@@ -76,16 +79,18 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	s := &Store{maxBytes: uint64(maxBytes), epoch: rand.Uint64() | 1}
+	tables := min(uint64(maxBytes)/64, maxSlots*slotBytes)
+	s := &Store{maxWeight: uint64(maxBytes) - tables, epoch: rand.Uint64() | 1, slots: int(max(tables/slotBytes, 1))}
 	s.seq.Store(1)
 	cfg := &otter.Options[string, item]{
 		// Its short maintenance beside every few reads costs less than a goroutine
 		// for it.
 		Executor:      func(f func()) { f() },
-		MaximumWeight: s.maxBytes,
-		Weigher:       func(key string, it item) uint32 { return uint32(weight(key, it.value, it.stamps)) },
-		// Expired entries go by a timer wheel, in order, as others come and go.
-		OnAtomicDeletion: func(e otter.DeletionEvent[string, item]) { s.release(e.Value.stamps) },
+		MaximumWeight: s.maxWeight,
+		Weigher:       func(key string, it item) uint32 { return uint32(weight(key, it.value, it.tags)) },
+		// Called once for each item that was removed, replaced, evicted or has expired, in
+		// the moment before it is gone.
+		OnAtomicDeletion: func(e otter.DeletionEvent[string, item]) { s.release(e.Value.tags) },
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, item]) time.Duration { return e.Value.ttl }),
 	}
 	if o.now != nil {
@@ -100,13 +105,22 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 }
 
 // weight counts the capacity, which is what the value keeps alive.
-// A stamp counts for each entry that has it.
-func weight(key string, value []byte, stamps []*stamp) uint64 {
-	w := uint64(len(key)) + uint64(cap(value)) + entryOverhead
-	for _, st := range stamps {
-		w += uint64(len(st.key)) + stampOverhead
+func weight(key string, value []byte, t *tags) uint64 {
+	w := allocated(len(key)) + allocated(cap(value)) + entryOverhead
+	if t != nil {
+		w += uint64(len(t.stamps)) * stampOverhead
 	}
 	return w
+}
+
+// allocated is about what n bytes take in memory, which comes in some sizes only: up to
+// an eighth more.
+func allocated(n int) uint64 {
+	step := 16
+	if n > 128 {
+		step = min(1<<(bits.Len(uint(n-1))-4), 8192)
+	}
+	return uint64(n+step-1) &^ uint64(step-1)
 }
 
 // Get returns the value under key, and whether there is one that has not
@@ -125,6 +139,21 @@ func (s *Store) GetLocal(key string) (value []byte, found bool) {
 	return it.value, found
 }
 
+// GetJudged is [Store.GetLocal] for what was stored by [Store.Write]: it looks at the
+// stamps that the value was stored with, which takes no lock and none of their keys. One
+// that is not older than a purge of any of its tags is not found; soft is when the first
+// soft one was. What was not stored with stamps is not judged.
+func (s *Store) GetJudged(key string) (value []byte, judged bool, soft uint64, found bool) {
+	it, found := s.cache.GetIfPresent(key)
+	if it.tags == nil {
+		return it.value, false, 0, found
+	}
+	if soft, found = it.tags.judge(); !found {
+		return nil, true, 0, false
+	}
+	return it.value, true, soft, true
+}
+
 // Set keeps value under key for ttl, which must be positive. An entry larger
 // than the store is refused with [ErrTooLarge], and what was under the key is
 // gone.
@@ -138,14 +167,14 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	return s.set(key, value, ttl, nil)
 }
 
-func (s *Store) set(key string, value []byte, ttl time.Duration, stamps []*stamp) error {
-	if w := weight(key, value, stamps); w > s.maxBytes || w > math.MaxUint32 {
+func (s *Store) set(key string, value []byte, ttl time.Duration, t *tags) error {
+	if w := weight(key, value, t); w > s.maxWeight || w > math.MaxUint32 {
 		// The old value must not outlive the write that was to replace it.
 		s.cache.Invalidate(key)
-		s.release(stamps)
-		return fmt.Errorf("memory: an entry of %d bytes is %w of %d bytes", w, ErrTooLarge, min(s.maxBytes, math.MaxUint32))
+		s.release(t)
+		return fmt.Errorf("memory: an entry of %d bytes in one of %d: %w", w, min(s.maxWeight, math.MaxUint32), ErrTooLarge)
 	}
-	s.cache.Set(key, item{value: value, ttl: ttl, stamps: stamps})
+	s.cache.Set(key, item{value: value, ttl: ttl, tags: t})
 	return nil
 }
 

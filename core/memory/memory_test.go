@@ -3,11 +3,9 @@ package memory_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,40 +14,15 @@ import (
 
 	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
 var (
-	_ core.Store   = (*memory.Store)(nil)
-	_ core.Locker  = (*memory.Store)(nil)
-	_ core.Guarder = (*memory.Store)(nil)
-	_ core.Stamper = stamped{}
+	_ store.Coordinator = (*memory.Store)(nil)
+	_ store.Local       = (*memory.Store)(nil)
+	_ store.Judge       = (*memory.Store)(nil)
 )
-
-// stamped is a core.Stamper on the store's pairs, which are no core.Stamp.
-type stamped struct{ *memory.Store }
-
-func (s stamped) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
-	pairs, err := s.Store.Stamps(ctx, nil, keys)
-	return appendStamps(dst, pairs), err
-}
-
-func (s stamped) Settle(ctx context.Context, clock string, dst []core.Stamp, keys []string, ttl time.Duration) ([]core.Stamp, error) {
-	pairs, err := s.Store.Settle(ctx, clock, nil, keys, ttl)
-	return appendStamps(dst, pairs), err
-}
-
-func (s stamped) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
-	value, found, pairs, err := s.Store.GetStamped(ctx, key, nil, keys)
-	return value, found, appendStamps(dst, pairs), err
-}
-
-func appendStamps(dst []core.Stamp, pairs []struct{ Hard, Soft uint64 }) []core.Stamp {
-	for _, pair := range pairs {
-		dst = append(dst, core.Stamp{Hard: pair.Hard, Soft: pair.Soft})
-	}
-	return dst
-}
 
 func open(tb testing.TB, maxBytes int64, opts ...memory.Option) *memory.Store {
 	tb.Helper()
@@ -81,11 +54,11 @@ func TestStore(t *testing.T) {
 	t.Run("FakeClock", func(t *testing.T) {
 		clock := newFakeClock()
 		storetest.Run(t, func(t *testing.T) core.Store {
-			return stamped{open(t, 32<<20, memory.WithClock(clock.Now))}
+			return open(t, 32<<20, memory.WithClock(clock.Now))
 		}, storetest.Clock(clock.Advance))
 	})
 	t.Run("RealClock", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) core.Store { return stamped{open(t, 32<<20, memory.WithClock(nil))} })
+		storetest.Run(t, func(t *testing.T) core.Store { return open(t, 32<<20, memory.WithClock(nil)) })
 	})
 }
 
@@ -150,83 +123,31 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-func TestGuardedTooLarge(t *testing.T) {
+func TestWriteTooLarge(t *testing.T) {
 	s := open(t, 1<<20)
 	ctx := context.Background()
 	if err := s.Set(ctx, "k", []byte("old"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if written, err := s.SetGuarded(ctx, "guard", "a", "k", make([]byte, 2<<20), time.Hour); written || err != nil {
-		t.Errorf("SetGuarded without a guard: %v, %v", written, err)
+	begun := begin(t, s)
+	if err := s.Delete(ctx, "lock"); err != nil {
+		t.Fatal(err)
+	}
+	if written, err := s.Write(ctx, writeOf(begun, "k", make([]byte, 2<<20), "tag")); written.Stored || err != nil {
+		t.Errorf("Write under a lock that was deleted: %+v, %v", written, err)
 	}
 	if _, found, _ := s.Get(ctx, "k"); !found {
 		t.Error("a write that did not happen removed the old value")
 	}
-	if _, err := s.Lock(ctx, "guard", "a", time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	if written, err := s.SetGuarded(ctx, "guard", "a", "k", make([]byte, 2<<20), time.Hour); written || !errors.Is(err, memory.ErrTooLarge) {
-		t.Errorf("SetGuarded of too much: %v, %v, want ErrTooLarge", written, err)
+	written, err := s.Write(ctx, writeOf(begin(t, s), "k", make([]byte, 2<<20), "tag"))
+	if written.Stored || !errors.Is(err, memory.ErrTooLarge) || !errors.Is(err, store.ErrRefused) {
+		t.Errorf("Write of too much: %+v, %v, want ErrTooLarge and ErrRefused", written, err)
 	}
 	if _, found, _ := s.Get(ctx, "k"); found {
 		t.Error("the old value outlived the write that was to replace it")
 	}
-}
-
-// TestBounded fills the store many times over, with keys and values of all sizes.
-func TestBounded(t *testing.T) {
-	const maxBytes = 8 << 20
-	s := open(t, maxBytes)
-	ctx := context.Background()
-	before := heap()
-	var wg sync.WaitGroup
-	for w := range 4 {
-		wg.Go(func() {
-			for i := range 20_000 {
-				key := strings.Repeat("k", i%200) + strconv.Itoa(w) + "-" + strconv.Itoa(i)
-				if err := s.Set(ctx, key, make([]byte, i%3000), time.Hour); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	// Eviction runs behind the writes.
-	var used int64
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
-		if used = heap() - before; used <= maxBytes*5/4 {
-			break
-		}
-	}
-	if used > maxBytes*5/4 {
-		t.Errorf("the store holds %d bytes, its bound is %d", used, maxBytes)
-	}
-	if used < maxBytes/2 {
-		t.Errorf("the store holds %d bytes of the %d it may", used, maxBytes)
-	}
-	runtime.KeepAlive(s)
-}
-
-// TestOverhead compares the weight given to small entries with what they cost.
-func TestOverhead(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures the heap")
-	}
-	const n = 50_000
-	s := open(t, 1<<30)
-	ctx := context.Background()
-	before := heap()
-	for i := range n {
-		if err := s.Set(ctx, fmt.Sprintf("key-%012d", i), make([]byte, 64), time.Hour); err != nil {
-			t.Fatal(err)
-		}
-	}
-	per := (heap() - before) / n
-	t.Logf("an entry with a key of 16 bytes and a value of 64 costs %d bytes, %d beside them", per, per-80)
-	runtime.KeepAlive(s)
-	if over := per - 80; over < memory.EntryOverhead/2 || over > memory.EntryOverhead*3/2 {
-		t.Errorf("the overhead is %d bytes, counted as %d", over, memory.EntryOverhead)
+	if n := s.Stamped(); n != 0 {
+		t.Errorf("%d stamps are left of it", n)
 	}
 }
 
@@ -274,63 +195,4 @@ func TestCloseLeavesNothing(t *testing.T) {
 			}
 		}
 	}
-}
-
-func BenchmarkGet(b *testing.B) {
-	s := open(b, 64<<20)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-	defer cancel()
-	keys := fill(b, s)
-	b.Run("hit", func(b *testing.B) {
-		b.ReportAllocs()
-		for i := 0; b.Loop(); i++ {
-			if _, found, err := s.Get(ctx, keys[i%len(keys)]); !found || err != nil {
-				b.Fatal(found, err)
-			}
-		}
-	})
-	b.Run("miss", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, found, err := s.Get(ctx, "cacheaside:absent"); found || err != nil {
-				b.Fatal(found, err)
-			}
-		}
-	})
-	b.Run("parallel", func(b *testing.B) {
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			for i := 0; pb.Next(); i++ {
-				if _, found, err := s.Get(ctx, keys[i%len(keys)]); !found || err != nil {
-					b.Fatal(found, err)
-				}
-			}
-		})
-	})
-}
-
-func BenchmarkSet(b *testing.B) {
-	s := open(b, 64<<20)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-	defer cancel()
-	keys := fill(b, s)
-	value := make([]byte, 1024)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		if err := s.Set(ctx, keys[i%len(keys)], value, time.Minute); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func fill(b *testing.B, s *memory.Store) []string {
-	b.Helper()
-	keys := make([]string, 1000)
-	for i := range keys {
-		keys[i] = "cacheaside:1:https://example.test/blogs/" + strconv.Itoa(i)
-		if err := s.Set(context.Background(), keys[i], make([]byte, 1024), time.Hour); err != nil {
-			b.Fatal(err)
-		}
-	}
-	return keys
 }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
-	"strconv"
-	"strings"
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/store"
@@ -17,18 +17,26 @@ import (
 // What was purged lately is also in a table of fixed size, for fills whose stamps are
 // not there yet, and for locks: a fill is stored while its lock was not deleted since
 // it began, so nothing has to be kept for it meanwhile.
+//
+// Keys are known by their hashes. Two that have the same one share what is purged of
+// either: that costs a miss.
+//
+// Locks are taken in this order: a fence, the cache's own, a shard. What the cache calls
+// while it holds its own, takes a shard's at most.
 
 const (
-	shards = 64
-	slots  = 64 // of a table
-	// stampOverhead is what a stamp costs beyond its key, in bytes: itself, its place in
-	// the map and in the entry's list. Measured, see TestOverhead.
-	stampOverhead = 160
+	shards = 64 // of what is found by the hash of a key
+	// maxSlots bounds a table. There are two for each shard.
+	maxSlots  = 64
+	slotBytes = 2 * shards * 40
+	// stampOverhead is what a stamp costs, in bytes: itself, its place in the map and in
+	// the entry's list. Measured, see TestOverhead.
+	stampOverhead = 112
 )
 
-// table remembers the last purges of keys that share it. Of those that are pushed out
-// of their slot it knows a number that they are not newer than.
-type table [slots]purge
+// table remembers the last purges of keys that share it; nil: there was none. Of those
+// that are pushed out of their slot it knows a number that they are not newer than.
+type table []purge
 
 type purge struct {
 	hash               uint64
@@ -36,9 +44,12 @@ type purge struct {
 	base               uint64 // of others in the slot
 }
 
-// last is the stamp of a key, as far as it is known.
-func (t *table) last(hash uint64) store.Stamp {
-	r := &t[hash/shards%slots]
+// last is the stamp of a key, as far as it is known: never an older one.
+func (t table) last(hash uint64) store.Stamp {
+	if t == nil {
+		return store.Stamp{Hard: 1, Soft: 1}
+	}
+	r := &t[hash/shards%uint64(len(t))]
 	base := max(r.base, 1)
 	st := store.Stamp{Hard: base, Soft: base}
 	if r.hash == hash {
@@ -47,12 +58,14 @@ func (t *table) last(hash uint64) store.Stamp {
 	return st
 }
 
-// note enters a purge.
-func (t *table) note(hash, n uint64, soft bool, at uint64) {
-	r := &t[hash/shards%slots]
+// note enters a purge, which is newer than all that were entered.
+func (t *table) note(slots int, hash, n uint64, soft bool, at uint64) {
+	if *t == nil {
+		*t = make(table, slots)
+	}
+	r := &(*t)[hash/shards%uint64(slots)]
 	if r.hash != hash {
-		base := max(r.base, r.soft)
-		*r = purge{hash: hash, base: base}
+		*r = purge{hash: hash, base: max(r.base, r.soft)}
 	}
 	r.soft, r.softAt = n, at
 	if !soft {
@@ -64,22 +77,61 @@ func (t *table) note(hash, n uint64, soft bool, at uint64) {
 type fence struct {
 	mu      sync.RWMutex
 	deleted table
-	_       [64]byte
+	_       [80]byte // no line of memory is shared
 }
 
 // shard has the stamps of some keys.
 type shard struct {
 	mu     sync.RWMutex
-	stamps map[string]*stamp
+	stamps map[uint64]*stamp // by the hash of the key
+	most   int               // of them, since the map was made
 	purged table
 	_      [64]byte
 }
 
-// stamp is guarded by the mutex of its shard.
+// stamp is changed with the mutex of its shard.
 type stamp struct {
-	key  string
-	refs int // entries that have it
-	store.Stamp
+	hash               uint64
+	refs               int // entries that have it
+	hard, soft, softAt atomic.Uint64
+}
+
+// gone is the number of a stamp that is none any more. A purge does not find it, but for
+// a moment an entry may be found that has it.
+const gone = math.MaxUint64
+
+// tags are those of an entry.
+type tags struct {
+	since  uint64 // what was purged by then is older
+	stamps []*stamp
+}
+
+// judge reports whether none was purged since, and when the first one was softly.
+func (t *tags) judge() (soft uint64, ok bool) {
+	for _, st := range t.stamps {
+		if st.hard.Load() > t.since {
+			return 0, false
+		}
+		if st.soft.Load() > t.since {
+			if at := max(st.softAt.Load(), 1); soft == 0 || at < soft {
+				soft = at
+			}
+		}
+	}
+	return soft, true
+}
+
+func (st *stamp) is(epoch uint64) store.Stamp {
+	return store.Stamp{Epoch: epoch, Hard: st.hard.Load(), Soft: st.soft.Load(), SoftAt: st.softAt.Load()}
+}
+
+// raise enters a purge. The number comes last: who sees it, sees what belongs to it.
+func (st *stamp) raise(n uint64, soft bool, at uint64) {
+	st.softAt.Store(at)
+	st.soft.Store(n)
+	if !soft {
+		st.hard.Store(n)
+	}
 }
 
 var seed = maphash.MakeSeed()
@@ -99,28 +151,49 @@ func (s *Store) refer(key string) (st *stamp, is store.Stamp) {
 	sh, hash := s.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	st = sh.stamps[key]
+	st = sh.stamps[hash]
 	if st == nil {
-		st = &stamp{key: strings.Clone(key), Stamp: sh.purged.last(hash)}
-		st.Epoch = s.epoch
+		last := sh.purged.last(hash)
+		st = &stamp{hash: hash}
+		st.softAt.Store(last.SoftAt)
+		st.soft.Store(last.Soft)
+		st.hard.Store(last.Hard)
 		if sh.stamps == nil {
-			sh.stamps = map[string]*stamp{}
+			sh.stamps = map[uint64]*stamp{}
 		}
-		sh.stamps[st.key] = st
+		sh.stamps[hash] = st
+		sh.most = max(sh.most, len(sh.stamps))
 	}
 	st.refs++
-	return st, st.Stamp
+	return st, st.is(s.epoch)
 }
 
-// release is called when an entry is gone.
-func (s *Store) release(stamps []*stamp) {
-	for _, st := range stamps {
-		sh, _ := s.shard(st.key)
+// release is called when an entry is gone, once for each.
+func (s *Store) release(t *tags) {
+	if t == nil {
+		return
+	}
+	for _, st := range t.stamps {
+		sh := &s.shards[st.hash%shards]
 		sh.mu.Lock()
 		if st.refs--; st.refs == 0 {
-			delete(sh.stamps, st.key)
+			st.hard.Store(gone)
+			delete(sh.stamps, st.hash)
+			sh.shrink()
 		}
 		sh.mu.Unlock()
+	}
+}
+
+// shrink makes a small map in the place of one that was large: it would not give its
+// memory back by itself.
+func (sh *shard) shrink() {
+	if n := len(sh.stamps); n < sh.most/4 && sh.most > 64 {
+		stamps := make(map[uint64]*stamp, n)
+		for hash, st := range sh.stamps {
+			stamps[hash] = st
+		}
+		sh.stamps, sh.most = stamps, n
 	}
 }
 
@@ -137,12 +210,9 @@ func (s *Store) Raise(ctx context.Context, _ string, keys []string, soft bool, a
 		sh, hash := s.shard(key)
 		sh.mu.Lock()
 		n := s.seq.Add(1)
-		sh.purged.note(hash, n, soft, at)
-		if st := sh.stamps[key]; st != nil {
-			st.Soft, st.SoftAt = n, at
-			if !soft {
-				st.Hard = n
-			}
+		sh.purged.note(s.slots, hash, n, soft, at)
+		if st := sh.stamps[hash]; st != nil {
+			st.raise(n, soft, at)
 		}
 		sh.mu.Unlock()
 	}
@@ -163,14 +233,14 @@ func (s *Store) Stamps(ctx context.Context, dst []store.Stamp, keys []string) ([
 	return dst, nil
 }
 
-func (s *Store) stampOf(key string) (st store.Stamp) {
-	sh, _ := s.shard(key)
+func (s *Store) stampOf(key string) (is store.Stamp) {
+	sh, hash := s.shard(key)
 	sh.mu.RLock()
-	if own := sh.stamps[key]; own != nil {
-		st = own.Stamp
+	if st := sh.stamps[hash]; st != nil {
+		is = st.is(s.epoch)
 	}
 	sh.mu.RUnlock()
-	return st
+	return is
 }
 
 // GetStamped is [Store.Get] and [Store.Stamps]. The stamps are at least as new as the
@@ -226,6 +296,9 @@ func (s *Store) Swap(ctx context.Context, _, _, _ string, _ time.Duration) (bool
 // Write stores what a fill has got, unless its lock was deleted since, or one of its
 // tags was purged.
 func (s *Store) Write(ctx context.Context, w store.Write) (written store.Written, err error) {
+	if err := ctx.Err(); err != nil {
+		return written, err
+	}
 	for _, v := range w.Values {
 		if err := check(ctx, v.TTL); err != nil {
 			return written, err
@@ -238,22 +311,22 @@ func (s *Store) Write(ctx context.Context, w store.Write) (written store.Written
 	if w.Since.Epoch != s.epoch || f.deleted.last(hash).Hard > w.Since.Seq {
 		return written, nil
 	}
-	var stamps []*stamp
+	var t *tags
 	if len(w.Stamps) > 0 {
-		stamps = make([]*stamp, len(w.Stamps))
+		t = &tags{since: w.Since.Seq, stamps: make([]*stamp, len(w.Stamps))}
 		for i, key := range w.Stamps {
-			var st store.Stamp
-			stamps[i], st = s.refer(key)
-			written.Purged = written.Purged || st.Hard > w.Since.Seq
-			written.Outdated = written.Outdated || st.Soft > w.Since.Seq
+			var is store.Stamp
+			t.stamps[i], is = s.refer(key)
+			written.Purged = written.Purged || is.Hard > w.Since.Seq
+			written.Outdated = written.Outdated || is.Soft > w.Since.Seq
 		}
 	}
-	if written.Purged {
-		s.release(stamps)
+	if written.Purged || len(w.Values) == 0 {
+		s.release(t)
 		return written, nil
 	}
 	for i, v := range w.Values {
-		own := stamps
+		own := t
 		if i > 0 { // the first one leads to nothing, and is what has tags
 			own = nil
 		}
@@ -271,56 +344,18 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	// All fills end before the first value goes, whatever the order of the keys: what is
+	// under one of them may be written under the lock that is another.
 	for _, key := range keys {
 		f, hash := s.fence(key)
 		f.mu.Lock()
-		f.deleted.note(hash, s.seq.Add(1), false, 0)
-		s.cache.Invalidate(key)
+		f.deleted.note(s.slots, hash, s.seq.Add(1), false, 0)
 		f.mu.Unlock()
 	}
+	for _, key := range keys {
+		s.cache.Invalidate(key)
+	}
 	return nil
-}
-
-// ReadJournal returns the journal, and the moment of the clock.
-func (s *Store) ReadJournal(ctx context.Context, clock string) (store.Journal, error) {
-	if err := ctx.Err(); err != nil {
-		return store.Journal{}, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.journal(clock), nil
-}
-
-// WriteJournal puts text, with the number of the purge for each [store.Number], in the place of
-// old: see [store.Coordinator].
-func (s *Store) WriteJournal(ctx context.Context, clock string, old store.Journal, text string) (store.Journal, bool, error) {
-	if err := ctx.Err(); err != nil {
-		return store.Journal{}, false, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.journal(clock)
-	if now.Mark.Epoch != old.Mark.Epoch || now.Began != old.Began || now.Text != old.Text {
-		return now, false, nil
-	}
-	now.Mark.Seq = s.seq.Add(1)
-	now.Text = strings.ReplaceAll(text, store.Number, strconv.FormatUint(now.Mark.Seq, 10))
-	s.journals[clock] = now
-	return now, true, nil
-}
-
-// journal needs s.mu.
-func (s *Store) journal(clock string) store.Journal {
-	j, ok := s.journals[clock]
-	j.Mark = s.moment()
-	if !ok {
-		j.Began = j.Mark.Seq
-		if s.journals == nil {
-			s.journals = map[string]store.Journal{}
-		}
-		s.journals[clock] = j
-	}
-	return j
 }
 
 func check(ctx context.Context, ttl time.Duration) error {

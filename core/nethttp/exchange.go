@@ -28,11 +28,14 @@ type Exchange struct {
 	req     core.Request
 	capture *writer
 	sent    *core.Response // the captured response
+	resp    core.Response
+	one     [1]func(core.Header)
 }
 
 // Reset prepares x for a request. Replies go to w.
 func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
-	*x = Exchange{w: w, r: r}
+	*x = x.Kept()
+	x.w, x.r = w, r
 	q := &x.req
 	q.Method, q.Host, q.RawQuery = r.Method, r.Host, r.URL.RawQuery
 	q.Path = r.URL.EscapedPath()
@@ -54,6 +57,13 @@ func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	q.Rerun = core.RerunFrom(r.Context())
+}
+
+// Kept is what a pooled x keeps for the next request: memory that nobody else has.
+func (x *Exchange) Kept() Exchange {
+	header := x.resp.Header
+	clear(header)
+	return Exchange{resp: core.Response{Header: header[:0]}}
 }
 
 // outerFlight finds the capture that w writes into.
@@ -127,7 +137,8 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 	if err != nil {
 		return nil, err
 	}
-	resp := x.capture.response(ctx != nil && ctx.Knows())
+	resp := &x.resp
+	x.capture.response(resp, ctx != nil && ctx.Knows())
 	x.sent = resp
 	if resp.Sent {
 		x.left(resp.Effective)
@@ -230,10 +241,13 @@ func (x *Exchange) leaving(resp *core.Response) (all []func(core.Header)) {
 			}
 		}
 	}
-	if resp.Leaving != nil {
-		all = append(all, resp.Leaving)
+	if resp.Leaving == nil {
+		return all
 	}
-	return all
+	if all == nil {
+		all = x.one[:0] // mostly there is no other
+	}
+	return append(all, resp.Leaving)
 }
 
 // lateFields are those that the handler has set after it had sent the header. A

@@ -28,7 +28,7 @@ type writer struct {
 	implicit  bool        // the handler has written without WriteHeader
 	head      bool        // the request is a HEAD: no body is sent, whatever is written
 	reason    string      // why the response must not be stored
-	before    http.Header // what outer middleware had set; nil when nothing is captured
+	before    http.Header // what outer middleware had set; nil where that is nothing, or nothing is captured
 	frozen    http.Header // the header as it was when the handler sent it
 	status    int         // 0: not sent yet
 	length    int64       // the Content-Length that was declared; -1: none
@@ -46,8 +46,8 @@ type writer struct {
 // there only where the inner writer has it, because handlers ask for it.
 func newWriter(inner http.ResponseWriter, f core.Forward, method string) (http.ResponseWriter, *writer) {
 	w := &writer{inner: inner, forward: f, passing: !f.Capture, head: method == http.MethodHead}
-	if f.Capture {
-		w.before = inner.Header().Clone()
+	if h := inner.Header(); f.Capture && len(h) > 0 {
+		w.before = h.Clone()
 	}
 	if canHijack(inner) {
 		return hijackWriter{w}, w
@@ -299,21 +299,24 @@ func (w *writer) tooLarge(n int64) bool { return w.forward.MaxBody > 0 && n > w.
 // response gives what the handler has made of it, after it has returned;
 // clientGone says that it may have known that nobody waits for it. Then only a
 // body of the length that it had declared before is known to be whole.
-func (w *writer) response(clientGone bool) *core.Response {
+func (w *writer) response(resp *core.Response, clientGone bool) {
 	if w.passing {
 		if w.status == 0 && !w.hijacked { // the server will send an empty 200, unless somebody in front has more to say
 			w.annotateAs(http.StatusOK)
 		}
-		return &core.Response{Status: w.status, Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
+		*resp = core.Response{Status: w.status, Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
+		return
 	}
 	if w.status == 0 {
-		return w.unwritten()
+		w.unwritten(resp)
+		return
 	}
 	for name := range w.inner.Header() {
 		if strings.HasPrefix(name, http.TrailerPrefix) { // trailers that were not announced
 			maps.Copy(w.frozen, trailersOf(w.inner.Header()))
 			w.pass(core.ReasonTrailers)
-			return w.response(clientGone)
+			w.response(resp, clientGone)
+			return
 		}
 	}
 	switch {
@@ -323,9 +326,9 @@ func (w *writer) response(clientGone bool) *core.Response {
 	case w.length >= 0 && w.length != int64(len(w.body)) && core.BodyAllowed(w.status) && !w.head:
 		w.reason = core.ReasonIncomplete
 	}
-	return &core.Response{
+	*resp = core.Response{
 		Status: w.status, Body: w.body, Reason: w.reason, Implicit: w.implicit,
-		Header: core.Added(w.before, w.frozen), Effective: httprules.Fold(w.frozen),
+		Header: core.AppendAdded(resp.Header, w.before, w.frozen), Effective: httprules.Fold(w.frozen),
 	}
 }
 
@@ -351,10 +354,10 @@ func (w *writer) leaving() []func(core.Header) {
 // unwritten leaves the response to whoever is in front of the cache, as a handler
 // does that returns without a word: a time-out's 504, a page made of what the
 // handler has left in a context, or the server's empty 200.
-func (w *writer) unwritten() *core.Response {
+func (w *writer) unwritten(resp *core.Response) {
 	w.passing, w.reason = true, core.ReasonUnwritten
 	w.annotateAs(0)
-	return &core.Response{Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
+	*resp = core.Response{Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
 }
 
 // apply sets fields on h; their values lie in backing, if it is long enough.
@@ -434,6 +437,9 @@ func trailersOf(h http.Header) http.Header {
 
 func declaredLength(h http.Header) (int64, bool) {
 	v := first(h, "Content-Length")
+	if v == "" {
+		return 0, false
+	}
 	n, err := strconv.ParseInt(v, 10, 64)
-	return n, v != "" && err == nil
+	return n, err == nil
 }

@@ -83,6 +83,7 @@ type Begun struct {
 	Mark   Mark
 	Value  []byte
 	Found  bool
+	Late   bool // there is a value, but it did not arrive in time: see ErrSlow
 	Stamps []Stamp
 }
 
@@ -191,4 +192,13 @@ type Local interface {
 	LocalStamps(dst []Stamp, keys []string) (stamps []Stamp, mark uint64, good time.Duration, found bool)
 	// StampMark is another one once a stamp that LocalStamps has given has changed.
 	StampMark() uint64
+}
+
+// Judge is a [Local] that remembers which stamps a value was written with.
+type Judge interface {
+	// GetJudged is GetLocal, but does not find a value with a tag that was purged since
+	// the Mark that it was written with; soft is when a tag was softly since, the first
+	// of them, in microseconds since 1970; 0: none. What was not written with stamps is
+	// not judged.
+	GetJudged(key string) (value []byte, judged bool, soft uint64, found bool)
 }

@@ -52,6 +52,8 @@ type suite struct {
 	advance  func(time.Duration)
 	maxValue int
 	lacks    map[string]string
+	foreign  func(t *testing.T, s core.Store, key string)
+	parts    []string
 }
 
 var cases = []struct {
@@ -77,11 +79,59 @@ var cases = []struct {
 	{"DoneContext", (*suite).doneContext},
 	{"Immutable", (*suite).immutable},
 	{"Concurrent", (*suite).concurrent},
+
+	{"Begin", (*suite).beginTakes},
+	{"BeginExclusive", (*suite).beginExclusive},
+	{"BeginExpiry", (*suite).beginExpiry},
+	{"BeginAdopt", (*suite).beginAdopt},
+	{"BeginLook", (*suite).beginLooks},
+	{"BeginMark", (*suite).beginMark},
+	{"BeginRefused", (*suite).beginRefused},
+	{"Extend", (*suite).extends},
+	{"Swap", (*suite).swaps},
+	{"SwapExpiry", (*suite).swapExpiry},
+	{"BinaryToken", (*suite).binaryToken},
+
+	{"Write", (*suite).write},
+	{"WriteToken", (*suite).writeToken},
+	{"WriteEnded", (*suite).writeEnded},
+	{"WriteExpiry", (*suite).writeExpiry},
+	{"WriteLarge", (*suite).writeLarge},
+	{"WritePurged", (*suite).writePurged},
+	{"WriteSoft", (*suite).writeSoft},
+	{"WriteOthers", (*suite).writeOthers},
+	{"WriteOverflow", (*suite).writeOverflow},
+	{"WriteMany", (*suite).writeMany},
+	{"WriteRefused", (*suite).writeRefused},
+	{"WriteConcurrent", (*suite).writeConcurrent},
+
+	{"Raise", (*suite).raiseHard},
+	{"RaiseSoft", (*suite).raiseSoft},
+	{"RaiseMany", (*suite).raiseMany},
+	{"RaiseNothing", (*suite).raiseNothing},
+	{"RaiseRefused", (*suite).raiseRefused},
+	{"Stamps", (*suite).readStamps},
+	{"StampedGet", (*suite).stampedGet},
+	{"StampLife", (*suite).stampLife},
+
+	{"Journal", (*suite).journalText},
+	{"JournalCompared", (*suite).journalCompared},
+	{"JournalOrder", (*suite).journalOrder},
+	{"JournalOfClock", (*suite).journalOfClock},
+	{"JournalConcurrent", (*suite).journalConcurrent},
+	{"JournalLost", (*suite).journalLost},
+
+	{"ForeignLock", (*suite).foreignLock},
+	{"ForeignStamp", (*suite).foreignStamp},
+	{"LostClock", (*suite).lostClock},
+	{"Together", (*suite).together},
+	{"CoordinatorDoneContext", (*suite).coordinatorDoneContext},
 }
 
 // Run tests the store that open returns, each case in a subtest with a store
-// of its own. A store that is no [core.Locker], [core.Guarder] or [core.Stamper] is
-// spared the cases of that. Open closes the store in the test's Cleanup. Stores may share a
+// of its own. A store that is no [store.Coordinator] is spared the cases of that; one
+// that orders fills without tokens, and says so by giving none, those of locks. Open
+// closes the store in the test's Cleanup. Stores may share a
 // server, and other tests may use it too: Run only touches keys that begin with
 // "storetest:" and a random part.
 //

@@ -62,7 +62,8 @@ func (c check) run(ctx context.Context) (*result, error) {
 	defer func() { _ = os.RemoveAll(dir) }()
 	var own *server.StoreProcess
 	if c.server == "" {
-		if own, err = server.StartStore(ctx, dir); err != nil {
+		// No script may ask for a time that is perhaps set back.
+		if own, err = server.StartStore(ctx, dir, "--rename-command", "TIME", ""); err != nil {
 			return nil, err
 		}
 		defer own.Kill()
@@ -130,6 +131,11 @@ func (c check) run(ctx context.Context) (*result, error) {
 	work(1, func() func(*mathrand.Rand) error {
 		return func(rng *mathrand.Rand) error { return t.harm(working, ctx, rng, chaos, own) }
 	})
+	if c.Pause {
+		work(1, func() func(*mathrand.Rand) error {
+			return func(rng *mathrand.Rand) error { return t.pause(working, rng) }
+		})
+	}
 	wg.Wait()
 	t.took = time.Since(t.began)
 	select {
@@ -201,7 +207,10 @@ func (c check) answer(w http.ResponseWriter, r *http.Request, row *row, calm boo
 }
 
 // node is where a worker listens.
-type node struct{ base, beside string }
+type node struct {
+	base, beside string
+	process      *os.Process
+}
 
 func startWorker(ctx context.Context, w worker) (n node, stop func(), err error) {
 	settings, err := json.Marshal(w)
@@ -235,6 +244,7 @@ func startWorker(ctx context.Context, w worker) (n node, stop func(), err error)
 		stop()
 		return n, nil, fmt.Errorf("a worker in %s does not start: %w", w.Framework, err)
 	}
+	n.process = cmd.Process
 	n.base, n.beside, _ = strings.Cut(strings.TrimSpace(line), " ")
 	return n, stop, nil
 }

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 }
 
 // everything is what the program exercises by default.
-var everything = Features{true, true, true, true, true, true, true, true, true, true}
+var everything = Features{true, true, true, true, true, true, true, true, true, true, true}
 
 // TestShort is a short run, as the program does longer ones.
 func TestShort(t *testing.T) {

@@ -6,9 +6,12 @@
 // server, each with several policies, a path for each. Writers change rows and
 // purge them, by tag, URL, prefix or all, hard or softly, through any of the
 // processes; readers note, before each read, which version a purge was
-// acknowledged for. Meanwhile keys are evicted at random, connections are cut, and
-// the server loses all its data. Of each answer, to GET or HEAD, a 304 too, it
-// checks:
+// acknowledged for. Meanwhile keys of every kind are evicted at random (values,
+// variants and their records, locks, stamps, the clock of purges, its ring and its
+// journal), connections are cut, scripts are forgotten, processes are stopped in the
+// midst of what they do, and the server loses all its data. A server that the program
+// has started does not know the command TIME. Of each answer, to GET or HEAD, a 304
+// too, it checks:
 //
 //   - It is not older than what was purged hard, for whatever reason it was served:
 //     from the store, from a run in the background, while it was revalidated, in
@@ -23,7 +26,7 @@
 // and ends with status 1 if there were violations.
 //
 // Everything is on by default. Flags turn it off one by one: -policies, -ahead,
-// -swr, -sie, -soft-timeout, -stated, -validate, -head, -conditional and -soft, as in
+// -swr, -sie, -soft-timeout, -stated, -validate, -head, -conditional, -soft and -pause, as in
 // -soft=false. Without any of it all rows have the plain policy, with which only a
 // purge ends what is stored.
 //
@@ -72,6 +75,7 @@ func main() {
 	flag.BoolVar(&c.Head, "head", true, "readers send HEAD as well")
 	flag.BoolVar(&c.Conditional, "conditional", true, "readers send If-None-Match as well")
 	flag.BoolVar(&c.Soft, "soft", true, "writers purge softly as well")
+	flag.BoolVar(&c.Pause, "pause", true, "processes are stopped now and then, for longer than their tokens live")
 	flag.Parse()
 	c.most = c.reads
 	if flag.NArg() > 0 || c.reads < 1 || c.processes < 1 || c.rows < 1 || c.near < 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -110,5 +111,28 @@ func TestPolicies(t *testing.T) {
 	}
 	if n := len(Features{}.policies()); n != 1 {
 		t.Errorf("without anything there are %d policies", n)
+	}
+}
+
+// TestSorted: keys are told apart by what they are for.
+func TestSorted(t *testing.T) {
+	const digest = ":0123456789abcdef0123456789abcdef"
+	for key, want := range map[string]kind{
+		"cacheaside:2:{GET:http://example.com/plain/1}":                         evictedValues,
+		"cacheaside:2:{GET:http://example.com/plain/0}":                         evictedRecords,
+		"cacheaside:2:{GET:http://example.com/plain/0}" + digest:                evictedVariants,
+		"cacheaside:2:{GET:http://example.com/plain/0}:lock":                    evictedLocks,
+		"cacheaside:2:{GET:http://example.com/plain/0}" + digest + ":lock":      evictedLocks,
+		"cacheaside:2:{GET:http://example.com/plain/0}" + digest + ":auth:lock": evictedLocks,
+		"cacheaside:2:{tags}:t:plain-1":                                         evictedStamps,
+		"cacheaside:2:{tags}:u://example.com/plain/0":                           evictedStamps,
+		"cacheaside:2:{tags}:clock":                                             evictedClocks,
+		"cacheaside:2:{tags}:clock:ring":                                        evictedRings,
+		"cacheaside:2:{tags}:clock:journal":                                     evictedJournals,
+	} {
+		by := sorted([]string{"cacheaside:2:{GET:http://example.com/plain/0}" + digest, key})
+		if !slices.Contains(by[want], key) {
+			t.Errorf("%s is not under %d: %v", key, want, by)
+		}
 	}
 }

@@ -20,6 +20,7 @@ type Features struct {
 	Head        bool // readers send HEAD
 	Conditional bool // readers send If-None-Match
 	Soft        bool // writers purge softly
+	Pause       bool // processes are stopped for longer than their tokens live
 }
 
 // policy is one of the policies that each process has at a time, below a path of

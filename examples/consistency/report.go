@@ -39,7 +39,16 @@ const (
 	byPrefixSoftly
 	byTagSoftly
 	refused
-	evictions
+	evictedValues
+	evictedVariants
+	evictedRecords
+	evictedLocks
+	evictedStamps
+	evictedRings
+	evictedClocks
+	evictedJournals
+	pauses
+	flushes
 	cuts
 	losses
 	kinds
@@ -127,7 +136,16 @@ func (c check) lines() []line {
 		{"by prefix, softly", byPrefixSoftly, c.Soft},
 		{"by tag, softly", byTagSoftly, c.Soft},
 		{"purges not acknowledged", refused, false},
-		{"keys evicted", evictions, true},
+		{"values evicted", evictedValues, true},
+		{"variants evicted", evictedVariants, true},
+		{"records of variants evicted", evictedRecords, true},
+		{"tokens evicted", evictedLocks, true},
+		{"stamps evicted", evictedStamps, true},
+		{"rings of purges evicted", evictedRings, true},
+		{"clocks of purges evicted", evictedClocks, true},
+		{"journals of purges evicted", evictedJournals, true},
+		{"processes stopped", pauses, c.Pause},
+		{"scripts forgotten", flushes, true},
 		{"all connections cut", cuts, c.near == 0},
 		{"all data lost", losses, c.near == 0},
 	}

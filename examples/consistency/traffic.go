@@ -11,10 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/cacheaside/cacheaside/core/dragonfly"
-	"github.com/cacheaside/cacheaside/examples/internal/server"
 )
 
 // traffic is what goes on in a run.
@@ -291,46 +288,6 @@ func (t traffic) purge(ctx context.Context, n node, p *policy, o order) (bool, e
 		r.promised(now[i], o.Soft)
 	}
 	return true, nil
-}
-
-// storm is how long the server is in trouble, followed by three times as long when
-// keys are evicted only.
-const storm = 500 * time.Millisecond
-
-// harm does what can happen to a server. One that is started again lives as long
-// as the run.
-func (t traffic) harm(ctx, run context.Context, rng *mathrand.Rand, c rueidis.Client, own *server.StoreProcess) error {
-	time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond)
-	do := func(cmd ...string) rueidis.RedisResult {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		return c.Do(ctx, c.B().Arbitrary(cmd...).Build())
-	}
-	k := rng.IntN(400)
-	if time.Since(t.began)/storm%4 != 1 { // who reconnects all the time has nothing to answer from
-		k %= 300
-	}
-	if t.near > 0 && rng.IntN(10) > 0 { // all copies go with a connection: leave them some time
-		k = 0
-	}
-	switch {
-	case k < 300:
-		if key, err := do("RANDOMKEY").ToString(); err == nil {
-			do("DEL", key)
-			t.count[evictions].Add(1)
-		}
-	case k < 390:
-		do("CLIENT", "KILL", "TYPE", "normal")
-		t.count[cuts].Add(1)
-	case k < 396 || own == nil:
-		do("FLUSHALL")
-		t.count[losses].Add(1)
-	default:
-		own.Kill()
-		t.count[losses].Add(1)
-		return own.Start(run)
-	}
-	return nil
 }
 
 // settleTime is how long everything may take to be as it should be, once nothing

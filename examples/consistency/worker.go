@@ -26,6 +26,9 @@ type worker struct {
 	Features                        Features
 }
 
+// lockTTL is how long the tokens live of processes that are stopped now and then.
+const lockTTL = 300 * time.Millisecond
+
 // counts are what a worker knows that cannot be seen from outside.
 type counts struct {
 	Stats core.Stats
@@ -44,7 +47,11 @@ func (w worker) serve() error {
 	if err != nil {
 		return err
 	}
-	cache, err := core.New(core.Config{Store: store, TTL: time.Hour, Logger: logger})
+	cfg := core.Config{Store: store, TTL: time.Hour, Logger: logger}
+	if w.Features.Pause {
+		cfg.LockTTL = lockTTL
+	}
+	cache, err := core.New(cfg)
 	if err != nil {
 		return err
 	}

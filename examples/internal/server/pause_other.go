@@ -2,7 +2,10 @@
 
 package server
 
-import "errors"
+import (
+	"errors"
+	"os"
+)
 
 var errNoPause = errors.New("this system cannot stop a process and let it go on")
 
@@ -11,3 +14,9 @@ func (p *StoreProcess) Pause() error { return errNoPause }
 
 // Resume is not possible here.
 func (p *StoreProcess) Resume() error { return errNoPause }
+
+// Pause is not possible here.
+func Pause(*os.Process) error { return errNoPause }
+
+// Resume is not possible here.
+func Resume(*os.Process) error { return errNoPause }

@@ -23,8 +23,8 @@ type StoreProcess struct {
 }
 
 // StartStore starts the redis-server, valkey-server or dragonfly on the PATH on a
-// free port.
-func StartStore(ctx context.Context, dir string) (*StoreProcess, error) {
+// free port, the first two with further arguments.
+func StartStore(ctx context.Context, dir string, args ...string) (*StoreProcess, error) {
 	var path string
 	var err error
 	for _, name := range []string{"redis-server", "valkey-server", "dragonfly"} {
@@ -43,6 +43,7 @@ func StartStore(ctx context.Context, dir string) (*StoreProcess, error) {
 	p.args = []string{"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir}
 	if strings.HasSuffix(path, "-server") {
 		p.args = append(p.args, "--save", "", "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru")
+		p.args = append(p.args, args...)
 	}
 	return p, p.Start(ctx)
 }

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/storetest"
+)
+
+// TestShort is a short run, as the program does longer ones. It fails by itself where a
+// hit is none.
+func TestShort(t *testing.T) {
+	g := growth{kinds: kinds, most: least, bytes: 64, each: time.Nanosecond}
+	if storetest.HasServer() {
+		g.addr = storetest.Server(t)
+	} else { // what stands in for one does not tell its memory
+		g.kinds = kinds[:1]
+	}
+	var out bytes.Buffer
+	if err := g.run(t.Context(), &out); err != nil {
+		t.Fatal(err)
+	}
+	t.Log("\n" + out.String())
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")[2:]
+	if len(lines) != len(g.kinds)*len(tags) {
+		t.Fatalf("the table has %d rows, want one for each store and number of tags", len(lines))
+	}
+	for i, line := range lines {
+		cells := strings.Split(line, " | ")
+		if len(cells) != 8 {
+			t.Fatalf("%q has %d cells, want 8", line, len(cells))
+		}
+		for j, cell := range cells {
+			if untagged := i%len(tags) == 0; (cell == "–") != (untagged && j == 5) {
+				t.Errorf("%q: cell %d is %q", line, j, cell)
+			}
+		}
+	}
+}
