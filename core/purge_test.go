@@ -85,6 +85,13 @@ func (s *server) Delete(ctx context.Context, keys ...string) error {
 	return s.standin.Delete(ctx, keys...)
 }
 
+func (s *server) ReadJournal(ctx context.Context, clock string) (store.Journal, error) {
+	if s.fail.Load() {
+		return store.Journal{}, errDown
+	}
+	return s.standin.ReadJournal(ctx, clock)
+}
+
 func (s *server) WriteJournal(ctx context.Context, clock string, old store.Journal, text string) (store.Journal, bool, error) {
 	if s.fail.Load() {
 		return store.Journal{}, false, errDown
