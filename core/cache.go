@@ -80,7 +80,7 @@ func New(cfg Config) (*Cache, error) {
 		return nil, err
 	}
 	s := &shared{store: cfg.Store, log: cfg.Logger}
-	s.urls.whole = keyer{new(Config), cfg.Namespace + keyFormat}
+	s.urls.ways.Store(&[]keyer{{new(Config), cfg.Namespace + keyFormat}})
 	if s.store == nil {
 		m, err := memory.New(DefaultMemoryBytes, memory.WithClock(cfg.Now))
 		if err != nil {

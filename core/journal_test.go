@@ -346,8 +346,8 @@ func TestPurgeWhileTheJournalIsRead(t *testing.T) {
 	}
 }
 
-// TestPurgesDoNotExpireTheJournal: it is read as often as without purges of tags,
-// and once for each purge of a URL.
+// TestPurgesDoNotExpireTheJournal: it is read as often as without purges of tags, and
+// once for each of a URL, which has to know in what ways others tell URLs apart.
 func TestPurgesDoNotExpireTheJournal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c := newCounted(t, func(*Config) {})
@@ -365,8 +365,8 @@ func TestPurgesDoNotExpireTheJournal(t *testing.T) {
 				}
 			}
 		}
-		if n := s.reads.Load() - before; n != 100 { // who purges a URL looks for policies of other processes
-			t.Errorf("%d reads for 300 purges", n)
+		if n := s.reads.Load() - before; n != 100 {
+			t.Errorf("%d reads for 200 purges of tags and 100 of URLs", n)
 		}
 	})
 }

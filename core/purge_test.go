@@ -21,6 +21,7 @@ import (
 
 // server is what processes share, with counters.
 type server struct {
+	unread bool // fail also means reading the journal
 	*standin
 	reads atomic.Int64 // of values
 	trips atomic.Int64 // of anything
@@ -86,7 +87,7 @@ func (s *server) Delete(ctx context.Context, keys ...string) error {
 }
 
 func (s *server) ReadJournal(ctx context.Context, clock string) (store.Journal, error) {
-	if s.fail.Load() {
+	if s.fail.Load() && s.unread {
 		return store.Journal{}, errDown
 	}
 	return s.standin.ReadJournal(ctx, clock)
@@ -519,6 +520,7 @@ func TestPurgeErrors(t *testing.T) {
 func TestPurgeEndpointInsists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newServer(t)
+		store.unread = true
 		one := newInstance(t, store, &rows{}, func(c *core.Config) { c.BreakerFailures, c.BreakerPause = 2, time.Hour })
 		endpoint, err := one.PurgeEndpoint(core.PurgeAccess{Authorize: func(context.Context, *core.Request) bool { return true }})
 		must(t, err)

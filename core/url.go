@@ -22,9 +22,8 @@ const maxURLBytes = 1 << 20
 // urls knows in what ways the handles of a cache, and other caches of its namespace,
 // tell URLs apart.
 type urls struct {
-	whole   keyer // never changes
+	ways    atomic.Pointer[[]keyer] // to write a URL: whole, and those that leave something out
 	mu      sync.Mutex
-	partial atomic.Pointer[[]keyer] // those that leave something out; a list never changes
 	ids     map[uint64]bool
 	unnamed atomic.Bool // something was stored under a key that a purge cannot name
 }
@@ -36,30 +35,26 @@ var schemes = [...]string{"http:", "https:", ""}
 func (u *urls) learn(ways []way) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	known := *u.ways.Load()
 	for i := range ways {
 		if w := &ways[i]; !u.ids[w.id] {
 			if u.ids == nil {
 				u.ids = map[uint64]bool{}
 			}
 			u.ids[w.id] = true
-			partial := append(slices.Clone(u.projected()), w.keyer())
-			u.partial.Store(&partial)
+			known = append(known[:len(known):len(known)], w.keyer())
 		}
 	}
-}
-
-func (u *urls) projected() []keyer {
-	if partial := u.partial.Load(); partial != nil {
-		return *partial
-	}
-	return nil
+	u.ways.Store(&known)
 }
 
 // project reports whether anybody leaves something out.
-func (u *urls) project() bool { return len(u.projected()) > 0 }
+func (u *urls) project() bool { return len(u.all()) > 1 }
 
 // all are the ways to write a URL, first the whole one.
-func (u *urls) all() []keyer { return append([]keyer{u.whole}, u.projected()...) }
+func (u *urls) all() []keyer { return *u.ways.Load() }
+
+func (u *urls) whole() keyer { return u.all()[0] }
 
 // appendURL writes the URL of req as purges name it. It fails where that is too long
 // for anything to be stored.
@@ -141,7 +136,7 @@ func (c *Cache) named(primary string, req *Request) bool {
 	if url == "" || req.Target != "" || req.Partition != "" || len(publicHosts(req)) > 0 {
 		return false
 	}
-	text, ok := c.urls.whole.appendURL(make([]byte, 0, 128), req)
+	text, ok := c.urls.whole().appendURL(make([]byte, 0, 128), req)
 	return ok && url == string(text)
 }
 
@@ -171,7 +166,7 @@ func (c *Cache) urlTags(tags []string, req *Request) []string {
 		}
 	}
 	for i := range requests {
-		for _, k := range []keyer{c.urls.whole, c.keys} {
+		for _, k := range []keyer{c.urls.whole(), c.keys} {
 			if url, ok := k.appendURL([]byte(ofURL), &requests[i]); ok {
 				tags = append(tags, string(url))
 			}
@@ -226,9 +221,10 @@ func (c *Cache) purgedURLs(req *Request) (texts []string) {
 
 // namedKeys are the keys in the store that a purge of urls can name.
 func (s *shared) namedKeys(urls []string) (keys []key) {
+	whole := s.urls.whole()
 	for _, url := range urls {
 		for _, scheme := range schemes {
-			k, _ := s.urls.whole.wire([]byte(s.urls.whole.prefix + "GET:" + scheme + url))
+			k, _ := whole.wire([]byte(whole.prefix + "GET:" + scheme + url))
 			keys = append(keys, k)
 		}
 	}

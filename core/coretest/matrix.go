@@ -98,9 +98,9 @@ func ways() []stored {
 		{name: "other-port", fields: []string{"Host: example.test:8080"}, public: "https://example.test:8080~"},
 		{name: "dot", fields: []string{"Host: example.test."}},
 		{name: "no-dot", public: "https://example.test.~"},
-		{name: "spelled", spell: "%73pelle%64"},
-		{name: "hex", spell: "%68%c3%bc%7cx", public: "https://" + defaultHost + "/m/^/h%C3%BC%7Cx"},
-		{name: "space", spell: "a%20b", query: "?q=a+b", public: "https://" + defaultHost + "/m/^/a%20b?q=a%20b"},
+		{name: "spelled/x", spell: "spelled/%78"},
+		{name: "hex/hü|", spell: "hex/%68%c3%bc%7c", public: "https://" + defaultHost + "/m/^/hex/h%C3%BC%7C"},
+		{name: "space/a b", spell: "space/a%20b", query: "?q=a+b", public: "https://" + defaultHost + "/m/^/space/a%20b?q=a%20b"},
 		{name: "query-hex", query: "?q=%61%c3%bc&%70=1|2", public: "https://" + defaultHost + "~?p=1%7C2&q=aü"},
 	}
 }
@@ -140,11 +140,12 @@ func (w *stored) handler(round *atomic.Int64) Handler {
 	}
 }
 
-// path is that of the route, as frameworks see it.
+// path is that of the route: frameworks differ in how they read escapes.
 func (w *stored) path(who string) string {
-	path, _ := url.PathUnescape(w.target(who))
-	path, _, _ = strings.Cut(path, "?")
-	return path
+	if dir, _, ok := strings.Cut(w.spell, "/"); ok {
+		return "/m/" + who + "/" + dir + "/*"
+	}
+	return "/m/" + who + "/" + w.name
 }
 
 // change answers unsafe requests: by naming the target, or as that of x.
