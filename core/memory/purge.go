@@ -275,8 +275,10 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 		f, hash := s.fence(key)
 		f.mu.Lock()
 		f.deleted.note(hash, s.seq.Add(1), false, 0)
-		s.cache.Invalidate(key)
 		f.mu.Unlock()
+	}
+	for _, key := range keys { // also what was written under one of them meanwhile
+		s.cache.Invalidate(key)
 	}
 	return nil
 }
