@@ -192,42 +192,68 @@ func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 }
 
 // Delete removes the keys, in one round trip with the bytes of large values; the
-// server frees their memory in the background. An absent key is no error.
+// server frees their memory in the background. An absent key is no error. Keys that
+// share a hash tag go in one step: nothing is written between a lock and a value.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	if len(keys) == 0 {
 		return ctx.Err()
 	}
 	s.near.writing(keys...)
 	defer s.near.written(keys...)
-	// A command for each, with its bytes, as nobody knows whether the value is large. In
-	// a cluster a slot that moves takes no command with several keys.
-	cmds := make(rueidis.Commands, 0, len(keys))
+	all := make([]string, 0, 3*len(keys))
 	for _, key := range keys {
-		var names [3]string
-		n := 1
-		names[0] = key
-		for slot := range byte(2) {
+		all = append(all, key)
+		for slot := range byte(2) { // nobody knows whether the value is large
 			if body, ok := s.large.bodyKey(key, slot); ok {
-				names[n] = body
-				n++
+				all = append(all, body)
 			}
 		}
-		if !s.large.cluster {
-			cmds = append(cmds, s.client.B().Unlink().Key(names[:n]...).Build())
-			continue
-		}
-		for _, name := range names[:n] {
-			cmds = append(cmds, s.client.B().Unlink().Key(name).Build())
-		}
 	}
-	results, err := s.pipeline(ctx, cmds)
-	for i := 0; err == nil && i < len(results); i++ {
-		err = results[i].Error()
+	err := s.unlink(ctx, byTag(all))
+	if e, ok := rueidis.IsRedisErr(err); ok && e.IsTryAgain() {
+		// The slot moves, and some of its keys have. They go one by one, and those that
+		// were written before their lock went go the second time.
+		each := make([][]string, len(all))
+		for i := range all {
+			each[i] = all[i : i+1]
+		}
+		if err = s.unlink(ctx, each); err == nil {
+			err = s.unlink(ctx, each)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("dragonfly: UNLINK: %w", err)
 	}
 	return nil
+}
+
+// unlink removes keys with a command for each group, at once.
+func (s *Store) unlink(ctx context.Context, groups [][]string) error {
+	cmds := make(rueidis.Commands, len(groups))
+	for i, keys := range groups {
+		cmds[i] = s.client.B().Unlink().Key(keys...).Build()
+	}
+	results, err := s.pipeline(ctx, cmds)
+	for i := 0; err == nil && i < len(results); i++ {
+		err = results[i].Error()
+	}
+	return err
+}
+
+// byTag puts keys together that share a hash tag, up to maxKeys of them.
+func byTag(keys []string) (groups [][]string) {
+	index := make(map[string]int, 1)
+	for _, key := range keys {
+		tag := hashTag(key)
+		i, ok := index[tag]
+		if !ok || len(groups[i]) == maxKeys {
+			i = len(groups)
+			index[tag] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], key)
+	}
+	return groups
 }
 
 // do sends one command. The error is that of the transport: the server's own is

@@ -354,7 +354,7 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 		f.deleted.note(s.slots, hash, s.seq.Add(1), false, 0)
 		f.mu.Unlock()
 	}
-	for _, key := range keys {
+	for _, key := range keys { // also what was written under one of them meanwhile
 		s.cache.Invalidate(key)
 	}
 	return nil

@@ -124,6 +124,9 @@ type Written struct {
 // core's documentation for the protocol. Everything but values may be lost at any
 // time, by eviction for instance: that costs misses.
 //
+// Delete of a lock ends the fill under it. Where it is given what that writes as well, in
+// whatever order, this is gone, too, when it returns.
+//
 // A clock is named by its key. Whatever else belongs to it is under keys that begin
 // with that one, and shares one hash tag with it and with the keys of all stamps.
 type Coordinator interface {

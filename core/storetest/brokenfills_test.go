@@ -412,6 +412,38 @@ var brokenFills = map[string]func() broken{
 			return store.Written{Stored: true}, nil
 		}}
 	},
+	"WriteConcurrent/one key after the other is deleted": func() broken {
+		var writes, deletes atomic.Int64
+		var deleting atomic.Bool
+		return broken{
+			begin: func(r *reference, ctx context.Context, f store.Fill) (store.Begun, error) {
+				for deleting.Load() && ctx.Err() == nil { // what was written meanwhile is there for a while
+					time.Sleep(10 * time.Microsecond)
+				}
+				return r.Begin(ctx, f)
+			},
+			write: func(r *reference, ctx context.Context, w store.Write) (store.Written, error) {
+				written, err := r.Write(ctx, w)
+				if written.Stored && strings.HasSuffix(w.Values[0].Key, "k0") {
+					writes.Add(1)
+				}
+				return written, err
+			},
+			delete: func(s core.Store, ctx context.Context, key string) error {
+				before := writes.Load()
+				err := s.Delete(ctx, key)
+				// Until a fill has ended, but not for ever, and not always, so that there are fills.
+				if strings.HasSuffix(key, "k0") && deletes.Add(1)%2 == 0 {
+					for end := time.Now().Add(100 * time.Millisecond); writes.Load() == before && time.Now().Before(end); {
+						time.Sleep(10 * time.Microsecond)
+					}
+					deleting.Store(true)
+					time.AfterFunc(2*time.Millisecond, func() { deleting.Store(false) })
+				}
+				return err
+			},
+		}
+	},
 	"WriteConcurrent/Delete returns early": func() broken {
 		return broken{delete: func(s core.Store, ctx context.Context, key string) error {
 			if strings.Contains(key, "lock:") {

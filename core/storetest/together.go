@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -18,7 +19,7 @@ import (
 func (s *suite) writeConcurrent(t *testing.T) {
 	w := newWorld(t, s, nil)
 	w.purger(func(ctx context.Context, c coordinator, _ int) error {
-		return c.Delete(ctx, c.lock("0"), c.prefix+"k0", c.lock("1"), c.prefix+"k1")
+		return c.Delete(ctx, c.prefix+"k0", c.lock("0"), c.lock("1"), c.prefix+"k1") // in whatever order
 	}, &w.url, nil)
 	w.run(25)
 }
@@ -65,7 +66,6 @@ type world struct {
 	tag      [3]datum
 	all, url datum
 	purgers  []func(rounds int)
-	stored   atomic.Int64
 	valid    atomic.Int64
 	over     atomic.Bool
 }
@@ -82,25 +82,28 @@ func (w *world) purger(purge func(ctx context.Context, c coordinator, round int)
 	c := w.stores[len(w.purgers)%2]
 	w.purgers = append(w.purgers, func(rounds int) {
 		for round := range rounds {
-			stored := w.stored.Load()
-			for w.stored.Load() == stored && !w.Failed() {
+			// Not all at once, and when there is something to purge.
+			for enough := w.valid.Load() + 1 + rand.Int64N(8); w.valid.Load() < enough && !w.Failed(); time.Sleep(50 * time.Microsecond) {
 				if w.ctx.Err() != nil {
-					w.Error("nobody stores anything any more")
+					w.Error("nothing that is stored is valid any more")
 					return
 				}
-				time.Sleep(50 * time.Microsecond) // lets the others work
+			}
+			if w.Failed() {
+				return
 			}
 			n := d.is.Add(1)
 			if err := purge(w.ctx, c, round); err != nil {
 				w.Errorf("purging: %v", err)
 				return
 			}
-			if soft != nil && soft(round) {
-				d.soft.Store(n)
-				continue
+			if soft == nil || !soft(round) {
+				d.purged.Store(n)
 			}
-			d.purged.Store(n)
 			d.soft.Store(n)
+			for resource := range 2 { // before others store again
+				w.look(c, resource)
+			}
 		}
 	})
 }
@@ -120,9 +123,12 @@ func (w *world) run(rounds int) {
 	for i := range 4 {
 		workers.Go(func() {
 			for n := 0; !w.over.Load() && !w.Failed(); n++ {
-				w.fill(w.stores[(i+n/2)%2], n%2, i == 0)
+				w.fill(w.stores[(i+n/2)%2], n%2, i < 2)
+				time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond) // for what is stored to be read
 			}
 		})
+	}
+	for i := range 2 {
 		workers.Go(func() {
 			for n := 0; !w.over.Load() && !w.Failed(); n++ {
 				w.look(w.stores[(i+n/2)%2], n%2)
@@ -133,12 +139,6 @@ func (w *world) run(rounds int) {
 		purgers.Go(func() { purger(rounds) })
 	}
 	purgers.Wait()
-	// With no purge any more, what is stored stays.
-	for valid := w.valid.Load(); w.valid.Load() < valid+10 && !w.Failed(); time.Sleep(50 * time.Microsecond) {
-		if w.ctx.Err() != nil {
-			w.Error("nothing that is stored is valid")
-		}
-	}
 	w.over.Store(true)
 	workers.Wait()
 }
@@ -159,13 +159,12 @@ func (w *world) fill(c coordinator, resource int, adopt bool) {
 	for _, d := range data {
 		text = fmt.Appendf(text, " %d", d.is.Load())
 	}
-	v := store.Value{Key: c.prefix + fmt.Sprint("k", resource), Data: text, TTL: time.Hour}
-	written, err := c.fills.Write(w.ctx, c.toWrite(fill{f.Lock, b.Token, b.Mark}, tags, v))
-	if err != nil {
-		w.Errorf("Write: %v", err)
+	if rand.IntN(2) == 0 { // some take their time
+		time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond)
 	}
-	if written.Stored {
-		w.stored.Add(1)
+	v := store.Value{Key: c.prefix + fmt.Sprint("k", resource), Data: text, TTL: time.Hour}
+	if _, err = c.fills.Write(w.ctx, c.toWrite(fill{f.Lock, b.Token, b.Mark}, tags, v)); err != nil {
+		w.Errorf("Write: %v", err)
 	}
 }
 
