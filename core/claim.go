@@ -44,9 +44,15 @@ func (c *Cache) begin(ctx context.Context, lock string, adopt bool, ahead *looka
 	if ahead != nil {
 		f.Key, f.Stamps = ahead.key, ahead.known.keys
 	}
+	if !c.inMemory {
+		c.live.add(f.Token) // before another request finds it under the lock, and takes it for one that was left
+	}
 	at := c.lookups.begin(ctx, c.cfg.LookupTimeout)
 	begun, err := c.coordinator.Begin(at, f)
 	c.lookups.end(at)
+	if !c.inMemory && (err != nil || begun.Token != f.Token) {
+		c.live.remove(f.Token)
+	}
 	if err != nil {
 		c.storeTrouble("taking a lock", err)
 		if !errors.Is(err, errBreakerOpen) && !errors.Is(err, ErrRefused) { // perhaps only the answer was lost
@@ -68,15 +74,15 @@ func (c *Cache) begin(ctx context.Context, lock string, adopt bool, ahead *looka
 		return nil, "", errNoToken
 	case strings.HasPrefix(begun.Token, c.process) && !c.live.has(begun.Token):
 		// Of a run of this process that is over: its release is on its way, or was lost.
-		if cl.token = c.token(); !c.swap(lock, begun.Token, cl.token) {
+		cl.token = c.token()
+		c.live.add(cl.token)
+		if !c.swap(lock, begun.Token, cl.token) {
+			c.live.remove(cl.token)
 			return nil, begun.Token, nil
 		}
 		cl.own = true
 	case !adopt && !isNote(begun.Token) && !strings.HasPrefix(begun.Token, c.process):
 		return nil, begun.Token, nil
-	}
-	if cl.own {
-		c.live.add(cl.token)
 	}
 	first := c.cfg.LockTTL / 3
 	if !cl.own && !adopt {
