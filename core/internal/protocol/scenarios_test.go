@@ -111,10 +111,10 @@ func then(process uint8, after int, how how) asker {
 }
 func aside(process uint8) asker { return asker{process: process, aside: true} }
 
-var full = flag.Int("protocol.full", 0, "how many `states` of a scenario TestProtocol tries at most (0: 30,000, which take a few seconds in all)")
+var full = flag.Int("protocol.full", 0, "how many `states` of a scenario TestProtocol tries at most (0: 20,000, which take a few seconds in all)")
 
 // brief is how many states of a scenario are tried without -protocol.full.
-const brief = 30_000
+const brief = 20_000
 
 // TestProtocol: whatever happens in whatever order, nothing goes wrong. It tries the
 // shortest ways only; with
