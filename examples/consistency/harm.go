@@ -126,10 +126,14 @@ func sorted(keys []string) map[kind][]string {
 // pause stops a process for longer than a token of it lives, at most: what it does
 // then, in the midst of whatever it was doing, it does too late.
 func (t traffic) pause(ctx context.Context, rng *mathrand.Rand) error {
+	pause := 5000
+	if t.count[pauses].Load() == 0 {
+		pause = 500
+	}
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-time.After(time.Duration(rng.IntN(5000)) * time.Millisecond):
+	case <-time.After(time.Duration(rng.IntN(pause)) * time.Millisecond):
 	}
 	p := t.nodes[rng.IntN(len(t.nodes))].process
 	if err := server.Pause(p); err != nil {
