@@ -54,8 +54,14 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 		c.storeTrouble("announcing a policy", err)
 		return nil, "", err
 	}
+	if !isNote(f.Token) { // before another request finds it under the lock, and takes it for one that was left
+		c.live.add(f.Token)
+	}
 	begun, err := c.coordinator.Begin(at, f)
 	c.lookups.end(at)
+	if !isNote(f.Token) && (err != nil || begun.Token != f.Token) {
+		c.live.leave(f.Token, true)
+	}
 	if err != nil {
 		c.storeTrouble("taking a lock", err)
 		if !errors.Is(err, errBreakerOpen) && !errors.Is(err, ErrRefused) { // perhaps only the answer was lost
@@ -74,7 +80,6 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 	case isNote(begun.Token): // it stays until something is stored
 	case begun.Token == f.Token:
 		cl.own = true
-		c.live.add(cl.token)
 	case mine && c.live.join(begun.Token):
 		cl.own = true
 	case mine || !isToken(bare):
@@ -83,11 +88,15 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 		if !mine {
 			c.trouble("taking a lock", errNoToken)
 		}
-		if cl.token = f.Token; !c.swap(lock, begun.Token, cl.token) {
-			return nil, begun.Token, nil
-		}
-		if cl.own = !isNote(cl.token); cl.own {
+		cl.token, cl.own = f.Token, !isNote(f.Token)
+		if cl.own {
 			c.live.add(cl.token)
+		}
+		if !c.swap(lock, begun.Token, cl.token) {
+			if cl.own {
+				c.live.leave(cl.token, true)
+			}
+			return nil, begun.Token, nil
 		}
 	case !adopt && !isFree(begun.Token):
 		return nil, begun.Token, nil

@@ -33,7 +33,10 @@ func (t traffic) harm(ctx, run context.Context, rng *mathrand.Rand, c rueidis.Cl
 		k %= 300
 	}
 	if t.near > 0 && rng.IntN(10) > 0 { // all copies go with a connection: leave them some time
-		k = 10
+		k %= 300
+	}
+	if t.count[flushes].Load() == 0 && rng.IntN(10) == 0 { // not too late in a short run
+		k = 0
 	}
 	switch {
 	case k < 10:
@@ -75,7 +78,8 @@ func (t traffic) evict(rng *mathrand.Rand, do command) {
 	}
 	by := sorted(keys)
 	which := evictable[rng.IntN(len(evictable))]
-	if some := by[which.kind]; len(some) > 0 && rng.IntN(which.parts) == 0 {
+	seldom := rng.IntN(which.parts) > 0 && t.count[which.kind].Load() > 0 // the first one soon
+	if some := by[which.kind]; len(some) > 0 && !seldom {
 		remove := []string{"DEL", "UNLINK"}[rng.IntN(2)]
 		if n, err := do(remove, some[rng.IntN(len(some))]).AsInt64(); err == nil && n == 1 {
 			t.count[which.kind].Add(1)
@@ -122,10 +126,14 @@ func sorted(keys []string) map[kind][]string {
 // pause stops a process for longer than a token of it lives, at most: what it does
 // then, in the midst of whatever it was doing, it does too late.
 func (t traffic) pause(ctx context.Context, rng *mathrand.Rand) error {
+	pause := 5000
+	if t.count[pauses].Load() == 0 {
+		pause = 500
+	}
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-time.After(time.Duration(rng.IntN(5000)) * time.Millisecond):
+	case <-time.After(time.Duration(rng.IntN(pause)) * time.Millisecond):
 	}
 	p := t.nodes[rng.IntN(len(t.nodes))].process
 	if err := server.Pause(p); err != nil {

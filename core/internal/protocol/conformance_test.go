@@ -137,10 +137,10 @@ func (p *pair) seen(model mark, got store.Mark) {
 }
 
 // stamp compares one. What is of no epoch is no stamp, though it is there.
-func (p *pair) stamp(model stamp, real store.Stamp) {
+func (p *pair) stamp(model stamp, got store.Stamp) {
 	p.Helper()
 	model.there = model.epoch != 0
-	same(p, "stamp", model, stamp{real.Epoch != 0, p.epoch(model.epoch, real.Epoch), number(real.Hard), number(real.Soft)})
+	same(p, "stamp", model, stamp{got.Epoch != 0, p.epoch(model.epoch, got.Epoch), number(got.Hard), number(got.Soft)})
 }
 
 func (p *pair) drawMark() marks {
@@ -232,10 +232,10 @@ func (p *pair) fillers(n int) (keys []string) {
 }
 
 func (p *pair) look(t *rapid.T) {
-	real, err := p.real.Stamps(t.Context(), nil, p.stamps(1<<maxTags-1))
+	got, err := p.real.Stamps(t.Context(), nil, p.stamps(1<<maxTags-1))
 	p.ok(err)
 	for tag, st := range p.model.stamps {
-		p.stamp(st, real[tag])
+		p.stamp(st, got[tag])
 	}
 	for at, v := range p.model.values {
 		b, found, err := p.real.Get(t.Context(), p.value(at))
@@ -260,18 +260,18 @@ func (p *pair) text(j store.Journal) (all, elsewhere uint64) {
 	return all, elsewhere
 }
 
-func (p *pair) journal(model journal, real store.Journal) {
+func (p *pair) journal(model journal, got store.Journal) {
 	p.Helper()
-	all, elsewhere := p.text(real)
-	same(p, "journal", model, journal{true, p.epoch(model.epoch, real.Mark.Epoch), number(real.Began), number(all), number(elsewhere)})
-	p.journals = append(p.journals, journals{model, real})
+	all, elsewhere := p.text(got)
+	same(p, "journal", model, journal{true, p.epoch(model.epoch, got.Mark.Epoch), number(got.Began), number(all), number(elsewhere)})
+	p.journals = append(p.journals, journals{model, got})
 }
 
 func (p *pair) readJournal(t *rapid.T) {
-	real, err := p.real.ReadJournal(t.Context(), p.clock())
+	got, err := p.real.ReadJournal(t.Context(), p.clock())
 	p.ok(err)
-	p.journal(p.scripts.readJournal(&p.model), real)
-	p.seen(p.model.mark(), real.Mark)
+	p.journal(p.scripts.readJournal(&p.model), got)
+	p.seen(p.model.mark(), got.Mark)
 }
 
 func (p *pair) writeJournal(t *rapid.T) {
@@ -288,11 +288,11 @@ func (p *pair) writeJournal(t *rapid.T) {
 	} else {
 		text[1] = store.Number
 	}
-	real, written, err := p.real.WriteJournal(t.Context(), p.clock(), old.real, strings.Join(text, " "))
+	got, written, err := p.real.WriteJournal(t.Context(), p.clock(), old.real, strings.Join(text, " "))
 	p.ok(err)
 	model, want := p.scripts.writeJournal(&p.model, old.model, all)
 	same(p, "written", want, written)
-	p.journal(model, real)
+	p.journal(model, got)
 	if written { // the rest of the numbers
 		_, err := p.real.Raise(t.Context(), p.clock(), p.fillers(each-1), false, 1, time.Hour)
 		p.ok(err)
