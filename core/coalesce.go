@@ -383,6 +383,9 @@ func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Dec
 		}
 		if cl != nil {
 			v.claim = cl
+			if ahead.read && !ahead.found && ahead.key == v.key.wire {
+				v.beginRecord() // if it turns out to be needed
+			}
 			if !l.Lead.take(cl) { // the flight is over
 				return httprules.Decision{}, nothingYet
 			}

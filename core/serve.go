@@ -233,7 +233,7 @@ type visitState struct {
 	at      string      // its key in the store
 	by      choice      // the resource's Vary names, if known
 	record  varyRecord  // valid if hasRec
-	hasRec  bool        // the primary key held a record
+	hasRec  bool        // it is known whether the primary key holds one
 	epoch   uint64      // flights that had ended when the request came
 	soft    uint64      // when a purge has made the entry stale, in microseconds since 1970; 0: none has
 	known   *tagged     // the tags that were last seen under the entry's key

@@ -208,9 +208,14 @@ func (c *Cache) readRecord(ctx context.Context, v *visit) {
 	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.primary {
 		v.record = decodeVaryRecord(&e)
 	} else {
-		v.record = varyRecord{choice: choice{generation: rand.Uint64()}}
+		v.beginRecord()
 	}
 	v.hasRec = true
+}
+
+// beginRecord is for a resource that has none.
+func (v *visit) beginRecord() {
+	v.record, v.hasRec = varyRecord{choice: choice{generation: rand.Uint64()}}, true
 }
 
 func (w *write) run(context.Context, func()) {

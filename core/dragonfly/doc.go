@@ -19,7 +19,7 @@
 //	miss                     GET | SET, GET, GETRANGE | handler | EVALSHA
 //	miss, five tags          GET | SET, GET, GETRANGE | handler | 2 EVALSHA
 //	miss, five new tags      GET | SET, GET, GETRANGE | handler | 2 EVALSHA
-//	miss, the first variant  GET | SET, GET, GETRANGE | handler | GET | 2 EVALSHA
+//	miss, the first variant  GET | SET, GET, GETRANGE | handler | 2 EVALSHA
 //	miss, another variant    GET | GET | SET, GET, GETRANGE | handler | 2 EVALSHA
 //	miss, large              GET | SET, GET, GETRANGE | handler | 2 GET | SET | EVALSHA
 //	miss, CoalesceProcess    GET | SET, PEXPIRE, GET, GETRANGE | handler | EVALSHA
@@ -31,12 +31,11 @@
 //	PurgeTags, one           EVALSHA
 //	PurgeTags, five          EVALSHA
 //	SoftPurgeTags, five      EVALSHA
-//	PurgeURL                 6 UNLINK & EVALSHA
+//	PurgeURL                 3 UNLINK & EVALSHA & EVALSHA
 //	PurgePrefix              EVALSHA
 //	PurgeAll                 EVALSHA
 //
-// What follows the handler is done beside the client's answer, but for the GET before a
-// first variant. Tags are purged by a script for each 256 of them, in turn. A prefix, or
+// What follows the handler is done beside the client's answer. Tags are purged by a script for each 256 of them, in turn. A prefix, or
 // everything, takes half a second more, in which all processes learn of it.
 //
 // An untagged fill leaves nothing but its value on the server; a tag that is new adds a

@@ -200,22 +200,16 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	}
 	s.near.writing(keys...)
 	defer s.near.written(keys...)
-	all := make([]string, 0, 3*len(keys))
-	for _, key := range keys {
-		all = append(all, key)
-		for slot := range byte(2) { // nobody knows whether the value is large
-			if body, ok := s.large.bodyKey(key, slot); ok {
-				all = append(all, body)
-			}
-		}
-	}
-	err := s.unlink(ctx, byTag(all))
+	groups := s.byTag(keys)
+	err := s.unlink(ctx, groups)
 	if e, ok := rueidis.IsRedisErr(err); ok && e.IsTryAgain() {
 		// The slot moves, and some of its keys have. They go one by one, and those that
 		// were written before their lock went go the second time.
-		each := make([][]string, len(all))
-		for i := range all {
-			each[i] = all[i : i+1]
+		var each [][]string
+		for _, group := range groups {
+			for i := range group {
+				each = append(each, group[i:i+1])
+			}
 		}
 		if err = s.unlink(ctx, each); err == nil {
 			err = s.unlink(ctx, each)
@@ -240,18 +234,24 @@ func (s *Store) unlink(ctx context.Context, groups [][]string) error {
 	return err
 }
 
-// byTag puts keys together that share a hash tag, up to maxKeys of them.
-func byTag(keys []string) (groups [][]string) {
+// byTag puts keys together that share a hash tag, some maxKeys of them at most, each with
+// the bytes of its value: nobody knows whether that is large.
+func (s *Store) byTag(keys []string) (groups [][]string) {
 	index := make(map[string]int, 1)
 	for _, key := range keys {
 		tag := hashTag(key)
 		i, ok := index[tag]
-		if !ok || len(groups[i]) == maxKeys {
+		if !ok || len(groups[i]) >= maxKeys {
 			i = len(groups)
 			index[tag] = i
 			groups = append(groups, nil)
 		}
 		groups[i] = append(groups[i], key)
+		for slot := range byte(2) {
+			if body, ok := s.large.bodyKey(key, slot); ok {
+				groups[i] = append(groups[i], body)
+			}
+		}
 	}
 	return groups
 }

@@ -53,7 +53,7 @@ func (s *suite) journalText(t *testing.T) {
 	c := s.newCoordinator(t)
 	last := c.raise(false, "a")
 	first := c.journal()
-	if first.Text != "" || first.Mark.Epoch != last.Epoch || first.Began < last.Seq {
+	if first.Text != "" || first.Mark.Epoch != last.Epoch || first.Began == 0 || first.Began > first.Mark.Seq {
 		t.Fatalf("after a purge at %v a new journal is %+v", last, first)
 	}
 	c.wantJournal(first)
