@@ -27,9 +27,6 @@ const (
 	// journalWait is what a purge waits: the lease, and what clocks of different
 	// machines may differ in speed.
 	journalWait = journalLease + 50*time.Millisecond
-	// journalAge is how long the journal lives without a purge. Without it,
-	// everything stored counts as purged.
-	journalAge = 365 * 24 * time.Hour
 	// maxPrefixes bounds the journal. One prefix too many, and the oldest counts
 	// for everything.
 	maxPrefixes = 64

@@ -296,7 +296,7 @@ func testRefused(c *run) {
 
 // testUnwritten: as with a server that has become a copy of another.
 func testUnwritten(c *run) {
-	broken := &refusing{Coordinator: c.Store().(core.Coordinator), err: errors.New("READONLY You can't write against a read only replica.")}
+	broken := &refusing{Coordinator: c.Store().(core.Coordinator), err: errors.New("READONLY: it is a replica")}
 	cache := c.Cache(func(cfg *core.Config) { cfg.Store, cfg.BreakerFailures = broken, -1 })
 	c.unwritten(cache, broken, func(method string, before, after core.Stats) {
 		if (method == "Begin" || method == "Write" || method == "*") && after.StoreErrors == before.StoreErrors {

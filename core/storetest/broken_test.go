@@ -47,7 +47,7 @@ type raised struct {
 	ttl   time.Duration
 }
 
-func (p raised) by(r *reference, ctx context.Context) (store.Mark, error) {
+func (p raised) by(ctx context.Context, r *reference) (store.Mark, error) {
 	return r.Raise(ctx, p.clock, p.keys, p.soft, p.at, p.ttl)
 }
 

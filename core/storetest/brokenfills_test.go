@@ -40,7 +40,7 @@ func changedRaise(change func(p *raised)) func() broken {
 	return func() broken {
 		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
 			change(&p)
-			return p.by(r, ctx)
+			return p.by(ctx, r)
 		}}
 	}
 }
@@ -341,7 +341,7 @@ var brokenFills = map[string]func() broken{
 	}),
 	"WriteOthers/a ring of 100": func() broken {
 		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
-			mark, err := p.by(r, ctx)
+			mark, err := p.by(ctx, r)
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			if ring, _ := r.peek(p.clock + ":ring").([]purge); len(ring) > 100 {
@@ -464,12 +464,12 @@ var brokenFills = map[string]func() broken{
 				}
 			}
 			r.mu.Unlock()
-			return p.by(r, ctx)
+			return p.by(ctx, r)
 		}}
 	},
 	"Raise/the mark before": func() broken {
 		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
-			mark, err := p.by(r, ctx)
+			mark, err := p.by(ctx, r)
 			mark.Seq -= min(uint64(len(p.keys)), 1)
 			return mark, err
 		}}
@@ -488,7 +488,7 @@ var brokenFills = map[string]func() broken{
 				}
 			}
 			r.mu.Unlock()
-			return p.by(r, ctx)
+			return p.by(ctx, r)
 		}}
 	},
 	"RaiseRefused/for ever": changedRaise(func(p *raised) { p.ttl = positive(p.ttl) }),
@@ -496,8 +496,8 @@ var brokenFills = map[string]func() broken{
 		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
 			bad := p
 			bad.ttl = positive(p.ttl)
-			_, _ = bad.by(r, ctx)
-			return p.by(r, ctx)
+			_, _ = bad.by(ctx, r)
+			return p.by(ctx, r)
 		}}
 	},
 	"Stamps/dst dropped": func() broken {
@@ -551,7 +551,7 @@ var brokenFills = map[string]func() broken{
 	}),
 	"StampLife/as the clock": func() broken {
 		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
-			mark, err := p.by(r, ctx)
+			mark, err := p.by(ctx, r)
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			for _, key := range p.keys {
@@ -587,9 +587,9 @@ var brokenFills = map[string]func() broken{
 		}}
 	},
 	"JournalCompared/not at all": func() broken {
-		return broken{enter: func(r *reference, ctx context.Context, clock string, old store.Journal, text string) (store.Journal, bool, error) {
-			old, _ = r.ReadJournal(ctx, clock)
-			return r.WriteJournal(ctx, clock, old, text)
+		return broken{enter: func(r *reference, ctx context.Context, clock string, _ store.Journal, text string) (store.Journal, bool, error) {
+			now, _ := r.ReadJournal(ctx, clock)
+			return r.WriteJournal(ctx, clock, now, text)
 		}}
 	},
 	"JournalCompared/without the epoch": func() broken {
@@ -705,7 +705,7 @@ var brokenFills = map[string]func() broken{
 				}
 			}
 			r.mu.Unlock()
-			return p.by(r, ctx)
+			return p.by(ctx, r)
 		}}
 	},
 	"LostClock/the same epoch again": prepared(func(r *reference) {

@@ -216,7 +216,7 @@ func (s *suite) writeExpiry(t *testing.T) {
 			}
 			if w := c.put(f, nil, c.value("in time", "v")); !w.Stored {
 				c.unlock("in time")
-				return errors.New("Write in time has not written")
+				return errors.New("a Write in time has not written")
 			}
 			return nil
 		})
@@ -360,8 +360,8 @@ func (s *suite) writeOthers(t *testing.T) {
 		}
 		c.raise(false, others...)
 		for i := range 150 {
-			switch {
-			case i%10 == 9:
+			switch i % 10 {
+			case 9:
 				c.journalled(fmt.Sprint(i))
 			default:
 				c.raise(i%2 == 0, fmt.Sprint(round, "other", i))
