@@ -740,7 +740,7 @@ var brokenFills = map[string]func() broken{
 	},
 	"Together/a purge ends later": func() broken {
 		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
-			time.AfterFunc(time.Millisecond, func() { _, _ = p.by(r, context.WithoutCancel(ctx)) })
+			time.AfterFunc(time.Millisecond, func() { _, _ = p.by(context.WithoutCancel(ctx), r) })
 			mark, err := r.Begin(ctx, store.Fill{Lock: p.clock + "lock", Token: "a", TTL: time.Hour, Clock: p.clock})
 			return mark.Mark, err
 		}}
