@@ -386,11 +386,10 @@ func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Dec
 			if ahead.read && !ahead.found && ahead.key == v.key.wire {
 				v.beginRecord() // if it turns out to be needed
 			}
-			if !l.Lead.take(cl) { // the flight is over
-				return httprules.Decision{}, nothingYet
-			}
 			if isNote(held) {
 				c.conclude(l, flight.Pass, nil)
+			} else {
+				l.Lead.take(cl) // unless the flight is over
 			}
 			return httprules.Decision{}, nothingYet
 		}
