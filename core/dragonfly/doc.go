@@ -31,7 +31,7 @@
 //	PurgeTags, one           EVALSHA
 //	PurgeTags, five          EVALSHA
 //	SoftPurgeTags, five      EVALSHA
-//	PurgeURL                 3 UNLINK & EVALSHA & EVALSHA
+//	PurgeURL                 2 EVALSHA & 3 UNLINK
 //	PurgePrefix              EVALSHA
 //	PurgeAll                 EVALSHA
 //

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -127,8 +128,22 @@ func (t *tape) of(f func()) string {
 
 // beside is what was sent side by side, in whatever order and pieces.
 func beside(groups string) string {
-	all := strings.Split(strings.ReplaceAll(groups, " | ", ", "), ", ")
-	slices.Sort(all)
+	counts := map[string]int{}
+	for part := range strings.SplitSeq(strings.ReplaceAll(groups, " | ", ", "), ", ") {
+		n, name := 1, part
+		if count, rest, ok := strings.Cut(part, " "); ok {
+			n, _ = strconv.Atoi(count)
+			name = rest
+		}
+		counts[name] += n
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		if n := counts[name]; n > 1 {
+			name = fmt.Sprint(n, " ", name)
+		}
+		all = append(all, name)
+	}
 	return strings.Join(all, " & ")
 }
 
