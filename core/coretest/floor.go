@@ -27,9 +27,12 @@ import (
 //
 // The two take turns, and the medians count, so that what else the machine does spoils
 // neither. It reports "floor-ns" and "ours-ns" of CPU in this process for a request,
-// "ratio" as floor/ours, and "both-ratio" with the server's.
+// "ratio" as floor/ours, and "both-ratio" with the server's. With -short it only tries.
 func Floor(b *testing.B, server rueidis.Client, clients int, floor, ours BenchApp, miss bool, settle func()) {
-	const rounds = 16
+	rounds := 16
+	if testing.Short() {
+		rounds = 2
+	}
 	calls := 2000 + 100*clients
 	listen := func(app BenchApp) (addr string) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

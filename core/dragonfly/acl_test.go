@@ -72,6 +72,9 @@ func denials(t *testing.T, admin rueidis.Client) string {
 }
 
 func TestACLStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes its time")
+	}
 	p, admin := startACL(t, rights+" ~storetest:*")
 	url := "redis://cacheaside:hunter2@" + p.Addr
 	storetest.Run(t, func(t *testing.T) core.Store { return open(t, url) })

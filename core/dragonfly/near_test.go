@@ -317,6 +317,9 @@ func TestNearRace(t *testing.T) {
 
 // TestNearOwnWrites reads every write back at once, while others read and copy.
 func TestNearOwnWrites(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes its time")
+	}
 	s, _ := openNear(t)
 	ctx, prefix := context.Background(), storetest.Prefix()
 	var readers, writers sync.WaitGroup
