@@ -35,8 +35,14 @@ func (t traffic) harm(ctx, run context.Context, rng *mathrand.Rand, c rueidis.Cl
 	if t.near > 0 && rng.IntN(10) > 0 { // all copies go with a connection: leave them some time
 		k %= 300
 	}
-	if t.count[flushes].Load() == 0 && rng.IntN(10) == 0 { // not too late in a short run
-		k = 0
+	for _, first := range []struct {
+		kind kind
+		k    int
+		near bool
+	}{{flushes, 0, true}, {cuts, 300, false}, {losses, 390, false}} { // not too late in a short run
+		if t.count[first.kind].Load() == 0 && (first.near || t.near == 0) && rng.IntN(20) == 0 {
+			k = first.k
+		}
 	}
 	switch {
 	case k < 10:
