@@ -22,12 +22,18 @@ if redis.pcall('GET', KEYS[1]) == ARGV[1] then
 end
 return 0`)
 
-	// adoptScript is PEXPIRE with GT, for servers without that.
-	adoptScript = newScript(`
-if redis.pcall('GET', KEYS[1]) == ARGV[1] and redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
-	return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+	// lockScript is SET with NX and GET, and PEXPIRE with GT where ARGV[3] is 1, for
+	// servers without these.
+	lockScript = newScript(`
+local held = redis.pcall('GET', KEYS[1])
+if not held then
+	redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+	return false
 end
-return 0`)
+if ARGV[3] == '1' and redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+	redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return held`)
 
 	swapScript = newScript(`
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then
@@ -80,7 +86,7 @@ func (s *Store) Begin(ctx context.Context, f store.Fill) (store.Begun, error) {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
 	begun, err := s.begin(ctx, &f, ms)
-	if errors.Is(err, errForeign) && s.Delete(ctx, f.Lock) == nil || errors.Is(err, errRestive) {
+	if errors.Is(err, errForeign) && s.Delete(ctx, f.Lock) == nil {
 		begun, err = s.begin(ctx, &f, ms)
 	}
 	if err != nil {
@@ -94,7 +100,12 @@ func (s *Store) begin(ctx context.Context, f *store.Fill, ms int64) (begun store
 	cmds := make(rueidis.Commands, 0, 4+len(f.Stamps))
 	old := s.noSetGet.Load() // Redis before 7.0 knows NX and GET, but not together
 	if old {
-		cmds = append(cmds, b.Set().Key(f.Lock).Value(f.Token).Nx().PxMilliseconds(ms).Build(), b.Get().Key(f.Lock).Build())
+		args := []string{f.Token, strconv.FormatInt(ms, 10), "0"}
+		if f.Adopt {
+			args[2] = "1"
+		}
+		call := invocation{lockScript, []string{f.Lock}, args}
+		cmds = append(cmds, call.long(b))
 	} else {
 		cmds = append(cmds, b.Set().Key(f.Lock).Value(f.Token).Nx().Get().PxMilliseconds(ms).Build())
 		if f.Adopt {
@@ -114,21 +125,12 @@ func (s *Store) begin(ctx context.Context, f *store.Fill, ms int64) (begun store
 	if err != nil {
 		return begun, err
 	}
-	if begun.Token, err = tokenOf(results[:look], f.Token, old); err != nil {
+	if begun.Token, err = tokenOf(results[0], f.Token); err != nil {
 		if !old && isSyntaxError(err) {
 			s.noSetGet.Store(true)
 			return s.begin(ctx, f, ms)
 		}
 		return begun, err
-	}
-	if f.Adopt && old && begun.Token != f.Token {
-		result, err := s.run(ctx, adoptScript, []string{f.Lock}, []string{begun.Token, strconv.FormatInt(ms, 10)})
-		if err == nil {
-			err = result.Error()
-		}
-		if err != nil {
-			return begun, err
-		}
 	}
 	if f.Key != "" {
 		if begun.Value, begun.Found, err = valueOf(results[look]); err != nil {
@@ -155,17 +157,11 @@ func (s *Store) begin(ctx context.Context, f *store.Fill, ms int64) (begun store
 	return begun, err
 }
 
-// tokenOf reads what is under a lock, from the answers to the commands for it.
-func tokenOf(results []rueidis.RedisResult, own string, old bool) (string, error) {
-	token, err := results[0].ToString()
-	switch {
-	case old && err == nil: // OK
-		return own, nil
-	case old && rueidis.IsRedisNil(err):
-		if token, err = results[1].ToString(); rueidis.IsRedisNil(err) { // it ended between the two
-			return "", errRestive
-		}
-	case rueidis.IsRedisNil(err):
+// tokenOf reads what is under a lock, from the answer to the command for it: nothing
+// was, where there is none.
+func tokenOf(result rueidis.RedisResult, own string) (string, error) {
+	token, err := result.ToString()
+	if rueidis.IsRedisNil(err) {
 		return own, nil
 	}
 	if err == nil && token == "" || err != nil && isWrongType(err) {
@@ -173,8 +169,6 @@ func tokenOf(results []rueidis.RedisResult, own string, old bool) (string, error
 	}
 	return token, err
 }
-
-var errRestive = errors.New("the lock has changed hands meanwhile")
 
 // clockAge is how long a clock lives that nobody purges by.
 const clockAge = 365 * 24 * time.Hour

@@ -397,20 +397,6 @@ func TestFillOnOldServer(t *testing.T) {
 			t.Errorf("over %q: %+v", text, got)
 		}
 	}
-	// A lock that ends between the two commands is asked for again.
-	r = resourceOn(t, s, 0)
-	r.begin(r.fill("a"))
-	gone := false
-	m.Server().SetPreHook(func(_ *server.Peer, cmd string, args ...string) bool {
-		if strings.EqualFold(cmd, "GET") && args[0] == r.lock && !gone {
-			gone = true
-			m.Del(r.lock)
-		}
-		return false
-	})
-	if got := r.begin(r.fill("b")); got.Token != "b" || !gone {
-		t.Errorf("after a lock that ended: %+v, %v", got, gone)
-	}
 }
 
 // TestOldServerSuite runs the whole suite on such a server.
