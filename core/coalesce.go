@@ -429,13 +429,18 @@ func (h *holder) hangs(timeout time.Duration) bool {
 
 // wait lets about the pause pass, unless ctx ends.
 func wait(ctx context.Context, pause time.Duration) bool {
-	timer := time.NewTimer(pause/2 + mathrand.N(pause))
+	return sleep(ctx, pause/2+mathrand.N(pause)) == nil
+}
+
+// sleep waits for d, unless ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
+		return nil
 	case <-ctx.Done():
-		return false
+		return ctx.Err()
 	}
 }
 

@@ -330,12 +330,5 @@ func (l *leases) purge(ctx context.Context, c *Cache, urls func() []string, soft
 	if c.ownStore { // no other process has a copy
 		return nil
 	}
-	timer := time.NewTimer(journalWait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return sleep(ctx, journalWait)
 }
