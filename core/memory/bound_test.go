@@ -75,6 +75,19 @@ func TestBound(t *testing.T) {
 			if used < maxBytes*of.least/100 {
 				t.Errorf("the store holds %d bytes of the %d it may, in %d entries, want %d %%", used, maxBytes, s.Entries(), of.least)
 			}
+			// Entries go one by one, others come: what is beside them is used again.
+			for i := range 2 * s.Entries() {
+				key := fmt.Sprintf("key-%012d", n-1-i%(n/2))
+				if err := s.Delete(context.Background(), key); err != nil {
+					t.Fatal(err)
+				}
+				tags := make([]string, of.tags)
+				for j := range tags {
+					tags[j] = "tag-" + strconv.Itoa(j) + "-again-" + strconv.Itoa(i)
+				}
+				put(t, s, key, make([]byte, of.size), time.Hour, tags...)
+			}
+			held(t, s, before, maxBytes)
 			// Others take the place, and what was beside those goes with them.
 			for i := range 2 * maxBytes / 4096 {
 				put(t, s, "other "+strconv.Itoa(i), make([]byte, 4096-memory.EntryOverhead), time.Hour)

@@ -12,7 +12,7 @@ func (s *Store) Stamped() (n int) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.RLock()
-		n += len(sh.stamps)
+		n += sh.stamps.n
 		sh.mu.RUnlock()
 	}
 	return n
@@ -23,9 +23,7 @@ func (s *Store) Referred() (n int) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.RLock()
-		for _, st := range sh.stamps {
-			n += st.refs
-		}
+		sh.stamps.all(func(st *stamp) { n += st.refs })
 		sh.mu.RUnlock()
 	}
 	return n

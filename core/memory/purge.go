@@ -31,9 +31,9 @@ const (
 	slotBytes = 2 * shards * 40
 	// first is the number that the clock begins with.
 	first = 1
-	// stampOverhead is what a stamp costs, in bytes: itself, its place in the map and in
+	// stampOverhead is what a stamp costs, in bytes: itself, its place in the index and in
 	// the entry's list. Measured, see TestOverhead.
-	stampOverhead = 112
+	stampOverhead = 96
 )
 
 // table remembers the last purges of keys that share it; nil: there was none. Of those
@@ -85,14 +85,14 @@ type fence struct {
 // shard has the stamps of some keys.
 type shard struct {
 	mu     sync.RWMutex
-	stamps map[uint64]*stamp // by the hash of the key
-	most   int               // of them, since the map was made
+	stamps index
 	purged table
 	_      [64]byte
 }
 
 // stamp is changed with the mutex of its shard.
 type stamp struct {
+	next               *stamp // in the index
 	hash               uint64
 	refs               int // entries that have it
 	hard, soft, softAt atomic.Uint64
@@ -153,18 +153,14 @@ func (s *Store) refer(key string) (st *stamp, is store.Stamp) {
 	sh, hash := s.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	st = sh.stamps[hash]
+	st = sh.stamps.find(hash)
 	if st == nil {
 		last := sh.purged.last(hash)
 		st = &stamp{hash: hash}
 		st.softAt.Store(last.SoftAt)
 		st.soft.Store(last.Soft)
 		st.hard.Store(last.Hard)
-		if sh.stamps == nil {
-			sh.stamps = map[uint64]*stamp{}
-		}
-		sh.stamps[hash] = st
-		sh.most = max(sh.most, len(sh.stamps))
+		sh.stamps.add(st)
 	}
 	st.refs++
 	return st, st.is(s.epoch)
@@ -180,22 +176,9 @@ func (s *Store) release(t *tags) {
 		sh.mu.Lock()
 		if st.refs--; st.refs == 0 {
 			st.hard.Store(gone)
-			delete(sh.stamps, st.hash)
-			sh.shrink()
+			sh.stamps.remove(st)
 		}
 		sh.mu.Unlock()
-	}
-}
-
-// shrink makes a small map in the place of one that was large: it would not give its
-// memory back by itself.
-func (sh *shard) shrink() {
-	if n := len(sh.stamps); n < sh.most/4 && sh.most > 64 {
-		stamps := make(map[uint64]*stamp, n)
-		for hash, st := range sh.stamps {
-			stamps[hash] = st
-		}
-		sh.stamps, sh.most = stamps, n
 	}
 }
 
@@ -213,7 +196,7 @@ func (s *Store) Raise(ctx context.Context, _ string, keys []string, soft bool, a
 		sh.mu.Lock()
 		n := s.seq.Add(1)
 		sh.purged.note(s.slots, hash, n, soft, at)
-		if st := sh.stamps[hash]; st != nil {
+		if st := sh.stamps.find(hash); st != nil {
 			st.raise(n, soft, at)
 		}
 		sh.mu.Unlock()
@@ -238,7 +221,7 @@ func (s *Store) Stamps(ctx context.Context, dst []store.Stamp, keys []string) ([
 func (s *Store) stampOf(key string) (is store.Stamp) {
 	sh, hash := s.shard(key)
 	sh.mu.RLock()
-	if st := sh.stamps[hash]; st != nil {
+	if st := sh.stamps.find(hash); st != nil {
 		is = st.is(s.epoch)
 	}
 	sh.mu.RUnlock()
