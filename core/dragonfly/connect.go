@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -24,11 +25,6 @@ const (
 	pingTimeout = time.Second            // of a connection that gives no answer at all
 	clientName  = "cacheaside"           // in CLIENT LIST
 	idleKept    = time.Minute            // of connections for large values
-
-	// flushDelay lets commands of several goroutines share a write. Measured per
-	// GET: 64 goroutines a third less time and CPU, 8 a tenth more time, one no
-	// difference. OpenOption with a negative MaxFlushDelay does without.
-	flushDelay = 20 * time.Microsecond
 )
 
 // Option changes how a store is opened.
@@ -167,9 +163,6 @@ func complete(option *rueidis.ClientOption) (guessed bool) {
 	if option.BlockingPoolCleanup == 0 {
 		option.BlockingPoolCleanup = idleKept
 	}
-	if option.MaxFlushDelay == 0 {
-		option.MaxFlushDelay = flushDelay
-	}
 	if option.ClientName == "" {
 		option.ClientName = clientName
 	}
@@ -209,7 +202,7 @@ func promptly(dialCtx func(context.Context, string, *net.Dialer, *tls.Config) (n
 	}
 }
 
-// newConn is tied to a context until the first byte is read from it.
+// newConn is tied to a context until the first byte is read from it, and takes turns.
 type newConn struct {
 	net.Conn
 	stop  func() bool
@@ -223,6 +216,15 @@ func (c *newConn) Read(p []byte) (int, error) {
 		c.stop()
 	}
 	return n, err
+}
+
+// Write lets the other goroutines go first that can: the commands they send meanwhile
+// share the next write, which costs more than all else that a look-up does. Measured
+// per GET of 64 goroutines: a third less CPU of the process, half of the server's, and
+// a third less time; of one goroutine, no difference.
+func (c *newConn) Write(p []byte) (int, error) {
+	runtime.Gosched()
+	return c.Conn.Write(p)
 }
 
 // Close also lets go of the context, which may be reused after the call.
