@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/memory"
@@ -35,8 +37,8 @@ const benchHost = "http://example.com"
 // that serves one target, such as [BenchTarget].
 //
 // Bare makes a server with nothing but a handler that writes, as text/plain, what get
-// returns for the request's target: that is the least that a hit on a server can cost,
-// and with a SET in get, a miss. What both cost is reported side by side: see [Floor].
+// returns for the request's target: with a GET by a client of rueidis in get, that is
+// the least that a hit on a server can cost, and with a SET, a miss. What both cost is reported side by side: see [Floor].
 func Benchmark(b *testing.B, build func(cache *core.Cache) BenchApp, bare func(get func(target string) []byte) BenchApp) {
 	beClients()
 	prepare := func(b *testing.B, store core.Store) (cache *core.Cache, app BenchApp) {
@@ -93,7 +95,12 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) BenchApp, bare func(g
 	defer server.Close()
 	run("server-hit", server, sameTarget)
 	run("server-miss", server, newTargets())
-	client := server.Client()
+	// The floor has a client as its author would make one.
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, DisableCache: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer client.Close()
 	for _, clients := range []int{1, 64} {
 		b.Run("server-hit-floor-"+strconv.Itoa(clients), func(b *testing.B) {
 			_, app := prepare(b, server)

@@ -1,0 +1,85 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestLookupDeadline: a lookup ends at its own deadline, whatever the ones before it in
+// the same memory had, and however often it was moved.
+func TestLookupDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p lookups
+		rng := rand.New(rand.NewPCG(1, 2))
+		ctx := t.Context()
+		reused := 0
+		var last *lookup
+		for range 2000 {
+			timeout := time.Duration(1+rng.IntN(100)) * time.Millisecond
+			want := time.Now().Add(timeout)
+			l := p.begin(ctx, timeout)
+			if l == last {
+				reused++
+			}
+			last = l
+			if at, ok := l.Deadline(); !ok || !at.Equal(want) {
+				t.Fatalf("the deadline is %v, want %v", at, want)
+			}
+			if rng.IntN(4) == 0 {
+				time.Sleep(timeout / 2)
+				more := time.Duration(rng.IntN(1000)) * time.Millisecond
+				l.extend(more)
+				want = want.Add(more)
+			}
+			if rng.IntN(8) == 0 { // until it is over
+				<-l.Done()
+				if !time.Now().Equal(want) || !errors.Is(l.Err(), context.DeadlineExceeded) {
+					t.Fatalf("ended %v after its deadline, with %v", time.Since(want), l.Err())
+				}
+				l.extend(time.Hour)
+				if l.Err() == nil {
+					t.Fatal("what has ended was extended")
+				}
+			} else {
+				time.Sleep(min(time.Duration(rng.IntN(150))*time.Millisecond, time.Until(want)-1))
+				select {
+				case <-l.Done():
+					t.Fatalf("ended %v before its deadline", time.Until(want))
+				default:
+				}
+			}
+			p.end(l)
+			time.Sleep(time.Duration(rng.IntN(60)) * time.Millisecond)
+		}
+		if reused == 0 {
+			t.Error("none was used again")
+		}
+	})
+}
+
+// TestLookupsAtOnce is for the race detector.
+func TestLookupsAtOnce(t *testing.T) {
+	var p lookups
+	done := make(chan struct{})
+	for range 4 {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for i := range 5000 {
+				l := p.begin(t.Context(), time.Duration(1+i%300)*time.Microsecond)
+				l.extend(time.Duration(i%7) * time.Microsecond)
+				if i%50 == 0 {
+					<-l.Done()
+				}
+				_ = l.Err()
+				p.end(l)
+			}
+		}()
+	}
+	for range 4 {
+		<-done
+	}
+}
