@@ -64,7 +64,7 @@ type shared struct {
 	background       *background
 	writes           *writes
 	waiting          atomic.Int64 // requests that wait for others
-	lookups          lookups
+	deadlines        deadlines
 	stats            counters
 	log              *slog.Logger
 	lastLog          atomic.Int64

@@ -48,9 +48,9 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 	if ahead != nil {
 		f.Key, f.Stamps = ahead.key, ahead.known.keys
 	}
-	at := c.lookups.begin(ctx, c.cfg.LookupTimeout)
+	at := c.deadlines.begin(ctx, c.cfg.LookupTimeout)
 	if err := c.announced(at); err != nil {
-		c.lookups.end(at)
+		c.deadlines.end(at)
 		c.storeTrouble("announcing a policy", err)
 		return nil, "", err
 	}
@@ -58,7 +58,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 		c.live.add(f.Token)
 	}
 	begun, err := c.coordinator.Begin(at, f)
-	c.lookups.end(at)
+	c.deadlines.end(at)
 	if !isNote(f.Token) && (err != nil || begun.Token != f.Token) {
 		c.live.leave(f.Token, true)
 	}

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// lookups makes the contexts of reads. A context.WithTimeout for every hit
+// deadlines makes the contexts of reads and writes. A context.WithTimeout for every hit
 // would be half of all that a hit allocates.
-type lookups struct{ pool sync.Pool }
+type deadlines struct{ pool sync.Pool }
 
-// lookup is a context with the values of a request and a deadline of its own.
-// It does not end when the client leaves: a lookup is short.
+// deadline is a context with the values of a request and a deadline of its own.
+// It does not end when the client leaves: a call is short.
 //
 // Its timer is not stopped when it ends, which would cost more than the rest of it. A
 // timer that goes off early is set again, or has nothing to do.
-type lookup struct {
+type deadline struct {
 	context.Context //nolint:containedctx // it is a context
 	done            chan struct{}
 	timer           *time.Timer
@@ -27,82 +27,82 @@ type lookup struct {
 	rings time.Time // when the timer goes off; zero: it does not
 }
 
-func (l *lookup) Deadline() (time.Time, bool) { return l.at, true }
-func (l *lookup) Done() <-chan struct{}       { return l.done }
+func (d *deadline) Deadline() (time.Time, bool) { return d.at, true }
+func (d *deadline) Done() <-chan struct{}       { return d.done }
 
-func (l *lookup) Err() error {
-	if l.expired.Load() {
+func (d *deadline) Err() error {
+	if d.expired.Load() {
 		return context.DeadlineExceeded
 	}
 	return nil
 }
 
-type lookupKey struct{}
+type deadlineKey struct{}
 
-func (l *lookup) Value(key any) any {
-	if key == (lookupKey{}) {
-		return l
+func (d *deadline) Value(key any) any {
+	if key == (deadlineKey{}) {
+		return d
 	}
-	return l.Context.Value(key)
+	return d.Context.Value(key)
 }
 
-// extend moves the deadline by d, unless it has passed.
-func (l *lookup) extend(d time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.expired.Load() {
-		l.at = l.at.Add(d)
+// extend moves it by more, unless it has passed.
+func (d *deadline) extend(more time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.expired.Load() {
+		d.at = d.at.Add(more)
 	}
 }
 
-func (p *lookups) begin(ctx context.Context, timeout time.Duration) *lookup {
-	l, _ := p.pool.Get().(*lookup)
-	if l == nil {
-		l = &lookup{done: make(chan struct{})}
+func (p *deadlines) begin(ctx context.Context, timeout time.Duration) *deadline {
+	d, _ := p.pool.Get().(*deadline)
+	if d == nil {
+		d = &deadline{done: make(chan struct{})}
 	}
-	l.Context = ctx
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.at = time.Now().Add(timeout)
-	if l.rings.IsZero() || l.rings.After(l.at) {
-		l.arm(timeout)
+	d.Context = ctx
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at = time.Now().Add(timeout)
+	if d.rings.IsZero() || d.rings.After(d.at) {
+		d.arm(timeout)
 	}
-	return l
+	return d
 }
 
 // arm needs the mutex.
-func (l *lookup) arm(left time.Duration) {
-	l.rings = l.at
-	if l.timer == nil {
-		l.timer = time.AfterFunc(left, l.ring)
+func (d *deadline) arm(left time.Duration) {
+	d.rings = d.at
+	if d.timer == nil {
+		d.timer = time.AfterFunc(left, d.ring)
 	} else {
-		l.timer.Reset(left)
+		d.timer.Reset(left)
 	}
 }
 
 // ring is called by the timer, perhaps once more where it was set again meanwhile.
-func (l *lookup) ring() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch left := time.Until(l.at); {
-	case l.at.IsZero() || l.expired.Load():
-		l.rings = time.Time{}
+func (d *deadline) ring() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch left := time.Until(d.at); {
+	case d.at.IsZero() || d.expired.Load():
+		d.rings = time.Time{}
 	case left > 0:
-		l.arm(left)
+		d.arm(left)
 	default:
-		l.expired.Store(true)
-		close(l.done)
+		d.expired.Store(true)
+		close(d.done)
 	}
 }
 
-// end releases l, which nobody may use any more.
-func (p *lookups) end(l *lookup) {
-	l.mu.Lock()
-	l.at = time.Time{}
-	reuse := !l.expired.Load()
-	l.mu.Unlock()
+// end releases d, which nobody may use any more.
+func (p *deadlines) end(d *deadline) {
+	d.mu.Lock()
+	d.at = time.Time{}
+	reuse := !d.expired.Load()
+	d.mu.Unlock()
 	if reuse { // its channel is open
-		l.Context = nil
-		p.pool.Put(l)
+		d.Context = nil
+		p.pool.Put(d)
 	}
 }

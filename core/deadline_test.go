@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// TestLookupDeadline: a lookup ends at its own deadline, whatever the ones before it in
+// TestDeadline: a call ends at its own deadline, whatever the ones before it in
 // the same memory had, and however often it was moved.
-func TestLookupDeadline(t *testing.T) {
+func TestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p lookups
+		var p deadlines
 		rng := rand.New(rand.NewPCG(1, 2))
 		ctx := t.Context()
 		reused := 0
-		var last *lookup
+		var last *deadline
 		for range 2000 {
 			timeout := time.Duration(1+rng.IntN(100)) * time.Millisecond
 			want := time.Now().Add(timeout)
@@ -61,9 +61,9 @@ func TestLookupDeadline(t *testing.T) {
 	})
 }
 
-// TestLookupsAtOnce is for the race detector.
-func TestLookupsAtOnce(t *testing.T) {
-	var p lookups
+// TestDeadlinesAtOnce is for the race detector.
+func TestDeadlinesAtOnce(t *testing.T) {
+	var p deadlines
 	done := make(chan struct{})
 	for range 4 {
 		go func() {

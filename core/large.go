@@ -36,7 +36,7 @@ func TransferTime(size int) time.Duration {
 // it reads for ctx. Where ctx is that of a request's look-up, and has not ended, its
 // deadline moves by [TransferTime]. Nobody else may use ctx meanwhile.
 func ExpectBytes(ctx context.Context, size int) {
-	if l, ok := ctx.Value(lookupKey{}).(*lookup); ok {
+	if l, ok := ctx.Value(deadlineKey{}).(*deadline); ok {
 		l.extend(TransferTime(size))
 	}
 }

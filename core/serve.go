@@ -346,8 +346,8 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 	if c.inMemory {
 		ctx = context.Background()
 	} else {
-		l := c.lookups.begin(ctx, c.cfg.LookupTimeout)
-		defer c.lookups.end(l)
+		l := c.deadlines.begin(ctx, c.cfg.LookupTimeout)
+		defer c.deadlines.end(l)
 		ctx = l
 	}
 	known, ok := c.variants.get(v.key.wire, v.now.UnixNano(), memoAge)

@@ -131,8 +131,8 @@ func (c *Cache) candidates(ctx context.Context, v *visit) []entry.Entry {
 	if !c.cfg.ValidateVariants || len(v.record.variants) == 0 {
 		return nil
 	}
-	at := c.lookups.begin(ctx, c.cfg.LookupTimeout)
-	defer c.lookups.end(at)
+	at := c.deadlines.begin(ctx, c.cfg.LookupTimeout)
+	defer c.deadlines.end(at)
 	old := v.entry
 	defer func() { v.entry = old }()
 	var out []entry.Entry

@@ -201,8 +201,8 @@ func staleKept(lifetime time.Duration) time.Duration {
 
 // readRecord reads the resource's record, or begins one.
 func (c *Cache) readRecord(ctx context.Context, v *visit) {
-	at := c.lookups.begin(ctx, c.cfg.LookupTimeout)
-	defer c.lookups.end(at)
+	at := c.deadlines.begin(ctx, c.cfg.LookupTimeout)
+	defer c.deadlines.end(at)
 	var e entry.Entry
 	b, found, err := c.store.Get(at, v.key.wire)
 	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.primary {
@@ -237,9 +237,9 @@ func (w *write) store() (err error) {
 	c := w.c
 	ctx := context.Background()
 	if !c.inMemory {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.cfg.StoreTimeout+TransferTime(len(w.value)))
-		defer cancel()
+		at := c.deadlines.begin(ctx, c.cfg.StoreTimeout+TransferTime(len(w.value)))
+		defer c.deadlines.end(at)
+		ctx = at
 	}
 	phase := 0
 	if w.lead != nil {
