@@ -38,7 +38,8 @@ const benchHost = "http://example.com"
 //
 // Bare makes a server with nothing but a handler that writes, as text/plain, what get
 // returns for the request's target: with a GET by a client of rueidis in get, that is
-// the least that a hit on a server can cost, and with a SET, a miss. What both cost is reported side by side: see [Floor].
+// the least that a hit on a server can cost, and with a SET, a miss. What both cost is
+// reported side by side: see [Floor].
 func Benchmark(b *testing.B, build func(cache *core.Cache) BenchApp, bare func(get func(target string) []byte) BenchApp) {
 	beClients()
 	prepare := func(b *testing.B, store core.Store) (cache *core.Cache, app BenchApp) {
@@ -95,8 +96,9 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) BenchApp, bare func(g
 	defer server.Close()
 	run("server-hit", server, sameTarget)
 	run("server-miss", server, newTargets())
-	// The floor has a client as its author would make one.
-	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, DisableCache: true})
+	// The floor has a client as its author would make one, in the state in which it stays
+	// once it had two calls at a time.
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, DisableCache: true, AlwaysPipelining: true})
 	if err != nil {
 		b.Fatal(err)
 	}
