@@ -14,8 +14,9 @@ type deadlines struct{ pool sync.Pool }
 // deadline is a context with the values of a request and a deadline of its own.
 // It does not end when the client leaves: a call is short.
 //
-// Its timer is not stopped when it ends, which would cost more than the rest of it. A
-// timer that goes off early is set again, or has nothing to do.
+// Its timer is not stopped when it ends, which would cost more than the rest of it,
+// unless it would keep the memory for long. One that goes off early is set again, or has
+// nothing to do.
 type deadline struct {
 	context.Context //nolint:containedctx // it is a context
 	done            chan struct{}
@@ -25,6 +26,7 @@ type deadline struct {
 	mu    sync.Mutex
 	at    time.Time // zero: it has ended
 	rings time.Time // when the timer goes off; zero: it does not
+	long  bool      // until then
 }
 
 func (d *deadline) Deadline() (time.Time, bool) { return d.at, true }
@@ -36,6 +38,9 @@ func (d *deadline) Err() error {
 	}
 	return nil
 }
+
+// outlives is how long a timer may go on after its call.
+const outlives = time.Second
 
 type deadlineKey struct{}
 
@@ -72,7 +77,7 @@ func (p *deadlines) begin(ctx context.Context, timeout time.Duration) *deadline 
 
 // arm needs the mutex.
 func (d *deadline) arm(left time.Duration) {
-	d.rings = d.at
+	d.rings, d.long = d.at, left > outlives
 	if d.timer == nil {
 		d.timer = time.AfterFunc(left, d.ring)
 	} else {
@@ -99,6 +104,10 @@ func (d *deadline) ring() {
 func (p *deadlines) end(d *deadline) {
 	d.mu.Lock()
 	d.at = time.Time{}
+	if d.long {
+		d.timer.Stop()
+		d.rings, d.long = time.Time{}, false
+	}
 	reuse := !d.expired.Load()
 	d.mu.Unlock()
 	if reuse { // its channel is open

@@ -31,7 +31,7 @@ func TestDeadline(t *testing.T) {
 			}
 			if rng.IntN(4) == 0 {
 				time.Sleep(timeout / 2)
-				more := time.Duration(rng.IntN(1000)) * time.Millisecond
+				more := time.Duration(rng.IntN(3000)) * time.Millisecond
 				l.extend(more)
 				want = want.Add(more)
 			}
@@ -53,6 +53,9 @@ func TestDeadline(t *testing.T) {
 				}
 			}
 			p.end(l)
+			if l.rings.After(time.Now().Add(outlives)) {
+				t.Fatalf("the timer goes on for %v", time.Until(l.rings))
+			}
 			time.Sleep(time.Duration(rng.IntN(60)) * time.Millisecond)
 		}
 		if reused == 0 {
