@@ -29,10 +29,9 @@ type Flight struct {
 	// others which the handler makes with the same context. It is set before the
 	// handler runs.
 	Target string
-	// OnLeave, where the adapter sets it before the handler runs, has a function
-	// called with the fields that the client sees when the response, which is held
-	// back, leaves; false: it has left, or was let go. Any goroutine may call it.
-	OnLeave func(func(Header)) bool
+	// Held, where the adapter sets it before the handler runs, is the response that is
+	// held back.
+	Held Held
 
 	cache  *shared
 	by     *Cache
@@ -77,12 +76,19 @@ func (f *Flight) outer() *Flight {
 	return f.parent
 }
 
+// Held is a response on its way from the handler to the client.
+type Held interface {
+	// OnLeave has leaving called with the fields that the client sees when the
+	// response leaves; false: it has left, or was let go. Any goroutine may call it.
+	OnLeave(leaving func(Header)) bool
+}
+
 // Hold has leaving called when the response leaves that f, or a handle further
 // out, holds back; false: nobody does. The adapters of handles further in ask it,
 // for what they send goes to no client yet. f may be nil.
 func (f *Flight) Hold(leaving func(Header)) bool {
 	for ; f != nil; f = f.outer() {
-		if f.OnLeave != nil && f.OnLeave(leaving) {
+		if f.Held != nil && f.Held.OnLeave(leaving) {
 			return true
 		}
 	}

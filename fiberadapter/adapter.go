@@ -82,8 +82,8 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 	var run *core.RunContext
 	if f.Tags != nil {
 		f.Flight.Target = string(c.Context().RequestURI())
-		if fc, rerun := c.Context(), x.req.Rerun != nil; f.Capture {
-			f.Flight.OnLeave = func(g func(core.Header)) bool { return whenSent(fc, rerun, g) }
+		if f.Capture {
+			f.Flight.Held = held{c.Context(), x.req.Rerun != nil}
 		}
 		ctx, old := x.Context(), c.Context().UserValue(core.RunKey)
 		run, x.own = f.Context(ctx), ctx

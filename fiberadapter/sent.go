@@ -20,17 +20,23 @@ func (x *exchange) unwritten(res *fasthttp.Response) bool {
 // left it: fasthttp closes the values of a request then. Where no server has the
 // request, nobody would.
 func (x *exchange) leaving(f func(core.Header)) {
-	if c := x.c.Context(); f != nil && !whenSent(c, x.req.Rerun != nil, f) {
+	if c := x.c.Context(); f != nil && !(held{c, x.req.Rerun != nil}).OnLeave(f) {
 		f(sentHeader{&c.Response.Header})
 	}
 }
 
-func whenSent(c *fasthttp.RequestCtx, rerun bool, f func(core.Header)) bool {
-	if c.ConnRequestNum() == 0 && !rerun {
+// held is a [core.Held].
+type held struct {
+	c     *fasthttp.RequestCtx
+	rerun bool
+}
+
+func (h held) OnLeave(f func(core.Header)) bool {
+	if h.c.ConnRequestNum() == 0 && !h.rerun {
 		return false
 	}
-	s := &sent{c, f}
-	c.SetUserValue(s, s) // a key of its own: there may be several caches
+	s := &sent{h.c, f}
+	h.c.SetUserValue(s, s) // a key of its own: there may be several caches
 	return true
 }
 

@@ -122,7 +122,7 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 	w, x.capture = newWriter(inner, f, r.Method)
 	x.capture.run = ctx
 	if f.Capture && f.Flight != nil {
-		f.Flight.OnLeave = x.capture.onLeave
+		f.Flight.Held = x.capture
 	}
 	panics := true
 	defer func() {

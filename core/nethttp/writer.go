@@ -332,8 +332,8 @@ func (w *writer) response(resp *core.Response, clientGone bool) {
 	}
 }
 
-// onLeave is for core.Flight.
-func (w *writer) onLeave(f func(core.Header)) bool {
+// OnLeave is for core.Flight.
+func (w *writer) OnLeave(f func(core.Header)) bool {
 	w.leave.mu.Lock()
 	defer w.leave.mu.Unlock()
 	if !w.leave.over {
