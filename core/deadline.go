@@ -51,7 +51,7 @@ func (d *deadline) Value(key any) any {
 	return d.Context.Value(key)
 }
 
-// extend moves it by more, unless it has passed.
+// extend moves the deadline by more, unless it has passed.
 func (d *deadline) extend(more time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -30,6 +30,11 @@ func (x *index) add(st *stamp) {
 	if x.n++; x.n > len(x.slots) {
 		x.resize(max(2*len(x.slots), minSlots))
 	}
+	x.push(st)
+}
+
+// push puts a stamp in front of its chain.
+func (x *index) push(st *stamp) {
 	first := x.slot(st.hash)
 	st.next, *first = *first, st
 }
@@ -52,8 +57,7 @@ func (x *index) resize(slots int) {
 	for _, st := range old {
 		for st != nil {
 			next := st.next
-			first := x.slot(st.hash)
-			st.next, *first = *first, st
+			x.push(st)
 			st = next
 		}
 	}
