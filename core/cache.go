@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -38,7 +38,7 @@ type Cache struct {
 
 // shared is what all handles of a cache have in common.
 type shared struct {
-	store     Store
+	store     store.Store
 	ownStore  bool
 	variants  memo[choice]
 	passes    memo[struct{}] // flights whose outcome could not be shared
@@ -47,8 +47,8 @@ type shared struct {
 	flights   flight.Group[entry.Entry, lock]
 	// coordinator is nil where the store orders nothing: then only URLs can be
 	// purged, and requests of this process wait for each other.
-	coordinator Coordinator
-	tiered      Tiered
+	coordinator store.Coordinator
+	tiered      store.Tiered
 	local       store.Local // nil: nothing is in this process
 	judging     store.Judge // local, if it is one
 	breaker     *breaker    // between the engine and the store; nil: none
@@ -89,11 +89,11 @@ func New(cfg Config) (*Cache, error) {
 		s.store, s.ownStore = m, true
 		cfg.Store = m
 	}
-	s.coordinator, _ = s.store.(Coordinator)
+	s.coordinator, _ = s.store.(store.Coordinator)
 	if m, inMemory := s.store.(*memory.Store); inMemory {
 		s.local = m
 	}
-	if s.tiered, _ = s.store.(Tiered); s.tiered != nil && s.tiered.Near() {
+	if s.tiered, _ = s.store.(store.Tiered); s.tiered != nil && s.tiered.Near() {
 		s.local, _ = s.store.(store.Local)
 	}
 	s.judging, _ = s.local.(store.Judge)
@@ -167,7 +167,7 @@ func (c *Cache) With(change func(*Config)) (*Cache, error) {
 }
 
 // sameStore compares without a panic where a store's type cannot be compared.
-func sameStore(a, b Store) bool {
+func sameStore(a, b store.Store) bool {
 	if reflect.TypeOf(a) != reflect.TypeOf(b) {
 		return false
 	}
@@ -275,7 +275,7 @@ func isToken(s string) bool {
 // storeTrouble is trouble, but a refusal is none: it costs the store of one response, and
 // is counted apart.
 func (c *Cache) storeTrouble(what string, err error) {
-	if errors.Is(err, ErrRefused) {
+	if errors.Is(err, store.ErrRefused) {
 		c.stats.refused.Add(1)
 		return
 	}

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -64,7 +64,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 	}
 	if err != nil {
 		c.storeTrouble("taking a lock", err)
-		if !errors.Is(err, errBreakerOpen) && !errors.Is(err, ErrRefused) { // perhaps only the answer was lost
+		if !errors.Is(err, errBreakerOpen) && !errors.Is(err, store.ErrRefused) { // perhaps only the answer was lost
 			c.swapLater(lock, f.Token, "")
 		}
 		return nil, "", err
@@ -217,7 +217,7 @@ type lookahead struct {
 	value  []byte
 	found  bool
 	late   bool
-	stamps []Stamp
+	stamps []store.Stamp
 }
 
 // live are the tokens of this process whose runs are not over. Several runs may use one:

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -10,9 +10,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // Coalescing says how far requests wait for one another where nothing usable
@@ -109,7 +111,7 @@ func (l *lock) held() string {
 
 // ask gets from the handler what is not in the store or needs validation, unless
 // another request is doing so already: then it waits for what that one gets.
-func (c *Cache) ask(x Exchange, v *visit) error {
+func (c *Cache) ask(x adapter.Exchange, v *visit) error {
 	if !c.coalesces(v) {
 		return c.fetch(x, v)
 	}
@@ -158,7 +160,7 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 			}
 			return c.lead(x, v, deadline)
 		case flight.Shared:
-			if e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
+			if e.Key == v.key.primary && matches(&e, &v.req, v.scratch) {
 				v.entry, v.soft = e, 0
 				if d, ok := c.usable(v); ok && c.withheld(v) == "" {
 					return c.collapsed(x, v, d)
@@ -178,7 +180,7 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 
 // follow waits for the end of f, but not where that waits, itself or by way of
 // others, for what this request is a part of: that would wait for this request.
-func (c *Cache) follow(x Exchange, v *visit, f *lead, ticket int, timeout time.Duration) (flight.Outcome, entry.Entry) {
+func (c *Cache) follow(x adapter.Exchange, v *visit, f *lead, ticket int, timeout time.Duration) (flight.Outcome, entry.Entry) {
 	ctx := x.Context()
 	if !v.awaitable() {
 		return f.Wait(ctx, ticket, timeout)
@@ -262,8 +264,8 @@ func (c *Cache) hangs(l *lead) bool { return !l.Lead.behind.Load() && l.Age() >=
 // outerLead is the flight for key that the request itself leads, as a handle
 // further out has dealt with it.
 func (c *Cache) outerLead(v *visit, key string) *lead {
-	for o := v.req.Outer; o != nil; o = o.outer() {
-		if o.cache == c.shared && o.lead != nil && o.lead.Key() == key {
+	for o := range v.req.outers {
+		if o.by.shared == c.shared && o.lead != nil && o.lead.Key() == key {
 			return o.lead
 		}
 	}
@@ -291,7 +293,7 @@ func (v *visit) conditional() bool {
 func (c *Cache) flightKey(v *visit) string {
 	key := v.key.wire
 	if len(v.by.names) > 0 {
-		v.scratch = v.by.selecting(v.scratch[:0], v.req)
+		v.scratch = v.by.selecting(v.scratch[:0], &v.req)
 		key = v.key.variant(v.scratch)
 	}
 	switch {
@@ -304,7 +306,7 @@ func (c *Cache) flightKey(v *visit) string {
 }
 
 // lead asks the handler for all who wait on v.lead.
-func (c *Cache) lead(x Exchange, v *visit, deadline time.Time) error {
+func (c *Cache) lead(x adapter.Exchange, v *visit, deadline time.Time) error {
 	l := v.lead
 	defer func() { c.conclude(v.lead, flight.Retry, nil) }() // for a panic and the like
 	switch {
@@ -351,7 +353,7 @@ const (
 // acquire takes the lock of v.lead with a second look, or waits for what its holder
 // gets. Where the store fails, the wait is over, or the holder waits for this request,
 // the handler is asked all the same.
-func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Decision, acquired) {
+func (c *Cache) acquire(x adapter.Exchange, v *visit, deadline time.Time) (httprules.Decision, acquired) {
 	l := v.lead
 	lock, start, adopt := v.key.lockOf(l.Key()), c.start(), !c.locks()
 	pause := firstPoll
@@ -370,7 +372,7 @@ func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Dec
 			l.Lead.awaits.Store(&held) // before it is seen whether it is ours: see follow
 		}
 		if ahead != nil && ahead.late {
-			c.slow(v.key.wire, ErrSlow)
+			c.slow(v.key.wire, store.ErrSlow)
 		}
 		if d, ok := c.lookAgain(x, v, ahead); ok {
 			l.Vouch(phase)
@@ -495,7 +497,7 @@ func (c *Cache) usable(v *visit) (httprules.Decision, bool) {
 func (c *Cache) ahead(v *visit) *lookahead {
 	at := v.key.wire
 	if len(v.by.names) > 0 {
-		v.scratch = v.by.selecting(v.scratch[:0], v.req)
+		v.scratch = v.by.selecting(v.scratch[:0], &v.req)
 		at = v.key.variant(v.scratch)
 	}
 	return &lookahead{key: at, known: c.knownTags(at, c.cfg.Now())}
@@ -503,7 +505,7 @@ func (c *Cache) ahead(v *visit) *lookahead {
 
 // lookAgain looks for what may have been stored since the last look, in ahead first if
 // that is not nil. Where there is nothing better, v stays as it is.
-func (c *Cache) lookAgain(x Exchange, v *visit, ahead *lookahead) (httprules.Decision, bool) {
+func (c *Cache) lookAgain(x adapter.Exchange, v *visit, ahead *lookahead) (httprules.Decision, bool) {
 	if ahead != nil && !ahead.found {
 		return httprules.Decision{}, false
 	}
@@ -525,7 +527,7 @@ func (c *Cache) lookAgain(x Exchange, v *visit, ahead *lookahead) (httprules.Dec
 }
 
 // hit answers with v.entry.
-func (c *Cache) hit(x Exchange, v *visit, d httprules.Decision) error {
+func (c *Cache) hit(x adapter.Exchange, v *visit, d httprules.Decision) error {
 	c.stats.hits.Add(1)
 	s := httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v)}
 	if v.near {
@@ -536,7 +538,7 @@ func (c *Cache) hit(x Exchange, v *visit, d httprules.Decision) error {
 }
 
 // collapsed answers with what another request got from the handler.
-func (c *Cache) collapsed(x Exchange, v *visit, d httprules.Decision) error {
+func (c *Cache) collapsed(x adapter.Exchange, v *visit, d httprules.Decision) error {
 	c.stats.coalesced.Add(1)
 	return c.replyStored(x, v, c.cfg.Now(), httprules.CacheStatus{
 		Fwd: v.fwd, Collapsed: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v),
@@ -545,6 +547,6 @@ func (c *Cache) collapsed(x Exchange, v *visit, d httprules.Decision) error {
 
 // gaveUp answers a request that ended while it waited. The client has left, or
 // a deadline that middleware has set is over; the handler would find the same.
-func (c *Cache) gaveUp(x Exchange, v *visit) error {
+func (c *Cache) gaveUp(x adapter.Exchange, v *visit) error {
 	return c.noAnswer(x, http.StatusGatewayTimeout, httprules.CacheStatus{Fwd: v.fwd, Collapsed: true, Detail: "client-gone"})
 }

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"errors"
@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // Defaults of the fields of [Config] that are left at zero.
@@ -48,7 +50,7 @@ type Config struct {
 	// cannot change it.
 
 	// Store keeps the entries. Nil: a memory store of 64 MiB in this process.
-	Store Store
+	Store store.Store
 	// Namespace begins every key, so that services can share a server: letters,
 	// digits, '.', '_' and '-', 64 bytes at most. Empty: "cacheaside".
 	Namespace string
@@ -139,10 +141,10 @@ type Config struct {
 	Cookies Selection
 	// KeyGenerator gives, if set, the part of the key that stands for path and
 	// query. It must differ wherever the response may differ.
-	KeyGenerator func(*Request) string
+	KeyGenerator func(*adapter.Request) string
 	// Partition gives a part of the key that separates users or tenants. It is
 	// added to what the adapter has put into [Request.Partition].
-	Partition func(*Request) string
+	Partition func(*adapter.Request) string
 	// IgnoreHost and IgnoreScheme leave host or scheme out of the key, for a
 	// service that answers alike under all its names.
 	IgnoreHost, IgnoreScheme bool
@@ -169,10 +171,10 @@ type Config struct {
 	ForwardTags bool
 	// Skip says, before the handler runs, that a request is none of the
 	// cache's business.
-	Skip func(*Request) bool
+	Skip func(*adapter.Request) bool
 	// ShowKey says whether Cache-Status tells a request the key of its entry, for
 	// debugging. Nil: never.
-	ShowKey func(*Request) bool
+	ShowKey func(*adapter.Request) bool
 	// IgnoreRequestDirectives ignores Cache-Control and Pragma of requests, so
 	// that clients cannot reach the handler at will. RFC 9111 section 5.2.1
 	// makes them advisory.
@@ -573,3 +575,6 @@ func validNamespace(s string) bool {
 	}
 	return len(s) >= 1 && len(s) <= 64
 }
+
+// Request is what a policy's functions are given of a request: see [adapter.Request].
+type Request = adapter.Request

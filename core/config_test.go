@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 func TestConfigNamesEveryWrongField(t *testing.T) {
@@ -120,7 +122,7 @@ func TestWith(t *testing.T) {
 
 // sliceStore is of a type that == does not take.
 type sliceStore struct {
-	Store
+	store.Store
 	_ []int
 }
 

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // MaxPurgeBody is the longest body that a [PurgeEndpoint] reads, in bytes.
@@ -29,7 +31,7 @@ type PurgeAccess struct {
 	Token string
 	// Authorize decides by the request, for instance by what an authentication
 	// middleware has put into ctx.
-	Authorize func(ctx context.Context, req *Request) bool
+	Authorize func(ctx context.Context, req *adapter.Request) bool
 }
 
 // PurgeEndpoint purges over HTTP. Adapters make a handler of it (their function
@@ -74,17 +76,17 @@ type purgeOrder struct {
 
 // Serve deals with one request. The body, which the adapter reads up to one byte
 // more than [MaxPurgeBody], is nil where there is none.
-func (p *PurgeEndpoint) Serve(ctx context.Context, req *Request, body []byte) *Response {
+func (p *PurgeEndpoint) Serve(ctx context.Context, req *adapter.Request, body []byte) *adapter.Response {
 	if !p.allowed(ctx, req) {
 		r := purgeAnswer(http.StatusUnauthorized, "access denied: send the token as Authorization: Bearer TOKEN")
-		r.Header = append(r.Header, Field{Name: "Www-Authenticate", Value: `Bearer realm="purge"`})
+		r.Header = append(r.Header, adapter.Field{Name: "Www-Authenticate", Value: `Bearer realm="purge"`})
 		return r
 	}
 	ctx = context.WithoutCancel(ctx) // half a purge helps nobody
 	var err error
 	switch req.Method {
 	case "PURGE":
-		err = p.cache.purgeRequest(insisting(ctx), req)
+		err = p.cache.purgeRequest(insisting(ctx), &request{Request: *req})
 	case http.MethodPost:
 		if len(body) > MaxPurgeBody {
 			return purgeAnswer(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body exceeds %d bytes: send several requests", MaxPurgeBody))
@@ -102,7 +104,7 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *Request, body []byte) *R
 		err = p.cache.obey(ctx, order)
 	default:
 		r := purgeAnswer(http.StatusMethodNotAllowed, "use PURGE on a URL, or POST with JSON")
-		r.Header = append(r.Header, Field{Name: "Allow", Value: "PURGE, POST"})
+		r.Header = append(r.Header, adapter.Field{Name: "Allow", Value: "PURGE, POST"})
 		return r
 	}
 	if err != nil {
@@ -115,7 +117,7 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *Request, body []byte) *R
 	return purgeAnswer(http.StatusOK, "")
 }
 
-func (p *PurgeEndpoint) allowed(ctx context.Context, req *Request) bool {
+func (p *PurgeEndpoint) allowed(ctx context.Context, req *adapter.Request) bool {
 	ok := false
 	if p.access.Token != "" {
 		var given string
@@ -218,13 +220,13 @@ func (c *Cache) obey(ctx context.Context, o purgeOrder) error {
 	return errors.Join(errs...)
 }
 
-func purgeAnswer(status int, trouble string) *Response {
+func purgeAnswer(status int, trouble string) *adapter.Response {
 	body := []byte("{\"purged\":true}\n")
 	if trouble != "" {
 		text, _ := json.Marshal(trouble)
 		body = append(append([]byte(`{"error":`), text...), "}\n"...)
 	}
-	return &Response{Status: status, Body: body, Header: Fields{
+	return &adapter.Response{Status: status, Body: body, Header: adapter.Fields{
 		{Name: "Content-Type", Value: "application/json"},
 		{Name: "Cache-Control", Value: "no-store"},
 	}}

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 )
 
@@ -96,7 +97,7 @@ func (c *Cache) PurgeURL(ctx context.Context, rawURL string) error {
 
 // purgeRequest removes what is stored for the URL of req. A lock that goes keeps
 // responses under way from being stored.
-func (c *Cache) purgeRequest(ctx context.Context, req *Request) error {
+func (c *Cache) purgeRequest(ctx context.Context, req *request) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.PurgeTimeout)
 	defer cancel()
 	urls := c.purgedURLs(req)
@@ -144,7 +145,7 @@ func (c *Cache) purgeTexts(ctx context.Context, urls []string) error {
 }
 
 // deleteURL is for a store that orders nothing. It can do no more than name keys.
-func (c *Cache) deleteURL(ctx context.Context, req *Request, urls []string) error {
+func (c *Cache) deleteURL(ctx context.Context, req *request, urls []string) error {
 	named, plain := c.namedKeys(urls), *req
 	plain.Method, plain.forwarded = http.MethodGet, false
 	if k, ok := c.keys.key(&plain); ok {
@@ -198,7 +199,7 @@ func (c *Cache) purgePrefix(ctx context.Context, rawURL string, soft bool) error
 }
 
 // prefixFor is a request for what a URL and those below it begin with.
-func (c *Cache) prefixFor(rawURL string) (*Request, error) {
+func (c *Cache) prefixFor(rawURL string) (*request, error) {
 	req, err := c.requestFor("PurgePrefix", rawURL)
 	if err == nil {
 		req.RawQuery = ""
@@ -230,7 +231,7 @@ func (c *Cache) purgeJournal(ctx context.Context, what string, urls func() []str
 }
 
 // requestFor is the request that a URL stands for.
-func (c *Cache) requestFor(what, rawURL string) (*Request, error) {
+func (c *Cache) requestFor(what, rawURL string) (*request, error) {
 	u, err := url.Parse(rawURL)
 	switch {
 	case err != nil:
@@ -244,8 +245,8 @@ func (c *Cache) requestFor(what, rawURL string) (*Request, error) {
 	if path == "" {
 		path = "/"
 	}
-	return &Request{
+	return &request{Request: adapter.Request{
 		Method: http.MethodGet, Scheme: strings.ToLower(u.Scheme), Host: u.Host, Path: path, RawQuery: u.RawQuery,
 		Header: http.Header{},
-	}, nil
+	}}, nil
 }

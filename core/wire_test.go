@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -117,12 +117,12 @@ func (w *wire) WriteJournal(ctx context.Context, clock string, old store.Journal
 	return w.m.WriteJournal(ctx, clock, old, text)
 }
 
-func (w *wire) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
+func (w *wire) Stamps(ctx context.Context, dst []store.Stamp, keys []string) ([]store.Stamp, error) {
 	w.note("Stamps", keys...)
 	return w.m.Stamps(ctx, dst, keys)
 }
 
-func (w *wire) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+func (w *wire) GetStamped(ctx context.Context, key string, dst []store.Stamp, keys []string) ([]byte, bool, []store.Stamp, error) {
 	w.note("GetStamped", key)
 	w.note("GetStamped's stamps", keys...)
 	return w.m.GetStamped(ctx, key, dst, keys)
@@ -136,9 +136,9 @@ func TestKeysOnTheWire(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &wire{m: newStandin()}
 			t.Cleanup(func() { _ = w.Close() })
-			cache := core.Must(core.New(core.Config{
+			cache := cacheaside.Must(cacheaside.New(cacheaside.Config{
 				Store: w, Namespace: namespace, TTL: time.Hour, KeyHeaders: []string{"X-Key"}, IgnoreScheme: true, IgnoreHost: namespace == "a",
-				Partition: func(r *core.Request) string { return first(r.Header.Values("X-User")) },
+				Partition: func(r *cacheaside.Request) string { return first(r.Header.Values("X-User")) },
 			}))
 			t.Cleanup(func() { _ = cache.Close(context.Background()) })
 			h := nethttp.New(cache)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -157,7 +157,7 @@ func TestKeysOnTheWire(t *testing.T) {
 						rw.Header().Set(name, v)
 					}
 				}
-				core.AddTags(r.Context(), r.Header.Values("X-Add")...)
+				cacheaside.AddTags(r.Context(), r.Header.Values("X-Add")...)
 				_, _ = io.WriteString(rw, "x")
 			}))
 			send := func(method, target string, fields ...string) {

@@ -13,8 +13,9 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
+	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
@@ -77,7 +78,7 @@ func TestACLStore(t *testing.T) {
 	}
 	p, admin := startACL(t, rights+" ~storetest:*")
 	url := "redis://cacheaside:hunter2@" + p.Addr
-	storetest.Run(t, func(t *testing.T) core.Store { return open(t, url) })
+	storetest.Run(t, func(t *testing.T) store.Store { return open(t, url) })
 	if got := denials(t, admin); got != "" && got != "command client|setinfo" {
 		t.Errorf("the server has refused: %s", got)
 	}
@@ -101,7 +102,7 @@ func exercise(t *testing.T, p *storetest.Process, journal bool) (trouble []strin
 		note("the version is unknown: %s", log)
 	}
 	var cacheLog logBuffer
-	w := newSite(t, s, func(c *core.Config) {
+	w := newSite(t, s, func(c *cacheaside.Config) {
 		c.Logger, c.LookupTimeout, c.StoreTimeout = slog.New(slog.NewTextHandler(&cacheLog, nil)), 10*time.Second, 10*time.Second
 		c.BreakerFailures, c.PurgeTimeout, c.LockTTL = 1000, 10*time.Second, 100*time.Millisecond
 	})
@@ -205,7 +206,7 @@ func TestACLRotation(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	var log logBuffer
-	w := newSite(t, s, func(c *core.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	w := newSite(t, s, func(c *cacheaside.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	w.hits(t, "/a")
 	for round, next := range []string{"hunter22", "hunter23"} {
 		setUser(t, admin, "resetpass >"+next)

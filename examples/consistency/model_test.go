@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // TestJudge: the model finds what it is there to find, and nothing else. In each
@@ -96,12 +96,12 @@ func TestCheck(t *testing.T) {
 
 // TestPolicies: what judge takes for the most is what the handles have.
 func TestPolicies(t *testing.T) {
-	base := core.Must(core.New(core.Config{TTL: time.Hour}))
+	base := cacheaside.Must(cacheaside.New(cacheaside.Config{TTL: time.Hour}))
 	t.Cleanup(func() { _ = base.Close(t.Context()) })
 	for _, p := range everything.policies() {
 		for process := range 4 {
-			var got core.Config
-			if _, err := base.With(func(c *core.Config) { p.change(process)(c); got = *c }); err != nil {
+			var got cacheaside.Config
+			if _, err := base.With(func(c *cacheaside.Config) { p.change(process)(c); got = *c }); err != nil {
 				t.Errorf("%s: %v", p.name, err)
 			}
 			if got.TTL > p.ttl || got.StaleWhileRevalidate > p.swr || got.StaleIfError > p.sie {
