@@ -32,7 +32,7 @@ func benchmarked(tb testing.TB, miss bool, change func(*cacheaside.Config), tags
 func benchmarkedWith(tb testing.TB, miss bool, change func(*cacheaside.Config), set func(http.Header)) (serve func()) {
 	m := cacheaside.Must(memory.New(16 << 20))
 	tb.Cleanup(func() { _ = m.Close() })
-	cfg := cacheaside.Config{Store: m, TTL: time.Hour, Logger: slog.New(slog.DiscardHandler)}
+	cfg := cacheaside.Config{Store: m, Logger: slog.New(slog.DiscardHandler), Policy: cacheaside.Policy{TTL: time.Hour}}
 	if miss {
 		cfg.Store = forgetful{m}
 	}
@@ -53,10 +53,10 @@ var benchmarks = []struct {
 	miss   bool
 	change func(*cacheaside.Config)
 }{
-	{"miss/CoalesceNone", true, func(c *cacheaside.Config) { c.Coalesce = cacheaside.CoalesceNone }},
-	{"miss/CoalesceProcess", true, func(c *cacheaside.Config) { c.Coalesce = cacheaside.CoalesceProcess }},
+	{"miss/CoalesceNone", true, func(c *cacheaside.Config) { c.Policy.Coalescing.Scope = cacheaside.CoalesceNone }},
+	{"miss/CoalesceProcess", true, func(c *cacheaside.Config) { c.Policy.Coalescing.Scope = cacheaside.CoalesceProcess }},
 	{"hit", false, func(*cacheaside.Config) {}},
-	{"hit/RefreshAhead", false, func(c *cacheaside.Config) { c.RefreshAhead = 0.5 }},
+	{"hit/RefreshAhead", false, func(c *cacheaside.Config) { c.Policy.Stale.RefreshAhead = 0.5 }},
 }
 
 func BenchmarkWaiting(b *testing.B) {

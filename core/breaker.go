@@ -44,19 +44,19 @@ type wholeStore struct {
 }
 
 func newBreaker(inner wholeStore, cfg *Config, probeKey string) *breaker {
-	b := &breaker{inner: inner, pause: cfg.BreakerPause, limit: cfg.LookupTimeout}
+	b := &breaker{inner: inner, pause: cfg.Breaker.Pause, limit: cfg.Timeouts.Lookup}
 	b.probe = func(ctx context.Context) error {
 		_, _, err := inner.Get(ctx, probeKey)
 		return err
 	}
 	log := cfg.Logger
 	b.states = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Timeout: cfg.BreakerPause,
+		Timeout: cfg.Breaker.Pause,
 		// A connection that is lost fails all calls under way at once, and the next
 		// one has a new connection: so failures must go on for a while.
 		ReadyToTrip: func(n gobreaker.Counts) bool {
-			return int64(n.ConsecutiveFailures) >= int64(cfg.BreakerFailures) &&
-				time.Now().UnixNano()-b.since.Load() >= int64(cfg.LookupTimeout)
+			return int64(n.ConsecutiveFailures) >= int64(cfg.Breaker.Failures) &&
+				time.Now().UnixNano()-b.since.Load() >= int64(cfg.Timeouts.Lookup)
 		},
 		IsSuccessful: func(err error) bool { return err == nil },
 		IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) || errors.Is(err, store.ErrSlow) },

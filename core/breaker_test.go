@@ -138,7 +138,7 @@ func TestBreaker(t *testing.T) {
 
 		a.ill(silent)
 		for n := 0; !one.BreakerOpen(); n++ {
-			if d := one.timed(t, "/a"); n == cacheaside.DefaultBreakerFailures || d > 4*cacheaside.DefaultLookupTimeout {
+			if d := one.timed(t, "/a"); n == defaultBreakerFailures || d > 4*defaultLookupTimeout {
 				t.Fatalf("request %d took %v, and the breaker is closed", n, d)
 			}
 		}
@@ -153,7 +153,7 @@ func TestBreaker(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		asked := a.calls.Load() - callsBefore
-		if want := int64(time.Since(began)/cacheaside.DefaultBreakerPause) + 1; asked < 5 || asked > want {
+		if want := int64(time.Since(began)/defaultBreakerPause) + 1; asked < 5 || asked > want {
 			t.Errorf("the store was asked %d times in %v", asked, time.Since(began))
 		}
 		if st := one.Stats(); st.StoreErrors != errorsBefore || st.BreakerOpened != 1 || st.Spared == 0 || st.Hits != 1 {
@@ -161,7 +161,7 @@ func TestBreaker(t *testing.T) {
 		}
 
 		a.ill(nil)
-		time.Sleep(2 * cacheaside.DefaultBreakerPause)
+		time.Sleep(2 * defaultBreakerPause)
 		if one.BreakerOpen() {
 			t.Fatal("still open after the store was back")
 		}
@@ -176,7 +176,7 @@ func TestBreakerCountsFailuresInARow(t *testing.T) {
 		a, _, one := newAiling(t)
 		var n atomic.Int64
 		a.ill(func(context.Context, bool) error {
-			if n.Add(1)%cacheaside.DefaultBreakerFailures != 0 {
+			if n.Add(1)%defaultBreakerFailures != 0 {
 				return errors.New("reset by peer")
 			}
 			return nil
@@ -259,7 +259,7 @@ func TestPurgesWhileTheBreakerIsOpen(t *testing.T) {
 		}
 		// Who purges wants to know, and tries.
 		began := time.Now()
-		if err := one.PurgeTags(ctx, "row-a"); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != cacheaside.DefaultPurgeTimeout {
+		if err := one.PurgeTags(ctx, "row-a"); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != defaultPurgeTimeout {
 			t.Errorf("PurgeTags: %v after %v", err, time.Since(began))
 		}
 		// A client that writes has nothing to do with it.
@@ -288,12 +288,12 @@ func TestBreakerAsksAgain(t *testing.T) {
 		}
 		a.ill(func(context.Context, bool) error { return fmt.Errorf("connecting: %w", context.Canceled) })
 		n := a.calls.Load()
-		time.Sleep(5 * cacheaside.DefaultBreakerPause)
+		time.Sleep(5 * defaultBreakerPause)
 		if asked := a.calls.Load() - n; !one.BreakerOpen() || asked < 3 || asked > 5 {
 			t.Errorf("asked %d times; open: %v", asked, one.BreakerOpen())
 		}
 		a.ill(nil)
-		time.Sleep(2 * cacheaside.DefaultBreakerPause)
+		time.Sleep(2 * defaultBreakerPause)
 		if one.BreakerOpen() {
 			t.Error("still open after the store was back")
 		}
@@ -302,10 +302,10 @@ func TestBreakerAsksAgain(t *testing.T) {
 
 func TestBreakerCanBeSwitchedOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, _, one := newAiling(t, func(c *cacheaside.Config) { c.BreakerFailures = -1 })
+		a, _, one := newAiling(t, func(c *cacheaside.Config) { c.Breaker.Failures = -1 })
 		a.ill(silent)
 		for range 20 {
-			if d := one.timed(t, "/a"); d < cacheaside.DefaultLookupTimeout {
+			if d := one.timed(t, "/a"); d < defaultLookupTimeout {
 				t.Fatalf("a request took %v", d)
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	mathrand "math/rand/v2"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,35 +15,6 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/store"
 )
-
-// Coalescing says how far requests wait for one another where nothing usable
-// is stored, so that the handler runs once for all of them.
-type Coalescing uint8
-
-// The extents of coalescing.
-const (
-	// CoalesceAll makes the requests of all processes on one store wait for one
-	// of them, if the store is a [Coordinator] that is shared; otherwise it is
-	// CoalesceProcess. It costs a miss nothing: the lock is what guards its write.
-	CoalesceAll Coalescing = iota
-	// CoalesceProcess makes only requests of one process wait for each other.
-	CoalesceProcess
-	// CoalesceNone lets every request ask the handler.
-	CoalesceNone
-)
-
-// String returns "all", "process" or "none".
-func (c Coalescing) String() string {
-	switch c {
-	case CoalesceAll:
-		return "all"
-	case CoalesceProcess:
-		return "process"
-	case CoalesceNone:
-		return "none"
-	}
-	return "Coalescing(" + strconv.Itoa(int(c)) + ")"
-}
 
 const (
 	// maxLooks bounds how often a request waits for one that then fails.
@@ -115,7 +85,7 @@ func (c *Cache) ask(x adapter.Exchange, v *visit) error {
 	if !c.coalesces(v) {
 		return c.fetch(x, v)
 	}
-	deadline := time.Now().Add(c.cfg.WaitTimeout)
+	deadline := time.Now().Add(c.policy.Coalescing.Wait)
 	for look := range maxLooks {
 		key := c.flightKey(v)
 		if l := c.outerLead(v, key); l != nil {
@@ -136,7 +106,7 @@ func (c *Cache) ask(x adapter.Exchange, v *visit) error {
 			v.lead = f
 			return c.lead(x, v, deadline)
 		}
-		if c.waiting.Add(1) > int64(c.cfg.MaxWaiting) {
+		if c.waiting.Add(1) > int64(c.policy.Coalescing.MaxWaiting) {
 			c.waiting.Add(-1)
 			f.Leave()
 			return c.fetch(x, v)
@@ -150,7 +120,7 @@ func (c *Cache) ask(x adapter.Exchange, v *visit) error {
 			return c.fetch(x, v)
 		case flight.TimedOut:
 			// Later requests are not to wait for it as well, but for this one.
-			if f.Age() < c.cfg.WaitTimeout {
+			if f.Age() < c.policy.Coalescing.Wait {
 				return c.fetch(x, v)
 			}
 			c.end(f, flight.Retry, nil)
@@ -259,7 +229,9 @@ func (c *Cache) tryLead(key string) *lead {
 
 // hangs reports whether the leader of l has had as much time as others wait for
 // it. It may never come back.
-func (c *Cache) hangs(l *lead) bool { return !l.Lead.behind.Load() && l.Age() >= c.cfg.WaitTimeout }
+func (c *Cache) hangs(l *lead) bool {
+	return !l.Lead.behind.Load() && l.Age() >= c.policy.Coalescing.Wait
+}
 
 // outerLead is the flight for key that the request itself leads, as a handle
 // further out has dealt with it.
@@ -276,9 +248,9 @@ func (c *Cache) outerLead(v *visit, key string) *lead {
 // it. One that wants a response made for it alone may not.
 func (c *Cache) coalesces(v *visit) bool {
 	rc := &v.control
-	return c.cfg.Coalesce != CoalesceNone && !c.leavesToInner(v) && v.req.Method == http.MethodGet && v.req.Rerun == nil &&
+	return c.policy.Coalescing.Scope != CoalesceNone && !c.leavesToInner(v) && v.req.Method == http.MethodGet && v.req.Rerun == nil &&
 		!rc.NoCache && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0) &&
-		len(v.header.Values("Range")) == 0 && !(c.cfg.ForwardConditions && v.conditional())
+		len(v.header.Values("Range")) == 0 && !(c.policy.Requests.ForwardConditions && v.conditional())
 }
 
 // conditional reports whether the client asks for a response only if it has
@@ -310,7 +282,7 @@ func (c *Cache) lead(x adapter.Exchange, v *visit, deadline time.Time) error {
 	l := v.lead
 	defer func() { c.conclude(v.lead, flight.Retry, nil) }() // for a panic and the like
 	switch {
-	case c.coordinator != nil && !c.inMemory:
+	case c.coordinator != nil && !c.inProcess:
 		d, outcome := c.acquire(x, v, deadline)
 		switch outcome {
 		case gone:
@@ -331,7 +303,7 @@ func (c *Cache) lead(x adapter.Exchange, v *visit, deadline time.Time) error {
 
 // locks reports whether coalescing reaches other processes.
 func (c *Cache) locks() bool {
-	return c.coordinator != nil && !c.inMemory && c.cfg.Coalesce == CoalesceAll
+	return c.coordinator != nil && !c.inProcess && c.policy.Coalescing.Scope == CoalesceAll
 }
 
 // start is what the token of who leads a flight begins with.
@@ -398,7 +370,7 @@ func (c *Cache) acquire(x adapter.Exchange, v *visit, deadline time.Time) (httpr
 		holder.see(held)
 		left := time.Until(deadline)
 		if left <= 0 {
-			if holder.hangs(c.cfg.WaitTimeout) {
+			if holder.hangs(c.policy.Coalescing.Wait) {
 				c.swap(lock, held, "") // the next miss does not wait for it as well
 			}
 			adopt = true

@@ -45,7 +45,7 @@ func (c *Cache) fetch(x adapter.Exchange, v *visit) error {
 	resp, panicked, at, err := c.next(x, v, adapter.Forward{
 		Capture:  true,
 		Run:      &run.Run,
-		MaxBody:  c.cfg.MaxBytes,
+		MaxBody:  c.policy.Storing.MaxBytes,
 		Set:      v.looped(set),
 		Linger:   c.linger(v),
 		Annotate: c.lettingGo(v.lead, run, status),
@@ -136,7 +136,7 @@ func (c *Cache) prepare(ctx context.Context, v *visit) {
 	}
 	key, start := c.flightKey(v), freeStart
 	lock := v.key.lockOf(key)
-	if c.inMemory { // which has no tokens
+	if c.inProcess { // which has no tokens
 		if since, err := c.moment(lock); err == nil {
 			f.claim.lock, f.claim.since = lock, since
 			v.claim = &f.claim
@@ -159,7 +159,7 @@ type fill struct {
 
 // untagged takes the fields with tags out of what the client sees.
 func (c *Cache) untagged(extra adapter.Fields, h adapter.Header) adapter.Fields {
-	if c.cfg.ForwardTags {
+	if c.policy.Storing.ForwardTags {
 		return extra
 	}
 	for _, name := range httprules.TagFields {
@@ -268,7 +268,7 @@ func (c *Cache) storeResponse(x adapter.Exchange, v *visit, resp *adapter.Respon
 		c.unshared(v)
 		return "vary"
 	}
-	if c.cfg.GenerateETag {
+	if c.policy.Storing.GenerateETag {
 		generateETag(resp)
 	}
 	tags, ok := c.tagsOf(v, resp.Effective, len(names) > 0)
@@ -316,7 +316,7 @@ func (c *Cache) superseded(x adapter.Exchange, v *visit, status int, verdict htt
 	if !v.stale || verdict.OfRequest || temporary(status) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.Context()), c.cfg.StoreTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.Context()), c.cfg.Timeouts.Write)
 	defer cancel()
 	if err := c.store.Delete(ctx, v.at); err != nil {
 		c.trouble("deleting", err)
@@ -329,12 +329,12 @@ func temporary(status int) bool {
 }
 
 func (c *Cache) judge(v *visit, status int, effective adapter.Header, now time.Time) httprules.Verdict {
-	ttl, special := c.cfg.StatusTTL[status]
+	ttl, special := c.policy.StatusTTL[status]
 	if !special && c.listed[status] {
-		ttl = c.cfg.TTL
+		ttl = c.policy.TTL
 	}
 	reqHeader := v.req.Header
-	if c.cfg.IgnoreRequestDirectives {
+	if c.policy.Requests.IgnoreDirectives {
 		reqHeader = withoutDirectives{reqHeader}
 	}
 	verdict := httprules.Judge(httprules.Fill{
@@ -342,10 +342,10 @@ func (c *Cache) judge(v *visit, status int, effective adapter.Header, now time.T
 		Status: status, ResponseHeader: effective,
 		RequestTime: v.began, ResponseTime: now,
 		Rules: httprules.Rules{
-			TTL: ttl, Listed: c.listed[status], Heuristic: c.cfg.Heuristic,
-			SetCookie: c.cfg.StoreSetCookie, Authorization: c.cfg.StoreAuthorized,
-			AnyStatus: c.cfg.AllStatusCodes, Targets: c.targets,
-			Grace: max(c.cfg.StaleWhileRevalidate, c.cfg.StaleIfError),
+			TTL: ttl, Listed: c.listed[status], Heuristic: c.policy.Storing.Heuristic,
+			SetCookie: c.policy.Storing.SetCookie, Authorization: c.policy.Storing.Authorized,
+			AnyStatus: c.policy.Storing.AnyStatusCode, Targets: c.targets,
+			Grace: max(c.policy.Stale.WhileRevalidate, c.policy.Stale.IfError),
 		},
 	})
 	if verdict.Store && verdict.PolicyTTL && v.asked&cookies != 0 && c.readsCookies(v.header) {
@@ -354,8 +354,8 @@ func (c *Cache) judge(v *visit, status int, effective adapter.Header, now time.T
 			c.tellOfCookies()
 		}
 	}
-	if left := verdict.Lifetime - verdict.InitialAge; c.cfg.TTLJitter > 0 && left > 0 {
-		verdict.Lifetime -= jitter(left, c.cfg.TTLJitter, v.key.primary, now)
+	if left := verdict.Lifetime - verdict.InitialAge; c.policy.TTLJitter > 0 && left > 0 {
+		verdict.Lifetime -= jitter(left, c.policy.TTLJitter, v.key.primary, now)
 	}
 	return verdict
 }
@@ -396,10 +396,10 @@ func (c *Cache) meta(visit *visit, v httprules.Verdict, anyOrigin bool, status i
 		m.Flags |= entry.StatedStale
 	default:
 		if !v.StaleIfError.OK {
-			m.SIE = int64(c.cfg.StaleIfError)
+			m.SIE = int64(c.policy.Stale.IfError)
 		}
 		if !v.StaleWhileRevalidate.OK {
-			m.SWR = int64(c.cfg.StaleWhileRevalidate)
+			m.SWR = int64(c.policy.Stale.WhileRevalidate)
 		}
 	}
 	if v.NoCache {
@@ -429,14 +429,14 @@ fields:
 			}
 			f.Value = strconv.Itoa(len(resp.Body))
 		case "Cache-Tag", "Surrogate-Key":
-			if !c.cfg.ForwardTags && f.Op != adapter.OpDel {
+			if !c.policy.Storing.ForwardTags && f.Op != adapter.OpDel {
 				continue
 			}
 		case "Date":
 			hasDate = true
 		case "Content-Type", "Content-Encoding", "Vary", "Cache-Control", "Expires", "Etag", "Last-Modified", "Location":
 		default:
-			if !c.cfg.ResponseHeaders.has(f.Name, true) && !c.targeted(f.Name) {
+			if !c.policy.Storing.Headers.has(f.Name, true) && !c.targeted(f.Name) {
 				continue
 			}
 		}
@@ -447,7 +447,7 @@ fields:
 		}
 		out = append(out, entry.Field{Name: f.Name, Value: f.Value, Op: uint8(f.Op)})
 	}
-	if !c.cfg.ForwardTags && resp.Effective != nil {
+	if !c.policy.Storing.ForwardTags && resp.Effective != nil {
 		for _, name := range httprules.TagFields { // those that somebody in front adds to hits as well
 			if len(resp.Effective.Values(name)) > len(resp.Header.Values(name)) {
 				out = append(out, entry.Field{Name: name, Op: uint8(adapter.OpDel)})
@@ -466,7 +466,7 @@ fields:
 			return nil, "header"
 		}
 	}
-	if size > c.cfg.MaxHeaderBytes {
+	if size > c.policy.Storing.MaxHeaderBytes {
 		return nil, "header-too-large"
 	}
 	return out, ""

@@ -34,7 +34,7 @@ func TestHandlerThatHangs(t *testing.T) {
 						}
 						w.Header().Set("Cache-Control", control)
 						fmt.Fprint(w, "fine")
-					}, func(c *cacheaside.Config) { c.SoftTimeout = 3 * time.Second })
+					}, func(c *cacheaside.Config) { c.Policy.Stale.SoftTimeout = 3 * time.Second })
 					f.get("/")
 					time.Sleep(time.Hour)
 					hangs.Store(true)
@@ -44,7 +44,7 @@ func TestHandlerThatHangs(t *testing.T) {
 					for i := range n {
 						a := f.send(context.Background(), i, http.MethodGet, "/")
 						a.is(t, 200, "fine", "")
-						if a.took > cacheaside.DefaultWaitTimeout+100*time.Millisecond {
+						if a.took > defaultWaitTimeout+100*time.Millisecond {
 							t.Errorf("request %d waited %v", i, a.took)
 						} else if a.took > 0 {
 							slow++
@@ -85,7 +85,7 @@ func TestHandlerThatHangsAlone(t *testing.T) {
 				}
 				w.Header().Set("Cache-Control", control)
 				fmt.Fprint(w, n)
-			}, func(c *cacheaside.Config) { c.SoftTimeout = 3 * time.Second })
+			}, func(c *cacheaside.Config) { c.Policy.Stale.SoftTimeout = 3 * time.Second })
 			node := func(n int) *got { return f.send(context.Background(), n, http.MethodGet, "/") }
 			go node(0)
 			time.Sleep(2 * time.Minute)
@@ -123,7 +123,7 @@ func TestHerdBehindAHandlerThatHangs(t *testing.T) {
 		time.Sleep(time.Second)
 		var wg sync.WaitGroup
 		wg.Go(func() { f.herd(10, "/") })
-		time.Sleep(cacheaside.DefaultWaitTimeout + time.Second) // they run
+		time.Sleep(defaultWaitTimeout + time.Second) // they run
 		f.calls.Store(0)
 		for _, a := range f.herd(10, "/") {
 			a.is(t, 200, "fine", "collapsed")
@@ -138,7 +138,7 @@ func TestHerdBehindAHandlerThatHangs(t *testing.T) {
 // TestFlightEndsWhileItsLeaderLocks: the lock is released all the same.
 func TestFlightEndsWhileItsLeaderLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1, slow(time.Second), func(c *cacheaside.Config) { c.WaitTimeout, c.LookupTimeout = time.Second, time.Minute })
+		f := newFleet(t, 1, slow(time.Second), func(c *cacheaside.Config) { c.Policy.Coalescing.Wait, c.Timeouts.Lookup = time.Second, time.Minute })
 		key := f.lockKey(t, "/")
 		var locks atomic.Int64
 		f.store.taking = func(context.Context) error {
@@ -170,7 +170,7 @@ func TestRefreshThatHangs(t *testing.T) {
 				<-hang
 			}
 			fmt.Fprint(w, n.Add(1))
-		}, func(c *cacheaside.Config) { c.MaxRefreshes, c.RefreshTimeout = places, 5*time.Second })
+		}, func(c *cacheaside.Config) { c.Background.Runs, c.Policy.Stale.RefreshTimeout = places, 5*time.Second })
 		for i := range 3 * places {
 			f.get("/" + strconv.Itoa(i))
 		}
@@ -227,7 +227,7 @@ func TestRefreshThatExits(t *testing.T) {
 			}
 			w.Header().Set("Cache-Control", "max-age=10, stale-while-revalidate=1000")
 			fmt.Fprint(w, "fine")
-		}, func(c *cacheaside.Config) { c.MaxRefreshes = 1 })
+		}, func(c *cacheaside.Config) { c.Background.Runs = 1 })
 		f.get("/")
 		time.Sleep(11 * time.Second)
 		exits.Store(true)
@@ -263,8 +263,8 @@ func TestClientsThatLeave(t *testing.T) {
 			}
 			fmt.Fprint(w, "fine")
 		}, func(c *cacheaside.Config) {
-			c.Store, c.Namespace, c.ValidateVariants = given, name, true
-			c.RefreshAhead = 0.5
+			c.Store, c.Namespace, c.Policy.Requests.ValidateVariants = given, name, true
+			c.Policy.Stale.RefreshAhead = 0.5
 		})
 		do := func(method, target string, fields ...string) *got { return f.send(gone, 0, method, target, fields...) }
 		do("GET", "/a").is(t, 200, "fine", "stored")
@@ -381,7 +381,7 @@ func TestRunContext(t *testing.T) {
 // TestHandlersThatAskForEachOther: each of them waits for what the next one makes, and
 // the last for what the first one makes, which nobody of them does for long.
 func TestHandlersThatAskForEachOther(t *testing.T) {
-	for _, coalesce := range []cacheaside.Coalescing{cacheaside.CoalesceAll, cacheaside.CoalesceProcess} {
+	for _, coalesce := range []cacheaside.CoalescingScope{cacheaside.CoalesceAll, cacheaside.CoalesceProcess} {
 		for _, ring := range []int{2, 3, 5} {
 			inBubble(t, fmt.Sprintf("%v, %d", coalesce, ring), func(t *testing.T) {
 				var f *fleet
@@ -391,7 +391,7 @@ func TestHandlersThatAskForEachOther(t *testing.T) {
 						f.send(r.Context(), 0, http.MethodGet, fmt.Sprint("/", (n+1)%ring), "X-Inner", "1").is(t, 200, "fine", "")
 					}
 					_, _ = w.Write([]byte("fine"))
-				}, func(c *cacheaside.Config) { c.Coalesce = coalesce })
+				}, func(c *cacheaside.Config) { c.Policy.Coalescing.Scope = coalesce })
 				var wg sync.WaitGroup
 				for i := range ring {
 					wg.Go(func() {

@@ -41,16 +41,14 @@ type key struct {
 
 // keyer makes keys by one policy. It is immutable.
 type keyer struct {
-	*Config
+	*KeyPolicy
 	prefix string
 }
-
-func newKeyer(c *Config) keyer { return keyer{c, c.Namespace + keyFormat} }
 
 // appendPrimary writes the primary key of req to buf. It fails where the key
 // would exceed the limit.
 func (k keyer) appendPrimary(buf []byte, req *request) ([]byte, bool) {
-	if len(req.Path)+len(req.RawQuery)+len(req.Host) > k.MaxKeyBytes {
+	if len(req.Path)+len(req.RawQuery)+len(req.Host) > k.MaxBytes {
 		return buf, false
 	}
 	start := len(buf)
@@ -63,8 +61,8 @@ func (k keyer) appendPrimary(buf []byte, req *request) ([]byte, bool) {
 	if !k.IgnoreHost {
 		buf = escapeLower(buf, req.Host)
 	}
-	if k.KeyGenerator != nil {
-		buf = escape(append(buf, "|k:"...), k.KeyGenerator(&req.Request), &valueSafe)
+	if k.Generator != nil {
+		buf = escape(append(buf, "|k:"...), k.Generator(&req.Request), &valueSafe)
 	} else {
 		if !strings.HasPrefix(req.Path, "/") { // "*", or an empty path: not to be mistaken for a part of the host
 			buf = append(buf, "|p:"...)
@@ -81,18 +79,18 @@ func (k keyer) appendPrimary(buf []byte, req *request) ([]byte, bool) {
 	if k.Partition != nil {
 		buf = escape(append(buf, "|v:"...), k.Partition(&req.Request), &valueSafe)
 	}
-	for _, name := range k.KeyHeaders {
+	for _, name := range k.Headers {
 		buf = escape(append(buf, "|h:"...), name, &valueSafe)
 		buf = appendLines(buf, req, name)
 	}
-	for _, name := range k.KeyCookies {
+	for _, name := range k.Cookies {
 		buf = escape(append(buf, "|c:"...), name, &valueSafe)
 		buf = appendCookie(buf, req.lines("Cookie"), name)
 	}
 	if req.forwarded && !k.IgnoreForwarded {
 		buf = appendForwarded(buf, req)
 	}
-	return buf, len(buf)-start <= k.MaxKeyBytes
+	return buf, len(buf)-start <= k.MaxBytes
 }
 
 // key returns the key of req.

@@ -11,17 +11,17 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
-func testKeyer(t testing.TB, change func(*Config)) keyer {
+func testKeyer(t testing.TB, change func(*Policy)) keyer {
 	t.Helper()
 	var c Config
 	if change != nil {
-		change(&c)
+		change(&c.Policy)
 	}
 	c, err := c.validated()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newKeyer(&c)
+	return keyer{&c.Policy.Key, c.Namespace + keyFormat}
 }
 
 func keyOf(t testing.TB, k keyer, req *request) key {
@@ -42,32 +42,30 @@ func TestKeyIsReadable(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name   string
-		change func(*Config)
+		change func(*Policy)
 		req    func(*request)
 		want   string
 	}{
 		{"plain", nil, nil, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1}"},
 		{"HEAD has GET's key", nil, func(r *request) { r.Method = "HEAD" }, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1}"},
-		{"query as it came", func(c *Config) { c.KeepQueryOrder = true }, nil, "cacheaside:2:{GET:https://example.com/blogs/1000?b=2&a=1&b=1}"},
+		{"query as it came", func(c *Policy) { c.Key.KeepQueryOrder = true }, nil, "cacheaside:2:{GET:https://example.com/blogs/1000?b=2&a=1&b=1}"},
 		{"no query", nil, func(r *request) { r.RawQuery = "" }, "cacheaside:2:{GET:https://example.com/blogs/1000}"},
-		{"namespace", func(c *Config) { c.Namespace = "shop" }, nil, "shop:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1}"},
-		{"without host and scheme", func(c *Config) { c.IgnoreHost, c.IgnoreScheme = true, true }, nil, "cacheaside:2:{GET:///blogs/1000?a=1&b=2&b=1}"},
-		{"padded", func(c *Config) { c.Namespace = "x"; c.IgnoreHost, c.IgnoreScheme = true, true }, func(r *request) { r.Path, r.RawQuery = "/", "" }, "x:2:{GET:///}...."},
-		{"allowed parameters", func(c *Config) { c.Query = Only("a") }, nil, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1}"},
-		{"no parameters", func(c *Config) { c.Query = None() }, nil, "cacheaside:2:{GET:https://example.com/blogs/1000}"},
-		{"denied parameters", func(c *Config) { c.Query = Except(TrackingParameters()...) },
+		{"without host and scheme", func(c *Policy) { c.Key.IgnoreHost, c.Key.IgnoreScheme = true, true }, nil, "cacheaside:2:{GET:///blogs/1000?a=1&b=2&b=1}"},
+		{"allowed parameters", func(c *Policy) { c.Key.Query = Only("a") }, nil, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1}"},
+		{"no parameters", func(c *Policy) { c.Key.Query = None() }, nil, "cacheaside:2:{GET:https://example.com/blogs/1000}"},
+		{"denied parameters", func(c *Policy) { c.Key.Query = Except(TrackingParameters()...) },
 			func(r *request) { r.RawQuery = "utm_source=x&a=1&utm%5Fcampaign=y&gclid=3" }, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1}"},
-		{"a semicolon is never dropped", func(c *Config) { c.Query = Except("utm_*") },
+		{"a semicolon is never dropped", func(c *Policy) { c.Key.Query = Except("utm_*") },
 			func(r *request) { r.RawQuery = "utm_source=x;callback=evil" }, "cacheaside:2:{GET:https://example.com/blogs/1000?utm_source=x;callback=evil}"},
-		{"header fields", func(c *Config) { c.KeyHeaders = []string{"x-b", "X-A", "x-c"} },
+		{"header fields", func(c *Policy) { c.Key.Headers = []string{"x-b", "X-A", "x-c"} },
 			func(r *request) { r.Header = http.Header{"X-A": {"1", "2"}, "X-C": {""}} },
 			"cacheaside:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1|h:X-A=1|=2|h:X-B|h:X-C=}"},
-		{"cookies", func(c *Config) { c.KeyCookies = []string{"lang"} },
+		{"cookies", func(c *Policy) { c.Key.Cookies = []string{"lang"} },
 			func(r *request) { r.Header = http.Header{"Cookie": {"sid=5; lang=de", "lang=en"}} },
 			"cacheaside:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1|c:lang=lang=de;lang=en}"},
-		{"partition", func(c *Config) { c.Partition = func(*Request) string { return "tenant 7" } },
+		{"partition", func(c *Policy) { c.Key.Partition = func(*Request) string { return "tenant 7" } },
 			func(r *request) { r.Partition = "u" }, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1|u:u|v:tenant^207}"},
-		{"generator", func(c *Config) { c.KeyGenerator = func(*Request) string { return "front page" } }, nil,
+		{"generator", func(c *Policy) { c.Key.Generator = func(*Request) string { return "front page" } }, nil,
 			"cacheaside:2:{GET:https://example.com|k:front^20page}"},
 		{"rewritten", nil, func(r *request) { r.Target = "/v1/blogs/1000" },
 			"cacheaside:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1|t:/v1/blogs/1000}"},
@@ -181,7 +179,7 @@ func FuzzForwarded(f *testing.F) {
 	f.Add("X-Forwarded-Host", "h|f:X-Url-Scheme|=https", "", "X-Url-Scheme", "https", "")
 	f.Add("X-Forwarded-Proto", "http", "", "X-Forwarded-Host", "h", "")
 	f.Fuzz(func(t *testing.T, nameA, a1, a2, nameB, b1, b2 string) {
-		k := testKeyer(t, func(*Config) {})
+		k := testKeyer(t, func(*Policy) {})
 		request := func(name, one, two string) (*request, string) {
 			h := http.Header{name: {one}}
 			if two != "" {
@@ -256,7 +254,7 @@ func FuzzKeys(f *testing.F) {
 	f.Add("h", "/", "b&a;b=1", "", "", "", "h", "/", "a;b=1&b", "", "", "")
 	f.Add("h", "/", "", "", "", "x", "h", "/", "", "", "", "x\u00a0")
 	f.Fuzz(func(t *testing.T, hostA, pathA, queryA, targetA, partA, fieldA, hostB, pathB, queryB, targetB, partB, fieldB string) {
-		k := testKeyer(t, func(c *Config) { c.KeyHeaders = []string{"X-A", "X-B"} })
+		k := testKeyer(t, func(c *Policy) { c.Key.Headers = []string{"X-A", "X-B"} })
 		request := func(host, path, query, target, part, field string) *request {
 			h := http.Header{}
 			if field != "" {

@@ -103,7 +103,7 @@ func (d *distant) Write(ctx context.Context, w store.Write) (store.Written, erro
 // its response has.
 func farAway(t *testing.T, log io.Writer) (d *distant, cache *cacheaside.Cache, get func(path string) (status string, took time.Duration)) {
 	d = &distant{server: newServer(t)}
-	cache = cacheaside.Must(cacheaside.New(cacheaside.Config{Store: d, TTL: 10 * time.Minute, Logger: slog.New(slog.NewTextHandler(log, nil))}))
+	cache = cacheaside.Must(cacheaside.New(cacheaside.Config{Store: d, Logger: slog.New(slog.NewTextHandler(log, nil)), Policy: cacheaside.Policy{TTL: 10 * time.Minute}}))
 	t.Cleanup(func() { _ = cache.Close(context.Background()) })
 	h := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var kib int
@@ -166,7 +166,7 @@ func TestTooLarge(t *testing.T) {
 				t.Errorf("what cannot be read: %s", status)
 			}
 			// A request looks twice, before and after it takes the lock.
-			if limit := 2 * (cacheaside.DefaultLookupTimeout + store.TransferTime(2049<<10)); took > limit {
+			if limit := 2 * (defaultLookupTimeout + store.TransferTime(2049<<10)); took > limit {
 				t.Errorf("it took %v, more than %v", took, limit)
 			}
 		}

@@ -386,13 +386,13 @@ var policies = []policy{
 func newWorld(p policy) *world {
 	w := &world{p: p, clock: newClock(), answers: []*answer{nil}, calls: map[int]int{}, byCall: map[int]int{}, gone: map[string]int{}, ages: map[int]int{}, swapped: map[string]bool{}}
 	w.store = &rough{now: w.clock.Now, m: map[string]kept{}}
-	cfg := cacheaside.Config{TTL: time.Duration(p.ttl) * time.Second}
+	cfg := cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Duration(p.ttl) * time.Second}}
 	if p.rfc {
-		cfg = cacheaside.RFC9111()
-		cfg.KeepQueryOrder = false // the model has it sorted
+		cfg.Policy = cacheaside.RFC9111()
+		cfg.Policy.Key.KeepQueryOrder = false // the model has it sorted
 	}
 	cfg.Store, cfg.Now, cfg.Logger = w.store, w.clock.Now, slog.New(slog.DiscardHandler)
-	cfg.BreakerFailures = -1 // it goes by the time of the machine
+	cfg.Breaker.Failures = -1 // it goes by the time of the machine
 	cache, err := cacheaside.New(cfg)
 	if err != nil {
 		panic(err)

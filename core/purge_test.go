@@ -141,7 +141,7 @@ type instance struct {
 
 func newInstance(t testing.TB, store store.Store, h http.Handler, change ...func(*cacheaside.Config)) *instance {
 	t.Helper()
-	cfg := cacheaside.Config{Store: store, TTL: time.Hour}
+	cfg := cacheaside.Config{Store: store, Policy: cacheaside.Policy{TTL: time.Hour}}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -206,9 +206,13 @@ func TestPurge(t *testing.T) {
 		"an unknown tag":        {func(i *instance) error { return i.PurgeTags(ctx, "nobody") }, nil, []string{"/a", "/a/1", "/a/2", "/ab", "/b"}},
 		"a URL":                 {func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a/1") }, []string{"/a/1"}, []string{"/a", "/a/2", "/ab", "/b"}},
 		"a URL of another host": {func(i *instance) error { return i.PurgeURL(ctx, "http://example.org/a/1") }, nil, []string{"/a/1", "/a"}},
-		"a prefix":              {func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/a") }, []string{"/a", "/a/1", "/a/2"}, []string{"/ab", "/b"}},
-		"a prefix with a slash": {func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/a/") }, []string{"/a/1", "/a/2"}, []string{"/a", "/ab", "/b"}},
-		"all":                   {func(i *instance) error { return i.PurgeAll(ctx) }, []string{"/a", "/a/1", "/a/2", "/ab", "/b"}, nil},
+		"a prefix": {func(i *instance) error {
+			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/a"}})
+		}, []string{"/a", "/a/1", "/a/2"}, []string{"/ab", "/b"}},
+		"a prefix with a slash": {func(i *instance) error {
+			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/a/"}})
+		}, []string{"/a/1", "/a/2"}, []string{"/a", "/ab", "/b"}},
+		"all": {func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true}) }, []string{"/a", "/a/1", "/a/2", "/ab", "/b"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -247,10 +251,12 @@ func TestPurge(t *testing.T) {
 func TestPurgeDuringFill(t *testing.T) {
 	ctx := context.Background()
 	for name, purge := range map[string]func(*instance) error{
-		"tag":    func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
-		"URL":    func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
-		"prefix": func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/") },
-		"all":    func(i *instance) error { return i.PurgeAll(ctx) },
+		"tag": func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
+		"URL": func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
+		"prefix": func(i *instance) error {
+			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
+		},
+		"all": func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
 		"PUT": func(i *instance) error {
 			i.h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPut, "http://example.com/a", nil))
 			return nil
@@ -291,8 +297,12 @@ func TestPurgeDuringFill(t *testing.T) {
 // TestSoftPurgeDuringFill: the response is of use, but no longer fresh.
 func TestSoftPurgeDuringFill(t *testing.T) {
 	for name, purge := range map[string]func(*instance, context.Context) error{
-		"tag": func(i *instance, ctx context.Context) error { return i.SoftPurgeTags(ctx, "row-a") },
-		"all": func(i *instance, ctx context.Context) error { return i.SoftPurgeAll(ctx) },
+		"tag": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{Tags: []string{"row-a"}, Soft: true})
+		},
+		"all": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{All: true, Soft: true})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -324,9 +334,15 @@ func TestSoftPurgeDuringFill(t *testing.T) {
 // whatever was purged, and whether the response is new or a 304 has renewed it.
 func TestWhoComesAfterASoftPurge(t *testing.T) {
 	for name, purge := range map[string]func(*instance, context.Context) error{
-		"tag":     func(i *instance, ctx context.Context) error { return i.SoftPurgeTags(ctx, "row-a") },
-		"prefix":  func(i *instance, ctx context.Context) error { return i.SoftPurgePrefix(ctx, "http://example.com/") },
-		"all":     func(i *instance, ctx context.Context) error { return i.SoftPurgeAll(ctx) },
+		"tag": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{Tags: []string{"row-a"}, Soft: true})
+		},
+		"prefix": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}, Soft: true})
+		},
+		"all": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{All: true, Soft: true})
+		},
 		"nothing": func(*instance, context.Context) error { time.Sleep(journalPurge); return nil },
 	} {
 		for _, how := range []string{"new", "304"} {
@@ -389,8 +405,8 @@ func TestPurgeURLReachesEveryKey(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			store, rows := newServer(t), &rows{header: http.Header{"Vary": {"Accept-Language"}}}
 			policy := func(c *cacheaside.Config) {
-				c.KeyHeaders, c.KeyCookies = []string{"X-Plan"}, []string{"group"}
-				c.Partition = func(r *cacheaside.Request) string { return first(r.Header.Values("X-User")) }
+				c.Policy.Key.Headers, c.Policy.Key.Cookies = []string{"X-Plan"}, []string{"group"}
+				c.Policy.Key.Partition = func(r *cacheaside.Request) string { return first(r.Header.Values("X-User")) }
 			}
 			one, two := newInstance(t, store, rows, policy), newInstance(t, store, rows, policy)
 			asks := [][]string{nil, {"Accept-Language", "de"}, {"X-Plan", "pro"}, {"Cookie", "group=1"}, {"X-User", "ann"}, {"X-User", "bob", "Accept-Language", "fr"}}
@@ -437,9 +453,15 @@ func TestLostStamps(t *testing.T) {
 // TestSoftPurge: stale responses answer while they are renewed.
 func TestSoftPurge(t *testing.T) {
 	for name, purge := range map[string]func(*instance, context.Context) error{
-		"tags":   func(i *instance, ctx context.Context) error { return i.SoftPurgeTags(ctx, "row-a") },
-		"prefix": func(i *instance, ctx context.Context) error { return i.SoftPurgePrefix(ctx, "http://example.com/a") },
-		"all":    func(i *instance, ctx context.Context) error { return i.SoftPurgeAll(ctx) },
+		"tags": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{Tags: []string{"row-a"}, Soft: true})
+		},
+		"prefix": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/a"}, Soft: true})
+		},
+		"all": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{All: true, Soft: true})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -488,7 +510,7 @@ func TestPurgeErrors(t *testing.T) {
 	store.fail.Store(true)
 	for name, err := range map[string]error{
 		"PurgeTags": one.PurgeTags(ctx, "a"), "PurgeURL": one.PurgeURL(ctx, "http://example.com/"),
-		"PurgePrefix": one.PurgePrefix(ctx, "http://example.com/"), "PurgeAll": one.PurgeAll(ctx),
+		"PurgePrefix": one.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}}), "PurgeAll": one.Purge(ctx, cacheaside.Purge{All: true}),
 	} {
 		if !errors.Is(err, errDown) || !strings.Contains(err.Error(), "acknowledged") {
 			t.Errorf("%s: %v", name, err)
@@ -504,12 +526,12 @@ func TestPurgeErrors(t *testing.T) {
 		}
 	}
 	for _, u := range []string{"", "/a", "//example.com/", "http://", "::", "http://u:p@example.com/", "mailto:x"} {
-		if one.PurgeURL(ctx, u) == nil || one.PurgePrefix(ctx, u) == nil {
+		if one.PurgeURL(ctx, u) == nil || one.Purge(ctx, cacheaside.Purge{Prefixes: []string{u}}) == nil {
 			t.Errorf("%q is taken for a URL", u)
 		}
 	}
 	bare := newInstance(t, newSpy(t, newClock()), &rows{})
-	if err := bare.PurgeAll(ctx); !errors.Is(err, cacheaside.ErrCannotPurge) {
+	if err := bare.Purge(ctx, cacheaside.Purge{All: true}); !errors.Is(err, cacheaside.ErrCannotPurge) {
 		t.Error(err)
 	}
 	must(t, bare.PurgeURL(ctx, "http://example.com/a"))
@@ -521,7 +543,7 @@ func TestPurgeEndpointInsists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newServer(t)
 		store.unread = true
-		one := newInstance(t, store, &rows{}, func(c *cacheaside.Config) { c.BreakerFailures, c.BreakerPause = 2, time.Hour })
+		one := newInstance(t, store, &rows{}, func(c *cacheaside.Config) { c.Breaker.Failures, c.Breaker.Pause = 2, time.Hour })
 		endpoint, err := one.PurgeEndpoint(cacheaside.PurgeAccess{Authorize: func(context.Context, *cacheaside.Request) bool { return true }})
 		must(t, err)
 		for _, o := range []struct{ method, body string }{{"PURGE", ""}, {"POST", `{"urls":["http://example.com/a"]}`}, {"POST", `{"tags":["row-a"]}`}} {
@@ -627,10 +649,12 @@ func TestPurgeDuringRenewal(t *testing.T) {
 		"HEAD": {"max-age=10", http.MethodHead, "fwd=stale"},
 	} {
 		for name, purge := range map[string]func(*instance) error{
-			"tag":    func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
-			"URL":    func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
-			"prefix": func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/") },
-			"all":    func(i *instance) error { return i.PurgeAll(ctx) },
+			"tag": func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
+			"URL": func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
+			"prefix": func(i *instance) error {
+				return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
+			},
+			"all": func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
 			"PUT": func(i *instance) error {
 				i.h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPut, "http://example.com/a", nil))
 				return nil
@@ -694,12 +718,14 @@ func TestPurgeDuringRenewal(t *testing.T) {
 func TestPurgeBeforeRenewal(t *testing.T) {
 	ctx := context.Background()
 	for name, purge := range map[string]func(*instance) error{
-		"tag":       func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
-		"URL":       func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
-		"prefix":    func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/") },
-		"all":       func(i *instance) error { return i.PurgeAll(ctx) },
-		"soft, tag": func(i *instance) error { return i.SoftPurgeTags(ctx, "row-a") },
-		"soft, all": func(i *instance) error { return i.SoftPurgeAll(ctx) },
+		"tag": func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
+		"URL": func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
+		"prefix": func(i *instance) error {
+			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
+		},
+		"all":       func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
+		"soft, tag": func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{Tags: []string{"row-a"}, Soft: true}) },
+		"soft, all": func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true, Soft: true}) },
 		"nothing":   func(*instance) error { time.Sleep(time.Second); return nil },
 	} {
 		for _, vary := range []string{"", "Accept-Language"} {
@@ -722,7 +748,7 @@ func TestPurgeBeforeRenewal(t *testing.T) {
 						fmt.Fprint(w, version.Load())
 					})
 					store := &pausing{server: newServer(t)}
-					one := newInstance(t, store, h, func(c *cacheaside.Config) { c.LookupTimeout = time.Minute })
+					one := newInstance(t, store, h, func(c *cacheaside.Config) { c.Timeouts.Lookup = time.Minute })
 					two := newInstance(t, store, h)
 					one.want(t, "/a", "0", "stored")
 					time.Sleep(11 * time.Second)
@@ -773,7 +799,7 @@ func TestLateJoiner(t *testing.T) {
 	for name, purge := range map[string]func(*instance) error{
 		"tag":     func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
 		"URL":     func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
-		"all":     func(i *instance) error { return i.PurgeAll(ctx) },
+		"all":     func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
 		"nothing": func(*instance) error { return nil },
 	} {
 		for _, from := range []string{"the same process", "another process"} {
@@ -833,7 +859,7 @@ func TestJoinerAfterTheWrite(t *testing.T) {
 				store, rows, gate := newServer(t), &rows{}, make(chan struct{})
 				rows.during = func(string) { <-gate }
 				// What is on its way to the store is not waited for, so that the flight is.
-				one := newInstance(t, store, rows, func(c *cacheaside.Config) { c.LookupTimeout, c.StoreTimeout = time.Millisecond, time.Minute })
+				one := newInstance(t, store, rows, func(c *cacheaside.Config) { c.Timeouts.Lookup, c.Timeouts.Write = time.Millisecond, time.Minute })
 				two := newInstance(t, store, rows)
 				want := "1"
 				if name == "nothing" {
@@ -865,14 +891,16 @@ func TestJoinerAfterTheWrite(t *testing.T) {
 // though the other one, who came before, may.
 func TestJoinerBeforeALateWrite(t *testing.T) {
 	for name, purge := range map[string]func(*instance, context.Context) error{
-		"prefix":  func(i *instance, ctx context.Context) error { return i.PurgePrefix(ctx, "http://example.com/") },
-		"all":     func(i *instance, ctx context.Context) error { return i.PurgeAll(ctx) },
+		"prefix": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
+		},
+		"all":     func(i *instance, ctx context.Context) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
 		"nothing": func(*instance, context.Context) error { time.Sleep(time.Second); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store, rows := newServer(t), &rows{}
-				one := newInstance(t, store, rows, func(c *cacheaside.Config) { c.StoreTimeout = time.Minute })
+				one := newInstance(t, store, rows, func(c *cacheaside.Config) { c.Timeouts.Write = time.Minute })
 				two := newInstance(t, store, rows)
 				two.want(t, "/b", "0", "stored")
 				two.want(t, "/b", "0", "hit") // two knows what has been purged
@@ -912,8 +940,8 @@ func TestPurgeOfLongPrefix(t *testing.T) {
 	endpoint, err := one.PurgeEndpoint(cacheaside.PurgeAccess{Authorize: func(context.Context, *cacheaside.Request) bool { return true }})
 	must(t, err)
 	for _, path := range []string{strings.Repeat("x", 10_000), strings.Repeat("|", 4_000)} {
-		must(t, one.PurgePrefix(t.Context(), "http://example.com/"+path))
-		must(t, one.SoftPurgePrefix(t.Context(), "http://example.com/"+path))
+		must(t, one.Purge(t.Context(), cacheaside.Purge{Prefixes: []string{"http://example.com/" + path}}))
+		must(t, one.Purge(t.Context(), cacheaside.Purge{Prefixes: []string{"http://example.com/" + path}, Soft: true}))
 		r := endpoint.Serve(t.Context(), &cacheaside.Request{Method: http.MethodPost, Header: http.Header{}}, []byte(`{"prefixes":["http://example.com/`+path+`"]}`))
 		if r.Status != http.StatusOK {
 			t.Errorf("%d %s", r.Status, r.Body)
@@ -938,9 +966,9 @@ func TestPurgeOfRewrittenURL(t *testing.T) {
 			"as seen":            {func() error { return one.PurgeURL(ctx, "http://example.com/a?x=1") }, true},
 			"another query":      {func() error { return one.PurgeURL(ctx, "http://example.com/api/a") }, false},
 			"another URL":        {func() error { return one.PurgeURL(ctx, "http://example.com/app/a?x=1") }, false},
-			"prefix as received": {func() error { return one.PurgePrefix(ctx, "http://example.com/api") }, true},
-			"prefix as seen":     {func() error { return one.PurgePrefix(ctx, "http://example.com/a") }, true},
-			"prefix of another":  {func() error { return one.PurgePrefix(ctx, "http://example.com/ap") }, false},
+			"prefix as received": {func() error { return one.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/api"}}) }, true},
+			"prefix as seen":     {func() error { return one.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/a"}}) }, true},
+			"prefix of another":  {func() error { return one.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/ap"}}) }, false},
 			"PUT":                {func() error { one.send(t, http.MethodPut, "/api/a?x=1"); return nil }, true},
 		} {
 			rows.set("/a", 1)
@@ -971,7 +999,7 @@ func TestPurgeOfGeneratedKey(t *testing.T) {
 			rows.header.Set("Vary", vary)
 		}
 		one := newInstance(t, newServer(t), rows, func(c *cacheaside.Config) {
-			c.KeyGenerator = func(r *cacheaside.Request) string { return r.Method + " " + r.Path }
+			c.Policy.Key.Generator = func(r *cacheaside.Request) string { return r.Method + " " + r.Path }
 		})
 		one.want(t, "/a", "0", "stored")
 		rows.set("/a", 1)
@@ -995,7 +1023,7 @@ func TestTagsOfManyRenewals(t *testing.T) {
 				return
 			}
 			_, _ = io.WriteString(w, "x")
-		}), func(c *cacheaside.Config) { c.MaxTags = 4 })
+		}), func(c *cacheaside.Config) { c.Policy.Storing.MaxTags = 4 })
 		for i, want := range []string{
 			"miss", "stale; fwd-status=304; ttl=10; stored", "stale; fwd-status=304; ttl=10; stored", "stale; fwd-status=304; ttl=10; stored",
 			"detail=tags", "fwd=miss", "stale; fwd-status=304; ttl=10; stored",

@@ -26,7 +26,7 @@ const refreshPause = time.Second
 // (XFetch; Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache
 // Stampede Prevention).
 func (c *Cache) early(v *visit) bool {
-	due := time.Duration(float64(v.entry.Lifetime) * c.cfg.RefreshAhead)
+	due := time.Duration(float64(v.entry.Lifetime) * c.policy.Stale.RefreshAhead)
 	age := v.age(v.now)
 	took := time.Duration(v.entry.Took) * time.Millisecond
 	const most = 20 // the logarithm is hardly ever less
@@ -71,7 +71,7 @@ func (c *Cache) detach(x adapter.Exchange, v *visit, l *lead) (can, room bool) {
 	j := &refreshing{c: c, send: send, rerun: rerun{by: c, lead: l, key: v.key.primary, born: v.entry.Born}}
 	j.rerun.Rerun = adapter.NewRerun(&j.rerun)
 	// Whoever needs the response does not wait for a queue that is stuck.
-	j.late = time.AfterFunc(c.cfg.RefreshTimeout, j.giveUp)
+	j.late = time.AfterFunc(c.policy.Stale.RefreshTimeout, j.giveUp)
 	if !c.background.submit(j) {
 		j.dropped()
 		return true, false
@@ -146,7 +146,7 @@ func (r *refreshing) lock(ctx context.Context) bool {
 		}
 		by.see(held)
 		if !wait(ctx, pause) {
-			if by.hangs(c.cfg.RefreshTimeout) {
+			if by.hangs(c.policy.Stale.RefreshTimeout) {
 				c.swap(lockKey(l.Key()), by.token, "")
 			}
 			c.conclude(l, flight.Retry, nil)
@@ -164,9 +164,9 @@ func (r *refreshing) run(ctx context.Context, late func()) {
 	if !r.late.Stop() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.RefreshTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.policy.Stale.RefreshTimeout)
 	defer cancel()
-	if c.coordinator != nil && !c.inMemory && !r.lock(ctx) {
+	if c.coordinator != nil && !c.inProcess && !r.lock(ctx) {
 		return
 	}
 	// A handler that does not heed its context keeps this goroutine, but nobody
@@ -239,13 +239,13 @@ func (c *Cache) passRerun(x adapter.Exchange, v *visit) error {
 // response made for it alone.
 func (c *Cache) softens(v *visit) bool {
 	rc := &v.control
-	return c.cfg.SoftTimeout > 0 && v.req.Rerun == nil && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0)
+	return c.policy.Stale.SoftTimeout > 0 && v.req.Rerun == nil && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0)
 }
 
 // askSoftly gives the handler SoftTimeout before it answers with v.entry, which
 // is stale; what the handler gets later replaces that.
 func (c *Cache) askSoftly(x adapter.Exchange, v *visit) error {
-	deadline := time.Now().Add(c.cfg.SoftTimeout)
+	deadline := time.Now().Add(c.policy.Stale.SoftTimeout)
 	for range maxLooks {
 		key := c.flightKey(v)
 		if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {

@@ -25,7 +25,7 @@ func (c *Cache) replyStored(x adapter.Exchange, v *visit, now time.Time, status 
 		case "Last-Modified":
 			modified = f.Value
 		case "Set-Cookie":
-			if !c.cfg.StoreSetCookie { // not stored by us
+			if !c.policy.Storing.SetCookie { // not stored by us
 				continue
 			}
 		}
@@ -39,7 +39,7 @@ func (c *Cache) replyStored(x adapter.Exchange, v *visit, now time.Time, status 
 			// RFC 9110 section 15.4.5: nothing that describes a body.
 			r.Header = undescribed(fields)
 			r.Status, r.Body = http.StatusNotModified, nil
-		} else if v.asked&ranged != 0 && (c.cfg.AcceptRanges || acceptsRanges(fields)) {
+		} else if v.asked&ranged != 0 && (c.policy.Requests.AcceptRanges || acceptsRanges(fields)) {
 			selectRange(r, v.req.Method, v.header, etag, modified, date)
 		}
 	}

@@ -210,8 +210,8 @@ func withoutLoop(names []string) []string {
 
 // linger is for Forward.
 func (c *Cache) linger(v *visit) time.Duration {
-	if !c.cfg.BackgroundFill || v.req.Method != http.MethodGet || v.req.Rerun != nil {
+	if !c.policy.Requests.BackgroundFill || v.req.Method != http.MethodGet || v.req.Rerun != nil {
 		return 0
 	}
-	return c.cfg.RefreshTimeout
+	return c.policy.Stale.RefreshTimeout
 }

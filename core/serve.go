@@ -32,14 +32,14 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	if v.key, v.wire, ok = c.keys.view(v.wire, req); !ok {
 		return c.pass(x, v, "bypass", "key-too-long")
 	}
-	if v.asked&directed != 0 && !c.cfg.IgnoreRequestDirectives && req.Rerun == nil {
+	if v.asked&directed != 0 && !c.policy.Requests.IgnoreDirectives && req.Rerun == nil {
 		v.control = httprules.ParseRequestControl(v.header)
 	}
 
 	v.now = c.cfg.Now()
 	if c.local != nil && req.Rerun == nil {
 		if d, ok := c.nearby(v); ok {
-			if c.cfg.RefreshAhead > 0 && c.early(v) {
+			if c.policy.Stale.RefreshAhead > 0 && c.early(v) {
 				v.key = c.keys.owned(v.key)
 				c.refresh(x, v)
 			}
@@ -55,7 +55,7 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	}
 	mark := c.writes.ended.Load()
 	found, d := c.find(x.Context(), v)
-	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.wire, mark, c.cfg.LookupTimeout) {
+	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.wire, mark, c.cfg.Timeouts.Lookup) {
 		found, d = c.find(x.Context(), v)
 	}
 	switch {
@@ -69,7 +69,7 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 		return c.miss(x, v)
 	}
 	if d.Use != httprules.Validate {
-		if c.cfg.RefreshAhead > 0 && c.early(v) {
+		if c.policy.Stale.RefreshAhead > 0 && c.early(v) {
 			c.refresh(x, v)
 		}
 		return c.hit(x, v, d)
@@ -101,7 +101,7 @@ func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
 		!matches(&v.entry, &v.req, v.scratch) || c.withheld(v) != "" || !c.stillCurrent(v, at, judged, soft) {
 		return d, false
 	}
-	v.near = !c.inMemory
+	v.near = !c.inProcess
 	d = v.decide(v.now)
 	return d, d.Use != httprules.Validate
 }
@@ -120,7 +120,7 @@ func (c *Cache) bypass(req *request, asked asked) (fwd, detail string) {
 	switch {
 	case req.Bypass != "":
 		return "bypass", req.Bypass
-	case c.cfg.Skip != nil && c.cfg.Skip(&req.Request):
+	case c.policy.Skip != nil && c.policy.Skip(&req.Request):
 		return "bypass", "skip"
 	}
 	switch req.Method {
@@ -183,7 +183,7 @@ func noted(run *run, s httprules.CacheStatus, reason string) adapter.Fields {
 
 // shownKey is the key for Cache-Status, where the policy shows it.
 func (c *Cache) shownKey(v *visit) string {
-	if c.cfg.ShowKey == nil || !c.cfg.ShowKey(&v.req.Request) {
+	if c.policy.Requests.ShowKey == nil || !c.policy.Requests.ShowKey(&v.req.Request) {
 		return ""
 	}
 	return v.key.wire
@@ -344,10 +344,10 @@ func (c *Cache) granted(v *visit) finding {
 // that on a variant, while the names of its Vary are remembered.
 func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 	// That the client has left is no failure of the store.
-	if c.inMemory {
+	if c.inProcess {
 		ctx = context.Background()
 	} else {
-		l := c.deadlines.begin(ctx, c.cfg.LookupTimeout)
+		l := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
 		defer c.deadlines.end(l)
 		ctx = l
 	}
@@ -438,7 +438,7 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 	}
 	v.at = wire
 	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.primary ||
-		!c.inMemory && v.entry.Kind == entry.KindResponse && !v.entry.Harmless() {
+		!c.inProcess && v.entry.Kind == entry.KindResponse && !v.entry.Harmless() {
 		c.stats.corrupt.Add(1)
 		return false
 	}

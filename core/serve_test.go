@@ -108,8 +108,11 @@ func newService(t testing.TB, h http.HandlerFunc, change ...func(*cacheaside.Con
 	s := &service{clock: newClock()}
 	s.store = newSpy(t, s.clock)
 	cfg := cacheaside.Config{
-		Store: s.store, TTL: 30 * time.Second, Now: s.clock.Now, Logger: slog.New(slog.DiscardHandler),
-		LookupTimeout: 10 * time.Second, StoreTimeout: 10 * time.Second, PurgeTimeout: 10 * time.Second, // a busy machine is no failure
+		Store:    s.store,
+		Now:      s.clock.Now,
+		Logger:   slog.New(slog.DiscardHandler),
+		Timeouts: cacheaside.Timeouts{Lookup: 10 * time.Second, Write: 10 * time.Second, Purge: 10 * time.Second},
+		Policy:   cacheaside.Policy{TTL: 30 * time.Second},
 	}
 	for _, f := range change {
 		f(&cfg)
@@ -223,7 +226,7 @@ func TestVariantsAreBounded(t *testing.T) {
 	s := newService(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Vary", "X-Any")
 		fmt.Fprint(w, r.Header.Get("X-Any"))
-	}, func(c *cacheaside.Config) { c.MaxVariants = 3 })
+	}, func(c *cacheaside.Config) { c.Policy.Storing.MaxVariants = 3 })
 	for i := range 20 {
 		s.get("/", "X-Any", fmt.Sprint(i))
 	}
@@ -330,7 +333,9 @@ func TestStoreTroubleNeverReachesTheClient(t *testing.T) {
 func TestSilentStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "fine") },
-			func(c *cacheaside.Config) { c.LookupTimeout, c.StoreTimeout = 50*time.Millisecond, 70*time.Millisecond })
+			func(c *cacheaside.Config) {
+				c.Timeouts.Lookup, c.Timeouts.Write = 50*time.Millisecond, 70*time.Millisecond
+			})
 		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		s.store.get = func(ctx context.Context, _ string) ([]byte, bool, error) { return nil, false, hang(ctx) }
 		s.store.set = hang
@@ -388,7 +393,7 @@ func TestOnlyIfCached(t *testing.T) {
 
 func TestRequestDirectivesCanBeIgnored(t *testing.T) {
 	s := newService(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "fine") },
-		func(c *cacheaside.Config) { c.IgnoreRequestDirectives = true })
+		func(c *cacheaside.Config) { c.Policy.Requests.IgnoreDirectives = true })
 	for range 3 {
 		s.get("/", "Cache-Control", "no-cache, no-store")
 	}
@@ -399,7 +404,7 @@ func TestRequestDirectivesCanBeIgnored(t *testing.T) {
 
 func TestStoreTTLIsExact(t *testing.T) {
 	s := newService(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "fine") },
-		func(c *cacheaside.Config) { c.TTL = 1500 * time.Millisecond })
+		func(c *cacheaside.Config) { c.Policy.TTL = 1500 * time.Millisecond })
 	s.get("/")
 	for k, ttl := range s.store.keys {
 		if ttl != 1500*time.Millisecond {
@@ -433,7 +438,7 @@ func TestResponseHeaderSelection(t *testing.T) {
 		w.Header().Set("X-Hop", "1")
 		w.Header().Set("Content-Type", "text/css")
 		fmt.Fprint(w, "a{}")
-	}, func(c *cacheaside.Config) { c.ResponseHeaders = cacheaside.Only("x-kept", "X-Hop") })
+	}, func(c *cacheaside.Config) { c.Policy.Storing.Headers = cacheaside.Only("x-kept", "X-Hop") })
 	s.get("/")
 	h := s.get("/").Header
 	if h.Get("X-Kept") != "1" || h.Get("X-Dropped") != "" || h.Get("X-Hop") != "" || h.Get("Content-Type") != "text/css" {

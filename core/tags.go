@@ -59,9 +59,9 @@ func AddTags(ctx context.Context, tags ...string) bool {
 func checkTag(tag string) error {
 	switch {
 	case tag == "":
-		return errors.New("cacheaside: an empty tag: leave it out")
+		return errors.New("an empty tag: leave it out")
 	case len(tag) > MaxTagBytes:
-		return fmt.Errorf("cacheaside: a tag of %d bytes: use %d at most", len(tag), MaxTagBytes)
+		return fmt.Errorf("a tag of %d bytes: use %d at most", len(tag), MaxTagBytes)
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func (c *Cache) tagsOf(v *visit, resp adapter.Header, varied bool) ([]string, bo
 	var out []string
 	add := func(tag string) bool {
 		out = append(out, ofHandler+tag)
-		return checkTag(tag) == nil && len(out) <= c.cfg.MaxTags
+		return checkTag(tag) == nil && len(out) <= c.policy.Storing.MaxTags
 	}
 	for _, line := range resp.Values("Cache-Tag") {
 		for tag := range strings.SplitSeq(line, ",") {
@@ -98,7 +98,7 @@ func (c *Cache) tagsOf(v *visit, resp adapter.Header, varied bool) ([]string, bo
 	for _, group := range httprules.Groups(resp.Values("Cache-Groups")) {
 		out = append(out, groupTag(&v.req, group))
 	}
-	if len(out) > c.cfg.MaxTags {
+	if len(out) > c.policy.Storing.MaxTags {
 		return nil, false
 	}
 	named := c.named(v.key.primary, &v.req)

@@ -66,8 +66,8 @@ func TestStampKeys(t *testing.T) {
 // and another one for any other URL.
 func TestURLTags(t *testing.T) {
 	c := cacheNamed(t, "", func(c *Config) {
-		c.KeyHeaders, c.KeyCookies = []string{"X-A"}, []string{"a"}
-		c.Partition = func(r *adapter.Request) string { return first(r.Header.Values("X-P")) }
+		c.Policy.Key.Headers, c.Policy.Key.Cookies = []string{"X-A"}, []string{"a"}
+		c.Policy.Key.Partition = func(r *adapter.Request) string { return first(r.Header.Values("X-P")) }
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		path, word := rapid.SampledFrom([]string{"/", "/a", "/A", "/a/", "/%61"}), rapid.SampledFrom([]string{"", "a=1", "a=2", "b=1&a=1", "a=1&b=1"})
@@ -119,15 +119,15 @@ func first(s []string) string {
 	return s[0]
 }
 
-// FuzzDecodeOrder: whatever is taken says what to purge, and nothing is lost of
+// FuzzDecodePurge: whatever is taken says what to purge, and nothing is lost of
 // it.
-func FuzzDecodeOrder(f *testing.F) {
+func FuzzDecodePurge(f *testing.F) {
 	for _, s := range []string{`{"tags":["a","b"],"soft":true}`, `{"urls":["http://h/"],"prefixes":["http://h/a"]}`, `{"all":true}`, `{"all":true}{}`, `{"urls":["http://h/"],"soft":true}`, `null`, `{"tags":null}`, `{"TAGS":["a"]}`, `{"x":1}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		o, err := decodeOrder(b)
-		if err != nil {
+		o, err := decodePurge(b)
+		if err != nil || o.sensible() != nil {
 			return
 		}
 		if !o.All && len(o.Tags)+len(o.URLs)+len(o.Prefixes) == 0 || o.Soft && len(o.URLs) > 0 {
@@ -140,7 +140,7 @@ func FuzzDecodeOrder(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if o, err = decodeOrder(again); err != nil {
+		if o, err = decodePurge(again); err != nil {
 			t.Fatalf("%q, then %q: %+v, %v", b, again, o, err)
 		}
 	})

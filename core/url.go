@@ -70,7 +70,7 @@ func (k keyer) appendURL(buf []byte, req *request) ([]byte, bool) {
 		buf = append(buf, "|p:"...)
 	}
 	buf = escape(buf, respelled(req.Path, &inPath), &pathSafe)
-	return keyer{Config: &Config{Query: k.Query}}.appendQuery(buf, respelled(req.RawQuery, &inQuery)), true
+	return keyer{KeyPolicy: &KeyPolicy{Query: k.Query}}.appendQuery(buf, respelled(req.RawQuery, &inQuery)), true
 }
 
 // plainHost is a host without a default port and the dot of a fully qualified name.

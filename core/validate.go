@@ -148,12 +148,12 @@ func (c *Cache) freshened(x adapter.Exchange, v *visit, notModified *adapter.Res
 func (c *Cache) ownFields(notModified *adapter.Response, v *visit) (own adapter.Fields) {
 	stored := make(map[string]bool)
 	for f := range v.entry.Header {
-		stored[f.Name] = f.Name != "Set-Cookie" || c.cfg.StoreSetCookie
+		stored[f.Name] = f.Name != "Set-Cookie" || c.policy.Storing.SetCookie
 	}
 	for _, f := range notModified.Header {
 		switch {
 		case f.Op == adapter.OpDel, stored[f.Name], keptOnUpdate(f.Name), f.Name == "Age", f.Name == "Content-Type",
-			!c.cfg.ForwardTags && slices.Contains(httprules.TagFields, f.Name):
+			!c.policy.Storing.ForwardTags && slices.Contains(httprules.TagFields, f.Name):
 		default:
 			own = append(own, f)
 		}
@@ -231,7 +231,7 @@ func (c *Cache) update(x adapter.Exchange, v *visit, newer *adapter.Response, no
 	}
 	more, ok := c.tagsOf(v, newer.Effective, len(vary) > 0)
 	content.Tags = mergeNames(content.Tags, more)
-	if !ok || given(content.Tags) > c.cfg.MaxTags {
+	if !ok || given(content.Tags) > c.policy.Storing.MaxTags {
 		c.stats.tagsRefused.Add(1)
 		verdict.Store, verdict.Reason = false, "tags"
 		c.superseded(x, v, resp.Status, verdict) // a whole response may have fewer

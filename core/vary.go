@@ -128,10 +128,10 @@ const maxCandidates = 4
 // own. One with a content coding is not for a client that did not ask for it,
 // whatever the handler says.
 func (c *Cache) candidates(ctx context.Context, v *visit) []entry.Entry {
-	if !c.cfg.ValidateVariants || len(v.record.variants) == 0 {
+	if !c.policy.Requests.ValidateVariants || len(v.record.variants) == 0 {
 		return nil
 	}
-	at := c.deadlines.begin(ctx, c.cfg.LookupTimeout)
+	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
 	defer c.deadlines.end(at)
 	old := v.entry
 	defer func() { v.entry = old }()

@@ -137,8 +137,12 @@ func TestKeysOnTheWire(t *testing.T) {
 			w := &wire{m: newStandin()}
 			t.Cleanup(func() { _ = w.Close() })
 			cache := cacheaside.Must(cacheaside.New(cacheaside.Config{
-				Store: w, Namespace: namespace, TTL: time.Hour, KeyHeaders: []string{"X-Key"}, IgnoreScheme: true, IgnoreHost: namespace == "a",
-				Partition: func(r *cacheaside.Request) string { return first(r.Header.Values("X-User")) },
+				Store:     w,
+				Namespace: namespace,
+				Policy: cacheaside.Policy{
+					TTL: time.Hour,
+					Key: cacheaside.KeyPolicy{Headers: []string{"X-Key"}, IgnoreScheme: true, IgnoreHost: namespace == "a", Partition: func(r *cacheaside.Request) string { return first(r.Header.Values("X-User")) }},
+				},
 			}))
 			t.Cleanup(func() { _ = cache.Close(context.Background()) })
 			h := nethttp.New(cache)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -192,13 +196,13 @@ func TestKeysOnTheWire(t *testing.T) {
 			send(http.MethodGet, "/a", append(slices.Clone(fields[7]), "X-Key", "7")...)
 			for _, tags := range [][]string{{"x"}, {"ü"}, {"{", "}"}, {strings.Repeat("ü", 128)}, {"\x00"}} {
 				must(t, cache.PurgeTags(ctx, tags...))
-				must(t, cache.SoftPurgeTags(ctx, tags...))
+				must(t, cache.Purge(ctx, cacheaside.Purge{Tags: tags, Soft: true}))
 			}
 			for _, u := range []string{"http://h", "http://h/ä{}?q=ü", "http://h/" + strings.Repeat("x", 1000)} {
 				must(t, cache.PurgeURL(ctx, u))
-				must(t, cache.PurgePrefix(ctx, u))
+				must(t, cache.Purge(ctx, cacheaside.Purge{Prefixes: []string{u}}))
 			}
-			must(t, cache.PurgeAll(ctx))
+			must(t, cache.Purge(ctx, cacheaside.Purge{All: true}))
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			w.mu.Lock()

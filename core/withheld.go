@@ -26,7 +26,7 @@ func (c *Cache) withheld(v *visit) string {
 		return detailOrigin
 	case e.Flags&entry.PolicyTTL == 0:
 		return "" // by the RFC
-	case v.asked&credentials != 0 && !c.cfg.StoreAuthorized && !varies(e, "Authorization"):
+	case v.asked&credentials != 0 && !c.policy.Storing.Authorized && !varies(e, "Authorization"):
 		return detailAuthorization
 	case v.asked&cookies != 0 && c.readsCookies(v.header) && !varies(e, "Cookie"):
 		return detailCookie
@@ -53,7 +53,7 @@ func varies(e *entry.Entry, name string) bool {
 // readsCookies reports whether a request has a cookie that the handlers may read
 // and that is no part of its key.
 func (c *Cache) readsCookies(h adapter.Header) bool {
-	if slices.Contains(c.cfg.KeyHeaders, "Cookie") {
+	if slices.Contains(c.policy.Key.Headers, "Cookie") {
 		return false
 	}
 	for _, line := range h.Values("Cookie") {
@@ -61,7 +61,7 @@ func (c *Cache) readsCookies(h adapter.Header) bool {
 			if httprules.TrimOWS(pair) == "" {
 				continue
 			}
-			if name := cookieName(pair); c.cookies.has(name) && !slices.Contains(c.cfg.KeyCookies, name) {
+			if name := cookieName(pair); c.cookies.has(name) && !slices.Contains(c.policy.Key.Cookies, name) {
 				return true
 			}
 		}

@@ -22,7 +22,7 @@ import (
 // nothing of what is in a cookie.
 func TestCookiesAreToldOfOnce(t *testing.T) {
 	var log bytes.Buffer
-	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{TTL: time.Minute, Logger: slog.New(slog.NewTextHandler(&log, nil))}))
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Policy: cacheaside.Policy{TTL: time.Minute}}))
 	t.Cleanup(func() { _ = cache.Close(context.Background()) })
 	h := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") }))
 	for range 3 {
@@ -58,7 +58,7 @@ func TestFollowersFromAnotherOrigin(t *testing.T) {
 					_, _ = io.WriteString(w, "page")
 				}, func(c *cacheaside.Config) {
 					if soft {
-						c.SoftTimeout = 5 * time.Second
+						c.Policy.Stale.SoftTimeout = 5 * time.Second
 					}
 				})
 				if soft { // what was for any origin, and is stale, stands by

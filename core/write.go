@@ -105,7 +105,7 @@ func (w *write) leaving(sent adapter.Header) {
 	case w.personal(sent):
 		w.c.writes.over(w)
 		w.end(errPersonal)
-	case w.c.inMemory || w.rerun != nil:
+	case w.c.inProcess || w.rerun != nil:
 		if w.run(context.Background(), nil); w.rerun != nil && w.stored {
 			w.rerun.done.Store(true)
 		}
@@ -116,7 +116,7 @@ func (w *write) leaving(sent adapter.Header) {
 
 // personal reports whether a response is for one client (RFC 9111 section 3).
 func (w *write) personal(sent adapter.Header) bool {
-	if !w.c.cfg.StoreSetCookie && len(sent.Values("Set-Cookie")) > 0 {
+	if !w.c.policy.Storing.SetCookie && len(sent.Values("Set-Cookie")) > 0 {
 		return true
 	}
 	control := httprules.ParseResponseControl(sent, w.c.targets)
@@ -169,7 +169,7 @@ func (c *Cache) prepared(ctx context.Context, v *visit, content entry.Content, n
 		v.scratch = v.record.selecting(v.scratch[:0], &v.req)
 		w.at = v.key.variant(v.scratch)
 		w.choice = v.record.choice
-		w.surplus = v.record.add(variantRef{w.at[len(w.at)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano(), c.cfg.MaxVariants)
+		w.surplus = v.record.add(variantRef{w.at[len(w.at)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano(), c.policy.Storing.MaxVariants)
 		var err error
 		if w.record, w.recordKept, err = v.record.encode(v.key.primary, now.UnixNano()); err != nil {
 			return nil, err
@@ -202,7 +202,7 @@ func staleKept(lifetime time.Duration) time.Duration {
 
 // readRecord reads the resource's record, or begins one.
 func (c *Cache) readRecord(ctx context.Context, v *visit) {
-	at := c.deadlines.begin(ctx, c.cfg.LookupTimeout)
+	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
 	defer c.deadlines.end(at)
 	var e entry.Entry
 	b, found, err := c.store.Get(at, v.key.wire)
@@ -237,8 +237,8 @@ func (w *write) dropped() {
 func (w *write) store() (err error) {
 	c := w.c
 	ctx := context.Background()
-	if !c.inMemory {
-		at := c.deadlines.begin(ctx, c.cfg.StoreTimeout+store.TransferTime(len(w.value)))
+	if !c.inProcess {
+		at := c.deadlines.begin(ctx, c.cfg.Timeouts.Write+store.TransferTime(len(w.value)))
 		defer c.deadlines.end(at)
 		ctx = at
 	}
@@ -398,7 +398,7 @@ func (q *writes) reserve(w *write) bool {
 	w.size = int64(len(w.value) + len(w.record))
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.bytes > 0 && q.bytes+w.size > q.limit && !w.c.inMemory {
+	if q.bytes > 0 && q.bytes+w.size > q.limit && !w.c.inProcess {
 		return false
 	}
 	q.bytes += w.size

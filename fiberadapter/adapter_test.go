@@ -401,7 +401,7 @@ func TestFiberMiddleware(t *testing.T) {
 // also in the place of an error.
 func TestDate(t *testing.T) {
 	app := fiber.New(fiber.Config{DisableDefaultDate: true})
-	app.Use(fiberadapter.New(cacheaside.Must(coretest.NewCache(t).With(func(p *cacheaside.Config) { p.StaleIfError = time.Hour }))))
+	app.Use(fiberadapter.New(cacheaside.Must(coretest.NewCache(t).With(func(p *cacheaside.Policy) { p.Stale.IfError = time.Hour }))))
 	date := time.Now().Add(-10 * time.Second).UTC().Format(http.TimeFormat)
 	fails := false
 	app.Get("/:lifetime", func(c *fiber.Ctx) error {

@@ -239,7 +239,7 @@ func TestNoRoute(t *testing.T) {
 	e := gin.New()
 	e.HandleMethodNotAllowed = true
 	e.Use(ginadapter.New(coretest.NewCache(t, func(cfg *cacheaside.Config) {
-		cfg.StatusTTL = map[int]time.Duration{404: time.Minute, 405: time.Minute}
+		cfg.Policy.StatusTTL = map[int]time.Duration{404: time.Minute, 405: time.Minute}
 	})))
 	e.NoRoute(func(c *gin.Context) { c.String(404, "nothing at "+c.Request.URL.Path) })
 	e.POST("/post", func(c *gin.Context) { c.String(200, "posted") })

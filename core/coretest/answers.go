@@ -183,7 +183,7 @@ func testTransparent(c *run) {
 		app.Routes = append(app.Routes, Route{Methods: methods, Path: "/s/" + name, Handler: scripts[name]})
 	}
 	app.Global = c.Cache(func(cfg *cacheaside.Config) {
-		cfg.StatusTTL = map[int]time.Duration{404: time.Minute, 418: time.Minute}
+		cfg.Policy.StatusTTL = map[int]time.Duration{404: time.Minute, 418: time.Minute}
 	})
 	bare, s := c.Plain(app), c.Site(app)
 	for _, r := range app.Routes {
@@ -241,7 +241,7 @@ func testRedirect(c *run) {
 }
 
 func testNegative(c *run) {
-	app := one(c.Cache(func(cfg *cacheaside.Config) { cfg.StatusTTL = map[int]time.Duration{404: 5 * time.Second} }),
+	app := one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.StatusTTL = map[int]time.Duration{404: 5 * time.Second} }),
 		func(x Ctx) error { return x.Send(404, plain, []byte("none")) })
 	app.Routes = append(app.Routes,
 		Route{Path: "/returned", Handler: func(x Ctx) error { return x.Error(404, "no such thing") }},
@@ -304,7 +304,7 @@ func testStatuses(c *run) {
 }
 
 func testUnknownPath(c *run) {
-	app := one(c.Cache(func(cfg *cacheaside.Config) { cfg.StatusTTL = map[int]time.Duration{404: time.Minute} }), text("a"))
+	app := one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.StatusTTL = map[int]time.Duration{404: time.Minute} }), text("a"))
 	bare, s := c.Plain(app), c.Site(app)
 	for _, target := range []string{"/none", "/none?a=1", "/x/", "/X", "/"} {
 		for range 3 {
@@ -337,7 +337,7 @@ func testBinaryBody(c *run) {
 
 func testMaxBytes(c *run) {
 	const limit = 1000
-	s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) { cfg.MaxBytes = limit }), func(x Ctx) error {
+	s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Storing.MaxBytes = limit }), func(x Ctx) error {
 		n, err := strconv.Atoi(x.Query("n"))
 		if err != nil {
 			return err
@@ -392,7 +392,7 @@ func testWrongLength(c *run, declared string) {
 }
 
 func testTwoStatuses(c *run) {
-	app := one(c.Cache(func(cfg *cacheaside.Config) { cfg.StatusTTL = map[int]time.Duration{500: time.Minute} }), func(x Ctx) error {
+	app := one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.StatusTTL = map[int]time.Duration{500: time.Minute} }), func(x Ctx) error {
 		x.Status(200)
 		if _, err := x.Write([]byte("a")); err != nil {
 			return err
@@ -502,8 +502,8 @@ func testOuterSees(c *run) {
 
 func testPerRoute(c *run) {
 	cache := c.Cache()
-	short := c.With(cache, func(p *cacheaside.Config) { p.TTL = 10 * time.Second })
-	explicitOnly := c.With(cache, func(p *cacheaside.Config) { p.TTL = 0 })
+	short := c.With(cache, func(p *cacheaside.Policy) { p.TTL = 10 * time.Second })
+	explicitOnly := c.With(cache, func(p *cacheaside.Policy) { p.TTL = 0 })
 	s := c.Site(App{
 		Group: short,
 		Routes: []Route{
@@ -533,7 +533,7 @@ func testPerRoute(c *run) {
 func testNested(c *run) {
 	cache := c.Cache()
 	s := c.Site(App{Global: cache, Routes: []Route{
-		{Path: "/x", Cache: c.With(cache, func(p *cacheaside.Config) { p.TTL = 5 * time.Second }), Handler: with("a", "X-M", "1", "X-M", "2")},
+		{Path: "/x", Cache: c.With(cache, func(p *cacheaside.Policy) { p.TTL = 5 * time.Second }), Handler: with("a", "X-M", "1", "X-M", "2")},
 		{Path: "/free", Handler: text("f")},
 	}})
 	s.caches = 2

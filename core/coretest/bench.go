@@ -48,8 +48,10 @@ func Benchmark(b *testing.B, build func(cache *cacheaside.Cache) BenchApp, bare 
 			return nil, build(nil)
 		}
 		cache = cacheaside.Must(cacheaside.New(cacheaside.Config{
-			Store: store, TTL: benchTTL, Logger: slog.New(slog.DiscardHandler),
+			Store:     store,
+			Logger:    slog.New(slog.DiscardHandler),
 			Namespace: "bench-" + strings.ToLower(strings.NewReplacer("/", "-", " ", "-").Replace(b.Name())),
+			Policy:    cacheaside.Policy{TTL: benchTTL},
 		}))
 		b.Cleanup(func() { _ = cache.Close(context.Background()) })
 		app = build(cache)

@@ -324,13 +324,10 @@ func (c *run) Cache(change ...func(*cacheaside.Config)) *cacheaside.Cache {
 	cfg := cacheaside.Config{
 		Store:     c.server,
 		Namespace: c.namespace,
-		TTL:       time.Minute,
 		Now:       c.Clock.Now,
 		Logger:    slog.New(slog.DiscardHandler),
-		// generous: the machine that runs the tests may be busy
-		LookupTimeout: 5 * time.Second,
-		StoreTimeout:  5 * time.Second,
-		PurgeTimeout:  10 * time.Second,
+		Timeouts:  cacheaside.Timeouts{Lookup: 5 * time.Second, Write: 5 * time.Second, Purge: 10 * time.Second},
+		Policy:    cacheaside.Policy{TTL: time.Minute},
 	}
 	for _, f := range change {
 		f(&cfg)
@@ -363,7 +360,7 @@ func (c *run) Store() store.Store {
 }
 
 // With is cache.With, which must not fail.
-func (c *run) With(cache *cacheaside.Cache, change func(*cacheaside.Config)) *cacheaside.Cache {
+func (c *run) With(cache *cacheaside.Cache, change func(*cacheaside.Policy)) *cacheaside.Cache {
 	c.Helper()
 	h, err := cache.With(change)
 	if err != nil {

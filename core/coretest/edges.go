@@ -68,7 +68,7 @@ func testNothingWritten(c *run) {
 // testErrorsInFront: middleware in front maps a handler's error to a response of
 // its own, as it does without the cache.
 func testErrorsInFront(c *run) {
-	app := one(c.Cache(func(cfg *cacheaside.Config) { cfg.StatusTTL = map[int]time.Duration{404: time.Minute} }),
+	app := one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.StatusTTL = map[int]time.Duration{404: time.Minute} }),
 		func(x Ctx) error { return x.Error(http.StatusServiceUnavailable, "no such row") })
 	app.Outer = []Middleware{func(x Ctx, next func() error) error {
 		if next() != nil {
@@ -92,8 +92,8 @@ func testErrorsInFront(c *run) {
 func testErrorsStored(c *run) {
 	fails := false
 	s := c.Site(App{Global: c.Cache(func(cfg *cacheaside.Config) {
-		cfg.StatusTTL = map[int]time.Duration{404: time.Minute}
-		cfg.StaleIfError = time.Hour
+		cfg.Policy.StatusTTL = map[int]time.Duration{404: time.Minute}
+		cfg.Policy.Stale.IfError = time.Hour
 	}), Routes: []Route{
 		{Path: "/404", Handler: func(x Ctx) error { return x.Error(http.StatusNotFound, "none") }},
 		{Path: "/x", Handler: func(x Ctx) error {
@@ -135,7 +135,7 @@ func testCookieSetInFront(c *run) {
 func testCookieInFrontOfTwo(c *run) {
 	cache := c.Cache()
 	for name, inner := range map[string]*cacheaside.Cache{
-		"the same": cache, "its own policy": c.With(cache, func(p *cacheaside.Config) { p.TTL = 30 * time.Second }), "another cache": c.Cache(),
+		"the same": cache, "its own policy": c.With(cache, func(p *cacheaside.Policy) { p.TTL = 30 * time.Second }), "another cache": c.Cache(),
 	} {
 		app := App{Global: cache, Routes: []Route{{Path: "/x", Cache: inner, Handler: text("form of " + name)}}}
 		app.Outer = []Middleware{func(x Ctx, next func() error) error {
@@ -254,7 +254,9 @@ func testSelectedCookies(c *run) {
 		"none":      {cookies: cacheaside.None(), shared: "user=alice; b"},
 		"keyed":     {cookies: cacheaside.Only("lang", "user"), keyed: []string{"lang"}, shared: "theme=dark", apart: "lang=de; user=alice"},
 	} {
-		s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) { cfg.Cookies, cfg.KeyCookies = tc.cookies, tc.keyed }), text("page of "+name)))
+		s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) {
+			cfg.Policy.Requests.Cookies, cfg.Policy.Key.Cookies = tc.cookies, tc.keyed
+		}), text("page of "+name)))
 		target := "/x?" + name
 		s.Get(target).Stored()
 		s.Get(target, "Cookie: "+tc.shared).Hit()
@@ -312,7 +314,9 @@ func testVaryInFront(c *run) {
 	}
 	s.Get("/x").Hit().Has("Access-Control-Allow-Origin")
 	s.Handled("/x", 1)
-	app.Global = c.Cache(func(cfg *cacheaside.Config) { cfg.Partition = func(*cacheaside.Request) string { return "lang" } })
+	app.Global = c.Cache(func(cfg *cacheaside.Config) {
+		cfg.Policy.Key.Partition = func(*cacheaside.Request) string { return "lang" }
+	})
 	app.Outer = []Middleware{func(x Ctx, next func() error) error { x.AddHeader("Vary", "Accept-Language"); return next() }}
 	s = c.Site(app)
 	for _, lang := range []string{"de", "fr", "de"} {
@@ -349,10 +353,10 @@ func testCORSBehind(c *run) {
 // as well.
 func testNearestPolicy(c *run) {
 	cache := c.Cache()
-	inner := c.With(cache, func(p *cacheaside.Config) {
+	inner := c.With(cache, func(p *cacheaside.Policy) {
 		p.TTL = 5 * time.Second
 		p.Skip = func(r *cacheaside.Request) bool { return len(r.Header.Values("X-Preview")) > 0 }
-		p.StoreSetCookie = true
+		p.Storing.SetCookie = true
 	})
 	s := c.Site(App{Global: cache, Routes: []Route{{Path: "/x", Cache: inner, Handler: func(x Ctx) error {
 		x.SetHeader("Set-Cookie", "consent=asked")
@@ -372,7 +376,7 @@ func testNearestPolicy(c *run) {
 // testOneCount: a response that passes two handles is told of once.
 func testOneCount(c *run) {
 	cache := c.Cache()
-	inner := c.With(cache, func(p *cacheaside.Config) { p.TTL = 30 * time.Second })
+	inner := c.With(cache, func(p *cacheaside.Policy) { p.TTL = 30 * time.Second })
 	s := c.Site(App{Global: cache, Routes: []Route{
 		{Path: "/x", Cache: inner, Handler: text("x")},
 		{Methods: []string{"POST"}, Path: "/x", Cache: inner, Handler: text("posted")},
@@ -396,7 +400,7 @@ func testOneCount(c *run) {
 
 func testSkipUnsafe(c *run) {
 	cache := c.Cache(func(cfg *cacheaside.Config) {
-		cfg.Skip = func(r *cacheaside.Request) bool { return r.Method == "POST" }
+		cfg.Policy.Skip = func(r *cacheaside.Request) bool { return r.Method == "POST" }
 	})
 	s := c.Site(App{Global: cache, Routes: []Route{{Methods: []string{"GET", "POST"}, Path: "/x", Handler: text("x")}}})
 	s.Get("/x").Stored()
@@ -410,7 +414,7 @@ func testSkipUnsafe(c *run) {
 // testTTLFromResponse: the policy's lifetime begins with the response, whatever it
 // says of its age; its own lifetime goes by RFC 9111 section 4.2.3.
 func testTTLFromResponse(c *run) {
-	s := c.Site(App{Global: c.Cache(func(cfg *cacheaside.Config) { cfg.TTL = 30 * time.Second }), Routes: []Route{
+	s := c.Site(App{Global: c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.TTL = 30 * time.Second }), Routes: []Route{
 		{Path: "/silent", Handler: with("a", "Age", "60")},
 		{Path: "/old", Handler: with("a", "Age", "9999999999")},
 		{Path: "/explicit", Handler: with("b", "Age", "60", "Cache-Control", "max-age=70")},

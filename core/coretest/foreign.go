@@ -97,7 +97,7 @@ func testForeign(c *run) {
 	if c.server == nil {
 		c.Skip("the embedded store has no keys that others could write")
 	}
-	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.BreakerFailures = -1 })
+	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Breaker.Failures = -1 })
 	var version atomic.Int64
 	s := c.versions(cache, &version)
 	fresh := func(when string) {
@@ -279,7 +279,7 @@ var refusingMethods = []string{"Set", "Delete", "Begin", "Extend", "Swap", "Writ
 // testRefused: a store that takes no more costs the store of that response.
 func testRefused(c *run) {
 	broken := &refusing{Coordinator: c.Store().(store.Coordinator), err: store.ErrRefused}
-	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Store, cfg.BreakerFailures = broken, 2 })
+	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Store, cfg.Breaker.Failures = broken, 2 })
 	c.unwritten(cache, broken, func(method string, before, after cacheaside.Stats) {
 		refused := after.Refused - before.Refused
 		if (method == "Begin" || method == "Write" || method == "*") && refused == 0 {
@@ -297,7 +297,7 @@ func testRefused(c *run) {
 // testUnwritten: as with a server that has become a copy of another.
 func testUnwritten(c *run) {
 	broken := &refusing{Coordinator: c.Store().(store.Coordinator), err: errors.New("READONLY: it is a replica")}
-	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Store, cfg.BreakerFailures = broken, -1 })
+	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Store, cfg.Breaker.Failures = broken, -1 })
 	c.unwritten(cache, broken, func(method string, before, after cacheaside.Stats) {
 		if (method == "Begin" || method == "Write" || method == "*") && after.StoreErrors == before.StoreErrors {
 			c.Errorf("%s: nothing was counted as a failure", method)

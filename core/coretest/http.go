@@ -87,7 +87,7 @@ func Want(tb testing.TB, res *http.Response, status int, body string, hit bool) 
 // functions.
 func NewCache(tb testing.TB, change ...func(*cacheaside.Config)) *cacheaside.Cache {
 	tb.Helper()
-	cfg := cacheaside.Config{TTL: time.Minute}
+	cfg := cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}}
 	for _, f := range change {
 		f(&cfg)
 	}

@@ -26,7 +26,7 @@ var matrixCases = []testCase{
 // stored is one way to store a response.
 type stored struct {
 	name   string // ends the path
-	policy func(*cacheaside.Config)
+	policy func(*cacheaside.Policy)
 	query  string
 	fields []string // of the request
 	answer []string // of the response
@@ -40,62 +40,62 @@ type stored struct {
 
 // ways are the rows of the matrix.
 func ways() []stored {
-	query := func(s cacheaside.Selection) func(*cacheaside.Config) {
-		return func(p *cacheaside.Config) { p.Query = s }
+	query := func(s cacheaside.Selection) func(*cacheaside.Policy) {
+		return func(p *cacheaside.Policy) { p.Key.Query = s }
 	}
 	tracking := query(cacheaside.Except(cacheaside.TrackingParameters()...))
-	coalesce := func(how cacheaside.Coalescing) func(*cacheaside.Config) {
-		return func(p *cacheaside.Config) { p.Coalesce = how }
+	coalesce := func(how cacheaside.CoalescingScope) func(*cacheaside.Policy) {
+		return func(p *cacheaside.Policy) { p.Coalescing.Scope = how }
 	}
 	const long = "a-name-as-long-as-it-takes-to-exceed-what-keys-and-tags-are-written-out-for-"
 	return []stored{
 		{name: "default"},
 		{name: "http", public: "http://" + defaultHost + "~"},
 		{name: "query", query: "?b=2&a=1", public: "https://" + defaultHost + "~?a=1&b=2"},
-		{name: "ordered", query: "?b=2&a=1", policy: func(p *cacheaside.Config) { p.KeepQueryOrder = true }},
-		{name: "no-scheme", policy: func(p *cacheaside.Config) { p.IgnoreScheme = true }},
-		{name: "no-host", policy: func(p *cacheaside.Config) { p.IgnoreHost = true }},
-		{name: "other-host", policy: func(p *cacheaside.Config) { p.IgnoreHost = true }, public: "https://other.test~"},
+		{name: "ordered", query: "?b=2&a=1", policy: func(p *cacheaside.Policy) { p.Key.KeepQueryOrder = true }},
+		{name: "no-scheme", policy: func(p *cacheaside.Policy) { p.Key.IgnoreScheme = true }},
+		{name: "no-host", policy: func(p *cacheaside.Policy) { p.Key.IgnoreHost = true }},
+		{name: "other-host", policy: func(p *cacheaside.Policy) { p.Key.IgnoreHost = true }, public: "https://other.test~"},
 		{name: "no-query", query: "?a=1", policy: query(cacheaside.None())},
 		{name: "other-query", query: "?a=1", policy: query(cacheaside.None()), public: "https://" + defaultHost + "~?b=2"},
 		{name: "without-query", query: "?a=1", policy: query(cacheaside.None()), public: "https://" + defaultHost + "~"},
 		{name: "only", query: "?page=2&x=1", policy: query(cacheaside.Only("page")), public: "https://" + defaultHost + "~?x=2&page=2"},
 		{name: "tracked", query: "?utm_source=a", policy: tracking, public: "https://" + defaultHost + "~"},
 		{name: "tracking", query: "?page=1", policy: tracking, public: "https://" + defaultHost + "~?gclid=1&page=1"},
-		{name: "neither", query: "?a=1", public: "https://other.test~?b=1", policy: func(p *cacheaside.Config) {
-			p.IgnoreHost, p.IgnoreScheme, p.Query = true, true, cacheaside.None()
+		{name: "neither", query: "?a=1", public: "https://other.test~?b=1", policy: func(p *cacheaside.Policy) {
+			p.Key.IgnoreHost, p.Key.IgnoreScheme, p.Key.Query = true, true, cacheaside.None()
 		}},
-		{name: "generated", policy: func(p *cacheaside.Config) {
-			p.KeyGenerator = func(r *cacheaside.Request) string { return "k" + r.Path }
+		{name: "generated", policy: func(p *cacheaside.Policy) {
+			p.Key.Generator = func(r *cacheaside.Request) string { return "k" + r.Path }
 		}},
-		{name: "partition", policy: func(p *cacheaside.Config) { p.Partition = func(*cacheaside.Request) string { return "tenant" } }},
-		{name: "key-headers", policy: func(p *cacheaside.Config) { p.KeyHeaders = []string{"X-Tenant"} }, fields: []string{"X-Tenant: 1"}},
-		{name: "key-cookies", policy: func(p *cacheaside.Config) { p.KeyCookies = []string{"lang"} }, fields: []string{"Cookie: lang=de"}},
-		{name: "no-cookies", policy: func(p *cacheaside.Config) { p.Cookies = cacheaside.None() }, fields: []string{"Cookie: a=1"}},
+		{name: "partition", policy: func(p *cacheaside.Policy) { p.Key.Partition = func(*cacheaside.Request) string { return "tenant" } }},
+		{name: "key-headers", policy: func(p *cacheaside.Policy) { p.Key.Headers = []string{"X-Tenant"} }, fields: []string{"X-Tenant: 1"}},
+		{name: "key-cookies", policy: func(p *cacheaside.Policy) { p.Key.Cookies = []string{"lang"} }, fields: []string{"Cookie: lang=de"}},
+		{name: "no-cookies", policy: func(p *cacheaside.Policy) { p.Requests.Cookies = cacheaside.None() }, fields: []string{"Cookie: a=1"}},
 		{name: "cookie", fields: []string{"Cookie: a=1"}, answer: []string{"Cache-Control", "public, max-age=60"}},
 		{name: "varied", fields: []string{"Accept: text/plain"}, answer: []string{"Vary", "Accept"}},
 		{name: "coded", fields: []string{"Accept-Encoding: br;q=0.5, gzip"}, answer: []string{"Vary", "Accept-Encoding"}},
-		{name: "varied-key", fields: []string{"Accept: text/plain", "X-Tenant: 1"}, answer: []string{"Vary", "Accept"}, policy: func(p *cacheaside.Config) {
-			p.KeyHeaders, p.IgnoreHost = []string{"X-Tenant"}, true
+		{name: "varied-key", fields: []string{"Accept: text/plain", "X-Tenant: 1"}, answer: []string{"Vary", "Accept"}, policy: func(p *cacheaside.Policy) {
+			p.Key.Headers, p.Key.IgnoreHost = []string{"X-Tenant"}, true
 		}},
 		{name: "public", fields: []string{"Authorization: Bearer 1"}, answer: []string{"Cache-Control", "public, max-age=60"}},
 		{name: "s-maxage", fields: []string{"Authorization: Bearer 1"}, answer: []string{"Cache-Control", "s-maxage=60"}},
-		{name: "authorized", fields: []string{"Authorization: Bearer 1"}, policy: func(p *cacheaside.Config) { p.StoreAuthorized = true }},
+		{name: "authorized", fields: []string{"Authorization: Bearer 1"}, policy: func(p *cacheaside.Policy) { p.Storing.Authorized = true }},
 		{name: "process", policy: coalesce(cacheaside.CoalesceProcess)},
 		{name: "none", policy: coalesce(cacheaside.CoalesceNone)},
 		{name: "none-varied", policy: coalesce(cacheaside.CoalesceNone), fields: []string{"Accept: a"}, answer: []string{"Vary", "Accept"}},
-		{name: "deaf", policy: func(p *cacheaside.Config) { p.IgnoreRequestDirectives = true }, fields: []string{"Cache-Control: no-cache"}},
-		{name: "head-too", policy: func(p *cacheaside.Config) { p.Methods = []string{http.MethodGet} }},
-		{name: "rfc", answer: []string{"Cache-Control", "max-age=60"}, policy: func(p *cacheaside.Config) { p.ForwardConditions, p.ValidateVariants = true, true }},
-		{name: "negative", status: 404, policy: func(p *cacheaside.Config) { p.StatusTTL = map[int]time.Duration{404: time.Minute} }},
+		{name: "deaf", policy: func(p *cacheaside.Policy) { p.Requests.IgnoreDirectives = true }, fields: []string{"Cache-Control: no-cache"}},
+		{name: "head-too", policy: func(p *cacheaside.Policy) { p.Requests.Methods = []string{http.MethodGet} }},
+		{name: "rfc", answer: []string{"Cache-Control", "max-age=60"}, policy: func(p *cacheaside.Policy) { p.Requests.ForwardConditions, p.Requests.ValidateVariants = true, true }},
+		{name: "negative", status: 404, policy: func(p *cacheaside.Policy) { p.StatusTTL = map[int]time.Duration{404: time.Minute} }},
 		{name: "moved", status: 301, answer: []string{"Location", "/"}},
 		{name: "large", length: 100 << 10},
 		{name: long + long + long + long},
 		{name: long, query: "?" + long + long + long},
 		{name: "forwarded-proto", fields: []string{"X-Forwarded-Proto: https"}},
-		{name: "ignored-proto", fields: []string{"X-Forwarded-Proto: https"}, policy: func(p *cacheaside.Config) { p.IgnoreForwarded = true }},
+		{name: "ignored-proto", fields: []string{"X-Forwarded-Proto: https"}, policy: func(p *cacheaside.Policy) { p.Key.IgnoreForwarded = true }},
 		{name: "forwarded-host", fields: []string{"Host: 10.0.0.1:8080", "X-Forwarded-Host: public.test"}, public: "https://public.test~"},
-		{name: "ignored-host", fields: []string{"Host: 10.0.0.1:8080", "X-Forwarded-Host: public.test"}, public: "https://public.test~", policy: func(p *cacheaside.Config) { p.IgnoreForwarded = true }},
+		{name: "ignored-host", fields: []string{"Host: 10.0.0.1:8080", "X-Forwarded-Host: public.test"}, public: "https://public.test~", policy: func(p *cacheaside.Policy) { p.Key.IgnoreForwarded = true }},
 		{name: "forwarded", fields: []string{"Host: 10.0.0.1:8080", `Forwarded: for=192.0.2.1;host="public.test";proto=https`}, public: "https://public.test~"},
 		{name: "backend", fields: []string{"Host: 10.0.0.1:8080", "X-Forwarded-Host: public.test"}, public: "http://10.0.0.1:8080~"},
 		{name: "upper-host", fields: []string{"Host: EXAMPLE.test"}, public: "https://Example.TEST~"},
@@ -201,14 +201,14 @@ func (c *run) matrix() *matrix {
 		}
 		return c.Site(app)
 	}
-	config := func(cfg *cacheaside.Config) { cfg.Store, cfg.StaleWhileRevalidate = store, time.Minute }
+	config := func(cfg *cacheaside.Config) { cfg.Store, cfg.Policy.Stale.WhileRevalidate = store, time.Minute }
 	changes := func(cache *cacheaside.Cache) *site {
 		return c.Site(App{Global: cache, Routes: []Route{{Path: "/m/*", Methods: []string{"DELETE", "POST"}, Handler: change}}})
 	}
 	one, two := c.Cache(config), c.Cache(config)
-	stranger := c.Cache(config, func(cfg *cacheaside.Config) { cfg.MaxKeyBytes, cfg.StaleWhileRevalidate = 64, 0 })
+	stranger := c.Cache(config, func(cfg *cacheaside.Config) { cfg.Policy.Key.MaxBytes, cfg.Policy.Stale.WhileRevalidate = 64, 0 })
 	m.sites = [2]*site{build(one), build(two)}
-	own := c.With(one, func(p *cacheaside.Config) { p.IgnoreHost = true })
+	own := c.With(one, func(p *cacheaside.Policy) { p.Key.IgnoreHost = true })
 	for i, by := range []*cacheaside.Cache{own, one, two, stranger} {
 		m.purgers = append(m.purgers, purger{names[i], by, changes(by)})
 	}
@@ -322,11 +322,17 @@ func testMatrix(c *run) {
 		{"a purge of the URL", false, rotated(0)},
 		{"another purge of the URL", false, rotated(1)},
 		{"PurgeTags", false, each(func(p *purger, w *stored) error { return p.by.PurgeTags(ctx, w.tag(p.name)) })},
-		{"PurgePrefix", false, prefixes(func(p *purger, prefix string) error { return p.by.PurgePrefix(ctx, prefix) })},
-		{"PurgeAll", false, func() { c.purged(m.purgers[3].by.PurgeAll(ctx)) }},
-		{"SoftPurgeTags", true, each(func(p *purger, w *stored) error { return p.by.SoftPurgeTags(ctx, w.tag(p.name)) })},
-		{"SoftPurgePrefix", true, prefixes(func(p *purger, prefix string) error { return p.by.SoftPurgePrefix(ctx, prefix) })},
-		{"SoftPurgeAll", true, func() { c.purged(m.purgers[0].by.SoftPurgeAll(ctx)) }},
+		{"PurgePrefix", false, prefixes(func(p *purger, prefix string) error {
+			return p.by.Purge(ctx, cacheaside.Purge{Prefixes: []string{prefix}})
+		})},
+		{"PurgeAll", false, func() { c.purged(m.purgers[3].by.Purge(ctx, cacheaside.Purge{All: true})) }},
+		{"SoftPurgeTags", true, each(func(p *purger, w *stored) error {
+			return p.by.Purge(ctx, cacheaside.Purge{Tags: []string{w.tag(p.name)}, Soft: true})
+		})},
+		{"SoftPurgePrefix", true, prefixes(func(p *purger, prefix string) error {
+			return p.by.Purge(ctx, cacheaside.Purge{Prefixes: []string{prefix}, Soft: true})
+		})},
+		{"SoftPurgeAll", true, func() { c.purged(m.purgers[0].by.Purge(ctx, cacheaside.Purge{All: true, Soft: true})) }},
 	} {
 		m.next()
 		kind.purge()
@@ -393,9 +399,9 @@ func testMatrixWithout(c *run) {
 		}
 		ctx := c.context()
 		for what, err := range map[string]error{
-			"tags": caches[i].PurgeTags(ctx, w.tag("own")), "soft tags": caches[i].SoftPurgeTags(ctx, w.tag("own")),
-			"prefix": caches[i].PurgePrefix(ctx, w.url("own")), "soft prefix": caches[i].SoftPurgePrefix(ctx, w.url("own")),
-			"all": caches[i].PurgeAll(ctx), "soft all": caches[i].SoftPurgeAll(ctx),
+			"tags": caches[i].PurgeTags(ctx, w.tag("own")), "soft tags": caches[i].Purge(ctx, cacheaside.Purge{Tags: []string{w.tag("own")}, Soft: true}),
+			"prefix": caches[i].Purge(ctx, cacheaside.Purge{Prefixes: []string{w.url("own")}}), "soft prefix": caches[i].Purge(ctx, cacheaside.Purge{Prefixes: []string{w.url("own")}, Soft: true}),
+			"all": caches[i].Purge(ctx, cacheaside.Purge{All: true}), "soft all": caches[i].Purge(ctx, cacheaside.Purge{All: true, Soft: true}),
 		} {
 			if !errors.Is(err, cacheaside.ErrCannotPurge) {
 				c.Errorf("%s: a purge of %s: %v", w.name, what, err)

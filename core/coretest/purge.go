@@ -48,10 +48,10 @@ func testTagFields(c *run) {
 	}
 	for _, forward := range []bool{false, true} {
 		cache := c.Cache(func(cfg *cacheaside.Config) {
-			cfg.ForwardTags, cfg.Namespace = forward, fmt.Sprint(c.namespace, forward)
-			cfg.StatusTTL = map[int]time.Duration{404: time.Minute}
-			cfg.Skip = func(r *cacheaside.Request) bool { return r.Path == "/skip" }
-			cfg.MaxBytes = 1 << 20
+			cfg.Policy.Storing.ForwardTags, cfg.Namespace = forward, fmt.Sprint(c.namespace, forward)
+			cfg.Policy.StatusTTL = map[int]time.Duration{404: time.Minute}
+			cfg.Policy.Skip = func(r *cacheaside.Request) bool { return r.Path == "/skip" }
+			cfg.Policy.Storing.MaxBytes = 1 << 20
 		})
 		s := c.Site(App{Global: cache, Routes: []Route{
 			{Path: "/x", Handler: reply(200)},
@@ -152,7 +152,7 @@ func (c *run) purged(err error) {
 // testRefusedTags: a response whose tags cannot be kept is not stored, and good
 // all the same.
 func testRefusedTags(c *run) {
-	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.MaxTags = 4 })
+	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Storing.MaxTags = 4 })
 	long := strings.Repeat("t", cacheaside.MaxTagBytes)
 	answer := func(fields ...string) Handler { return with("body", append(fields, "X-H", "1")...) }
 	adding := func(tags ...string) Handler {
@@ -232,8 +232,8 @@ func testPurges(c *run) {
 		{"a URL with a query", func() error { return one.cache.PurgeURL(ctx, pairURL+"/a?q=1") }, "/a?q=1"},
 		{"a URL of another host", func() error { return one.cache.PurgeURL(ctx, "http://other.test/a") }, ""},
 		{"a URL of another scheme", func() error { return one.cache.PurgeURL(ctx, "https://"+defaultHost+"/a") }, "/a"},
-		{"a prefix", func() error { return one.cache.PurgePrefix(ctx, pairURL+"/a") }, "/a /a?q=1 /a/1"},
-		{"all", func() error { return one.cache.PurgeAll(ctx) }, "/a /a?q=1 /a/1 /ab"},
+		{"a prefix", func() error { return one.cache.Purge(ctx, cacheaside.Purge{Prefixes: []string{pairURL + "/a"}}) }, "/a /a?q=1 /a/1"},
+		{"all", func() error { return one.cache.Purge(ctx, cacheaside.Purge{All: true}) }, "/a /a?q=1 /a/1 /ab"},
 	} {
 		for _, path := range pairPaths {
 			one.Get(path)
@@ -265,9 +265,11 @@ func testSoftPurges(c *run) {
 	one, two := sites[0], sites[1]
 	ctx := c.context()
 	for name, purge := range map[string]func() error{
-		"tags":   func() error { return one.cache.SoftPurgeTags(ctx, "row/a") },
-		"prefix": func() error { return one.cache.SoftPurgePrefix(ctx, pairURL+"/a") },
-		"all":    func() error { return one.cache.SoftPurgeAll(ctx) },
+		"tags": func() error { return one.cache.Purge(ctx, cacheaside.Purge{Tags: []string{"row/a"}, Soft: true}) },
+		"prefix": func() error {
+			return one.cache.Purge(ctx, cacheaside.Purge{Prefixes: []string{pairURL + "/a"}, Soft: true})
+		},
+		"all": func() error { return one.cache.Purge(ctx, cacheaside.Purge{All: true, Soft: true}) },
 	} {
 		c.Clock.Advance(time.Hour)
 		one.Get("/a").Stored()
@@ -607,7 +609,7 @@ func (s *unwritable) WriteJournal(ctx context.Context, clock string, old store.J
 
 func testEndpointDown(c *run) {
 	down := &unwritable{Coordinator: c.Store().(store.Coordinator)}
-	s := c.purgeSite(cacheaside.PurgeAccess{Token: purgeToken}, func(cfg *cacheaside.Config) { cfg.Store, cfg.BreakerFailures = down, -1 })
+	s := c.purgeSite(cacheaside.PurgeAccess{Token: purgeToken}, func(cfg *cacheaside.Config) { cfg.Store, cfg.Breaker.Failures = down, -1 })
 	for i, body := range []string{`{"tags":["row"]}`, `{"urls":["` + pairURL + `/a"]}`, `{"prefixes":["` + pairURL + `/"]}`, `{"all":true}`, ""} {
 		method, target := "POST", "/purge"
 		if body == "" {

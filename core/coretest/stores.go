@@ -214,7 +214,7 @@ func testHanging(c *run) { testBroken(c, hanging{}, 2) }
 // testBroken: the handler's answer reaches the client whatever the store does.
 func testBroken(c *run, store store.Store, rounds int) {
 	app := one(c.Cache(func(cfg *cacheaside.Config) {
-		cfg.Store, cfg.LookupTimeout, cfg.StoreTimeout = store, 20*time.Millisecond, 20*time.Millisecond
+		cfg.Store, cfg.Timeouts.Lookup, cfg.Timeouts.Write = store, 20*time.Millisecond, 20*time.Millisecond
 	}), with("a", "X-A", "1"))
 	app.Routes = append(app.Routes,
 		Route{Path: "/error", Handler: func(x Ctx) error { return x.Error(503, "later") }},

@@ -79,7 +79,7 @@ func testContexts(c *run) {
 
 // testTwoCaches: caches that were made apart, on one store and namespace.
 func testTwoCaches(c *run) {
-	front, behind := c.Cache(patient), c.Cache(patient, func(p *cacheaside.Config) { p.TTL = 5 * time.Second })
+	front, behind := c.Cache(patient), c.Cache(patient, func(p *cacheaside.Config) { p.Policy.TTL = 5 * time.Second })
 	s := c.Site(App{Global: front, Group: behind, Routes: []Route{
 		{Path: "/group/x", Handler: text("body")},
 		{Path: "/group/private", Handler: with("body", "Cache-Control", "private")},
@@ -106,7 +106,7 @@ func testGateway(c *run) {
 	var loops atomic.Value
 	var arrived atomic.Bool
 	origin := c.Site(one(c.Cache(patient, func(p *cacheaside.Config) {
-		p.Skip = func(*cacheaside.Request) bool { arrived.Store(true); return false }
+		p.Policy.Skip = func(*cacheaside.Request) bool { arrived.Store(true); return false }
 	}), func(x Ctx) error {
 		loops.Store(x.Header("Cdn-Loop"))
 		x.SetHeader("Vary", "CDN-Loop, X-Any")
@@ -164,7 +164,7 @@ func testClientLeavesUnnoticed(c *run) {
 }
 
 func testFillWithoutClient(c *run) {
-	policy := func(p *cacheaside.Config) { p.BackgroundFill = true }
+	policy := func(p *cacheaside.Config) { p.Policy.Requests.BackgroundFill = true }
 	s := abandoned(c, policy, func(x Ctx) error {
 		if err := x.Context().Err(); err != nil {
 			c.Errorf("the context has ended: %v", err)
@@ -185,7 +185,7 @@ func testFillWithoutClient(c *run) {
 func testStreamWithoutClient(c *run) {
 	told := make(chan bool, 1)
 	began := make(chan struct{}, 1)
-	s := c.Site(one(c.Cache(func(p *cacheaside.Config) { p.BackgroundFill = true }), func(x Ctx) error {
+	s := c.Site(one(c.Cache(func(p *cacheaside.Config) { p.Policy.Requests.BackgroundFill = true }), func(x Ctx) error {
 		ctx := x.Context()
 		return x.Stream(200, plain, func(w Stream) error {
 			_, err := io.WriteString(w, "one")

@@ -103,8 +103,8 @@ func exercise(t *testing.T, p *storetest.Process, journal bool) (trouble []strin
 	}
 	var cacheLog logBuffer
 	w := newSite(t, s, func(c *cacheaside.Config) {
-		c.Logger, c.LookupTimeout, c.StoreTimeout = slog.New(slog.NewTextHandler(&cacheLog, nil)), 10*time.Second, 10*time.Second
-		c.BreakerFailures, c.PurgeTimeout, c.LockTTL = 1000, 10*time.Second, 100*time.Millisecond
+		c.Logger, c.Timeouts.Lookup, c.Timeouts.Write = slog.New(slog.NewTextHandler(&cacheLog, nil)), 10*time.Second, 10*time.Second
+		c.Breaker.Failures, c.Timeouts.Purge, c.Timeouts.Lock = 1000, 10*time.Second, 100*time.Millisecond
 	})
 	w.get(t, "/a")
 	if _, hit := w.get(t, "/a"); !hit {
@@ -119,7 +119,7 @@ func exercise(t *testing.T, p *storetest.Process, journal bool) (trouble []strin
 		}
 	}
 	if journal { // which takes half a second
-		if err := w.PurgeAll(ctx); err != nil {
+		if err := w.Purge(ctx, cacheaside.Purge{All: true}); err != nil {
 			note("PurgeAll: %v", err)
 		}
 	}

@@ -100,7 +100,7 @@ func startLoad(t *testing.T, c *storetest.Cluster) *load {
 	l := &load{t: t}
 	for range 2 {
 		l.sites = append(l.sites, newSite(t, open(t, clusterURL(c, "")), func(cfg *cacheaside.Config) {
-			cfg.PurgeTimeout = 500 * time.Millisecond
+			cfg.Timeouts.Purge = 500 * time.Millisecond
 		}))
 	}
 	for _, w := range l.sites {
@@ -293,7 +293,7 @@ func TestClusterLostPurge(t *testing.T) {
 		t.Errorf("%s: %q, want 1: its stamp is lost", newer, body)
 	}
 
-	until(t, "PurgeAll", func() bool { return w.PurgeAll(t.Context()) == nil })
+	until(t, "PurgeAll", func() bool { return w.Purge(t.Context(), cacheaside.Purge{All: true}) == nil })
 	for _, path := range []string{known, newer} {
 		if body, _ := w.get(t, path); body != "1" {
 			t.Errorf("%s: %q after PurgeAll, want 1", path, body)

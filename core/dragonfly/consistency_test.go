@@ -78,9 +78,9 @@ func TestConsistency(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = s.Close() })
-		plain[n] = cacheaside.Must(cacheaside.New(cacheaside.Config{Store: s, TTL: time.Hour, Logger: slog.New(slog.DiscardHandler)}))
+		plain[n] = cacheaside.Must(cacheaside.New(cacheaside.Config{Store: s, Logger: slog.New(slog.DiscardHandler), Policy: cacheaside.Policy{TTL: time.Hour}}))
 		t.Cleanup(func() { _ = plain[n].Close(context.Background()) })
-		parted[n] = cacheaside.Must(plain[n].With(func(c *cacheaside.Config) { c.KeyHeaders = []string{"X-Part"} }))
+		parted[n] = cacheaside.Must(plain[n].With(func(c *cacheaside.Policy) { c.Key.Headers = []string{"X-Part"} }))
 		one, two := nethttp.New(plain[n])(origin), nethttp.New(parted[n])(origin)
 		handlers[n] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if i, _ := strconv.Atoi(r.URL.Path[1:]); i%4 == 0 {
@@ -154,9 +154,9 @@ func TestConsistency(t *testing.T) {
 		var err error
 		switch k := rng.IntN(400); {
 		case k == 0:
-			err = c.PurgeAll(ctx)
+			err = c.Purge(ctx, cacheaside.Purge{All: true})
 		case k == 1:
-			err = c.PurgePrefix(ctx, "http://example.com/")
+			err = c.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
 		case i%2 == 1 && k < 240:
 			err = c.PurgeTags(ctx, "row-"+strconv.Itoa(i))
 		case i%2 == 1 && k < 250:

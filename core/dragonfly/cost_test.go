@@ -34,8 +34,11 @@ func costly(tb testing.TB, store store.Store, tags ...string) (cache *cacheaside
 	tb.Helper()
 	now := time.Now()
 	cache = cacheaside.Must(cacheaside.New(cacheaside.Config{
-		Store: store, TTL: time.Hour, Namespace: "cost", Now: func() time.Time { return now },
-		LookupTimeout: 10 * time.Second, StoreTimeout: 10 * time.Second, PurgeTimeout: 10 * time.Second,
+		Store:     store,
+		Namespace: "cost",
+		Now:       func() time.Time { return now },
+		Timeouts:  cacheaside.Timeouts{Lookup: 10 * time.Second, Write: 10 * time.Second, Purge: 10 * time.Second},
+		Policy:    cacheaside.Policy{TTL: time.Hour},
 	}))
 	tb.Cleanup(func() { _ = cache.Close(context.Background()) })
 	h := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

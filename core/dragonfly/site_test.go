@@ -29,7 +29,7 @@ type site struct {
 
 func newSite(t *testing.T, s *dragonfly.Store, change ...func(*cacheaside.Config)) *site {
 	t.Helper()
-	cfg := cacheaside.Config{Store: s, TTL: time.Hour, BreakerPause: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
+	cfg := cacheaside.Config{Store: s, Logger: slog.New(slog.DiscardHandler), Breaker: cacheaside.Breaker{Pause: 50 * time.Millisecond}, Policy: cacheaside.Policy{TTL: time.Hour}}
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -149,7 +149,7 @@ func TestLateWrites(t *testing.T) {
 // for what the outer one fetches, which is what it gives itself.
 func TestNestedBehindAnotherWriter(t *testing.T) {
 	cache := coretest.NewCache(t)
-	inner := nethttp.New(cacheaside.Must(cache.With(func(c *cacheaside.Config) { c.TTL = time.Hour })))
+	inner := nethttp.New(cacheaside.Must(cache.With(func(c *cacheaside.Policy) { c.TTL = time.Hour })))
 	calls := 0
 	var h http.Handler
 	h = nethttp.New(cache)(http.TimeoutHandler(inner(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

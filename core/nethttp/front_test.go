@@ -16,7 +16,7 @@ import (
 // it over a connection.
 func behind(t *testing.T, layer func(http.Handler) http.Handler, handler http.HandlerFunc, change ...func(*cacheaside.Config)) (get func(method string) (*http.Response, string)) {
 	t.Helper()
-	cfg := cacheaside.Config{TTL: time.Minute}
+	cfg := cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -79,7 +79,7 @@ func TestPersonalAsItGoesOut(t *testing.T) {
 		{"Cache-Control", "no-store", false, nil},
 		{"Cache-Control", "max-age=5", true, nil},
 		{"X-Any", "1", true, nil},
-		{"Set-Cookie", "a=b", true, func(c *cacheaside.Config) { c.StoreSetCookie = true }},
+		{"Set-Cookie", "a=b", true, func(c *cacheaside.Config) { c.Policy.Storing.SetCookie = true }},
 	} {
 		for _, size := range []int{0, 3, 100_000} {
 			calls := 0
@@ -183,7 +183,7 @@ func TestAppendedInFront(t *testing.T) {
 
 // TestPatternOnAMiss: tracing in front learns the route.
 func TestPatternOnAMiss(t *testing.T) {
-	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{TTL: time.Minute}))
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}}))
 	t.Cleanup(func() { _ = cache.Close(t.Context()) })
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /users/{id}/{rest...}", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "user") })
@@ -199,7 +199,7 @@ func TestPatternOnAMiss(t *testing.T) {
 // TestFormAfterwards: middleware in front sees the form that the handler has read, and
 // the server removes its files.
 func TestFormAfterwards(t *testing.T) {
-	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{TTL: time.Minute}))
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}}))
 	t.Cleanup(func() { _ = cache.Close(t.Context()) })
 	h := New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := r.ParseMultipartForm(1); err != nil {

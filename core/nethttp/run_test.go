@@ -31,7 +31,7 @@ func TestHandlerThatAsksItself(t *testing.T) {
 		for name, stack := range map[string]func(first, second *cacheaside.Cache, h http.Handler) http.Handler{
 			"one cache": func(first, _ *cacheaside.Cache, h http.Handler) http.Handler { return nethttp.New(first)(h) },
 			"two handles": func(first, _ *cacheaside.Cache, h http.Handler) http.Handler {
-				return nethttp.New(first)(nethttp.New(cacheaside.Must(first.With(func(p *cacheaside.Config) { p.KeyHeaders = []string{"Accept"} })))(h))
+				return nethttp.New(first)(nethttp.New(cacheaside.Must(first.With(func(p *cacheaside.Policy) { p.Key.Headers = []string{"Accept"} })))(h))
 			},
 			"two caches": func(first, second *cacheaside.Cache, h http.Handler) http.Handler {
 				return nethttp.New(first)(nethttp.New(second)(h))
@@ -41,7 +41,7 @@ func TestHandlerThatAsksItself(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					m := cacheaside.Must(memory.New(1 << 20))
 					defer func() { _ = m.Close() }()
-					policy := func(p *cacheaside.Config) { p.Store, p.SoftTimeout = shared{m}, 3*time.Second }
+					policy := func(p *cacheaside.Config) { p.Store, p.Policy.Stale.SoftTimeout = shared{m}, 3*time.Second }
 					var h http.Handler
 					h = stack(coretest.NewCache(t, policy), coretest.NewCache(t, policy), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						w.Header().Set("Cache-Control", control)
@@ -86,7 +86,7 @@ func TestHandlerThatAsksItself(t *testing.T) {
 // context is one like others.
 func TestRefreshAsksOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cache := coretest.NewCache(t, func(p *cacheaside.Config) { p.StaleWhileRevalidate = time.Hour })
+		cache := coretest.NewCache(t, func(p *cacheaside.Config) { p.Policy.Stale.WhileRevalidate = time.Hour })
 		n := 0
 		var h http.Handler
 		h = nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -118,9 +118,9 @@ func TestRefreshAsksOthers(t *testing.T) {
 // TestRefreshBehindAnotherCache: it reaches the cache that it is meant for.
 func TestRefreshBehindAnotherCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		front := coretest.NewCache(t, func(p *cacheaside.Config) { p.TTL = time.Hour })
+		front := coretest.NewCache(t, func(p *cacheaside.Config) { p.Policy.TTL = time.Hour })
 		behind := coretest.NewCache(t, func(p *cacheaside.Config) {
-			p.TTL, p.StaleWhileRevalidate, p.IgnoreRequestDirectives = 10*time.Second, time.Hour, true
+			p.Policy.TTL, p.Policy.Stale.WhileRevalidate, p.Policy.Requests.IgnoreDirectives = 10*time.Second, time.Hour, true
 		})
 		h := nethttp.New(front)(nethttp.New(behind)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "page")
@@ -247,7 +247,9 @@ func TestBackgroundFillEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				cache := coretest.NewCache(t, func(p *cacheaside.Config) { p.BackgroundFill, p.RefreshTimeout = true, 5*time.Second })
+				cache := coretest.NewCache(t, func(p *cacheaside.Config) {
+					p.Policy.Requests.BackgroundFill, p.Policy.Stale.RefreshTimeout = true, 5*time.Second
+				})
 				var kept context.Context
 				h := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					began := time.Now()
@@ -301,7 +303,7 @@ func TestDeclaredLength(t *testing.T) {
 		"declared late":    {"4", true, 200, false},
 		"an error as such": {"4", false, 404, false},
 	} {
-		cache := coretest.NewCache(t, func(p *cacheaside.Config) { p.StatusTTL = map[int]time.Duration{404: time.Minute} })
+		cache := coretest.NewCache(t, func(p *cacheaside.Config) { p.Policy.StatusTTL = map[int]time.Duration{404: time.Minute} })
 		ctx, leave := context.WithCancel(t.Context())
 		nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if tc.late {

@@ -47,9 +47,9 @@ func (w worker) serve() error {
 	if err != nil {
 		return err
 	}
-	cfg := cacheaside.Config{Store: store, TTL: time.Hour, Logger: logger}
+	cfg := cacheaside.Config{Store: store, Logger: logger, Policy: cacheaside.Policy{TTL: time.Hour}}
 	if w.Features.Pause {
-		cfg.LockTTL = lockTTL
+		cfg.Timeouts.Lock = lockTTL
 	}
 	cache, err := cacheaside.New(cfg)
 	if err != nil {
@@ -61,7 +61,7 @@ func (w worker) serve() error {
 	for _, p := range w.Features.policies() {
 		handle, err := cache.With(p.change(w.Number))
 		if err == nil && p.unbending {
-			handle, err = handle.With(func(c *cacheaside.Config) {
+			handle, err = handle.With(func(c *cacheaside.Policy) {
 				c.Skip = func(r *cacheaside.Request) bool {
 					if r.Rerun != nil {
 						ahead.Add(1)

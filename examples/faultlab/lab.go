@@ -49,7 +49,7 @@ type lab struct {
 // patience is what a request may take beyond its handler: it may wait for a few
 // look-ups in vain.
 func (l *lab) patience() time.Duration {
-	return patience + 5*max(0, l.lookup-cacheaside.DefaultLookupTimeout)
+	return patience + 5*max(0, l.lookup-(50*time.Millisecond))
 }
 
 // result is that of one fault in one framework.
@@ -235,9 +235,9 @@ func (l *lab) start(ctx context.Context, f fault, addr string, data *database, f
 	if err != nil {
 		return nil, err
 	}
-	cfg := cacheaside.Config{Store: store, TTL: ttl, Namespace: framework, Logger: quiet, GenerateETag: true, LookupTimeout: l.lookup}
-	if l.lookup > cacheaside.DefaultStoreTimeout {
-		cfg.StoreTimeout = l.lookup
+	cfg := cacheaside.Config{Store: store, Namespace: framework, Logger: quiet, Timeouts: cacheaside.Timeouts{Lookup: l.lookup}, Policy: cacheaside.Policy{TTL: ttl, Storing: cacheaside.StoringPolicy{GenerateETag: true}}}
+	if l.lookup > (250 * time.Millisecond) {
+		cfg.Timeouts.Write = l.lookup
 	}
 	f.policy(&cfg)
 	cache, err := cacheaside.New(cfg)
@@ -464,7 +464,7 @@ func write(ctx context.Context, d *database, loads []*load, seed uint64) {
 			all.Go(func() {
 				if l.fault.stale { // what takes the place of errors is to stay
 					refused.Store(true)
-					_ = l.cache.SoftPurgeTags(ctx, tagOf(n))
+					_ = l.cache.Purge(ctx, cacheaside.Purge{Tags: []string{tagOf(n)}, Soft: true})
 				} else if l.cache.PurgeTags(ctx, tagOf(n)) != nil {
 					refused.Store(true)
 				}

@@ -21,9 +21,9 @@ func run(ctx context.Context, opt blog.Options) error {
 	if err != nil {
 		return err
 	}
-	cache, err := cacheaside.New(opt.Config(cacheaside.Config{ // the flags are fields of core.Config
-		Store:   store,
-		Cookies: cacheaside.None(), // no handler reads any
+	cache, err := cacheaside.New(opt.Config(cacheaside.Config{
+		Store:  store,
+		Policy: cacheaside.Policy{Requests: cacheaside.RequestPolicy{Cookies: cacheaside.None()}},
 	}))
 	if err != nil {
 		return err

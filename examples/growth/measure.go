@@ -145,8 +145,11 @@ func (g growth) measure(ctx context.Context, kind string, tags, size int) (cost 
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
 	cache, err := cacheaside.New(cacheaside.Config{
-		Store: st.Store, Namespace: st.namespace, TTL: 24 * time.Hour, Logger: slog.New(slog.DiscardHandler),
-		LookupTimeout: 10 * time.Second, StoreTimeout: 10 * time.Second, PurgeTimeout: 10 * time.Second, // a busy machine is no failure
+		Store:     st.Store,
+		Namespace: st.namespace,
+		Logger:    slog.New(slog.DiscardHandler),
+		Timeouts:  cacheaside.Timeouts{Lookup: 10 * time.Second, Write: 10 * time.Second, Purge: 10 * time.Second},
+		Policy:    cacheaside.Policy{TTL: 24 * time.Hour},
 	})
 	if err != nil {
 		return cost, err

@@ -34,7 +34,7 @@ import (
 // policy is one way to make keys, and what a handler behind it may look at.
 type policy struct {
 	name   string
-	change func(*cacheaside.Config)
+	change func(*cacheaside.Policy)
 	vary   string // what the handler sends
 
 	fields    []string          // that it may read, canonical
@@ -46,18 +46,18 @@ type policy struct {
 }
 
 var policies = []policy{
-	{name: "default", change: func(*cacheaside.Config) {}},
-	{name: "KeyHeaders", change: func(c *cacheaside.Config) { c.KeyHeaders = []string{"X-Tenant", "Accept-Language"} }, fields: []string{"X-Tenant", "Accept-Language"}},
-	{name: "KeyCookies", change: func(c *cacheaside.Config) { c.KeyCookies = []string{"role", "k"} }, cookies: []string{"role", "k"}},
-	{name: "Only", change: func(c *cacheaside.Config) { c.Query = cacheaside.Only("id", "a b") }, parameter: func(n string) bool { return n == "id" || n == "a b" }},
-	{name: "Except", change: func(c *cacheaside.Config) { c.Query = cacheaside.Except("id", "utm_*") }, parameter: func(n string) bool { return n != "id" && !strings.HasPrefix(n, "utm_") }},
-	{name: "KeepQueryOrder", change: func(c *cacheaside.Config) { c.KeepQueryOrder = true }, ordered: true},
-	{name: "KeepQueryOrder Except", change: func(c *cacheaside.Config) { c.KeepQueryOrder, c.Query = true, cacheaside.Except("id") }, parameter: func(n string) bool { return n != "id" }},
-	{name: "IgnoreHost", change: func(c *cacheaside.Config) { c.IgnoreHost, c.KeyHeaders = true, []string{"Host"} }, fields: []string{"Host"}},
-	{name: "Vary Host", change: func(c *cacheaside.Config) { c.IgnoreHost, c.IgnoreForwarded = true, true }, vary: "host", fields: []string{"Host"}, anyHost: true, direct: true},
-	{name: "IgnoreForwarded", change: func(c *cacheaside.Config) { c.IgnoreForwarded = true }, direct: true},
-	{name: "Vary", change: func(*cacheaside.Config) {}, vary: "x-tenant, Cookie", fields: []string{"X-Tenant", "Cookie"}, cookies: []string{"role", "k"}},
-	{name: "Vary Accept", change: func(*cacheaside.Config) {}, vary: "Accept, Accept-Language, Accept-Encoding", fields: []string{"Accept", "Accept-Language", "Accept-Encoding"}},
+	{name: "default", change: func(*cacheaside.Policy) {}},
+	{name: "KeyHeaders", change: func(c *cacheaside.Policy) { c.Key.Headers = []string{"X-Tenant", "Accept-Language"} }, fields: []string{"X-Tenant", "Accept-Language"}},
+	{name: "KeyCookies", change: func(c *cacheaside.Policy) { c.Key.Cookies = []string{"role", "k"} }, cookies: []string{"role", "k"}},
+	{name: "Only", change: func(c *cacheaside.Policy) { c.Key.Query = cacheaside.Only("id", "a b") }, parameter: func(n string) bool { return n == "id" || n == "a b" }},
+	{name: "Except", change: func(c *cacheaside.Policy) { c.Key.Query = cacheaside.Except("id", "utm_*") }, parameter: func(n string) bool { return n != "id" && !strings.HasPrefix(n, "utm_") }},
+	{name: "KeepQueryOrder", change: func(c *cacheaside.Policy) { c.Key.KeepQueryOrder = true }, ordered: true},
+	{name: "KeepQueryOrder Except", change: func(c *cacheaside.Policy) { c.Key.KeepQueryOrder, c.Key.Query = true, cacheaside.Except("id") }, parameter: func(n string) bool { return n != "id" }},
+	{name: "IgnoreHost", change: func(c *cacheaside.Policy) { c.Key.IgnoreHost, c.Key.Headers = true, []string{"Host"} }, fields: []string{"Host"}},
+	{name: "Vary Host", change: func(c *cacheaside.Policy) { c.Key.IgnoreHost, c.Key.IgnoreForwarded = true, true }, vary: "host", fields: []string{"Host"}, anyHost: true, direct: true},
+	{name: "IgnoreForwarded", change: func(c *cacheaside.Policy) { c.Key.IgnoreForwarded = true }, direct: true},
+	{name: "Vary", change: func(*cacheaside.Policy) {}, vary: "x-tenant, Cookie", fields: []string{"X-Tenant", "Cookie"}, cookies: []string{"role", "k"}},
+	{name: "Vary Accept", change: func(*cacheaside.Policy) {}, vary: "Accept, Accept-Language, Accept-Encoding", fields: []string{"Accept", "Accept-Language", "Accept-Encoding"}},
 }
 
 var frameworks = []string{"net/http", "chi", "gin", "echo", "fiber", "fiber with names as they are"}
@@ -104,8 +104,8 @@ func serviceOf(tb testing.TB, framework, pol int) *service {
 	if s == nil {
 		s = &service{listener: make(listener)}
 		p := &policies[pol]
-		cfg := cacheaside.Config{TTL: time.Hour, Store: cacheaside.Must(memory.New(4 << 20)), Logger: slog.New(slog.DiscardHandler)}
-		p.change(&cfg)
+		cfg := cacheaside.Config{Store: cacheaside.Must(memory.New(4 << 20)), Logger: slog.New(slog.DiscardHandler), Policy: cacheaside.Policy{TTL: time.Hour}}
+		p.change(&cfg.Policy)
 		s.cache = cacheaside.Must(cacheaside.New(cfg))
 		serve(frameworks[framework], p, s)
 		services[[2]int{framework, pol}] = s

@@ -45,12 +45,12 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	config := cacheaside.RFC9111()
+	policy := cacheaside.RFC9111()
 	if o.TTL > 0 { // what the RFC knows nothing of, and so is cautious
-		config = cacheaside.Config{}
+		policy = cacheaside.Policy{}
 	}
-	config.Store, config.MaxBytes = store, maxBytes
-	cache, err := cacheaside.New(o.Config(config))
+	policy.Storing.MaxBytes = maxBytes
+	cache, err := cacheaside.New(o.Config(cacheaside.Config{Store: store, Policy: policy}))
 	if err != nil {
 		return err
 	}

@@ -186,10 +186,9 @@ func newWorld(t *testing.T, framework string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := cacheaside.RFC9111()
-	config.Store, config.Now = store, w.Now
+	config := cacheaside.Config{Store: store, Now: w.Now, Policy: cacheaside.RFC9111()}
 	// A machine that stands still for long is none of the rules' business.
-	config.LookupTimeout, config.StoreTimeout, config.PurgeTimeout = 10*time.Second, 10*time.Second, 10*time.Second
+	config.Timeouts.Lookup, config.Timeouts.Write, config.Timeouts.Purge = 10*time.Second, 10*time.Second, 10*time.Second
 	cache, err := cacheaside.New(config)
 	if err != nil {
 		t.Fatal(err)

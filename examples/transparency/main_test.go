@@ -31,7 +31,7 @@ type stack struct {
 	name          string
 	front, behind builder
 	header        []string                 // in every request that has no such field: name, value, ...
-	config        func(*cacheaside.Config) // changes the policy
+	config        func(*cacheaside.Policy) // changes the policy
 	unstored      string                   // why nothing is ever answered from the store here
 	h2c           bool                     // HTTP/2 without TLS
 	differ        bool                     // the two places are different services without the cache as well
@@ -65,7 +65,7 @@ func (s stack) onlyBehind() stack {
 	return s
 }
 
-func (s stack) policy(config func(*cacheaside.Config)) stack {
+func (s stack) policy(config func(*cacheaside.Policy)) stack {
 	s.config = config
 	return s
 }
@@ -155,9 +155,9 @@ func start(t *testing.T, st stack, build builder, cached bool) *site {
 	t.Helper()
 	e := &env{log: new(journal)}
 	if cached {
-		cfg := cacheaside.Config{TTL: time.Minute, MaxBytes: maxBytes, Logger: slog.New(slog.DiscardHandler), LookupTimeout: time.Minute}
+		cfg := cacheaside.Config{Logger: slog.New(slog.DiscardHandler), Timeouts: cacheaside.Timeouts{Lookup: time.Minute}, Policy: cacheaside.Policy{TTL: time.Minute, Storing: cacheaside.StoringPolicy{MaxBytes: maxBytes}}}
 		if st.config != nil {
-			st.config(&cfg)
+			st.config(&cfg.Policy)
 		}
 		var err error
 		if e.cache, err = cacheaside.New(cfg); err != nil {

@@ -25,7 +25,7 @@ import (
 )
 
 // authorized is the policy of a service that asks for credentials in front of the cache.
-func authorized(c *cacheaside.Config) { c.StoreAuthorized = true }
+func authorized(p *cacheaside.Policy) { p.Storing.Authorized = true }
 
 type wrapper = func(http.Handler) http.Handler
 

@@ -29,7 +29,7 @@ type Options struct {
 	StaleWhileRevalidate, StaleIfError, SoftTimeout time.Duration
 	RefreshAhead, TTLJitter                         float64
 	NotFoundTTL                                     time.Duration // of a 404
-	Coalesce                                        cacheaside.Coalescing
+	Coalesce                                        cacheaside.CoalescingScope
 	WaitTimeout                                     time.Duration
 	Near                                            int64 // bytes of a near tier
 }
@@ -41,25 +41,25 @@ func (o *Options) Config(base cacheaside.Config) cacheaside.Config {
 		to   *time.Duration
 		from time.Duration
 	}{
-		{&base.TTL, o.TTL},
-		{&base.LookupTimeout, o.StoreTimeout},
-		{&base.StoreTimeout, o.StoreTimeout},
-		{&base.StaleWhileRevalidate, o.StaleWhileRevalidate},
-		{&base.StaleIfError, o.StaleIfError},
-		{&base.SoftTimeout, o.SoftTimeout},
-		{&base.WaitTimeout, o.WaitTimeout},
+		{&base.Policy.TTL, o.TTL},
+		{&base.Timeouts.Lookup, o.StoreTimeout},
+		{&base.Timeouts.Write, o.StoreTimeout},
+		{&base.Policy.Stale.WhileRevalidate, o.StaleWhileRevalidate},
+		{&base.Policy.Stale.IfError, o.StaleIfError},
+		{&base.Policy.Stale.SoftTimeout, o.SoftTimeout},
+		{&base.Policy.Coalescing.Wait, o.WaitTimeout},
 	} {
 		if d.from > 0 {
 			*d.to = d.from
 		}
 	}
-	if o.StoreTimeout > cacheaside.DefaultPurgeTimeout {
-		base.PurgeTimeout = o.StoreTimeout
+	if o.StoreTimeout > time.Second {
+		base.Timeouts.Purge = o.StoreTimeout
 	}
 	if o.NotFoundTTL > 0 {
-		base.StatusTTL = map[int]time.Duration{http.StatusNotFound: o.NotFoundTTL}
+		base.Policy.StatusTTL = map[int]time.Duration{http.StatusNotFound: o.NotFoundTTL}
 	}
-	base.RefreshAhead, base.TTLJitter, base.Coalesce = o.RefreshAhead, o.TTLJitter, o.Coalesce
+	base.Policy.Stale.RefreshAhead, base.Policy.TTLJitter, base.Policy.Coalescing.Scope = o.RefreshAhead, o.TTLJitter, o.Coalesce
 	return base
 }
 
@@ -117,7 +117,7 @@ func Add[T any](f *Flags, p *T, name, env string, def T, usage string, parse fun
 	}
 	usage += "; environment " + env
 	switch d := any(def).(type) {
-	case cacheaside.Coalescing:
+	case cacheaside.CoalescingScope:
 		usage += ", default all"
 	default:
 		if d := fmt.Sprint(d); d != "" {
@@ -165,11 +165,14 @@ func Duration(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// maxSoftTimeout is when a handler in the background is ended.
+const maxSoftTimeout = 30 * time.Second
+
 // softTimeout must end before the background run that it leaves behind.
 func softTimeout(s string) (time.Duration, error) {
 	d, err := Duration(s)
-	if err == nil && d > cacheaside.DefaultRefreshTimeout {
-		return 0, fmt.Errorf("longer than %v, at which a handler in the background is ended", cacheaside.DefaultRefreshTimeout)
+	if err == nil && d > maxSoftTimeout {
+		return 0, fmt.Errorf("longer than %v, at which a handler in the background is ended", maxSoftTimeout)
 	}
 	return d, err
 }
@@ -190,7 +193,7 @@ func ttlJitter(s string) (float64, error) {
 	return v, nil
 }
 
-func coalesce(s string) (cacheaside.Coalescing, error) {
+func coalesce(s string) (cacheaside.CoalescingScope, error) {
 	switch s {
 	case "all":
 		return cacheaside.CoalesceAll, nil

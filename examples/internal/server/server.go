@@ -40,7 +40,7 @@ func Main(flags *Flags, run func(ctx context.Context) error) {
 func OpenStore(ctx context.Context, addr string, near int64) (store.Store, error) {
 	if addr == "" {
 		slog.Info("cache: the embedded memory store of this process; -dragonfly host:port shares it")
-		return memory.New(cacheaside.DefaultMemoryBytes)
+		return memory.New((64 << 20))
 	}
 	shown := addr
 	if u, err := url.Parse(addr); err == nil {
