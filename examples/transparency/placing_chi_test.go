@@ -3,9 +3,6 @@ package transparency
 import (
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -30,7 +27,7 @@ func chiHouse() house {
 		uses: map[string]string{
 			"recover": "`Recoverer`", "logger": "`RequestLogger`", "request id": "`RequestID`", "CORS": "go-chi/cors",
 			"limiter": "go-chi/httprate", "static": "`http.FileServer`", "basic auth": "`BasicAuth`", "JWT": "go-chi/jwtauth", "API key": "your own",
-			"session": "scs", "csrf": "gorilla/csrf", "compression": "`Compress`", "etag": "–", "timeout": "`Timeout`",
+			"session": "scs", "csrf": "gorilla/csrf", "compression": "`Compress`", "etag": "`GenerateETag`", "timeout": "`Timeout`",
 		},
 		build: func(order []string, dir string) builder {
 			return func(e *env) server {
@@ -50,7 +47,7 @@ func httpHouse() house {
 		uses: map[string]string{
 			"recover": "gorilla/handlers", "logger": "gorilla/handlers", "request id": "your own", "CORS": "rs/cors",
 			"limiter": "go-chi/httprate", "static": "`http.FileServer`", "basic auth": "your own", "JWT": "go-chi/jwtauth", "API key": "your own",
-			"session": "scs", "csrf": "gorilla/csrf", "compression": "gzhttp", "etag": "–", "timeout": "`http.TimeoutHandler`",
+			"session": "scs", "csrf": "gorilla/csrf", "compression": "gzhttp", "etag": "`GenerateETag`", "timeout": "`http.TimeoutHandler`",
 		},
 		build: func(order []string, dir string) builder {
 			return func(e *env) server {
@@ -96,7 +93,8 @@ func me(w http.ResponseWriter, r *http.Request) {
 func chiLayer(e *env, name, dir string) wrapper {
 	switch name {
 	case "recover":
-		return middleware.Recoverer
+		quietly := middleware.RequestLogger(chiLog{&env{log: new(journal)}}) // it prints the stack otherwise
+		return func(next http.Handler) http.Handler { return quietly(middleware.Recoverer(next)) }
 	case "logger":
 		return middleware.RequestLogger(chiLog{e})
 	case "request id":
@@ -107,7 +105,7 @@ func chiLayer(e *env, name, dir string) wrapper {
 			}))
 		}
 	case "CORS":
-		return chicors.Handler(chicors.Options{})
+		return chicors.Handler(chicors.Options{AllowedOrigins: origins, AllowCredentials: true})
 	case "basic auth":
 		return middleware.BasicAuth("house", map[string]string{"jack": "secret", "jill": "secret"})
 	case "compression":
@@ -157,15 +155,15 @@ func stdLayer(e *env, name, dir string) wrapper {
 			})
 		}
 	case "CORS":
-		return cors.Default().Handler
+		return cors.New(cors.Options{AllowedOrigins: origins, AllowCredentials: true}).Handler
 	case "limiter":
 		return rateLimit()
 	case "static":
 		return func(next http.Handler) http.Handler {
-			fs := http.FileServer(http.Dir(dir))
+			files := http.FileServer(http.Dir(dir))
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(r.URL.Path))); err == nil {
-					fs.ServeHTTP(w, r)
+				if strings.HasPrefix(r.URL.Path, "/files/") {
+					files.ServeHTTP(w, r)
 				} else {
 					next.ServeHTTP(w, r)
 				}
@@ -196,22 +194,18 @@ func stdLayer(e *env, name, dir string) wrapper {
 				next.ServeHTTP(w, r)
 			})
 		}
-	case "session", "visits":
-		// Both at once: what is in the middle knows the manager.
-		m := scs.New()
-		if name == "visits" {
-			return func(next http.Handler) http.Handler { return next }
-		}
+	case "session":
 		return func(next http.Handler) http.Handler {
-			return m.LoadAndSave(withBox(&box{session: func(_ http.ResponseWriter, r *http.Request) {
-				m.Put(r.Context(), "seen", true)
-			}}, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if m.Exists(r.Context(), "seen") {
-					m.Put(r.Context(), "visits", m.GetInt(r.Context(), "visits")+1)
-					w.Header().Set("X-Visits", strconv.Itoa(m.GetInt(r.Context(), "visits")))
-				}
+			return scsManager.LoadAndSave(withBox(&box{session: func(_ http.ResponseWriter, r *http.Request) {
+				scsManager.Put(r.Context(), "seen", true)
+			}}, nil)(next))
+		}
+	case "rolling":
+		return func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				scsManager.Put(r.Context(), "rolled", true)
 				next.ServeHTTP(w, r)
-			})))
+			})
 		}
 	case "csrf":
 		return func(next http.Handler) http.Handler {
@@ -229,6 +223,9 @@ func stdLayer(e *env, name, dir string) wrapper {
 	}
 	panic("no layer " + name)
 }
+
+// scsManager has the sessions of all services here.
+var scsManager = scs.New()
 
 func rateLimit() wrapper { return httprate.LimitAll(3, time.Hour) }
 

@@ -1,8 +1,6 @@
 package transparency
 
 import (
-	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -21,7 +19,7 @@ func echoHouse() house {
 		uses: map[string]string{
 			"recover": "`Recover`", "logger": "`RequestLogger`", "request id": "`RequestID`", "CORS": "`CORS`",
 			"limiter": "`RateLimiter`", "static": "`Static`", "basic auth": "`BasicAuth`", "JWT": "echo-jwt", "API key": "`KeyAuth`",
-			"session": "echo-contrib/session", "csrf": "`CSRF`", "compression": "`Gzip`", "etag": "–", "timeout": "`ContextTimeout`",
+			"session": "echo-contrib/session", "csrf": "`CSRF`", "compression": "`Gzip`", "etag": "`GenerateETag`", "timeout": "`ContextTimeout`",
 		},
 		build: func(order []string, dir string) builder {
 			return func(e *env) server {
@@ -75,7 +73,7 @@ func echoLayer(e *env, name, dir string) echo.MiddlewareFunc {
 	case "request id":
 		return middleware.RequestID()
 	case "CORS":
-		return middleware.CORS()
+		return middleware.CORSWithConfig(middleware.CORSConfig{AllowOrigins: origins, AllowCredentials: true})
 	case "limiter":
 		return middleware.RateLimiter(middleware.NewRateLimiterMemoryStoreWithConfig(middleware.RateLimiterMemoryStoreConfig{Rate: 1e-6, Burst: 3, ExpiresIn: time.Hour}))
 	case "static":
@@ -93,20 +91,16 @@ func echoLayer(e *env, name, dir string) echo.MiddlewareFunc {
 		}})
 	case "session":
 		return session.Middleware(sessions.NewCookieStore([]byte("secret")))
-	case "visits":
+	case "rolling":
 		return func(next echo.HandlerFunc) echo.HandlerFunc {
 			return func(c echo.Context) error {
 				s, err := session.Get("store", c)
 				if err != nil {
 					return err
 				}
-				if !s.IsNew {
-					visits, _ := s.Values["visits"].(int)
-					s.Values["visits"] = visits + 1
-					if err := s.Save(c.Request(), c.Response()); err != nil {
-						return err
-					}
-					c.Response().Header().Set("X-Visits", strconv.Itoa(visits+1))
+				s.Values["rolled"] = true
+				if err := s.Save(c.Request(), c.Response()); err != nil {
+					return err
 				}
 				return next(c)
 			}
@@ -128,5 +122,3 @@ func echoLayer(e *env, name, dir string) echo.MiddlewareFunc {
 	}
 	panic("no layer " + name)
 }
-
-var _ http.Handler = (*echo.Echo)(nil)

@@ -2,7 +2,7 @@ package transparency
 
 import (
 	"net/http"
-	"strconv"
+	"strings"
 	"time"
 
 	jwtware "github.com/gofiber/contrib/jwt"
@@ -33,6 +33,7 @@ func fiberHouse() house {
 			"limiter": "`limiter`", "static": "`filesystem`", "basic auth": "`basicauth`", "JWT": "`contrib/jwt`", "API key": "`keyauth`",
 			"session": "`session`", "csrf": "`csrf`", "compression": "`compress`", "etag": "`etag`", "timeout": "`timeout`",
 		},
+		ownETag: true,
 		build: func(order []string, dir string) builder {
 			return func(e *env) server {
 				return onFiber(func(outermost fiber.Handler) *fiber.App {
@@ -81,11 +82,11 @@ func fiberLayer(e *env, name, dir string) fiber.Handler {
 	case "request id":
 		return requestid.New()
 	case "CORS":
-		return cors.New()
+		return cors.New(cors.Config{AllowOrigins: strings.Join(origins, ","), AllowCredentials: true})
 	case "limiter":
 		return limiter.New(limiter.Config{Max: 3, Expiration: time.Hour})
 	case "static":
-		return filesystem.New(filesystem.Config{Root: http.Dir(dir), Next: func(c *fiber.Ctx) bool { return c.Path() != "/hello.txt" }})
+		return filesystem.New(filesystem.Config{Root: http.Dir(dir), Next: func(c *fiber.Ctx) bool { return !strings.HasPrefix(c.Path(), "/files/") }})
 	case "basic auth":
 		return basicauth.New(basicauth.Config{Users: map[string]string{"jack": "secret", "jill": "secret"}})
 	case "JWT":
@@ -100,17 +101,15 @@ func fiberLayer(e *env, name, dir string) fiber.Handler {
 			c.Locals("sessions", store)
 			return c.Next()
 		}
-	case "visits":
+	case "rolling":
 		return func(c *fiber.Ctx) error {
-			if s, err := c.Locals("sessions").(*session.Store).Get(c); err != nil {
+			s, err := c.Locals("sessions").(*session.Store).Get(c)
+			if err != nil {
 				return err
-			} else if !s.Fresh() {
-				visits, _ := s.Get("visits").(int)
-				s.Set("visits", visits+1)
-				if err := s.Save(); err != nil {
-					return err
-				}
-				c.Set("X-Visits", strconv.Itoa(visits+1))
+			}
+			s.Set("rolled", true)
+			if err := s.Save(); err != nil {
+				return err
 			}
 			return c.Next()
 		}
@@ -119,7 +118,10 @@ func fiberLayer(e *env, name, dir string) fiber.Handler {
 	case "compression":
 		return compress.New()
 	case "etag":
-		return fiberetag.New()
+		return fiberetag.New(fiberetag.Config{Next: func(*fiber.Ctx) bool {
+			e.log.printf("etag\n")
+			return false
+		}})
 	case "timeout":
 		through := func(c *fiber.Ctx) error { return c.Next() }
 		short, long := timeout.NewWithContext(through, shortest), timeout.NewWithContext(through, time.Minute)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -13,7 +14,6 @@ import (
 	"github.com/gin-contrib/requestid"
 	ginsessions "github.com/gin-contrib/sessions"
 	"github.com/gin-contrib/sessions/cookie"
-	"github.com/gin-contrib/static"
 	"github.com/gin-gonic/gin"
 
 	"github.com/cacheaside/cacheaside/ginadapter"
@@ -24,13 +24,19 @@ func ginHouse() house {
 		name: "Gin",
 		uses: map[string]string{
 			"recover": "`Recovery`", "logger": "`Logger`", "request id": "gin-contrib/requestid", "CORS": "gin-contrib/cors",
-			"limiter": "httprate, wrapped", "static": "gin-contrib/static", "basic auth": "`BasicAuth`", "JWT": "appleboy/gin-jwt", "API key": "your own",
-			"session": "gin-contrib/sessions", "csrf": "nosurf, wrapped", "compression": "gin-contrib/gzip", "etag": "–", "timeout": "`context.WithTimeout`",
+			"limiter": "httprate, wrapped", "static": "`r.Static`", "basic auth": "`BasicAuth`", "JWT": "appleboy/gin-jwt", "API key": "your own",
+			"session": "gin-contrib/sessions", "csrf": "nosurf, wrapped", "compression": "gin-contrib/gzip", "etag": "`GenerateETag`", "timeout": "`context.WithTimeout`",
 		},
 		build: func(order []string, dir string) builder {
 			return func(e *env) server {
 				r := gin.New()
-				r.Use(layersOf(order, func(name string) gin.HandlerFunc { return ginLayer(e, name, dir) }, onlyGin)...)
+				for _, name := range order {
+					if name == "static" {
+						r.Static("/files", filepath.Join(dir, "files"))
+						continue
+					}
+					r.Use(layersOf([]string{name}, func(name string) gin.HandlerFunc { return ginLayer(e, name) }, onlyGin)...)
+				}
 				r.GET("/me", func(c *gin.Context) { c.String(200, "hello %s", ginUser(c)) })
 				ginRoutes(r)
 				return std(r)
@@ -69,7 +75,7 @@ func ginUser(c *gin.Context) string {
 	return c.GetString(gin.AuthUserKey)
 }
 
-func ginLayer(e *env, name, dir string) gin.HandlerFunc {
+func ginLayer(e *env, name string) gin.HandlerFunc {
 	switch name {
 	case "cache":
 		return e.gin()
@@ -84,11 +90,9 @@ func ginLayer(e *env, name, dir string) gin.HandlerFunc {
 	case "request id":
 		return requestid.New()
 	case "CORS":
-		return gincors.Default()
+		return gincors.New(gincors.Config{AllowOrigins: origins, AllowCredentials: true})
 	case "limiter":
 		return wrapGin(rateLimit())
-	case "static":
-		return static.Serve("/", static.LocalFile(dir, false))
 	case "basic auth":
 		return gin.BasicAuth(gin.Accounts{"jack": "secret", "jill": "secret"})
 	case "JWT":
@@ -105,14 +109,11 @@ func ginLayer(e *env, name, dir string) gin.HandlerFunc {
 		}
 	case "session":
 		return ginsessions.Sessions("store", cookie.NewStore([]byte("secret")))
-	case "visits":
+	case "rolling":
 		return func(c *gin.Context) {
-			if s := ginsessions.Default(c); s.Get("seen") != nil {
-				visits, _ := s.Get("visits").(int)
-				s.Set("visits", visits+1)
-				_ = s.Save()
-				c.Header("X-Visits", strconv.Itoa(visits+1))
-			}
+			s := ginsessions.Default(c)
+			s.Set("rolled", true)
+			_ = s.Save()
 		}
 	case "csrf":
 		return wrapGin(nosurfed)
