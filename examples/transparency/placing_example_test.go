@@ -11,14 +11,14 @@ import (
 	"github.com/gin-contrib/requestid"
 	"github.com/gin-gonic/gin"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/ginadapter"
 )
 
 // TestPlacedAsOnThePage runs the code of core/MIDDLEWARE.md, which TestMiddlewarePage
 // finds here.
 func TestPlacedAsOnThePage(t *testing.T) {
-	cache := core.Must(core.New(core.Config{TTL: time.Minute}))
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}}))
 	defer func() { _ = cache.Close(t.Context()) }()
 	ran := 0
 	deadline := func(*gin.Context) { ran++ }

@@ -1,9 +1,11 @@
 package transparency
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"os"
@@ -18,7 +20,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // The page core/MIDDLEWARE.md, line by line. Its first table is rows, its second one is
@@ -208,7 +210,7 @@ func rows() []row {
 		},
 		{
 			"session", "in either place, saved only when it changes",
-			"an answer that sets its cookie is not stored; other pages are, and shared among those without cookies",
+			"an answer that sets its cookie is not stored; other pages are, for those without cookies",
 			"saved on every request, each answer sets a cookie: no hits",
 			func(t *testing.T, h house) {
 				for _, order := range [][]string{{"session", "cache"}, {"cache", "session"}} {
@@ -325,8 +327,8 @@ func rows() []row {
 		},
 		{
 			"timeout", "behind",
-			"a hit needs none, and `Stale.IfError` has an answer in place of its 503",
-			"in front, the 503 goes out although there is a stale answer",
+			"a hit needs none, and `Stale.IfError` can stand in for its error",
+			"in front, its error goes out although a stale answer is there",
 			func(t *testing.T, h house) { timesOut(t, h, true, "cache", "timeout") },
 			func(t *testing.T, h house) { timesOut(t, h, false, "timeout", "cache") },
 		},
@@ -356,7 +358,7 @@ func remarks() []remark {
 				}
 				// Once more with a panic in Skip: in front it is a 500, behind nobody survives.
 				h.under(t, skipPanics, "recover", "cache").get("/page").is(t, 500, miss)
-				cmd := exec.Command(os.Args[0], "-test.run=^TestPanicInFrontOfRecover$")
+				cmd := exec.Command(os.Args[0], "-test.run=^TestPlacing$")
 				cmd.Env = append(os.Environ(), panicInFront+"=1")
 				if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "panic: in front of recover") {
 					t.Errorf("it goes on: %v\n%s", err, out)
@@ -392,7 +394,7 @@ func remarks() []remark {
 			},
 		},
 		{
-			"Fiber", "static", "behind, files are streams, which are not stored: each is looked for in vain", true, nil,
+			"Fiber", "static", "behind, files are streams, which are not stored: each request looks for them in vain", true, nil,
 			func(t *testing.T, h house) {
 				s := h.with(t, "cache", "static")
 				for range 2 {
@@ -415,7 +417,7 @@ func remarks() []remark {
 			}, nil,
 		},
 		{
-			"Fiber, Gin, Echo", "session", "with `Requests.Cookies` that says which cookies handlers read, all visitors share the other pages", false,
+			"Fiber, Gin, Echo", "session", "with `Requests.Cookies` for what handlers read, visitors with a session share the other pages as well", false,
 			func(t *testing.T, h house) {
 				for _, order := range [][]string{{"session", "cache"}, {"cache", "session"}} {
 					s := h.under(t, readNoCookies, order...)
@@ -428,7 +430,7 @@ func remarks() []remark {
 			}, nil,
 		},
 		{
-			"Echo", "csrf", "clients that send `Sec-Fetch-Site` get no cookie, so that the form of one is stored, which others cannot post: leave it out", false, nil,
+			"Echo", "csrf", "a client that sends `Sec-Fetch-Site` gets no cookie and its form is stored, which others then cannot post: `Skip` it", false, nil,
 			func(t *testing.T, h house) {
 				s := h.with(t, "cache", "csrf")
 				if g := s.get("/form", "Sec-Fetch-Site", "none").is(t, 200, miss); g.cookies() != "" {
@@ -462,7 +464,7 @@ func remarks() []remark {
 			},
 		},
 		{
-			"Fiber", "timeout", "in front: behind, `timeout` makes a 408 of the handler's error, for which `Stale.IfError` has none", true,
+			"Fiber", "timeout", "in front: behind, `timeout` makes the handler's error a 408, which `Stale.IfError` does not stand in for", true,
 			func(t *testing.T, h house) { timesOut(t, h, true, "timeout", "cache") },
 			func(t *testing.T, h house) { timesOut(t, h, false, "cache", "timeout") },
 		},
@@ -477,6 +479,10 @@ func remarks() []remark {
 var order = []string{"recover", "logger", "request id", "CORS", "limiter", "static", "basic auth", "compression", "cache", "etag", "timeout"}
 
 func TestPlacing(t *testing.T) {
+	if os.Getenv(panicInFront) != "" {
+		fiberHouse().under(t, skipPanics, "cache", "recover").get("/page")
+		return
+	}
 	for _, r := range rows() {
 		t.Run(r.middleware, func(t *testing.T) {
 			for _, h := range houses() {
@@ -648,8 +654,7 @@ func authBehind(layer string, credentials func(user string) string) func(*testin
 // timesOut has a handler time out when there is a stale answer, and when there is none.
 func timesOut(t *testing.T, h house, stale bool, order ...string) {
 	t.Helper()
-	var ahead atomic.Int64
-	s := h.under(t, staleIfError(&ahead), order...)
+	s := h.under(t, staleIfError, order...)
 	for range 2 {
 		if g := s.get("/slow?first", "X-Slow", "1"); g.code < 400 || g.hit {
 			t.Errorf("%d for a time-out", g.code)
@@ -660,7 +665,7 @@ func timesOut(t *testing.T, h house, stale bool, order ...string) {
 	if order[len(order)-1] == "timeout" { // a hit does not reach it
 		s.get("/slow", "X-Slow", "1").is(t, 200, hit).says(t, "fast")
 	}
-	ahead.Store(int64(2 * time.Minute))
+	s.ahead.Store(int64(2 * time.Minute)) // of its lifetime
 	g := s.get("/slow", "X-Slow", "1")
 	if stale {
 		g.is(t, 200, miss).says(t, "fast")
@@ -669,37 +674,25 @@ func timesOut(t *testing.T, h house, stale bool, order ...string) {
 	}
 }
 
+// panicInFront is set in the process that a remark on recover is about.
 const panicInFront = "CACHEASIDE_PANIC_IN_FRONT"
 
-// TestPanicInFrontOfRecover is the process that a remark is about.
-func TestPanicInFrontOfRecover(t *testing.T) {
-	if os.Getenv(panicInFront) == "" {
-		t.Skip("of use in a process of its own alone")
-	}
-	fiberHouse().under(t, skipPanics, "cache", "recover").get("/page")
-}
-
 // Policies of the services.
-type policyOf = func(*core.Config)
+type policyOf = func(*cacheaside.Policy)
 
-func skipForms(c *core.Config) {
-	c.Skip = func(r *core.Request) bool { return r.Path == "/form" }
+func skipForms(p *cacheaside.Policy) {
+	p.Skip = func(r *cacheaside.Request) bool { return r.Path == "/form" }
 }
 
-func skipPanics(c *core.Config) {
-	c.Skip = func(*core.Request) bool { panic("in front of recover") }
+func skipPanics(p *cacheaside.Policy) {
+	p.Skip = func(*cacheaside.Request) bool { panic("in front of recover") }
 }
 
-func readNoCookies(c *core.Config) { c.Cookies = core.None() }
+func readNoCookies(p *cacheaside.Policy) { p.Requests.Cookies = cacheaside.None() }
 
-func generateETag(c *core.Config) { c.GenerateETag = true }
+func generateETag(p *cacheaside.Policy) { p.Storing.GenerateETag = true }
 
-func staleIfError(ahead *atomic.Int64) policyOf {
-	return func(c *core.Config) {
-		c.StaleIfError = time.Hour
-		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-	}
-}
+func staleIfError(p *cacheaside.Policy) { p.Stale.IfError = time.Hour }
 
 // What the layers agree on.
 const (
@@ -758,8 +751,9 @@ func layersOf[L any](order []string, layer func(name string) L, only func(path s
 // A tenancy is a service for as long as a test lasts.
 type tenancy struct {
 	*site
-	t   *testing.T
-	dir string
+	t     *testing.T
+	dir   string
+	ahead *atomic.Int64 // of the cache's clock
 }
 
 func (h house) with(t *testing.T, order ...string) tenancy {
@@ -770,8 +764,26 @@ func (h house) with(t *testing.T, order ...string) tenancy {
 // under is with a change of the policy.
 func (h house) under(t *testing.T, policy policyOf, order ...string) tenancy {
 	t.Helper()
-	dir := t.TempDir()
-	return tenancy{start(t, stack{config: policy}, h.build(order, dir), true), t, dir}
+	s := tenancy{t: t, dir: t.TempDir(), ahead: new(atomic.Int64)}
+	cfg := cacheaside.Config{
+		Logger:   slog.New(slog.DiscardHandler),
+		Now:      func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) },
+		Timeouts: cacheaside.Timeouts{Lookup: time.Minute},
+		Policy:   cacheaside.Policy{TTL: time.Minute},
+	}
+	if policy != nil {
+		policy(&cfg.Policy)
+	}
+	cache, err := cacheaside.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cache.Close(context.Background()) })
+	s.site = start(t, stack{}, func(e *env) server {
+		e.cache = cache
+		return h.build(order, s.dir)(e)
+	}, false)
+	return s
 }
 
 // file writes what the static middleware serves as /files/hello.txt.
