@@ -27,7 +27,7 @@ func chiHouse() house {
 		uses: map[string]string{
 			"recover": "`Recoverer`", "logger": "`RequestLogger`", "request id": "`RequestID`", "CORS": "go-chi/cors",
 			"limiter": "go-chi/httprate", "static": "`http.FileServer`", "basic auth": "`BasicAuth`", "JWT": "go-chi/jwtauth", "API key": "your own",
-			"session": "scs", "csrf": "gorilla/csrf", "compression": "`Compress`", "etag": "`GenerateETag`", "timeout": "`Timeout`",
+			"session": "scs", "csrf": "gorilla/csrf", "compression": "`Compress`", "etag": "the policy", "timeout": "`Timeout`",
 		},
 		build: func(order []string, dir string) builder {
 			return func(e *env) server {
@@ -47,7 +47,7 @@ func httpHouse() house {
 		uses: map[string]string{
 			"recover": "gorilla/handlers", "logger": "gorilla/handlers", "request id": "your own", "CORS": "rs/cors",
 			"limiter": "go-chi/httprate", "static": "`http.FileServer`", "basic auth": "your own", "JWT": "go-chi/jwtauth", "API key": "your own",
-			"session": "scs", "csrf": "gorilla/csrf", "compression": "gzhttp", "etag": "`GenerateETag`", "timeout": "`http.TimeoutHandler`",
+			"session": "scs", "csrf": "gorilla/csrf", "compression": "gzhttp", "etag": "the policy", "timeout": "`http.TimeoutHandler`",
 		},
 		build: func(order []string, dir string) builder {
 			return func(e *env) server {
@@ -227,7 +227,7 @@ func stdLayer(e *env, name, dir string) wrapper {
 // scsManager has the sessions of all services here.
 var scsManager = scs.New()
 
-func rateLimit() wrapper { return httprate.LimitAll(3, time.Hour) }
+func rateLimit() wrapper { return httprate.LimitAll(limit, time.Hour*1000) }
 
 func nosurfed(next http.Handler) http.Handler {
 	h := nosurf.New(next)

@@ -19,7 +19,7 @@ func echoHouse() house {
 		uses: map[string]string{
 			"recover": "`Recover`", "logger": "`RequestLogger`", "request id": "`RequestID`", "CORS": "`CORS`",
 			"limiter": "`RateLimiter`", "static": "`Static`", "basic auth": "`BasicAuth`", "JWT": "echo-jwt", "API key": "`KeyAuth`",
-			"session": "echo-contrib/session", "csrf": "`CSRF`", "compression": "`Gzip`", "etag": "`GenerateETag`", "timeout": "`ContextTimeout`",
+			"session": "echo-contrib/session", "csrf": "`CSRF`", "compression": "`Gzip`", "etag": "the policy", "timeout": "`ContextTimeout`",
 		},
 		build: func(order []string, dir string) builder {
 			return func(e *env) server {
@@ -75,7 +75,7 @@ func echoLayer(e *env, name, dir string) echo.MiddlewareFunc {
 	case "CORS":
 		return middleware.CORSWithConfig(middleware.CORSConfig{AllowOrigins: origins, AllowCredentials: true})
 	case "limiter":
-		return middleware.RateLimiter(middleware.NewRateLimiterMemoryStoreWithConfig(middleware.RateLimiterMemoryStoreConfig{Rate: 1e-6, Burst: 3, ExpiresIn: time.Hour}))
+		return middleware.RateLimiter(middleware.NewRateLimiterMemoryStoreWithConfig(middleware.RateLimiterMemoryStoreConfig{Rate: 1e-6, Burst: limit, ExpiresIn: time.Hour}))
 	case "static":
 		return middleware.StaticWithConfig(middleware.StaticConfig{Root: dir})
 	case "basic auth":

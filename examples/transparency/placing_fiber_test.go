@@ -84,7 +84,7 @@ func fiberLayer(e *env, name, dir string) fiber.Handler {
 	case "CORS":
 		return cors.New(cors.Config{AllowOrigins: strings.Join(origins, ","), AllowCredentials: true})
 	case "limiter":
-		return limiter.New(limiter.Config{Max: 3, Expiration: time.Hour})
+		return limiter.New(limiter.Config{Max: limit, Expiration: time.Hour})
 	case "static":
 		return filesystem.New(filesystem.Config{Root: http.Dir(dir), Next: func(c *fiber.Ctx) bool { return !strings.HasPrefix(c.Path(), "/files/") }})
 	case "basic auth":

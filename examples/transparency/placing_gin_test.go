@@ -25,7 +25,7 @@ func ginHouse() house {
 		uses: map[string]string{
 			"recover": "`Recovery`", "logger": "`Logger`", "request id": "gin-contrib/requestid", "CORS": "gin-contrib/cors",
 			"limiter": "httprate, wrapped", "static": "`r.Static`", "basic auth": "`BasicAuth`", "JWT": "appleboy/gin-jwt", "API key": "your own",
-			"session": "gin-contrib/sessions", "csrf": "nosurf, wrapped", "compression": "gin-contrib/gzip", "etag": "`GenerateETag`", "timeout": "`context.WithTimeout`",
+			"session": "gin-contrib/sessions", "csrf": "nosurf, wrapped", "compression": "gin-contrib/gzip", "etag": "the policy", "timeout": "`context.WithTimeout`",
 		},
 		build: func(order []string, dir string) builder {
 			return func(e *env) server {
