@@ -16,6 +16,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
+	"github.com/cacheaside/cacheaside/core/internal/purges"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -29,9 +30,9 @@ type Cache struct {
 	keys    keyer
 	answers [2]bool // whether GET and HEAD are answered
 	listed  map[int]bool
-	cookies *selector // policy.Requests.Cookies
-	targets []string  // policy.Storing.TargetedFields, in canonical form
-	way     *way      // to tell URLs apart; nil: by all that they have
+	cookies *selector   // policy.Requests.Cookies
+	targets []string    // policy.Storing.TargetedFields, in canonical form
+	way     *purges.Way // to tell URLs apart; nil: by all that they have
 }
 
 // shared is what all handles of a cache have in common.
@@ -52,25 +53,24 @@ type shared struct {
 	local       store.Local // nil: nothing is in this process
 	judging     store.Judge // local, if it is one
 	breaker     *breaker    // between the engine and the store; nil: none
-	purges      leases
-	tagMemo     memo[*tagged]
+	ledger      *purges.Ledger
+	tagMemo     tagMemory
 	slowMemo    memo[struct{}] // primary keys under which a large value did not arrive in time
 	tokens      atomic.Uint64
 	urls        urls
 	live        live   // tokens
 	process     string // begins the tokens of this cache
-	// Keys of the store: the clock of purges, and what begins the stamps of tags.
-	clock, tagPrefix string
-	background       *background
-	writes           *writes
-	waiting          atomic.Int64 // requests that wait for others
-	deadlines        deadlines
-	stats            counters
-	log              *slog.Logger
-	lastLog          atomic.Int64
-	cookiesTold      sync.Once
-	closeOnce        sync.Once
-	closeErr         error
+	clock       string // the key of the clock of purges
+	background  *background
+	writes      *writes
+	waiting     atomic.Int64 // requests that wait for others
+	deadlines   deadlines
+	stats       counters
+	log         *slog.Logger
+	lastLog     atomic.Int64
+	cookiesTold sync.Once
+	closeOnce   sync.Once
+	closeErr    error
 }
 
 // New makes a cache. The error names every wrong field of the config.
@@ -97,13 +97,17 @@ func New(cfg Config) (*Cache, error) {
 	}
 	s.judging, _ = s.local.(store.Judge)
 	s.process = rand.Text()[:tokenStart-1] + "-"
-	s.tagPrefix = cfg.Namespace + ":2:{tags}:"
-	s.clock = string(padded([]byte(s.tagPrefix + "clock")))
+	keys := purgeKeys(cfg.Namespace)
+	s.clock = keys.Clock()
 	if !s.inProcess && cfg.Breaker.Failures > 0 {
 		s.shield()
 	}
 	s.writes = newWrites(cfg.Background.WriteBuffer)
 	s.background = newBackground(cfg.Background.Runs, cfg.Background.Queue)
+	s.ledger = purges.New(purges.Dependencies{
+		Store: s.coordinator, Local: s.local, Keys: keys, Tags: &s.tagMemo, Now: cfg.Now, Alone: s.ownStore,
+		RenewTimeout: cfg.Timeouts.Write, Background: s.background.aside, Failed: s.storeTrouble, Learn: s.urls.learn, URLOf: urlOf,
+	})
 	return newHandle(s, cfg.Policy), nil
 }
 
@@ -119,11 +123,19 @@ func (s *shared) shield() {
 	}
 }
 
+// purgeKeys are the keys of the clock of purges and of the stamps of tags.
+func purgeKeys(namespace string) purges.Keys {
+	return purges.Keys{
+		Prefix: namespace + ":2:{tags}:", MinBytes: minWireKey,
+		Escape: func(dst []byte, text string) []byte { return escape(dst, text, &valueSafe) },
+	}
+}
+
 func newHandle(s *shared, policy Policy) *Cache {
 	c := &Cache{shared: s, policy: policy}
 	c.keys = keyer{&c.policy.Key, s.cfg.Namespace + keyFormat}
 	if c.way = wayOf(&c.policy.Key); c.way != nil {
-		s.urls.learn([]way{*c.way})
+		s.urls.learn([]purges.Way{*c.way})
 	}
 	c.answers = [2]bool{slices.Contains(policy.Requests.Methods, "GET"), slices.Contains(policy.Requests.Methods, "HEAD")}
 	c.cookies = newSelector(policy.Requests.Cookies)
@@ -257,24 +269,24 @@ func isToken(s string) bool {
 
 // storeTrouble is trouble, but a refusal is none: it costs the store of one response, and
 // is counted apart.
-func (c *Cache) storeTrouble(what string, err error) {
+func (s *shared) storeTrouble(what string, err error) {
 	if errors.Is(err, store.ErrRefused) {
-		c.stats.refused.Add(1)
+		s.stats.refused.Add(1)
 		return
 	}
-	c.trouble(what, err)
+	s.trouble(what, err)
 }
 
 // trouble counts a failure of the store and logs at most one in ten seconds.
-func (c *Cache) trouble(what string, err error) {
+func (s *shared) trouble(what string, err error) {
 	if errors.Is(err, errBreakerOpen) {
 		return // counted and told of already
 	}
-	n := c.stats.storeErrors.Add(1)
-	now, last := c.cfg.Now().UnixNano(), c.lastLog.Load()
+	n := s.stats.storeErrors.Add(1)
+	now, last := s.cfg.Now().UnixNano(), s.lastLog.Load()
 	lately := now >= last && now-last < int64(10*time.Second) // unless the clock was set back
-	if last != 0 && lately || !c.lastLog.CompareAndSwap(last, now) {
+	if last != 0 && lately || !s.lastLog.CompareAndSwap(last, now) {
 		return
 	}
-	c.log.Warn("cacheaside: the store failed; requests go to the handler", "doing", what, "error", err, "failures", n)
+	s.log.Warn("cacheaside: the store failed; requests go to the handler", "doing", what, "error", err, "failures", n)
 }

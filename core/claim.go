@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/purges"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -46,10 +47,10 @@ var errNoToken = errors.New("what is under the key of a lock is no token of this
 func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead *lookahead) (*claim, string, error) {
 	f := store.Fill{Lock: lock, Token: start + c.token(), TTL: c.cfg.Timeouts.Lock, Adopt: adopt, Clock: c.clock}
 	if ahead != nil {
-		f.Key, f.Stamps = ahead.key, ahead.known.keys
+		f.Key, f.Stamps = ahead.key, ahead.known.Keys
 	}
 	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
-	if err := c.announced(at); err != nil {
+	if err := c.ledger.Announce(at, c.way); err != nil {
 		c.deadlines.end(at)
 		c.storeTrouble("announcing a policy", err)
 		return nil, "", err
@@ -111,7 +112,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 
 // moment is begin for a store in this process, which orders fills by themselves.
 func (c *Cache) moment(lock string) (store.Mark, error) {
-	if err := c.announced(context.Background()); err != nil {
+	if err := c.ledger.Announce(context.Background(), c.way); err != nil {
 		c.storeTrouble("taking a lock", err)
 		return store.Mark{}, err
 	}
@@ -212,7 +213,7 @@ func (c *Cache) swapOnce(lock, token, next string) (bool, error) {
 // lookahead is what a second look has found under a key.
 type lookahead struct {
 	key    string
-	known  *tagged
+	known  *purges.TagSet
 	read   bool
 	value  []byte
 	found  bool

@@ -131,7 +131,7 @@ func (c *Cache) ask(x adapter.Exchange, v *visit) error {
 			return c.lead(x, v, deadline)
 		case flight.Shared:
 			if e.Key == v.key.primary && matches(&e, &v.req, v.scratch) {
-				v.entry, v.soft = e, 0
+				v.entry, v.Soft = e, 0
 				if d, ok := c.usable(v); ok && c.withheld(v) == "" {
 					return c.collapsed(x, v, d)
 				}
@@ -472,7 +472,7 @@ func (c *Cache) ahead(v *visit) *lookahead {
 		v.scratch = v.by.selecting(v.scratch[:0], &v.req)
 		at = v.key.variant(v.scratch)
 	}
-	return &lookahead{key: at, known: c.knownTags(at, c.cfg.Now())}
+	return &lookahead{key: at, known: c.ledger.Known(at, c.cfg.Now())}
 }
 
 // lookAgain looks for what may have been stored since the last look, in ahead first if
@@ -481,14 +481,14 @@ func (c *Cache) lookAgain(x adapter.Exchange, v *visit, ahead *lookahead) (httpr
 	if ahead != nil && !ahead.found {
 		return httprules.Decision{}, false
 	}
-	old, soft, had := v.entry, v.soft, v.stale
+	old, soft, had := v.entry, v.Soft, v.stale
 	v.hasRec = false
 	v.now = c.cfg.Now() // who waits may have come since, and purges as well
 	v.ahead = ahead
 	found := c.lookup(x.Context(), v)
 	v.ahead = nil
 	if found != foundEntry {
-		v.entry, v.soft = old, soft
+		v.entry, v.Soft = old, soft
 		return httprules.Decision{}, false
 	}
 	d, ok := c.usable(v)

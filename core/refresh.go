@@ -280,13 +280,13 @@ func (c *Cache) askSoftly(x adapter.Exchange, v *visit) error {
 			}
 			return c.fetch(x, v)
 		case flight.Shared:
-			old, soft := v.entry, v.soft
+			old, soft := v.entry, v.Soft
 			if e.Key == v.key.primary && matches(&e, &v.req, v.scratch) {
-				v.entry, v.soft = e, 0
+				v.entry, v.Soft = e, 0
 				if d, ok := c.usable(v); ok && c.withheld(v) == "" {
 					return c.collapsed(x, v, d)
 				}
-				v.entry, v.soft = old, soft
+				v.entry, v.Soft = old, soft
 			}
 		}
 		if d, ok := c.lookAgain(x, v, nil); ok {

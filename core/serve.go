@@ -12,7 +12,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
-	"github.com/cacheaside/cacheaside/core/store"
+	"github.com/cacheaside/cacheaside/core/internal/purges"
 )
 
 // Serve answers one request: from the store where the rules allow it, else by
@@ -45,7 +45,7 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 			}
 			return c.hit(x, v, d)
 		}
-		v.entry, v.by, v.soft = entry.Entry{}, choice{}, 0
+		v.entry, v.by, v.Soft = entry.Entry{}, choice{}, 0
 	}
 	v.key, v.epoch = c.keys.owned(v.key), c.flights.Ended()
 	if r := v.rerun; r != nil && r.by.shared == c.shared {
@@ -98,7 +98,7 @@ func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
 		b, ok = c.local.GetLocal(at)
 	}
 	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.primary ||
-		!matches(&v.entry, &v.req, v.scratch) || c.withheld(v) != "" || !c.stillCurrent(v, at, judged, soft) {
+		!matches(&v.entry, &v.req, v.scratch) || c.withheld(v) != "" || !c.ledger.CurrentHere(&v.Check, &v.entry, at, c.way, v.now, judged, soft) {
 		return d, false
 	}
 	v.near = !c.inProcess
@@ -203,6 +203,7 @@ func appendStatus(b []byte, s httprules.CacheStatus) []byte {
 type visit struct {
 	visitState
 	visitRoom
+	purges.Check
 }
 
 // visitRoom is memory that the next visit uses again.
@@ -211,7 +212,6 @@ type visitRoom struct {
 	variant []byte                     // of a variant's key
 	scratch []byte                     // for other keys and values
 	fields  []adapter.Field            // the reply's fields
-	stamps  []store.Stamp              // of known
 	stored  []entry.Field              // the fields of an entry
 	date    [len(http.TimeFormat)]byte // among them
 	settle  func(status int, h adapter.Header) bool
@@ -236,8 +236,6 @@ type visitState struct {
 	record  varyRecord     // valid if hasRec
 	hasRec  bool           // it is known whether the primary key holds one
 	epoch   uint64         // flights that had ended when the request came
-	soft    uint64         // when a purge has made the entry stale, in microseconds since 1970; 0: none has
-	known   *tagged        // the tags that were last seen under the entry's key
 	claim   *claim         // by which the response may be stored; nil: by none
 	begun   bool           // one was asked for
 	leaves  bool           // storing was left to a handle further in
@@ -270,7 +268,8 @@ func (v *visit) release() {
 	if cap(v.scratch)+cap(v.wire) > 16<<10 {
 		v.scratch, v.wire = nil, nil
 	}
-	v.fields, v.stored, v.stamps = v.fields[:0], v.stored[:0], v.stamps[:0]
+	v.fields, v.stored = v.fields[:0], v.stored[:0]
+	v.Check.Reset()
 	v.scratch, v.wire, v.variant = v.scratch[:0], v.wire[:0], v.variant[:0]
 	v.visitState = visitState{}
 	visits.Put(v)
@@ -294,8 +293,8 @@ const softGrace = time.Minute
 // decide says what v.entry is good for. A soft purge has ended its freshness.
 func (v *visit) decide(now time.Time) httprules.Decision {
 	rules, age := v.rules(), v.age(now)
-	if v.soft > 0 {
-		at := min(age, time.Duration(time.UnixMicro(int64(min(v.soft, math.MaxInt64/1000))).UnixNano()-v.entry.Born))
+	if v.Soft > 0 {
+		at := min(age, time.Duration(time.UnixMicro(int64(min(v.Soft, math.MaxInt64/1000))).UnixNano()-v.entry.Born))
 		if at < rules.Lifetime { // what was stale already is of no more use than before
 			rules.StaleWhileRevalidate = max(rules.StaleWhileRevalidate, softGrace)
 		}
@@ -364,7 +363,7 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 	if v.entry.Kind == entry.KindResponse {
 		c.variants.drop(v.key.wire)
 		v.by = choice{}
-		if matches(&v.entry, &v.req, v.scratch) && c.current(ctx, v, v.key.wire, v.known) {
+		if matches(&v.entry, &v.req, v.scratch) && c.ledger.Current(ctx, &v.Check, &v.entry, v.key.wire, c.way, v.now) {
 			return c.granted(v)
 		}
 		return foundNothing
@@ -386,18 +385,7 @@ func (c *Cache) readVariant(ctx context.Context, v *visit, by choice) bool {
 	v.scratch = by.selecting(v.scratch[:0], &v.req)
 	wire := v.key.variant(v.scratch)
 	return c.read(ctx, v, wire) && v.entry.Kind == entry.KindResponse &&
-		matches(&v.entry, &v.req, v.scratch) && c.current(ctx, v, wire, v.known)
-}
-
-// knownTags are those that were last seen under a key, so that their stamps can be read
-// together with it.
-func (c *Cache) knownTags(wire string, now time.Time) *tagged {
-	if c.coordinator != nil {
-		if known, ok := c.tagMemo.get(wire, now.UnixNano(), tagsAge); ok {
-			return known
-		}
-	}
-	return &untagged
+		matches(&v.entry, &v.req, v.scratch) && c.ledger.Current(ctx, &v.Check, &v.entry, wire, c.way, v.now)
 }
 
 // unclaim gives up the claim of a run, unless a write or the flight has it.
@@ -415,13 +403,13 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 	var b []byte
 	var found bool
 	var err error
-	v.stamps, v.near, v.known = v.stamps[:0], false, c.knownTags(wire, v.now)
+	v.Stamps, v.near, v.Known = v.Stamps[:0], false, c.ledger.Known(wire, v.now)
 	ahead := v.ahead
 	switch {
 	case ahead != nil && ahead.read && ahead.key == wire:
-		b, found, v.stamps, v.known = ahead.value, ahead.found, ahead.stamps, ahead.known
-	case len(v.known.keys) > 0: // what is near, with its stamps, was found before
-		b, found, v.stamps, err = c.coordinator.GetStamped(ctx, wire, v.stamps, v.known.keys)
+		b, found, v.Stamps, v.Known = ahead.value, ahead.found, ahead.stamps, ahead.known
+	case len(v.Known.Keys) > 0: // what is near, with its stamps, was found before
+		b, found, v.Stamps, err = c.coordinator.GetStamped(ctx, wire, v.Stamps, v.Known.Keys)
 	case c.tiered != nil && c.tiered.Near():
 		b, found, v.near, err = c.tiered.GetTier(ctx, wire)
 	default:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/purges"
 )
 
 func cacheNamed(t testing.TB, namespace string, change ...func(*Config)) *Cache {
@@ -37,24 +38,24 @@ func onTheWire(t interface{ Errorf(string, ...any) }, key string) {
 // clock, or what belongs to it, cannot be taken for one.
 func TestStampKeys(t *testing.T) {
 	for _, namespace := range []string{"a", "cacheaside", strings.Repeat("n", 64)} {
-		c := cacheNamed(t, namespace)
-		onTheWire(t, c.clock)
+		keys := purgeKeys(namespace)
+		onTheWire(t, keys.Clock())
 		for _, tag := range []string{"x.", "x|", "x..", "x||||||||||"} { // as if it were made longer
-			if c.stampKey(ofHandler+tag) == c.stampKey(ofHandler+"x") {
+			if keys.Stamp(purges.OfHandler+tag) == keys.Stamp(purges.OfHandler+"x") {
 				t.Errorf("%q shares its key with x", tag)
 			}
 		}
 		rapid.Check(t, func(t *rapid.T) {
 			tag := rapid.OneOf(rapid.String(), rapid.StringMatching(`[a-c.|^{}%]{0,4}`), rapid.StringN(200, 400, -1))
-			of := rapid.SampledFrom([]string{ofHandler, ofGroup, ofURL})
+			of := rapid.SampledFrom([]string{purges.OfHandler, purges.OfGroup, purges.OfURL})
 			a, b := of.Draw(t, "a")+tag.Draw(t, "a"), of.Draw(t, "b")+tag.Draw(t, "b")
-			ka, kb := c.stampKey(a), c.stampKey(b)
+			ka, kb := keys.Stamp(a), keys.Stamp(b)
 			if (a == b) != (ka == kb) {
 				t.Fatalf("%q and %q have the keys %q and %q", a, b, ka, kb)
 			}
 			for _, key := range []string{ka, kb} {
 				onTheWire(t, key)
-				if !strings.HasPrefix(key, namespace+":2:{tags}:") || strings.HasPrefix(key, c.clock) || len(key) > len(c.tagPrefix)+3*MaxTagBytes {
+				if !strings.HasPrefix(key, namespace+":2:{tags}:") || strings.HasPrefix(key, keys.Clock()) || len(key) > len(keys.Prefix)+3*MaxTagBytes {
 					t.Errorf("the key %q of a stamp", key)
 				}
 			}
@@ -95,7 +96,7 @@ func TestURLTags(t *testing.T) {
 		tags := func(r *request) string {
 			of := c.urlTags(nil, r)
 			slices.Sort(of)
-			if of = slices.Compact(of); len(of) != 1 || !strings.HasPrefix(of[0], ofURL) {
+			if of = slices.Compact(of); len(of) != 1 || !strings.HasPrefix(of[0], purges.OfURL) {
 				t.Fatalf("%s has the tags %q", url(r), of)
 			}
 			return of[0]

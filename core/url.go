@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/purges"
 )
 
 // A purge names a public URL, and knows nothing of policies. It can name the key of what
@@ -32,17 +33,17 @@ type urls struct {
 var schemes = [...]string{"http:", "https:", ""}
 
 // learn takes note of ways.
-func (u *urls) learn(ways []way) {
+func (u *urls) learn(ways []purges.Way) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	known := *u.ways.Load()
 	for i := range ways {
-		if w := &ways[i]; !u.ids[w.id] {
+		if w := &ways[i]; !u.ids[w.ID()] {
 			if u.ids == nil {
 				u.ids = map[uint64]bool{}
 			}
-			u.ids[w.id] = true
-			known = append(known[:len(known):len(known)], w.keyer())
+			u.ids[w.ID()] = true
+			known = append(known[:len(known):len(known)], keyerOf(w))
 		}
 	}
 	u.ways.Store(&known)
@@ -167,7 +168,7 @@ func (c *Cache) urlTags(tags []string, req *request) []string {
 	}
 	for i := range requests {
 		for _, k := range []keyer{c.urls.whole(), c.keys} {
-			if url, ok := k.appendURL([]byte(ofURL), &requests[i]); ok {
+			if url, ok := k.appendURL([]byte(purges.OfURL), &requests[i]); ok {
 				tags = append(tags, string(url))
 			}
 		}
