@@ -339,44 +339,59 @@ func exports(t *testing.T) importer.Lookup {
 	}
 }
 
-// The tests in the documents pass.
+// The tests in the documents pass: each file of them as one of this folder.
 func TestTests(t *testing.T) {
-	overlay := map[string]map[string]string{"Replace": {}}
-	dir, n := t.TempDir(), 0
 	here, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
+	found := false
 	for _, d := range documents(t) {
 		for _, b := range d.blocks {
-			if b.language != "go" || !b.whole() || !strings.Contains(b.code, "\nfunc Test") {
+			tests := testName.FindAllStringSubmatch(b.code, -1)
+			if b.language != "go" || !b.whole() || tests == nil {
 				continue
 			}
-			n++
-			name := fmt.Sprintf("doc%d", n)
-			at := filepath.Join(dir, name)
-			if err := os.WriteFile(at, []byte(b.file(fmt.Sprintf("%s:%d", d.name, b.line))), 0o600); err != nil {
-				t.Fatal(err)
+			found = true
+			var names []string
+			for _, m := range tests {
+				names = append(names, m[1])
 			}
-			overlay["Replace"][filepath.Join(here, name, "doc_test.go")] = at
+			code := b.file(fmt.Sprintf("%s:%d", d.name, b.line))
+			code = packageClause.ReplaceAllString(code, "package docs_test")
+			runTests(t, here, code, names)
 		}
 	}
-	if n == 0 {
-		t.Fatal("there are none")
+	if !found {
+		t.Error("there are none")
 	}
-	text, err := json.Marshal(overlay)
+}
+
+var (
+	testName      = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	packageClause = regexp.MustCompile(`(?m)^package \w+$`)
+)
+
+func runTests(t *testing.T, here, code string, names []string) {
+	t.Helper()
+	dir := t.TempDir()
+	file, list := filepath.Join(dir, "doc_test.go"), filepath.Join(dir, "overlay.json")
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(here, "in_doc_test.go"): file}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(list, text, 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{file: code, list: string(overlay)} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	args := []string{"test", "-overlay", list}
-	for i := range n {
-		args = append(args, fmt.Sprintf("./doc%d", i+1))
+	out, err := exec.Command("go", "test", "-v", "-overlay", list, "-run", "^("+strings.Join(names, "|")+")$", ".").CombinedOutput()
+	for _, name := range names {
+		if !strings.Contains(string(out), "--- PASS: "+name+" ") {
+			err = fmt.Errorf("%s did not pass: %w", name, err)
+		}
 	}
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		t.Errorf("go test: %v\n%s", err, out)
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
