@@ -16,9 +16,9 @@ import (
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
-// get asks h for path and prints the answer, with hit or what Cache-Status says of why
+// ask asks h for path and prints the answer, with hit or what Cache-Status says of why
 // the handler was asked.
-func get(h http.Handler, path string, fields ...string) {
+func ask(h http.Handler, path string, fields ...string) {
 	r := httptest.NewRequest(http.MethodGet, "https://example.com"+path, nil)
 	for i := 0; i < len(fields); i += 2 {
 		r.Header.Set(fields[i], fields[i+1])
@@ -35,8 +35,8 @@ func get(h http.Handler, path string, fields ...string) {
 	fmt.Printf("%s: %s (%s)\n", path, w.Body, strings.Join(says, ", "))
 }
 
-// text is a handler that answers with s.
-func text(s string) http.Handler {
+// saying is a handler that answers with s.
+func saying(s string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, s) })
 }
 
@@ -49,12 +49,12 @@ func ExampleNew() {
 	defer cache.Close(context.Background())
 
 	mux := http.NewServeMux()
-	mux.Handle("GET /blogs/{id}", text("a blog"))
+	mux.Handle("GET /blogs/{id}", saying("a blog"))
 	service := nethttp.New(cache)(mux)
 
-	get(service, "/blogs/1")
-	get(service, "/blogs/1")
-	get(service, "/blogs/2")
+	ask(service, "/blogs/1")
+	ask(service, "/blogs/1")
+	ask(service, "/blogs/2")
 	// Output:
 	// /blogs/1: a blog (fwd=miss)
 	// /blogs/1: a blog (hit)
@@ -80,16 +80,16 @@ func Example_group() {
 	defer cache.Close(context.Background())
 
 	public := http.NewServeMux()
-	public.Handle("GET /public/news", text("news"))
-	public.Handle("GET /public/about", text("about us"))
+	public.Handle("GET /public/news", saying("news"))
+	public.Handle("GET /public/about", saying("about us"))
 
 	service := http.NewServeMux()
 	service.Handle("/public/", nethttp.New(cache)(public))
-	service.Handle("GET /health", text("ok"))
+	service.Handle("GET /health", saying("ok"))
 
-	get(service, "/public/news")
-	get(service, "/public/news")
-	get(service, "/health")
+	ask(service, "/public/news")
+	ask(service, "/public/news")
+	ask(service, "/health")
 	// Output:
 	// /public/news: news (fwd=miss)
 	// /public/news: news (hit)
@@ -98,10 +98,10 @@ func Example_group() {
 
 // One route has a policy of its own, on the same cache.
 func ExampleCache_With() {
-	now := time.Now()
+	clock := newClock()
 	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{
 		Policy: cacheaside.Policy{TTL: time.Hour},
-		Now:    func() time.Time { return now },
+		Now:    clock.Now,
 	}))
 	defer cache.Close(context.Background())
 	news, err := cache.With(func(p *cacheaside.Policy) { p.TTL = 5 * time.Second })
@@ -111,14 +111,14 @@ func ExampleCache_With() {
 	}
 
 	service := http.NewServeMux()
-	service.Handle("GET /news", nethttp.New(news)(text("news")))
-	service.Handle("GET /about", nethttp.New(cache)(text("about us")))
+	service.Handle("GET /news", nethttp.New(news)(saying("news")))
+	service.Handle("GET /about", nethttp.New(cache)(saying("about us")))
 
-	get(service, "/news")
-	get(service, "/about")
-	now = now.Add(10 * time.Second)
-	get(service, "/news")
-	get(service, "/about")
+	ask(service, "/news")
+	ask(service, "/about")
+	clock.Advance(10 * time.Second)
+	ask(service, "/news")
+	ask(service, "/about")
 	// Output:
 	// /news: news (fwd=miss)
 	// /about: about us (fwd=miss)
@@ -134,10 +134,10 @@ func ExamplePolicy_skip() {
 		Skip: func(r *cacheaside.Request) bool { return strings.HasPrefix(r.Path, "/admin/") },
 	}}))
 	defer cache.Close(context.Background())
-	service := nethttp.New(cache)(text("hello"))
+	service := nethttp.New(cache)(saying("hello"))
 
-	get(service, "/admin/users")
-	get(service, "/admin/users")
+	ask(service, "/admin/users")
+	ask(service, "/admin/users")
 	// Output:
 	// /admin/users: hello (fwd=bypass, detail=skip)
 	// /admin/users: hello (fwd=bypass, detail=skip)
@@ -153,13 +153,13 @@ func ExampleAddTags() {
 		_, _ = fmt.Fprint(w, name)
 	}))
 
-	get(service, "/users/7")
-	get(service, "/users/7")
+	ask(service, "/users/7")
+	ask(service, "/users/7")
 	name = "Grace" // first the database …
 	if err := cache.PurgeTags(context.Background(), "user-7"); err != nil {
 		fmt.Println(err) // … and then the purge: with an error it may not be effective
 	}
-	get(service, "/users/7")
+	ask(service, "/users/7")
 	// Output:
 	// /users/7: Ada (fwd=miss)
 	// /users/7: Ada (hit)
@@ -170,10 +170,10 @@ func ExampleAddTags() {
 func ExampleCache_Purge() {
 	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Hour}}))
 	defer cache.Close(context.Background())
-	service := nethttp.New(cache)(text("page"))
+	service := nethttp.New(cache)(saying("page"))
 	paths := []string{"/about", "/blogs", "/blogs/1?page=2", "/news"}
 	for _, path := range paths {
-		get(service, path)
+		ask(service, path)
 	}
 
 	err := cache.Purge(context.Background(), cacheaside.Purge{
@@ -184,7 +184,7 @@ func ExampleCache_Purge() {
 		fmt.Println(err)
 	}
 	for _, path := range paths {
-		get(service, path)
+		ask(service, path)
 	}
 	// Output:
 	// /about: page (fwd=miss)
@@ -199,13 +199,13 @@ func ExampleCache_Purge() {
 
 // An old answer stands in for an error.
 func ExampleStalePolicy() {
-	now := time.Now()
+	clock := newClock()
 	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{
 		Policy: cacheaside.Policy{
 			TTL:   time.Minute,
 			Stale: cacheaside.StalePolicy{IfError: time.Hour},
 		},
-		Now: func() time.Time { return now },
+		Now: clock.Now,
 	}))
 	defer cache.Close(context.Background())
 	broken := false
@@ -217,9 +217,10 @@ func ExampleStalePolicy() {
 		_, _ = fmt.Fprint(w, "news")
 	}))
 
-	get(service, "/news")
-	now, broken = now.Add(2*time.Minute), true
-	get(service, "/news")
+	ask(service, "/news")
+	clock.Advance(2 * time.Minute)
+	broken = true
+	ask(service, "/news")
 	// Output:
 	// /news: news (fwd=miss)
 	// /news: news (fwd=stale, detail=stale-if-error)
@@ -240,9 +241,9 @@ func ExampleKeyPolicy_partition() {
 		_, _ = fmt.Fprint(w, "hello "+r.Header.Get("X-User"))
 	}))
 
-	get(service, "/me", "X-User", "ada")
-	get(service, "/me", "X-User", "grace")
-	get(service, "/me", "X-User", "ada")
+	ask(service, "/me", "X-User", "ada")
+	ask(service, "/me", "X-User", "grace")
+	ask(service, "/me", "X-User", "ada")
 	// Output:
 	// /me: hello ada (fwd=miss)
 	// /me: hello grace (fwd=miss)
@@ -296,17 +297,17 @@ func ExampleConfig_store() {
 	own := &mapStore{entries: map[string]mapEntry{}}
 	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Store: own, Policy: cacheaside.Policy{TTL: time.Minute}}))
 	defer cache.Close(context.Background())
-	service := nethttp.New(cache)(text("news"))
+	service := nethttp.New(cache)(saying("news"))
 
-	get(service, "/news")
+	ask(service, "/news")
 	if err := cache.Flush(context.Background()); err != nil { // what is on its way to the store has arrived
 		fmt.Println(err)
 	}
-	get(service, "/news")
+	ask(service, "/news")
 	err := cache.PurgeTags(context.Background(), "news")
 	fmt.Println("purging a tag:", errors.Is(err, cacheaside.ErrCannotPurge))
 	fmt.Println("purging a URL:", cache.PurgeURL(context.Background(), "https://example.com/news"))
-	get(service, "/news")
+	ask(service, "/news")
 	// Output:
 	// /news: news (fwd=miss)
 	// /news: news (hit)

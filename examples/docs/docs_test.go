@@ -6,6 +6,7 @@ package docs
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/importer"
@@ -272,7 +273,8 @@ func TestGo(t *testing.T) {
 			check := types.Config{
 				Importer: importer.ForCompiler(fset, "gc", lookup),
 				Error: func(err error) {
-					if e, ok := err.(types.Error); !ok || !e.Soft || b.whole() {
+					var e types.Error
+					if !errors.As(err, &e) || !e.Soft || b.whole() {
 						t.Error(err)
 					}
 				},
