@@ -16,9 +16,9 @@ import (
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
-// ask asks h for path and prints the answer, with hit or what Cache-Status says of why
+// visit asks h for path and prints the answer, with hit or what Cache-Status says of why
 // the handler was asked.
-func ask(h http.Handler, path string, fields ...string) {
+func visit(h http.Handler, path string, fields ...string) {
 	r := httptest.NewRequest(http.MethodGet, "https://example.com"+path, nil)
 	for i := 0; i < len(fields); i += 2 {
 		r.Header.Set(fields[i], fields[i+1])
@@ -52,9 +52,9 @@ func ExampleNew() {
 	mux.Handle("GET /blogs/{id}", saying("a blog"))
 	service := nethttp.New(cache)(mux)
 
-	ask(service, "/blogs/1")
-	ask(service, "/blogs/1")
-	ask(service, "/blogs/2")
+	visit(service, "/blogs/1")
+	visit(service, "/blogs/1")
+	visit(service, "/blogs/2")
 	// Output:
 	// /blogs/1: a blog (fwd=miss)
 	// /blogs/1: a blog (hit)
@@ -87,9 +87,9 @@ func Example_group() {
 	service.Handle("/public/", nethttp.New(cache)(public))
 	service.Handle("GET /health", saying("ok"))
 
-	ask(service, "/public/news")
-	ask(service, "/public/news")
-	ask(service, "/health")
+	visit(service, "/public/news")
+	visit(service, "/public/news")
+	visit(service, "/health")
 	// Output:
 	// /public/news: news (fwd=miss)
 	// /public/news: news (hit)
@@ -114,11 +114,11 @@ func ExampleCache_With() {
 	service.Handle("GET /news", nethttp.New(news)(saying("news")))
 	service.Handle("GET /about", nethttp.New(cache)(saying("about us")))
 
-	ask(service, "/news")
-	ask(service, "/about")
+	visit(service, "/news")
+	visit(service, "/about")
 	clock.Advance(10 * time.Second)
-	ask(service, "/news")
-	ask(service, "/about")
+	visit(service, "/news")
+	visit(service, "/about")
 	// Output:
 	// /news: news (fwd=miss)
 	// /about: about us (fwd=miss)
@@ -136,8 +136,8 @@ func ExamplePolicy_skip() {
 	defer cache.Close(context.Background())
 	service := nethttp.New(cache)(saying("hello"))
 
-	ask(service, "/admin/users")
-	ask(service, "/admin/users")
+	visit(service, "/admin/users")
+	visit(service, "/admin/users")
 	// Output:
 	// /admin/users: hello (fwd=bypass, detail=skip)
 	// /admin/users: hello (fwd=bypass, detail=skip)
@@ -153,13 +153,13 @@ func ExampleAddTags() {
 		_, _ = fmt.Fprint(w, name)
 	}))
 
-	ask(service, "/users/7")
-	ask(service, "/users/7")
+	visit(service, "/users/7")
+	visit(service, "/users/7")
 	name = "Grace" // first the database …
 	if err := cache.PurgeTags(context.Background(), "user-7"); err != nil {
 		fmt.Println(err) // … and then the purge: with an error it may not be effective
 	}
-	ask(service, "/users/7")
+	visit(service, "/users/7")
 	// Output:
 	// /users/7: Ada (fwd=miss)
 	// /users/7: Ada (hit)
@@ -173,7 +173,7 @@ func ExampleCache_Purge() {
 	service := nethttp.New(cache)(saying("page"))
 	paths := []string{"/about", "/blogs", "/blogs/1?page=2", "/news"}
 	for _, path := range paths {
-		ask(service, path)
+		visit(service, path)
 	}
 
 	err := cache.Purge(context.Background(), cacheaside.Purge{
@@ -184,7 +184,7 @@ func ExampleCache_Purge() {
 		fmt.Println(err)
 	}
 	for _, path := range paths {
-		ask(service, path)
+		visit(service, path)
 	}
 	// Output:
 	// /about: page (fwd=miss)
@@ -217,10 +217,10 @@ func ExampleStalePolicy() {
 		_, _ = fmt.Fprint(w, "news")
 	}))
 
-	ask(service, "/news")
+	visit(service, "/news")
 	clock.Advance(2 * time.Minute)
 	broken = true
-	ask(service, "/news")
+	visit(service, "/news")
 	// Output:
 	// /news: news (fwd=miss)
 	// /news: news (fwd=stale, detail=stale-if-error)
@@ -241,9 +241,9 @@ func ExampleKeyPolicy_partition() {
 		_, _ = fmt.Fprint(w, "hello "+r.Header.Get("X-User"))
 	}))
 
-	ask(service, "/me", "X-User", "ada")
-	ask(service, "/me", "X-User", "grace")
-	ask(service, "/me", "X-User", "ada")
+	visit(service, "/me", "X-User", "ada")
+	visit(service, "/me", "X-User", "grace")
+	visit(service, "/me", "X-User", "ada")
 	// Output:
 	// /me: hello ada (fwd=miss)
 	// /me: hello grace (fwd=miss)
@@ -299,15 +299,15 @@ func ExampleConfig_store() {
 	defer cache.Close(context.Background())
 	service := nethttp.New(cache)(saying("news"))
 
-	ask(service, "/news")
+	visit(service, "/news")
 	if err := cache.Flush(context.Background()); err != nil { // what is on its way to the store has arrived
 		fmt.Println(err)
 	}
-	ask(service, "/news")
+	visit(service, "/news")
 	err := cache.PurgeTags(context.Background(), "news")
 	fmt.Println("purging a tag:", errors.Is(err, cacheaside.ErrCannotPurge))
 	fmt.Println("purging a URL:", cache.PurgeURL(context.Background(), "https://example.com/news"))
-	ask(service, "/news")
+	visit(service, "/news")
 	// Output:
 	// /news: news (fwd=miss)
 	// /news: news (hit)
