@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
+	"go/format"
 	"go/importer"
 	"go/parser"
 	"go/token"
@@ -228,9 +229,11 @@ var packages = map[string]string{
 	"storetest":    "github.com/cacheaside/cacheaside/core/storetest",
 
 	"chi":     "github.com/go-chi/chi/v5",
+	"cors":    "github.com/gin-contrib/cors",
 	"echo":    "github.com/labstack/echo/v4",
 	"fiber":   "github.com/gofiber/fiber/v2",
 	"gin":     "github.com/gin-gonic/gin",
+	"gzip":    "github.com/gin-contrib/gzip",
 	"rueidis": "github.com/redis/rueidis",
 
 	"atomic":   "sync/atomic",
@@ -249,7 +252,7 @@ var packages = map[string]string{
 	"x509":     "crypto/x509",
 }
 
-// The Go code of the documents compiles. A block that begins with a package clause is a
+// The Go code of the documents compiles, and has the form of gofmt. A block that begins with a package clause is a
 // file. Any other is the body of a function, in which cache is one, and so is what a
 // comment before the block declares:
 //
@@ -264,6 +267,9 @@ func TestGo(t *testing.T) {
 				continue
 			}
 			where := fmt.Sprintf("%s:%d", d.name, b.line)
+			if formatted, err := format.Source([]byte(b.code)); err == nil && string(formatted) != b.code {
+				t.Errorf("%s: gofmt would have:\n%s", where, formatted)
+			}
 			fset := token.NewFileSet()
 			file, err := parser.ParseFile(fset, "", b.file(where), parser.SkipObjectResolution)
 			if err != nil {
