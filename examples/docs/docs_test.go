@@ -228,13 +228,14 @@ var packages = map[string]string{
 	"store":        "github.com/cacheaside/cacheaside/core/store",
 	"storetest":    "github.com/cacheaside/cacheaside/core/storetest",
 
-	"chi":     "github.com/go-chi/chi/v5",
-	"cors":    "github.com/gin-contrib/cors",
-	"echo":    "github.com/labstack/echo/v4",
-	"fiber":   "github.com/gofiber/fiber/v2",
-	"gin":     "github.com/gin-gonic/gin",
-	"gzip":    "github.com/gin-contrib/gzip",
-	"rueidis": "github.com/redis/rueidis",
+	"chi":       "github.com/go-chi/chi/v5",
+	"cors":      "github.com/gin-contrib/cors", // of examples/transparency, as are the next two
+	"gzip":      "github.com/gin-contrib/gzip",
+	"requestid": "github.com/gin-contrib/requestid",
+	"echo":      "github.com/labstack/echo/v4",
+	"fiber":     "github.com/gofiber/fiber/v2",
+	"gin":       "github.com/gin-gonic/gin",
+	"rueidis":   "github.com/redis/rueidis",
 
 	"atomic":   "sync/atomic",
 	"context":  "context",
@@ -319,7 +320,7 @@ func (b block) file(where string) string {
 // exports finds the export data of all packages that a document may import.
 func exports(t *testing.T) importer.Lookup {
 	t.Helper()
-	args := []string{"list", "-export", "-deps", "-json=ImportPath,Export"}
+	args := []string{"list", "-e", "-export", "-deps", "-json=ImportPath,Export"}
 	for _, path := range packages {
 		args = append(args, path)
 	}
@@ -341,7 +342,7 @@ func exports(t *testing.T) importer.Lookup {
 	}
 	return func(path string) (io.ReadCloser, error) {
 		if found[path] == "" {
-			return nil, fmt.Errorf("no package %s: add it to packages in docs_test.go", path)
+			return nil, fmt.Errorf("there is no package %s, or it is not among packages in docs_test.go", path)
 		}
 		return os.Open(found[path])
 	}
