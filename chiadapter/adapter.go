@@ -13,11 +13,7 @@ import (
 // cache. Use it on a router (Use), a group or a single route (With). It panics
 // if cache is nil.
 func New(cache *cacheaside.Cache, opts ...Option) func(http.Handler) http.Handler {
-	var o options
-	for _, opt := range opts {
-		opt(&o)
-	}
-	return nethttp.NewFunc("chiadapter.New", cache, o.prepare, rootRouter)
+	return nethttp.NewFunc("chiadapter.New", cache, opts, rootRouter)
 }
 
 // rootRouter finds the router that r entered chi by.

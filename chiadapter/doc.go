@@ -1,7 +1,7 @@
 // Package chiadapter puts cacheaside in front of the handlers of a chi v5
 // service:
 //
-//	cache, err := core.New(core.Config{Store: store, TTL: 30 * time.Second})
+//	cache, err := cacheaside.New(cacheaside.Config{Store: store, Policy: cacheaside.Policy{TTL: 30 * time.Second}})
 //	...
 //	r := chi.NewRouter()
 //	r.Use(chiadapter.New(cache))

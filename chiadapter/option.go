@@ -3,36 +3,20 @@ package chiadapter
 import (
 	"net/http"
 
-	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
 // Option changes how [New] sees a request. What is the same for all frameworks
-// is set in core.Config.
-type Option func(*options)
-
-type options struct {
-	skip      func(*http.Request) bool
-	partition func(*http.Request) string
-}
+// is set in cacheaside.Policy.
+type Option = nethttp.Option
 
 // WithSkip leaves requests to the handler for which skip returns true. It is
 // asked before the handler runs.
-func WithSkip(skip func(*http.Request) bool) Option {
-	return func(o *options) { o.skip = skip }
-}
+func WithSkip(skip func(*http.Request) bool) Option { return nethttp.WithSkip(skip) }
 
 // WithPartition keeps separate entries for each value that partition returns:
 // a tenant, or the user that an authentication middleware in front has put
 // into the request's context.
 func WithPartition(partition func(*http.Request) string) Option {
-	return func(o *options) { o.partition = partition }
-}
-
-func (o *options) prepare(r *http.Request, req *cacheaside.Request) {
-	if o.skip != nil && o.skip(r) {
-		req.Bypass = "skip"
-	}
-	if o.partition != nil {
-		req.Partition = o.partition(r)
-	}
+	return nethttp.WithPartition(partition)
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
-// NewPurge returns a handler that purges: see [core.PurgeEndpoint] for what it
+// NewPurge returns a handler that purges: see [cacheaside.PurgeEndpoint] for what it
 // takes. Route POST to it, and, for PURGE on any URL, call
 // chi.RegisterMethod("PURGE") first. It fails where access lets nobody in, or
 // everybody.

@@ -79,7 +79,7 @@ func newBreaker(inner wholeStore, cfg *Config, probeKey string) *breaker {
 
 // BreakerOpen reports whether the circuit breaker is open: requests are answered
 // as if nothing were stored, since the store has failed too often in a row. See
-// [Config].BreakerFailures.
+// [Breaker].Failures.
 func (c *Cache) BreakerOpen() bool { return c.breaker != nil && c.breaker.open.Load() }
 
 // askLater has the store asked when the pause is over. The breaker wants more
@@ -193,17 +193,17 @@ func (b *breaker) Begin(ctx context.Context, f store.Fill) (begun store.Begun, e
 	return begun, err
 }
 
-func (b *breaker) Extend(ctx context.Context, lock, token string, ttl time.Duration) (held bool, err error) {
+func (b *breaker) CompareAndExtend(ctx context.Context, lock, token string, ttl time.Duration) (held bool, err error) {
 	if err = b.allow(ctx); err == nil {
-		held, err = b.inner.coordinator.Extend(ctx, lock, token, ttl)
+		held, err = b.inner.coordinator.CompareAndExtend(ctx, lock, token, ttl)
 		_ = b.note(err)
 	}
 	return held, err
 }
 
-func (b *breaker) Swap(ctx context.Context, lock, token, next string, ttl time.Duration) (held bool, err error) {
+func (b *breaker) CompareAndSwap(ctx context.Context, lock, token, next string, ttl time.Duration) (held bool, err error) {
 	if err = b.allow(ctx); err == nil {
-		held, err = b.inner.coordinator.Swap(ctx, lock, token, next, ttl)
+		held, err = b.inner.coordinator.CompareAndSwap(ctx, lock, token, next, ttl)
 		_ = b.note(err)
 	}
 	return held, err
@@ -217,9 +217,9 @@ func (b *breaker) Write(ctx context.Context, w store.Write) (written store.Writt
 	return written, err
 }
 
-func (b *breaker) Raise(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (mark store.Mark, err error) {
+func (b *breaker) Bump(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (mark store.Mark, err error) {
 	if err = b.allow(ctx); err == nil {
-		mark, err = b.inner.coordinator.Raise(ctx, clock, keys, soft, at, ttl)
+		mark, err = b.inner.coordinator.Bump(ctx, clock, keys, soft, at, ttl)
 		_ = b.note(err)
 	}
 	return mark, err

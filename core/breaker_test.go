@@ -79,11 +79,11 @@ func (a *ailing) Begin(ctx context.Context, f store.Fill) (store.Begun, error) {
 	return a.server.Begin(ctx, f)
 }
 
-func (a *ailing) Swap(ctx context.Context, key, token, next string, ttl time.Duration) (bool, error) {
+func (a *ailing) CompareAndSwap(ctx context.Context, key, token, next string, ttl time.Duration) (bool, error) {
 	if err := a.call(ctx, true); err != nil {
 		return false, err
 	}
-	return a.server.Swap(ctx, key, token, next, ttl)
+	return a.server.CompareAndSwap(ctx, key, token, next, ttl)
 }
 
 func (a *ailing) Write(ctx context.Context, w store.Write) (store.Written, error) {
@@ -98,11 +98,11 @@ func (a *ailing) Write(ctx context.Context, w store.Write) (store.Written, error
 	return a.server.Write(ctx, w)
 }
 
-func (a *ailing) Raise(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
+func (a *ailing) Bump(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
 	if err := a.call(ctx, true); err != nil {
 		return store.Mark{}, err
 	}
-	return a.server.Raise(ctx, clock, keys, soft, at, ttl)
+	return a.server.Bump(ctx, clock, keys, soft, at, ttl)
 }
 
 func newAiling(t testing.TB, change ...func(*cacheaside.Config)) (*ailing, *rows, *instance) {

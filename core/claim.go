@@ -127,7 +127,7 @@ func (c *Cache) prolong(cl *claim, first time.Duration, until time.Time) {
 	cl.renew = time.AfterFunc(first, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Timeouts.Lookup)
 		defer cancel()
-		held, err := c.coordinator.Extend(ctx, cl.lock, cl.token, c.cfg.Timeouts.Lock)
+		held, err := c.coordinator.CompareAndExtend(ctx, cl.lock, cl.token, c.cfg.Timeouts.Lock)
 		if err != nil {
 			c.storeTrouble("prolonging a lock", err)
 		}
@@ -206,7 +206,7 @@ func (c *Cache) swapOnce(lock, token, next string) (bool, error) {
 	if isNote(next) {
 		ttl = passAge
 	}
-	return c.coordinator.Swap(ctx, lock, token, next, ttl)
+	return c.coordinator.CompareAndSwap(ctx, lock, token, next, ttl)
 }
 
 // lookahead is what a second look has found under a key.

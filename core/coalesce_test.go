@@ -86,17 +86,17 @@ func (r *remote) Begin(ctx context.Context, f store.Fill) (store.Begun, error) {
 	return begun, err
 }
 
-func (r *remote) Extend(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
+func (r *remote) CompareAndExtend(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
 	r.extends.Add(1)
 	if r.extending != nil {
 		if err := r.extending(ctx); err != nil {
 			return false, err
 		}
 	}
-	return r.standin.Extend(ctx, key, token, ttl)
+	return r.standin.CompareAndExtend(ctx, key, token, ttl)
 }
 
-func (r *remote) Swap(ctx context.Context, key, token, next string, ttl time.Duration) (bool, error) {
+func (r *remote) CompareAndSwap(ctx context.Context, key, token, next string, ttl time.Duration) (bool, error) {
 	r.noting.Lock()
 	defer r.noting.Unlock()
 	if r.lostUnlock != nil {
@@ -106,7 +106,7 @@ func (r *remote) Swap(ctx context.Context, key, token, next string, ttl time.Dur
 	if strings.HasPrefix(next, "pass:") {
 		r.notes = append(r.notes, next)
 	}
-	return r.standin.Swap(ctx, key, token, next, ttl)
+	return r.standin.CompareAndSwap(ctx, key, token, next, ttl)
 }
 
 // Hijack does as if the connection had been taken over.

@@ -17,7 +17,7 @@
 //
 // Make a cache with [New] and hand it to an adapter:
 //
-//	cache, err := core.New(core.Config{Store: store, TTL: 30 * time.Second})
+//	cache, err := cacheaside.New(cacheaside.Config{Store: store, Policy: cacheaside.Policy{TTL: 30 * time.Second}})
 //	app.Use(fiberadapter.New(cache))
 //
 // # What is stored
@@ -25,9 +25,9 @@
 // A response to a GET whose status code the policy or the response itself
 // admits, unless no-store, private, Set-Cookie, Vary: * or a request with
 // Authorization forbid it (RFC 9111 section 3). Explicit freshness of the
-// response wins over [Config].TTL. What nothing but that lets be shared is kept
+// response wins over [Policy].TTL. What nothing but that lets be shared is kept
 // from requests with credentials, and with cookies that handlers may read
-// ([Config].Cookies). Header fields that middleware in front of the cache has set are
+// ([RequestPolicy].Cookies). Header fields that middleware in front of the cache has set are
 // judged but not stored: on a hit that middleware sets them anew. What goes out is
 // looked at once more before it is stored.
 //

@@ -157,7 +157,7 @@ const maxPurged = 1024
 func (c *Cache) raiseSome(ctx context.Context, tags []string, soft bool) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge)
 	defer cancel()
-	_, err := c.coordinator.Raise(ctx, c.clock, c.tagged(tags).keys, soft, c.micros(), clockAge)
+	_, err := c.coordinator.Bump(ctx, c.clock, c.tagged(tags).keys, soft, c.micros(), clockAge)
 	return err
 }
 
@@ -214,7 +214,7 @@ func (c *Cache) purgeTexts(ctx context.Context, urls []string) error {
 	}
 	raised := make(chan error, 1)
 	go func() {
-		_, err := c.coordinator.Raise(ctx, c.clock, tags, false, c.micros(), clockAge)
+		_, err := c.coordinator.Bump(ctx, c.clock, tags, false, c.micros(), clockAge)
 		raised <- err
 	}()
 	err := c.store.Delete(ctx, keys...)

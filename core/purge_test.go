@@ -72,11 +72,11 @@ func (s *server) Write(ctx context.Context, w store.Write) (store.Written, error
 	return written, err
 }
 
-func (s *server) Raise(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
+func (s *server) Bump(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
 	if s.fail.Load() {
 		return store.Mark{}, errDown
 	}
-	return s.standin.Raise(ctx, clock, keys, soft, at, ttl)
+	return s.standin.Bump(ctx, clock, keys, soft, at, ttl)
 }
 
 func (s *server) Delete(ctx context.Context, keys ...string) error {

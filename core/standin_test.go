@@ -150,11 +150,11 @@ func (s *standin) Begin(ctx context.Context, f store.Fill) (b store.Begun, err e
 	return b, nil
 }
 
-func (s *standin) Extend(ctx context.Context, lock, token string, ttl time.Duration) (bool, error) {
-	return s.Swap(ctx, lock, token, token, ttl)
+func (s *standin) CompareAndExtend(ctx context.Context, lock, token string, ttl time.Duration) (bool, error) {
+	return s.CompareAndSwap(ctx, lock, token, token, ttl)
 }
 
-func (s *standin) Swap(ctx context.Context, lock, token, next string, ttl time.Duration) (bool, error) {
+func (s *standin) CompareAndSwap(ctx context.Context, lock, token, next string, ttl time.Duration) (bool, error) {
 	end, err := s.begin(ctx)
 	if err != nil {
 		return false, err
@@ -201,7 +201,7 @@ func (s *standin) Write(ctx context.Context, w store.Write) (written store.Writt
 	return written, nil
 }
 
-func (s *standin) Raise(ctx context.Context, _ string, keys []string, soft bool, at uint64, _ time.Duration) (store.Mark, error) {
+func (s *standin) Bump(ctx context.Context, _ string, keys []string, soft bool, at uint64, _ time.Duration) (store.Mark, error) {
 	end, err := s.begin(ctx)
 	if err != nil {
 		return store.Mark{}, err

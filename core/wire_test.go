@@ -82,14 +82,14 @@ func (w *wire) Begin(ctx context.Context, f store.Fill) (store.Begun, error) {
 	return w.m.Begin(ctx, f)
 }
 
-func (w *wire) Extend(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
-	w.note("Extend", key)
-	return w.m.Extend(ctx, key, token, ttl)
+func (w *wire) CompareAndExtend(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
+	w.note("CompareAndExtend", key)
+	return w.m.CompareAndExtend(ctx, key, token, ttl)
 }
 
-func (w *wire) Swap(ctx context.Context, key, token, next string, ttl time.Duration) (bool, error) {
-	w.note("Swap", key)
-	return w.m.Swap(ctx, key, token, next, ttl)
+func (w *wire) CompareAndSwap(ctx context.Context, key, token, next string, ttl time.Duration) (bool, error) {
+	w.note("CompareAndSwap", key)
+	return w.m.CompareAndSwap(ctx, key, token, next, ttl)
 }
 
 func (w *wire) Write(ctx context.Context, f store.Write) (store.Written, error) {
@@ -102,9 +102,9 @@ func (w *wire) Write(ctx context.Context, f store.Write) (store.Written, error) 
 	return w.m.Write(ctx, f)
 }
 
-func (w *wire) Raise(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
-	w.note("Raise", append([]string{clock}, keys...)...)
-	return w.m.Raise(ctx, clock, keys, soft, at, ttl)
+func (w *wire) Bump(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
+	w.note("Bump", append([]string{clock}, keys...)...)
+	return w.m.Bump(ctx, clock, keys, soft, at, ttl)
 }
 
 func (w *wire) ReadJournal(ctx context.Context, clock string) (store.Journal, error) {
@@ -210,7 +210,7 @@ func TestKeysOnTheWire(t *testing.T) {
 			for _, bad := range w.bad[:min(len(w.bad), 20)] {
 				t.Errorf("namespace %.5s: %q", namespace, bad)
 			}
-			for _, call := range []string{"Get", "Delete", "Begin", "Begin's value", "Begin's stamps", "Extend", "Swap", "Write", "Write's stamps", "Raise", "ReadJournal", "WriteJournal", "Stamps", "GetStamped", "GetStamped's stamps"} {
+			for _, call := range []string{"Get", "Delete", "Begin", "Begin's value", "Begin's stamps", "CompareAndExtend", "CompareAndSwap", "Write", "Write's stamps", "Bump", "ReadJournal", "WriteJournal", "Stamps", "GetStamped", "GetStamped's stamps"} {
 				if len(w.keys[call]) == 0 {
 					t.Errorf("nothing called %s", call)
 				}

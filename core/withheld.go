@@ -73,7 +73,7 @@ func (c *Cache) readsCookies(h adapter.Header) bool {
 func (c *Cache) tellOfCookies() {
 	c.cookiesTold.Do(func() {
 		c.log.Info("cacheaside: a response was not stored because its request has cookies, which the handler may have read; " +
-			"name in Config.Cookies those that handlers read, or let such responses say Cache-Control: public or max-age")
+			"name in Policy.Requests.Cookies those that handlers read, or let such responses say Cache-Control: public or max-age")
 	})
 }
 

@@ -17,7 +17,7 @@ import (
 // cache is nil.
 func New(cache *cacheaside.Cache, opts ...Option) echo.MiddlewareFunc {
 	if cache == nil {
-		panic("echoadapter.New: the cache is nil: make one with core.New")
+		panic("echoadapter.New: the cache is nil: make one with cacheaside.New")
 	}
 	var o options
 	for _, opt := range opts {

@@ -1,7 +1,7 @@
 // Package echoadapter puts cacheaside in front of the handlers of an Echo v4
 // service:
 //
-//	cache, err := core.New(core.Config{Store: store, TTL: 30 * time.Second})
+//	cache, err := cacheaside.New(cacheaside.Config{Store: store, Policy: cacheaside.Policy{TTL: 30 * time.Second}})
 //	...
 //	e := echo.New()
 //	e.Use(echoadapter.New(cache))

@@ -119,7 +119,7 @@ func TestOneQueryForAThousandClients(t *testing.T) {
 func TestKilledWhileOthersWait(t *testing.T) {
 	server := realServer(t)
 	const (
-		lockTTL = 3 * time.Second // core.DefaultLockTTL
+		lockTTL = 3 * time.Second
 		latency = 2 * time.Second
 		slack   = 4 * time.Second
 		each    = 50

@@ -18,7 +18,7 @@ import (
 // is nil.
 func New(cache *cacheaside.Cache, opts ...Option) fiber.Handler {
 	if cache == nil {
-		panic("fiberadapter.New: the cache is nil: make one with core.New")
+		panic("fiberadapter.New: the cache is nil: make one with cacheaside.New")
 	}
 	var o options
 	for _, opt := range opts {

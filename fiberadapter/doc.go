@@ -1,7 +1,7 @@
 // Package fiberadapter puts cacheaside in front of the handlers of a Fiber v2
 // service:
 //
-//	cache, err := core.New(core.Config{Store: store, TTL: 30 * time.Second})
+//	cache, err := cacheaside.New(cacheaside.Config{Store: store, Policy: cacheaside.Policy{TTL: 30 * time.Second}})
 //	...
 //	app := fiber.New()
 //	app.Use(fiberadapter.New(cache))

@@ -109,7 +109,7 @@ func sameHost(host, lower string) bool {
 	return true
 }
 
-// requestHeader is a core.Header over Fiber's request.
+// requestHeader is a adapter.Header over Fiber's request.
 type requestHeader struct {
 	h       *fasthttp.RequestHeader
 	values  []string
@@ -145,13 +145,13 @@ func (r *requestHeader) cookieLines() []string {
 	return r.values
 }
 
-// Names is core.NamesHeader's.
+// Names is adapter.NamesHeader's.
 func (r *requestHeader) Names(judge func(name string) uint16) (all uint16) {
 	r.h.VisitAll(func(name, _ []byte) { all |= judge(view(name)) })
 	return all
 }
 
-// Lines is core.NamesHeader's.
+// Lines is adapter.NamesHeader's.
 func (r *requestHeader) Lines(yield func(name, value string)) {
 	r.h.VisitAll(func(name, value []byte) {
 		if string(name) != fiber.HeaderCookie {

@@ -7,7 +7,7 @@ import (
 )
 
 // Option changes how [New] sees a request. What is the same for all frameworks
-// is set in core.Config.
+// is set in cacheaside.Policy.
 type Option func(*options)
 
 type options struct {

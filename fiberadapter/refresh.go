@@ -12,7 +12,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
-// rerunKey is where a request that is run again finds its core.Rerun.
+// rerunKey is where a request that is run again finds its adapter.Rerun.
 type rerunKey struct{}
 
 func (x *exchange) Detach() adapter.Refresher {

@@ -25,7 +25,7 @@ func (x *exchange) leaving(f func(adapter.Header)) {
 	}
 }
 
-// held is a [core.Held].
+// held is a [adapter.Held].
 type held struct {
 	c     *fasthttp.RequestCtx
 	rerun bool
@@ -51,7 +51,7 @@ func (s *sent) Close() error {
 	return nil
 }
 
-// sentHeader is a core.Header over Fiber's response.
+// sentHeader is a adapter.Header over Fiber's response.
 type sentHeader struct{ h *fasthttp.ResponseHeader }
 
 func (s sentHeader) Values(name string) (values []string) {

@@ -14,12 +14,6 @@ import (
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 )
 
-// Defaults of the fields of [StorageConfig] that are left at zero.
-const (
-	DefaultStoragePrefix  = "fiber"
-	DefaultStorageTimeout = dragonfly.DefaultTimeout
-)
-
 // separator ends the prefix in a key. No prefix contains it or ends with a part
 // of it, so none is the beginning of another one's keys.
 const separator = "::"
@@ -60,10 +54,10 @@ type Storage struct {
 // error names the field that is wrong, or says why there is no connection.
 func NewStorage(cfg StorageConfig) (*Storage, error) {
 	if cfg.Prefix == "" {
-		cfg.Prefix = DefaultStoragePrefix
+		cfg.Prefix = "fiber"
 	}
 	if cfg.Timeout == 0 {
-		cfg.Timeout = DefaultStorageTimeout
+		cfg.Timeout = time.Second
 	}
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -71,12 +65,12 @@ func NewStorage(cfg StorageConfig) (*Storage, error) {
 	s := &Storage{client: cfg.Client, prefix: cfg.Prefix + separator, timeout: cfg.Timeout}
 	var err error
 	if cfg.URL != "" {
-		if s.client, err = dragonfly.Connect(context.Background(), cfg.URL); err != nil {
+		if s.client, err = dragonfly.NewClient(context.Background(), cfg.URL); err != nil {
 			return nil, fmt.Errorf("fiberadapter: StorageConfig.URL: %w", err)
 		}
 		s.owned = true
 	}
-	if s.store, err = dragonfly.FromClient(s.client, dragonfly.WithTimeout(cfg.Timeout)); err != nil {
+	if s.store, err = dragonfly.FromClient(s.client, dragonfly.WithCallTimeout(cfg.Timeout)); err != nil {
 		return nil, fmt.Errorf("fiberadapter: %w", err)
 	}
 	return s, nil
@@ -95,7 +89,7 @@ func (cfg *StorageConfig) validate() error {
 		errs = append(errs, fmt.Errorf("fiberadapter: StorageConfig.Prefix is %.80q: give at most 64 printable ASCII characters without spaces, without \"::\" and without ':' at the end", cfg.Prefix))
 	}
 	if cfg.Timeout < 0 {
-		errs = append(errs, fmt.Errorf("fiberadapter: StorageConfig.Timeout is %v: give a positive duration, or 0 for %v", cfg.Timeout, DefaultStorageTimeout))
+		errs = append(errs, fmt.Errorf("fiberadapter: StorageConfig.Timeout is %v: give a positive duration, or 0 for 1s", cfg.Timeout))
 	}
 	return errors.Join(errs...)
 }

@@ -16,7 +16,7 @@ import (
 // nil.
 func New(cache *cacheaside.Cache, opts ...Option) gin.HandlerFunc {
 	if cache == nil {
-		panic("ginadapter.New: the cache is nil: make one with core.New")
+		panic("ginadapter.New: the cache is nil: make one with cacheaside.New")
 	}
 	var o options
 	for _, opt := range opts {

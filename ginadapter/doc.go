@@ -1,6 +1,6 @@
 // Package ginadapter puts cacheaside in front of the handlers of a Gin service:
 //
-//	cache, err := core.New(core.Config{Store: store, TTL: 30 * time.Second})
+//	cache, err := cacheaside.New(cacheaside.Config{Store: store, Policy: cacheaside.Policy{TTL: 30 * time.Second}})
 //	...
 //	r := gin.New()
 //	r.Use(ginadapter.New(cache))

@@ -563,8 +563,8 @@ func testNil(c *run) {
 		if err, ok := v.(error); ok {
 			msg = err.Error()
 		}
-		if !strings.Contains(msg, c.fw.Name+".New") || !strings.Contains(msg, "core.New") {
-			c.Errorf("New(nil) panics with %v: name %s.New, and core.New as the remedy", v, c.fw.Name)
+		if !strings.Contains(msg, c.fw.Name+".New") || !strings.Contains(msg, "cacheaside.New") {
+			c.Errorf("New(nil) panics with %v: name %s.New, and cacheaside.New as the remedy", v, c.fw.Name)
 		}
 	}()
 	c.fw.New(nil)

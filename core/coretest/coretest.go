@@ -6,8 +6,8 @@
 //	func TestConformance(t *testing.T) {
 //		coretest.Run(t, coretest.Framework{
 //			Name:  "chiadapter",
-//			New:   func(c *core.Cache) { chiadapter.New(c) },
-//			NewPurge: func(c *core.Cache, a core.PurgeAccess) error { _, err := chiadapter.NewPurge(c, a); return err },
+//			New:   func(c *cacheaside.Cache) { chiadapter.New(c) },
+//			NewPurge: func(c *cacheaside.Cache, a cacheaside.PurgeAccess) error { _, err := chiadapter.NewPurge(c, a); return err },
 //			Serve: serve, // builds a coretest.App with the framework
 //		})
 //	}
@@ -385,7 +385,7 @@ type clock struct {
 // newClock starts a clock at the present second: the servers' Date is real.
 func newClock() *clock { return &clock{now: time.Now().Truncate(time.Second)} }
 
-// Now is for core.Config.
+// Now is for cacheaside.Config.
 func (c *clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()

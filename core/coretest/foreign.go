@@ -232,18 +232,18 @@ func (s *refusing) Begin(ctx context.Context, f store.Fill) (store.Begun, error)
 	return s.Coordinator.Begin(ctx, f)
 }
 
-func (s *refusing) Extend(ctx context.Context, lock, token string, ttl time.Duration) (bool, error) {
-	if err := s.fails("Extend"); err != nil {
+func (s *refusing) CompareAndExtend(ctx context.Context, lock, token string, ttl time.Duration) (bool, error) {
+	if err := s.fails("CompareAndExtend"); err != nil {
 		return false, err
 	}
-	return s.Coordinator.Extend(ctx, lock, token, ttl)
+	return s.Coordinator.CompareAndExtend(ctx, lock, token, ttl)
 }
 
-func (s *refusing) Swap(ctx context.Context, lock, token, next string, ttl time.Duration) (bool, error) {
-	if err := s.fails("Swap"); err != nil {
+func (s *refusing) CompareAndSwap(ctx context.Context, lock, token, next string, ttl time.Duration) (bool, error) {
+	if err := s.fails("CompareAndSwap"); err != nil {
 		return false, err
 	}
-	return s.Coordinator.Swap(ctx, lock, token, next, ttl)
+	return s.Coordinator.CompareAndSwap(ctx, lock, token, next, ttl)
 }
 
 func (s *refusing) Write(ctx context.Context, w store.Write) (store.Written, error) {
@@ -253,11 +253,11 @@ func (s *refusing) Write(ctx context.Context, w store.Write) (store.Written, err
 	return s.Coordinator.Write(ctx, w)
 }
 
-func (s *refusing) Raise(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
-	if err := s.fails("Raise"); err != nil {
+func (s *refusing) Bump(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
+	if err := s.fails("Bump"); err != nil {
 		return store.Mark{}, err
 	}
-	return s.Coordinator.Raise(ctx, clock, keys, soft, at, ttl)
+	return s.Coordinator.Bump(ctx, clock, keys, soft, at, ttl)
 }
 
 func (s *refusing) ReadJournal(ctx context.Context, clock string) (store.Journal, error) {
@@ -274,7 +274,7 @@ func (s *refusing) WriteJournal(ctx context.Context, clock string, old store.Jou
 	return s.Coordinator.WriteJournal(ctx, clock, old, text)
 }
 
-var refusingMethods = []string{"Set", "Delete", "Begin", "Extend", "Swap", "Write", "Raise", "ReadJournal", "WriteJournal", "*"}
+var refusingMethods = []string{"Set", "Delete", "Begin", "CompareAndExtend", "CompareAndSwap", "Write", "Bump", "ReadJournal", "WriteJournal", "*"}
 
 // testRefused: a store that takes no more costs the store of that response.
 func testRefused(c *run) {
@@ -347,7 +347,7 @@ func (c *run) unwritten(cache *cacheaside.Cache, broken *refusing, check func(me
 // write what was purged meanwhile.
 func testLostToken(c *run) {
 	slow := &refusing{Coordinator: c.Store().(store.Coordinator), err: context.DeadlineExceeded}
-	extend := "Extend"
+	extend := "CompareAndExtend"
 	slow.method.Store(&extend)
 	var version atomic.Int64
 	begun, end := make(chan struct{}), make(chan struct{})

@@ -586,11 +586,11 @@ type unwritable struct {
 
 var errDown = errors.New("down")
 
-func (s *unwritable) Raise(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
+func (s *unwritable) Bump(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
 	if s.down.Load() {
 		return store.Mark{}, errDown
 	}
-	return s.Coordinator.Raise(ctx, clock, keys, soft, at, ttl)
+	return s.Coordinator.Bump(ctx, clock, keys, soft, at, ttl)
 }
 
 func (s *unwritable) Delete(ctx context.Context, keys ...string) error {

@@ -37,7 +37,7 @@ func startACL(t *testing.T, rights string) (*storetest.Process, rueidis.Client) 
 	run(t, setup, "ACL", "SETUSER", "admin", "on", ">root", "~*", "&*", "+@all")
 	setUser(t, setup, "on >hunter2 "+rights)
 	run(t, setup, "ACL", "SETUSER", "default", "off")
-	admin, err := dragonfly.Connect(context.Background(), "redis://admin:root@"+p.Addr)
+	admin, err := dragonfly.NewClient(context.Background(), "redis://admin:root@"+p.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,9 +132,9 @@ func exercise(t *testing.T, p *storetest.Process, journal bool) (trouble []strin
 	f.Adopt = true
 	if _, err := s.Begin(ctx, f); err != nil {
 		note("Begin: %v", err)
-	} else if held, err := s.Extend(ctx, r.lock, "me", time.Minute); !held || err != nil {
+	} else if held, err := s.CompareAndExtend(ctx, r.lock, "me", time.Minute); !held || err != nil {
 		note("Extend: %v %v", held, err)
-	} else if held, err := s.Swap(ctx, r.lock, "me", "", 0); !held || err != nil {
+	} else if held, err := s.CompareAndSwap(ctx, r.lock, "me", "", 0); !held || err != nil {
 		note("Swap: %v %v", held, err)
 	}
 	if err := w.Flush(ctx); err != nil { // what was stored last may be on its way
@@ -200,7 +200,7 @@ func TestACLRotation(t *testing.T) {
 			return rueidis.AuthCredentials{Username: "cacheaside", Password: password.Load().(string)}, nil
 		},
 	}
-	s, err := dragonfly.OpenOption(t.Context(), option, withNear())
+	s, err := dragonfly.OpenClientOption(t.Context(), option, withNear())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestACLRotation(t *testing.T) {
 	}
 
 	password.Store("hunter2wrong")
-	if _, err := dragonfly.OpenOption(t.Context(), option); err == nil || !strings.Contains(err.Error(), "does not accept the user or password") || strings.Contains(err.Error(), "hunter2") {
+	if _, err := dragonfly.OpenClientOption(t.Context(), option); err == nil || !strings.Contains(err.Error(), "does not accept the user or password") || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("Open with the wrong password: %v", err)
 	}
 	refused(t, "redis://cacheaside:hunter2@"+p.Addr, p.Addr, "does not accept the user or password")

@@ -396,7 +396,7 @@ func TestClusterFill(t *testing.T) {
 			purge := func() {
 				until(t, "a purge", func() bool { return purger.Delete(t.Context(), r.lock, r.key) == nil })
 				until(t, "a purge of a tag", func() bool {
-					_, err := purger.Raise(t.Context(), r.clock, r.stamps[1:2], false, 0, time.Hour)
+					_, err := purger.Bump(t.Context(), r.clock, r.stamps[1:2], false, 0, time.Hour)
 					return err == nil || what == "the stamps" // of whose keys some have moved
 				})
 			}
@@ -448,7 +448,7 @@ func TestClusterFill(t *testing.T) {
 }
 
 func openCluster(t *testing.T, c *storetest.Cluster) *dragonfly.Store {
-	return open(t, clusterURL(c, ""), dragonfly.WithTimeout(20*time.Second))
+	return open(t, clusterURL(c, ""), dragonfly.WithCallTimeout(20*time.Second))
 }
 
 // TestClusterSlots: a call may have keys of more than two slots.

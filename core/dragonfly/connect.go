@@ -32,21 +32,18 @@ type Option func(*options)
 
 type options struct {
 	logger    *slog.Logger
-	timeout   time.Duration
+	timeout   time.Duration // of a call without a deadline
 	unchecked bool
 	near      *NearOptions
 }
 
 func newOptions(opts []Option) options {
-	o := options{timeout: DefaultTimeout}
+	var o options
 	for _, opt := range opts {
 		opt(&o)
 	}
 	if o.logger == nil {
 		o.logger = slog.Default()
-	}
-	if o.timeout <= 0 {
-		o.timeout = DefaultTimeout
 	}
 	return o
 }
@@ -63,28 +60,33 @@ func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) { o.logger = logger }
 }
 
-// WithTimeout bounds calls whose context has no deadline. Zero: [DefaultTimeout].
-func WithTimeout(d time.Duration) Option {
+// WithCallTimeout bounds calls whose context has no deadline. Zero: a second.
+func WithCallTimeout(d time.Duration) Option {
 	return func(o *options) { o.timeout = d }
 }
 
-// WithoutCheck starts although the server cannot be reached or does not let us
+// WithLazyConnect starts although the server cannot be reached or does not let us
 // in: that is a warning in the log, calls fail, and the first one that finds the
 // server connects. Nothing is read of the server, so neither are warnings given
 // nor is a cluster behind a single address found out. A client of a cluster or of
 // sentinels needs one of them at the start all the same.
-func WithoutCheck() Option {
+func WithLazyConnect() Option {
 	return func(o *options) { o.unchecked = true }
 }
 
-// Connect does the part of [Open] that is not the store: it returns a client for
-// url, with the same checks, options and errors. The caller closes it.
-func Connect(ctx context.Context, url string, opts ...Option) (rueidis.Client, error) {
+// NewClient returns a client for url, as [Open] makes one for itself, with the same
+// checks and errors. The caller closes it. [WithNear] and [WithCallTimeout], which
+// are a store's, are refused.
+func NewClient(ctx context.Context, url string, opts ...Option) (rueidis.Client, error) {
 	option, err := parseURL(url)
 	if err != nil {
 		return nil, err
 	}
-	return connect(ctx, &option, newOptions(opts))
+	o := newOptions(opts)
+	if o.near != nil || o.timeout > 0 {
+		return nil, errors.New("dragonfly: NewClient: WithNear and WithCallTimeout are options of a store: leave them out, or call Open")
+	}
+	return connect(ctx, &option, o)
 }
 
 // connect completes what is given, so that another client can be made like this
@@ -316,9 +318,9 @@ func diagnose(option rueidis.ClientOption, cause error) (what, fix string) {
 	case errors.As(cause, &noTLS):
 		return "it does not speak TLS", "use redis:// instead of rediss://"
 	case errors.As(cause, &badCert), errors.As(cause, &hostname):
-		return "its certificate is not trusted", "check the host name, or give OpenOption a TLSConfig with the right RootCAs"
+		return "its certificate is not trusted", "check the host name, or give OpenClientOption a TLSConfig with the right RootCAs"
 	case errors.As(cause, &op) && op.Op == "remote error": // an alert of TLS
-		return "it refuses the TLS connection", "give OpenOption a TLSConfig with the right Certificates, of a version that the server allows"
+		return "it refuses the TLS connection", "give OpenClientOption a TLSConfig with the right Certificates, of a version that the server allows"
 	case errors.As(cause, &dns):
 		return "its name is not known", "check the host in the address"
 	case errors.Is(cause, syscall.ECONNREFUSED):
@@ -339,7 +341,7 @@ func diagnose(option rueidis.ClientOption, cause error) (what, fix string) {
 
 func otherTLS(option rueidis.ClientOption) string {
 	if option.TLSConfig != nil {
-		return "that it speaks TLS (else use redis://), and whether it wants a client certificate (Certificates in the TLSConfig for OpenOption)"
+		return "that it speaks TLS (else use redis://), and whether it wants a client certificate (Certificates in the TLSConfig for OpenClientOption)"
 	}
 	return "that it wants no TLS (else use rediss://)"
 }

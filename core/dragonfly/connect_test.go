@@ -220,14 +220,14 @@ func TestOpenTLS(t *testing.T) {
 	addr := l.Addr().String()
 	refused(t, addr, addr, "use rediss://")
 	patient := net.Dialer{Timeout: 10 * time.Second} // handshakes take their time on a busy machine
-	_, err = dragonfly.OpenOption(context.Background(), rueidis.ClientOption{
+	_, err = dragonfly.OpenClientOption(context.Background(), rueidis.ClientOption{
 		InitAddress: []string{addr}, Dialer: patient, TLSConfig: &tls.Config{ServerName: "example.com", MinVersion: tls.VersionTLS12},
 	})
 	if err == nil || !strings.Contains(err.Error(), "certificate is not trusted") {
 		t.Errorf("Open with a certificate of nobody's: %v", err)
 	}
 
-	s, err := dragonfly.OpenOption(context.Background(), rueidis.ClientOption{
+	s, err := dragonfly.OpenClientOption(context.Background(), rueidis.ClientOption{
 		InitAddress: []string{addr}, Dialer: patient,
 		TLSConfig: &tls.Config{RootCAs: roots, ServerName: "example.com", MinVersion: tls.VersionTLS12},
 	})
@@ -250,7 +250,7 @@ func storeWorks(t *testing.T, s *dragonfly.Store) {
 }
 
 func TestOpenOptionRefusesNoAddress(t *testing.T) {
-	if _, err := dragonfly.OpenOption(context.Background(), rueidis.ClientOption{}); err == nil || !strings.Contains(err.Error(), "InitAddress") {
+	if _, err := dragonfly.OpenClientOption(context.Background(), rueidis.ClientOption{}); err == nil || !strings.Contains(err.Error(), "InitAddress") {
 		t.Errorf("%v", err)
 	}
 }
@@ -259,7 +259,12 @@ func TestFromClient(t *testing.T) {
 	if s, err := dragonfly.FromClient(nil); err == nil || s != nil {
 		t.Errorf("FromClient(nil) = %v, %v", s, err)
 	}
-	client, err := dragonfly.Connect(context.Background(), storetest.Server(t))
+	for name, opt := range map[string]dragonfly.Option{"near": dragonfly.WithNear(dragonfly.NearOptions{Bytes: 1 << 20}), "timeout": dragonfly.WithCallTimeout(1)} {
+		if _, err := dragonfly.NewClient(context.Background(), storetest.Server(t), opt); err == nil || !strings.Contains(err.Error(), "NewClient: WithNear and WithCallTimeout") {
+			t.Errorf("a client with the option %s of a store: %v", name, err)
+		}
+	}
+	client, err := dragonfly.NewClient(context.Background(), storetest.Server(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +288,7 @@ func TestWithoutCheck(t *testing.T) {
 	p := storetest.StartServer(t)
 	p.Kill()
 	option, log := logTo()
-	s := open(t, p.Addr, dragonfly.WithoutCheck(), option)
+	s := open(t, p.Addr, dragonfly.WithLazyConnect(), option)
 	if line := log.String(); !strings.Contains(line, "level=WARN") || !strings.Contains(line, p.Addr) {
 		t.Errorf("logged %q", line)
 	}
@@ -300,7 +305,7 @@ func TestWithoutCheckSilentServer(t *testing.T) {
 	p := storetest.StartServer(t)
 	p.Pause()
 	option, log := logTo()
-	s := open(t, p.Addr, dragonfly.WithoutCheck(), option)
+	s := open(t, p.Addr, dragonfly.WithLazyConnect(), option)
 	if line := log.String(); !strings.Contains(line, "level=WARN") {
 		t.Errorf("logged %q", line)
 	}

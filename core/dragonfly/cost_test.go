@@ -87,7 +87,7 @@ func (s sending) Write(p []byte) (int, error) {
 func TestCommandsOfAHit(t *testing.T) {
 	var sent atomic.Int64
 	p := storetest.StartServer(t)
-	s, err := dragonfly.OpenOption(t.Context(), rueidis.ClientOption{
+	s, err := dragonfly.OpenClientOption(t.Context(), rueidis.ClientOption{
 		InitAddress: []string{p.Addr},
 		DialCtxFn: func(ctx context.Context, addr string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
 			conn, err := d.DialContext(ctx, "tcp", addr)

@@ -16,7 +16,7 @@ import (
 // A server whose certificate is signed by an authority of one's own, and that
 // wants a certificate of its clients. The password is read for every connection,
 // so that it can be changed while the service runs.
-func ExampleOpenOption() {
+func ExampleOpenClientOption() {
 	authority, err := os.ReadFile("/etc/cacheaside/ca.pem")
 	if err != nil {
 		log.Fatal(err)
@@ -27,7 +27,7 @@ func ExampleOpenOption() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	store, err := dragonfly.OpenOption(context.Background(), rueidis.ClientOption{
+	store, err := dragonfly.OpenClientOption(context.Background(), rueidis.ClientOption{
 		InitAddress: []string{"cache-1.internal:6379", "cache-2.internal:6379"}, // several: a cluster
 		TLSConfig: &tls.Config{
 			RootCAs:      roots,

@@ -184,9 +184,9 @@ func (s *Store) mark(ctx context.Context, clock string) (store.Mark, error) {
 	return markOf(result)
 }
 
-// Extend lets the lock last for ttl from now on if token holds it, and reports whether
+// CompareAndExtend lets the lock last for ttl from now on if token holds it, and reports whether
 // it does.
-func (s *Store) Extend(ctx context.Context, lock, token string, ttl time.Duration) (bool, error) {
+func (s *Store) CompareAndExtend(ctx context.Context, lock, token string, ttl time.Duration) (bool, error) {
 	ms, err := milliseconds(ttl)
 	if err == nil && token == "" {
 		err = errNoToken
@@ -197,9 +197,9 @@ func (s *Store) Extend(ctx context.Context, lock, token string, ttl time.Duratio
 	return s.ask(ctx, "extend", extendScript, []string{lock}, []string{token, strconv.FormatInt(ms, 10)})
 }
 
-// Swap puts next in the place of token for ttl if token holds the lock, and reports
+// CompareAndSwap puts next in the place of token for ttl if token holds the lock, and reports
 // whether it did. An empty next removes it.
-func (s *Store) Swap(ctx context.Context, lock, token, next string, ttl time.Duration) (bool, error) {
+func (s *Store) CompareAndSwap(ctx context.Context, lock, token, next string, ttl time.Duration) (bool, error) {
 	var ms int64
 	var err error
 	if next != "" {

@@ -103,7 +103,7 @@ func (r *resource) read(keys ...string) []store.Stamp {
 
 func (r *resource) purge(soft bool, keys ...string) store.Mark {
 	r.t.Helper()
-	mark, err := r.s.Raise(context.Background(), r.clock, keys, soft, 7, time.Hour)
+	mark, err := r.s.Bump(context.Background(), r.clock, keys, soft, 7, time.Hour)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -159,10 +159,10 @@ func TestFillSharesTag(t *testing.T) {
 			t.Errorf("Begin of %+v: %+v", f, begun)
 		}
 	}
-	if held, err := s.Extend(t.Context(), "some:lock:of:{ours}", "", time.Hour); held || err == nil {
+	if held, err := s.CompareAndExtend(t.Context(), "some:lock:of:{ours}", "", time.Hour); held || err == nil {
 		t.Error("Extend without a token: ", held, err)
 	}
-	if held, err := s.Swap(t.Context(), "some:lock:of:{ours}", "", "b", time.Hour); held || err == nil {
+	if held, err := s.CompareAndSwap(t.Context(), "some:lock:of:{ours}", "", "b", time.Hour); held || err == nil {
 		t.Error("Swap without a token: ", held, err)
 	}
 }
@@ -186,10 +186,10 @@ func TestForeignToken(t *testing.T) {
 		r := resourceOn(t, s, 1)
 		mark := r.mark()
 		r.spoil(r.lock, text)
-		if held, err := s.Extend(t.Context(), r.lock, "a", time.Hour); held || err != nil {
+		if held, err := s.CompareAndExtend(t.Context(), r.lock, "a", time.Hour); held || err != nil {
 			t.Errorf("Extend over %q: %v, %v", text, held, err)
 		}
-		if held, err := s.Swap(t.Context(), r.lock, "a", "b", time.Hour); held || err != nil {
+		if held, err := s.CompareAndSwap(t.Context(), r.lock, "a", "b", time.Hour); held || err != nil {
 			t.Errorf("Swap over %q: %v, %v", text, held, err)
 		}
 		if written := r.write("a", mark, "v"); written.Stored {
@@ -265,7 +265,7 @@ func TestTokenLost(t *testing.T) {
 		"evicted":   func(r *resource) { r.must("DEL", r.lock) },
 		"purged":    func(r *resource) { _ = s.Delete(t.Context(), r.lock, r.key) },
 		"another's": func(r *resource) { r.must("DEL", r.lock); r.begin(r.fill("b")) },
-		"a note":    func(r *resource) { _, _ = s.Swap(t.Context(), r.lock, "a", "pass:a", time.Hour) },
+		"a note":    func(r *resource) { _, _ = s.CompareAndSwap(t.Context(), r.lock, "a", "pass:a", time.Hour) },
 		"longer":    func(r *resource) { r.must("APPEND", r.lock, " ") },
 	} {
 		for _, data := range []string{"v", string(largeValue(1, 1, store.LargeValue))} {
@@ -279,10 +279,10 @@ func TestTokenLost(t *testing.T) {
 				t.Errorf("%s: %+v", name, written)
 			}
 			r.want("")
-			if held, err := s.Extend(t.Context(), r.lock, "a", time.Hour); held || err != nil {
+			if held, err := s.CompareAndExtend(t.Context(), r.lock, "a", time.Hour); held || err != nil {
 				t.Errorf("%s: Extend %v, %v", name, held, err)
 			}
-			if held, err := s.Swap(t.Context(), r.lock, "a", "c", time.Hour); held || err != nil {
+			if held, err := s.CompareAndSwap(t.Context(), r.lock, "a", "c", time.Hour); held || err != nil {
 				t.Errorf("%s: Swap %v, %v", name, held, err)
 			}
 		}
@@ -403,7 +403,7 @@ func TestOldServerSuite(t *testing.T) {
 	m := miniredis.RunT(t)
 	refuseNXGet(m)
 	storetest.Run(t, func(t *testing.T) store.Store {
-		s, err := dragonfly.OpenOption(t.Context(), rueidis.ClientOption{
+		s, err := dragonfly.OpenClientOption(t.Context(), rueidis.ClientOption{
 			InitAddress: []string{m.Addr()}, ConnWriteTimeout: time.Minute, // scripts take their time
 		})
 		if err != nil {
@@ -419,12 +419,18 @@ func (r *resource) calls() map[string]func(context.Context) error {
 	w := r.value("v")
 	w.Token = "a"
 	return map[string]func(context.Context) error{
-		"Begin":  func(ctx context.Context) error { _, err := r.s.Begin(ctx, r.fill("a")); return err },
-		"Extend": func(ctx context.Context) error { _, err := r.s.Extend(ctx, r.lock, "a", time.Hour); return err },
-		"Swap":   func(ctx context.Context) error { _, err := r.s.Swap(ctx, r.lock, "a", "b", time.Hour); return err },
-		"Write":  func(ctx context.Context) error { _, err := r.s.Write(ctx, w); return err },
-		"Raise": func(ctx context.Context) error {
-			_, err := r.s.Raise(ctx, r.clock, r.stamps, false, 0, time.Hour)
+		"Begin": func(ctx context.Context) error { _, err := r.s.Begin(ctx, r.fill("a")); return err },
+		"CompareAndExtend": func(ctx context.Context) error {
+			_, err := r.s.CompareAndExtend(ctx, r.lock, "a", time.Hour)
+			return err
+		},
+		"CompareAndSwap": func(ctx context.Context) error {
+			_, err := r.s.CompareAndSwap(ctx, r.lock, "a", "b", time.Hour)
+			return err
+		},
+		"Write": func(ctx context.Context) error { _, err := r.s.Write(ctx, w); return err },
+		"Bump": func(ctx context.Context) error {
+			_, err := r.s.Bump(ctx, r.clock, r.stamps, false, 0, time.Hour)
 			return err
 		},
 		"Stamps": func(ctx context.Context) error { _, err := r.s.Stamps(ctx, nil, r.stamps); return err },
@@ -443,7 +449,7 @@ func (r *resource) calls() map[string]func(context.Context) error {
 
 func TestCallsWithoutServer(t *testing.T) {
 	p := storetest.StartServer(t)
-	s := open(t, p.Addr, dragonfly.WithTimeout(80*time.Millisecond))
+	s := open(t, p.Addr, dragonfly.WithCallTimeout(80*time.Millisecond))
 	storeWorks(t, s)
 	p.Pause()
 	defer p.Resume()
@@ -465,7 +471,7 @@ func TestScriptsLost(t *testing.T) {
 		for _, soft := range []bool{false, true} {
 			begun := r.begin(r.fill("a"))
 			r.must("SCRIPT", "FLUSH")
-			if held, err := s.Extend(t.Context(), r.lock, "a", time.Hour); !held || err != nil {
+			if held, err := s.CompareAndExtend(t.Context(), r.lock, "a", time.Hour); !held || err != nil {
 				t.Fatal(held, err)
 			}
 			r.must("SCRIPT", "FLUSH")
@@ -516,8 +522,8 @@ func TestFullServer(t *testing.T) {
 	}
 	before := r.read(r.stamps...)
 	for name, refused := range map[string]bool{
-		"Begin": true, "Write": true, "Raise": true, "WriteJournal": true, "WriteLarge": true, "Swap": true,
-		"Extend": false, "Stamps": false, "GetStamped": false, "ReadJournal": false, "Release": false,
+		"Begin": true, "Write": true, "Bump": true, "WriteJournal": true, "WriteLarge": true, "CompareAndSwap": true,
+		"CompareAndExtend": false, "Stamps": false, "GetStamped": false, "ReadJournal": false, "Release": false,
 	} {
 		r.must("SET", r.lock, "a", "PX", "60000")
 		calls := r.calls()
@@ -527,7 +533,7 @@ func TestFullServer(t *testing.T) {
 			_, err := s.Write(ctx, w)
 			return err
 		}
-		calls["Release"] = func(ctx context.Context) error { _, err := s.Swap(ctx, r.lock, "a", "", 0); return err }
+		calls["Release"] = func(ctx context.Context) error { _, err := s.CompareAndSwap(ctx, r.lock, "a", "", 0); return err }
 		calls["WriteJournal"] = func(ctx context.Context) error {
 			_, _, err := s.WriteJournal(ctx, r.clock, journal, "text")
 			return err
@@ -563,7 +569,7 @@ func TestFullServer(t *testing.T) {
 	r.must("DEL", r.clock)
 	full(true)
 	defer full(false)
-	if mark, err := s.Raise(t.Context(), r.clock, r.stamps, false, 0, time.Hour); err == nil && (mark.Epoch == began.Epoch || r.read(r.stamps[0])[0].Epoch != mark.Epoch) {
+	if mark, err := s.Bump(t.Context(), r.clock, r.stamps, false, 0, time.Hour); err == nil && (mark.Epoch == began.Epoch || r.read(r.stamps[0])[0].Epoch != mark.Epoch) {
 		t.Errorf("%v, %v", mark, r.read(r.stamps...))
 	} else if err != nil && !errors.Is(err, dragonfly.ErrRefused) {
 		t.Error(err)

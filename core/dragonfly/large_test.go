@@ -359,7 +359,7 @@ func TestLargeTooSlow(t *testing.T) {
 	p := storetest.StartServer(t)
 	var left atomic.Int64
 	left.Store(1 << 40)
-	s, err := dragonfly.OpenOption(t.Context(), rueidis.ClientOption{
+	s, err := dragonfly.OpenClientOption(t.Context(), rueidis.ClientOption{
 		InitAddress: []string{p.Addr},
 		DialCtxFn: func(ctx context.Context, addr string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
 			conn, err := d.DialContext(ctx, "tcp", addr)

@@ -18,8 +18,8 @@ import (
 
 // What [WithNear] takes where an option is zero.
 const (
-	DefaultNearMaxAge    = 10 * time.Second
-	DefaultNearHotWithin = time.Second
+	nearMaxAge    = 10 * time.Second
+	nearHotWithin = time.Second
 )
 
 const (
@@ -46,10 +46,10 @@ type NearOptions struct {
 	// copied.
 	Bytes int64
 	// MaxAge is how old a copy may become, counted from when it was asked for, even
-	// if no word of a change arrives. Zero: [DefaultNearMaxAge].
+	// if no word of a change arrives. Zero: 10 s.
 	MaxAge time.Duration
 	// HotWithin is how soon after one read of a key on the server the next one must
-	// come for the key to be copied. Zero: [DefaultNearHotWithin].
+	// come for the key to be copied. Zero: a second.
 	HotWithin time.Duration
 	// Connect says how to reach the server. [FromClient] needs it, since a client
 	// does not tell; otherwise nil means as the store does.
@@ -77,18 +77,18 @@ func WithNear(near NearOptions) Option {
 // check fills in what is zero.
 func (o *NearOptions) check() error {
 	if o.MaxAge == 0 {
-		o.MaxAge = DefaultNearMaxAge
+		o.MaxAge = nearMaxAge
 	}
 	if o.HotWithin == 0 {
-		o.HotWithin = DefaultNearHotWithin
+		o.HotWithin = nearHotWithin
 	}
 	switch {
 	case o.Bytes < minNearBytes || o.Bytes > maxNearBytes:
 		return fmt.Errorf("dragonfly: NearOptions.Bytes is %d: give the size of all copies in bytes, from 64 KiB to 1 TiB, such as 64<<20", o.Bytes)
 	case o.MaxAge < time.Millisecond || o.MaxAge > maxNearAge:
-		return fmt.Errorf("dragonfly: NearOptions.MaxAge is %v: it must be from 1ms to %v, or zero for %v", o.MaxAge, maxNearAge, DefaultNearMaxAge)
+		return fmt.Errorf("dragonfly: NearOptions.MaxAge is %v: it must be from 1ms to %v, or zero for %v", o.MaxAge, maxNearAge, nearMaxAge)
 	case o.HotWithin < time.Millisecond || o.HotWithin > maxHotWithin:
-		return fmt.Errorf("dragonfly: NearOptions.HotWithin is %v: it must be from 1ms to %v, or zero for %v", o.HotWithin, maxHotWithin, DefaultNearHotWithin)
+		return fmt.Errorf("dragonfly: NearOptions.HotWithin is %v: it must be from 1ms to %v, or zero for %v", o.HotWithin, maxHotWithin, nearHotWithin)
 	case o.Connect != nil && len(o.Connect.InitAddress) == 0:
 		return errors.New("dragonfly: NearOptions.Connect.InitAddress is empty: give at least one host:port")
 	}

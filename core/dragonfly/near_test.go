@@ -40,7 +40,7 @@ func openNear(t *testing.T, opts ...dragonfly.Option) (*dragonfly.Store, *storet
 // other is a client of another process.
 func other(t *testing.T, addr string) rueidis.Client {
 	t.Helper()
-	c, err := dragonfly.Connect(context.Background(), addr)
+	c, err := dragonfly.NewClient(context.Background(), addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -431,7 +431,7 @@ func TestNearConnectionLost(t *testing.T) {
 func TestNearStartsLate(t *testing.T) {
 	p := storetest.StartServer(t)
 	p.Kill()
-	s := open(t, p.Addr, withNear(), dragonfly.WithoutCheck())
+	s := open(t, p.Addr, withNear(), dragonfly.WithLazyConnect())
 	if _, _, _, err := s.GetTier(context.Background(), "some:key:of:ours:near"); err == nil {
 		t.Error("no error without a server")
 	}
@@ -470,7 +470,7 @@ func TestNearOff(t *testing.T) {
 	works := func(t *testing.T, option rueidis.ClientOption, why string) {
 		t.Helper()
 		logger, log := logTo()
-		s, err := dragonfly.OpenOption(context.Background(), option, withNear(), logger)
+		s, err := dragonfly.OpenClientOption(context.Background(), option, withNear(), logger)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -532,10 +532,10 @@ func TestNearStamps(t *testing.T) {
 		n := r.purge(soft, keys[i%2:2]...).Seq
 		_, _, got, err := here.GetStamped(ctx, r.key, nil, keys)
 		if err != nil || got[1].Soft != n || !soft && got[1].Hard != n {
-			t.Fatalf("after Raise to %d: %v, %v", n, got, err)
+			t.Fatalf("after Bump to %d: %v, %v", n, got, err)
 		}
 		if got, err = here.Stamps(ctx, nil, keys); err != nil || got[1].Soft != n || got[2].Soft >= n {
-			t.Fatalf("after Raise to %d: %v, %v", n, got, err)
+			t.Fatalf("after Bump to %d: %v, %v", n, got, err)
 		}
 		want, err := there.Stamps(ctx, nil, keys)
 		if err != nil || !slices.Equal(got, want) {
@@ -543,7 +543,7 @@ func TestNearStamps(t *testing.T) {
 		}
 	}
 	warm()
-	n, err := there.Raise(ctx, r.clock, keys, false, 0, time.Hour)
+	n, err := there.Bump(ctx, r.clock, keys, false, 0, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -609,7 +609,7 @@ func TestNearWrite(t *testing.T) {
 		case 2: // another epoch
 			run(t, there.Client(), "DEL", r.clock)
 		case 3:
-			if _, err := there.Raise(ctx, r.clock, r.stamps, i%4 == 1, 0, time.Hour); err != nil {
+			if _, err := there.Bump(ctx, r.clock, r.stamps, i%4 == 1, 0, time.Hour); err != nil {
 				t.Fatal(err)
 			}
 		case 4: // nothing: the copies stay
@@ -755,7 +755,7 @@ func TestLocalStamps(t *testing.T) {
 	}
 
 	_, mark := warm()
-	n, err := there.Raise(ctx, clock, keys[:1], false, 0, time.Minute)
+	n, err := there.Bump(ctx, clock, keys[:1], false, 0, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -765,7 +765,7 @@ func TestLocalStamps(t *testing.T) {
 		t.Errorf("after a purge elsewhere to %v: %v", n, got)
 	}
 
-	if n, err = here.Raise(ctx, clock, keys[1:], true, 0, time.Minute); err != nil || here.StampMark() == mark {
+	if n, err = here.Bump(ctx, clock, keys[1:], true, 0, time.Minute); err != nil || here.StampMark() == mark {
 		t.Errorf("a purge here, and the same mark: %v", err)
 	}
 	if got, mark = warm(); got[1].Soft != n.Seq || got[1].Hard >= n.Seq {
@@ -801,7 +801,7 @@ func TestLocalStamps(t *testing.T) {
 		}
 	}
 	mark = here.StampMark()
-	if _, err = there.Raise(ctx, clock, keys[:1], false, 0, time.Minute); err != nil {
+	if _, err = there.Bump(ctx, clock, keys[:1], false, 0, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	changed("a purge of what was pushed out", mark)

@@ -145,7 +145,7 @@ func (n *near) fetch(key string, f *flight) {
 func (n *near) read(key string) error {
 	ctx := context.Background()
 	if !n.probed.Load() {
-		ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		if err := n.probe(ctx); err != nil {
 			return err

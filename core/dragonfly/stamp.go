@@ -15,12 +15,12 @@ import (
 // maxKeys bounds the keys of one script: others are not to wait for thousands.
 const maxKeys = 256
 
-// Raise purges the tags that have their stamps under keys, softly if soft: those of up
+// Bump purges the tags that have their stamps under keys, softly if soft: those of up
 // to 256 in one script, so that more of them are not purged all at once. What it costs
 // does not depend on what is stored.
 //
 // Clock and keys must share a hash tag.
-func (s *Store) Raise(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
+func (s *Store) Bump(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
 	ms, err := milliseconds(ttl)
 	if err == nil {
 		err = oneTag(clock, keys)

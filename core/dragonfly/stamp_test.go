@@ -244,12 +244,12 @@ func TestStampOnTheWire(t *testing.T) {
 func TestStampsShareOneTag(t *testing.T) {
 	s := openPatiently(t, storetest.Server(t))
 	for _, key := range []string{"some:key:of:ours", "some:key:of:{others}", "some:key:of:{}{ours}", "some:key:of:{ours"} {
-		if _, err := s.Raise(t.Context(), "some:clock:of:{ours}", []string{"some:key:of:{ours}", key}, false, 0, time.Hour); err == nil || !strings.Contains(err.Error(), key) {
-			t.Errorf("Raise of %s: %v", key, err)
+		if _, err := s.Bump(t.Context(), "some:clock:of:{ours}", []string{"some:key:of:{ours}", key}, false, 0, time.Hour); err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("Bump of %s: %v", key, err)
 		}
 	}
-	if _, err := s.Raise(t.Context(), "some:clock:of:{ours}", nil, false, 0, 0); err == nil {
-		t.Error("Raise without a ttl")
+	if _, err := s.Bump(t.Context(), "some:clock:of:{ours}", nil, false, 0, 0); err == nil {
+		t.Error("Bump without a ttl")
 	}
 }
 
@@ -295,7 +295,7 @@ func BenchmarkStamps(b *testing.B) {
 	}
 	dst, n := make([]store.Stamp, 0, 8), 0
 	raise := func(keys []string) func() error {
-		return func() error { _, err := s.Raise(ctx, clock, keys, false, 0, time.Hour); return err }
+		return func() error { _, err := s.Bump(ctx, clock, keys, false, 0, time.Hour); return err }
 	}
 	for range 300 { // as many purges as the ring has places
 		if err := raise(five[:1])(); err != nil {

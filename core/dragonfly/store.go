@@ -13,8 +13,8 @@ import (
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
-// DefaultTimeout bounds a call whose context has no deadline.
-const DefaultTimeout = time.Second
+// callTimeout bounds a call whose context has no deadline.
+const callTimeout = time.Second
 
 // maxTTL is below what the server's clocks can hold: Dragonfly counts expiry in
 // 2^28 seconds, which is 8.5 years.
@@ -28,7 +28,7 @@ var ErrRefused = store.ErrRefused
 
 // Store keeps values on a server. All methods may be called concurrently.
 //
-// A call ends with its context at the latest, or after [DefaultTimeout] if that
+// A call ends with its context at the latest, or after a second if that
 // has no deadline. A key must be memory that is never reused: a call that ends
 // early leaves its command in the connection's queue. The same holds for a value.
 // Nothing is retried.
@@ -62,14 +62,14 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return OpenOption(ctx, option, opts...)
+	return OpenClientOption(ctx, option, opts...)
 }
 
-// OpenOption is [Open] with rueidis' own options, for clusters, sentinels,
+// OpenClientOption is [Open] with rueidis' own options, for clusters, sentinels,
 // certificates or rotating credentials. What is left at zero is filled in as
 // for Open; client-side caching and retries are always switched off. Who wants
 // another client altogether makes it and calls [FromClient].
-func OpenOption(ctx context.Context, option rueidis.ClientOption, opts ...Option) (*Store, error) {
+func OpenClientOption(ctx context.Context, option rueidis.ClientOption, opts ...Option) (*Store, error) {
 	o := newOptions(opts)
 	if err := o.check(); err != nil {
 		return nil, err
@@ -92,13 +92,16 @@ func FromClient(client rueidis.Client, opts ...Option) (*Store, error) {
 		return nil, err
 	}
 	if o.near != nil && o.near.Connect == nil {
-		return nil, errors.New("dragonfly: NearOptions.Connect is nil: FromClient needs it, or call OpenOption")
+		return nil, errors.New("dragonfly: NearOptions.Connect is nil: FromClient needs it, or call OpenClientOption")
 	}
 	return newStore(context.Background(), client, false, rueidis.ClientOption{}, o)
 }
 
 func newStore(ctx context.Context, client rueidis.Client, owned bool, option rueidis.ClientOption, o options) (*Store, error) {
-	s := &Store{client: client, owned: owned, timeout: o.timeout}
+	s := &Store{client: client, owned: owned, timeout: callTimeout}
+	if o.timeout > 0 {
+		s.timeout = o.timeout
+	}
 	s.gate.cluster = client.Mode() == rueidis.ClientModeCluster
 	s.large.init(client)
 	s.gate.doubtful.Store(1)
@@ -124,7 +127,7 @@ func newStore(ctx context.Context, client rueidis.Client, owned bool, option rue
 func (s *Store) Client() rueidis.Client { return s.client }
 
 // Get returns the value under key, and whether there is one: in one command, or two
-// for a large one (see [core.LargeValue]), for which it takes [core.TransferTime]
+// for a large one (see [store.LargeValue]), for which it takes [store.TransferTime]
 // more where ctx is that of an engine's look-up, or has no deadline. A key that holds
 // something else than a string counts as absent: Set replaces it.
 func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {

@@ -20,7 +20,7 @@ var patient = net.Dialer{Timeout: 10 * time.Second}
 
 func openTLS(t *testing.T, addr string, config *tls.Config, opts ...dragonfly.Option) (*dragonfly.Store, error) {
 	t.Helper()
-	s, err := dragonfly.OpenOption(context.Background(), rueidis.ClientOption{
+	s, err := dragonfly.OpenClientOption(context.Background(), rueidis.ClientOption{
 		InitAddress: []string{addr}, Username: "default", Password: "hunter2", Dialer: patient, TLSConfig: config,
 	}, opts...)
 	if err == nil {

@@ -176,9 +176,9 @@ func TestWireTable(t *testing.T) {
 		return taped{conn, tape}, err
 	}
 	openTaped := func(opts ...dragonfly.Option) *dragonfly.Store {
-		s, err := dragonfly.OpenOption(t.Context(), rueidis.ClientOption{
+		s, err := dragonfly.OpenClientOption(t.Context(), rueidis.ClientOption{
 			InitAddress: []string{p.Addr}, DialCtxFn: dial, PipelineMultiplex: -1, Dialer: patient, ConnWriteTimeout: time.Minute,
-		}, append(opts, dragonfly.WithTimeout(time.Minute))...)
+		}, append(opts, dragonfly.WithCallTimeout(time.Minute))...)
 		if err != nil {
 			t.Fatal(err)
 		}

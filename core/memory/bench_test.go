@@ -120,7 +120,7 @@ func BenchmarkPurge(b *testing.B) {
 	for j, name := range []string{"a tag of all", "a tag of one"} {
 		b.Run(name, func(b *testing.B) {
 			atOnce(b, func(b *testing.B, i int) {
-				if _, err := s.Raise(ctx, "clock", stamps[i%benchEntries][j:j+1], false, 1, time.Hour); err != nil {
+				if _, err := s.Bump(ctx, "clock", stamps[i%benchEntries][j:j+1], false, 1, time.Hour); err != nil {
 					b.Fatal(err)
 				}
 			})

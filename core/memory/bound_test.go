@@ -241,7 +241,7 @@ func writeOf(begun store.Begun, key string, value []byte, tags ...string) store.
 
 func raise(tb testing.TB, s *memory.Store, tags ...string) store.Mark {
 	tb.Helper()
-	mark, err := s.Raise(context.Background(), "clock", tags, false, 0, time.Hour)
+	mark, err := s.Bump(context.Background(), "clock", tags, false, 0, time.Hour)
 	if err != nil {
 		tb.Fatal(err)
 	}

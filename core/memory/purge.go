@@ -182,9 +182,9 @@ func (s *Store) release(t *tags) {
 	}
 }
 
-// Raise purges the tags that have their stamps under keys, softly if soft. There is one
+// Bump purges the tags that have their stamps under keys, softly if soft. There is one
 // clock, whatever its key, and it is never lost.
-func (s *Store) Raise(ctx context.Context, _ string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
+func (s *Store) Bump(ctx context.Context, _ string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
 	if err := check(ctx, ttl); err != nil {
 		return store.Mark{}, err
 	}
@@ -255,8 +255,8 @@ func (s *Store) LocalStamps(dst []store.Stamp, keys []string) (stamps []store.St
 	return stamps, mark, 1<<63 - 1, true
 }
 
-// Begin says what the fill of key is to be compared with. There are no tokens: Extend
-// and Swap have nothing to do.
+// Begin says what the fill of key is to be compared with. There are no tokens: CompareAndExtend
+// and CompareAndSwap have nothing to do.
 func (s *Store) Begin(ctx context.Context, f store.Fill) (b store.Begun, err error) {
 	if err := check(ctx, f.TTL); err != nil {
 		return b, err
@@ -268,13 +268,13 @@ func (s *Store) Begin(ctx context.Context, f store.Fill) (b store.Begun, err err
 	return b, err
 }
 
-// Extend reports that no token holds the lock.
-func (s *Store) Extend(ctx context.Context, _, _ string, ttl time.Duration) (bool, error) {
+// CompareAndExtend reports that no token holds the lock.
+func (s *Store) CompareAndExtend(ctx context.Context, _, _ string, ttl time.Duration) (bool, error) {
 	return false, check(ctx, ttl)
 }
 
-// Swap reports that no token holds the lock.
-func (s *Store) Swap(ctx context.Context, _, _, _ string, _ time.Duration) (bool, error) {
+// CompareAndSwap reports that no token holds the lock.
+func (s *Store) CompareAndSwap(ctx context.Context, _, _, _ string, _ time.Duration) (bool, error) {
 	return false, ctx.Err()
 }
 

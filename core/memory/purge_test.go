@@ -35,7 +35,7 @@ func TestJudged(t *testing.T) {
 	}
 	soft := func(tag string, at uint64) {
 		t.Helper()
-		if _, err := s.Raise(ctx, "clock", []string{tag}, true, at, time.Hour); err != nil {
+		if _, err := s.Bump(ctx, "clock", []string{tag}, true, at, time.Hour); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -234,7 +234,7 @@ func TestPurgesHold(t *testing.T) {
 					switch k := strconv.Itoa(key); rand.IntN(8) {
 					case 0: // change and purge
 						n := written[tag].Add(1)
-						if _, err := s.Raise(ctx, "clock", []string{name(tag)}, false, 0, time.Hour); err != nil {
+						if _, err := s.Bump(ctx, "clock", []string{name(tag)}, false, 0, time.Hour); err != nil {
 							t.Error(err)
 						}
 						for was := purged[tag].Load(); was < n && !purged[tag].CompareAndSwap(was, n); was = purged[tag].Load() {

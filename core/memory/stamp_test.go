@@ -30,7 +30,7 @@ func TestLocalStamps(t *testing.T) {
 	}
 	for _, soft := range []bool{true, false} {
 		_, mark, _, _ := s.LocalStamps(nil, keys)
-		n, err := s.Raise(ctx, "clock", keys[1:], soft, 0, time.Hour)
+		n, err := s.Bump(ctx, "clock", keys[1:], soft, 0, time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,6 @@
 // Package nethttp is what the adapters of the frameworks on net/http share: a
 // writer that captures a response, and the request and reply side of a
-// core.Exchange. With [New] it is an adapter of its own, for services that use
+// adapter.Exchange. With [New] it is an adapter of its own, for services that use
 // nothing but the standard library.
 package nethttp
 
@@ -12,17 +12,21 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
-// New returns a middleware that answers from cache. It panics if cache is nil.
-func New(cache *cacheaside.Cache) func(http.Handler) http.Handler {
-	return NewFunc("nethttp.New", cache, nil, nil)
+// New returns a middleware that answers GET and HEAD requests from cache. It panics
+// if cache is nil.
+func New(cache *cacheaside.Cache, opts ...Option) func(http.Handler) http.Handler {
+	return NewFunc("nethttp.New", cache, opts, nil)
 }
 
-// NewFunc is New for adapters: name is theirs, for the text of a panic;
-// prepare, if not nil, may complete the core's view of a request; and entry, if
+// NewFunc is New for adapters: name is theirs, for the text of a panic, and entry, if
 // not nil, finds what [Exchange.Refresher] starts from.
-func NewFunc(name string, cache *cacheaside.Cache, prepare func(*http.Request, *adapter.Request), entry func(*http.Request) http.Handler) func(http.Handler) http.Handler {
+func NewFunc(name string, cache *cacheaside.Cache, opts []Option, entry func(*http.Request) http.Handler) func(http.Handler) http.Handler {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
 	if cache == nil {
-		panic(name + ": the cache is nil: make one with core.New")
+		panic(name + ": the cache is nil: make one with cacheaside.New")
 	}
 	return func(next http.Handler) http.Handler {
 		if next == nil {
@@ -33,9 +37,7 @@ func NewFunc(name string, cache *cacheaside.Cache, prepare func(*http.Request, *
 			defer x.release()
 			x.Reset(w, r)
 			x.next, x.entry, x.Plain = next, entry, true
-			if prepare != nil {
-				prepare(r, x.Request())
-			}
+			o.prepare(r, x.Request())
 			_ = cache.Serve(x) // nothing here returns an error
 		})
 	}

@@ -8,11 +8,11 @@ import (
 	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
-// NewPurge returns a handler that purges: see [core.PurgeEndpoint] for what it
+// NewPurge returns a handler that purges: see [cacheaside.PurgeEndpoint] for what it
 // takes. It fails where access lets nobody in, or everybody.
 func NewPurge(cache *cacheaside.Cache, access cacheaside.PurgeAccess) (http.Handler, error) {
 	if cache == nil {
-		return nil, errors.New("NewPurge: the cache is nil: make one with core.New")
+		return nil, errors.New("NewPurge: the cache is nil: make one with cacheaside.New")
 	}
 	endpoint, err := cache.PurgeEndpoint(access)
 	if err != nil {

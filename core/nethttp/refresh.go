@@ -15,7 +15,7 @@ import (
 // Detach runs the request again from the handler of its server.
 func (x *Exchange) Detach() adapter.Refresher { return x.Refresher(nil) }
 
-// Refresher does the work of core.Exchange's Detach. The request is run again
+// Refresher does the work of adapter.Exchange's Detach. The request is run again
 // from the handler of the http.Server that serves it, so that layers around the
 // framework (which may authenticate, or rewrite the request-target) run again as
 // well. Where that is not known, it is run from entry, the root router of the

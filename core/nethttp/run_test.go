@@ -324,3 +324,15 @@ func TestDeclaredLength(t *testing.T) {
 		}
 	}
 }
+
+func TestOptions(t *testing.T) {
+	h := nethttp.New(coretest.NewCache(t),
+		nethttp.WithSkip(func(r *http.Request) bool { return r.Header.Get("X-Skip") != "" }),
+		nethttp.WithPartition(func(r *http.Request) string { return r.Header.Get("X-User") }),
+	)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "for "+r.Header.Get("X-User")) }))
+	for _, user := range []string{"a", "b"} {
+		coretest.Want(t, coretest.Get(h, "/x", "X-User: "+user), 200, "for "+user, false)
+		coretest.Want(t, coretest.Get(h, "/x", "X-User: "+user), 200, "for "+user, true)
+		coretest.Want(t, coretest.Get(h, "/x", "X-User: "+user, "X-Skip: 1"), 200, "for "+user, false)
+	}
+}

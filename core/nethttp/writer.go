@@ -332,7 +332,7 @@ func (w *writer) response(resp *adapter.Response, clientGone bool) {
 	}
 }
 
-// OnLeave is for core.Flight.
+// OnLeave implements adapter.Held.
 func (w *writer) OnLeave(f func(adapter.Header)) bool {
 	w.leave.mu.Lock()
 	defer w.leave.mu.Unlock()

@@ -136,19 +136,19 @@ type Coordinator interface {
 	// trip. A call that fails may have taken the lock, or take it later, and gives no
 	// right to write.
 	Begin(ctx context.Context, f Fill) (Begun, error)
-	// Extend lets the lock last for ttl from now on if token holds it, and reports
+	// CompareAndExtend lets the lock last for ttl from now on if token holds it, and reports
 	// whether it does.
-	Extend(ctx context.Context, lock, token string, ttl time.Duration) (held bool, err error)
-	// Swap puts next in the place of token for ttl, if token holds the lock, and
+	CompareAndExtend(ctx context.Context, lock, token string, ttl time.Duration) (held bool, err error)
+	// CompareAndSwap puts next in the place of token for ttl, if token holds the lock, and
 	// reports whether it did. An empty next removes it.
-	Swap(ctx context.Context, lock, token, next string, ttl time.Duration) (held bool, err error)
+	CompareAndSwap(ctx context.Context, lock, token, next string, ttl time.Duration) (held bool, err error)
 	// Write stores what a fill has got, unless something of it was purged since.
 	Write(ctx context.Context, w Write) (Written, error)
-	// Raise purges the tags that have their stamps under keys, for all who are told of
+	// Bump purges the tags that have their stamps under keys, for all who are told of
 	// its end: what was made before is gone, or, if soft, stale. at is the time in
 	// microseconds since 1970, which orders nothing. The clock lives for ttl from then
 	// on. Where it fails, some may have been purged.
-	Raise(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (Mark, error)
+	Bump(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (Mark, error)
 	// Stamps appends the stamp under each key to dst; a zero one where there is none.
 	Stamps(ctx context.Context, dst []Stamp, keys []string) ([]Stamp, error)
 	// GetStamped is Get and Stamps in one round trip.

@@ -127,7 +127,7 @@ var brokenFills = map[string]func() broken{
 		return broken{begin: func(r *reference, ctx context.Context, f store.Fill) (store.Begun, error) {
 			b, err := r.Begin(ctx, f)
 			if f.Adopt {
-				_, _ = r.Extend(ctx, f.Lock, b.Token, f.TTL)
+				_, _ = r.CompareAndExtend(ctx, f.Lock, b.Token, f.TTL)
 			}
 			return b, err
 		}}
@@ -173,7 +173,7 @@ var brokenFills = map[string]func() broken{
 	},
 	"Extend/by anybody": func() broken {
 		return broken{extend: func(r *reference, ctx context.Context, lock, _ string, ttl time.Duration) (bool, error) {
-			return r.Extend(ctx, lock, r.lockedHolder(lock), ttl)
+			return r.CompareAndExtend(ctx, lock, r.lockedHolder(lock), ttl)
 		}}
 	},
 	"Extend/takes": func() broken {
@@ -187,17 +187,17 @@ var brokenFills = map[string]func() broken{
 			if holder := r.lockedHolder(lock); holder != "" {
 				token = holder
 			}
-			return r.Swap(ctx, lock, token, next, ttl)
+			return r.CompareAndSwap(ctx, lock, token, next, ttl)
 		}}
 	},
 	"Swap/drops the next": func() broken {
 		return broken{swap: func(r *reference, ctx context.Context, lock, token, _ string, _ time.Duration) (bool, error) {
-			return r.Swap(ctx, lock, token, "", 0)
+			return r.CompareAndSwap(ctx, lock, token, "", 0)
 		}}
 	},
 	"SwapExpiry/for ever": func() broken {
 		return broken{swap: func(r *reference, ctx context.Context, lock, token, next string, ttl time.Duration) (bool, error) {
-			return r.Swap(ctx, lock, token, next, max(ttl, time.Hour))
+			return r.CompareAndSwap(ctx, lock, token, next, max(ttl, time.Hour))
 		}}
 	},
 	"SwapExpiry/as before": func() broken {
@@ -205,7 +205,7 @@ var brokenFills = map[string]func() broken{
 			r.mu.Lock()
 			until := r.items[lock].until
 			r.mu.Unlock()
-			return r.Swap(ctx, lock, token, next, min(ttl, time.Until(until)))
+			return r.CompareAndSwap(ctx, lock, token, next, min(ttl, time.Until(until)))
 		}}
 	},
 	"BinaryToken/cut at NUL": changedBegun(func(b *store.Begun, _ store.Fill) { b.Token, _, _ = strings.Cut(b.Token, "\x00") }),
@@ -453,8 +453,8 @@ var brokenFills = map[string]func() broken{
 		}}
 	},
 
-	"Raise/the first tag": changedRaise(func(p *raised) { p.keys = p.keys[:min(1, len(p.keys))] }),
-	"Raise/all stamps there are": func() broken {
+	"Bump/the first tag": changedRaise(func(p *raised) { p.keys = p.keys[:min(1, len(p.keys))] }),
+	"Bump/all stamps there are": func() broken {
 		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
 			r.mu.Lock()
 			for key := range r.items {
@@ -466,7 +466,7 @@ var brokenFills = map[string]func() broken{
 			return p.by(ctx, r)
 		}}
 	},
-	"Raise/the mark before": func() broken {
+	"Bump/the mark before": func() broken {
 		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
 			mark, err := p.by(ctx, r)
 			mark.Seq -= min(uint64(len(p.keys)), 1)
@@ -759,7 +759,7 @@ var brokenFills = map[string]func() broken{
 	},
 	"CoordinatorDoneContext/ignored by Swap": func() broken {
 		return broken{swap: func(r *reference, ctx context.Context, lock, token, next string, ttl time.Duration) (bool, error) {
-			return r.Swap(context.WithoutCancel(ctx), lock, token, next, ttl)
+			return r.CompareAndSwap(context.WithoutCancel(ctx), lock, token, next, ttl)
 		}}
 	},
 	"CoordinatorDoneContext/ignored by Write": func() broken {

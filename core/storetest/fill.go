@@ -125,14 +125,14 @@ func (c coordinator) holder(lock, token string) {
 
 func (c coordinator) extend(lock, token string, ttl time.Duration, want bool) {
 	c.Helper()
-	if got, err := c.fills.Extend(c.ctx(), c.lock(lock), token, ttl); err != nil || got != want {
+	if got, err := c.fills.CompareAndExtend(c.ctx(), c.lock(lock), token, ttl); err != nil || got != want {
 		c.Fatalf("Extend by %q: %v, %v; want %v", token, got, err, want)
 	}
 }
 
 func (c coordinator) swap(lock, token, next string, ttl time.Duration, want bool) {
 	c.Helper()
-	if got, err := c.fills.Swap(c.ctx(), c.lock(lock), token, next, ttl); err != nil || got != want {
+	if got, err := c.fills.CompareAndSwap(c.ctx(), c.lock(lock), token, next, ttl); err != nil || got != want {
 		c.Fatalf("Swap of %q for %q: %v, %v; want %v", token, next, got, err, want)
 	}
 }
@@ -256,14 +256,14 @@ func (s *suite) beginExclusive(t *testing.T) {
 					}
 				}
 				// Those who do not have it may try what they like.
-				if held, err := c.fills.Extend(ctx, f.Lock, f.Token, time.Hour); err != nil || held != own {
+				if held, err := c.fills.CompareAndExtend(ctx, f.Lock, f.Token, time.Hour); err != nil || held != own {
 					t.Errorf("Extend by one whose lock it is: %v; gives %v, %v", own, held, err)
 					return
 				}
 				if own {
 					holders.Add(-1)
 				}
-				if held, err := c.fills.Swap(ctx, f.Lock, f.Token, "", 0); err != nil || held != own {
+				if held, err := c.fills.CompareAndSwap(ctx, f.Lock, f.Token, "", 0); err != nil || held != own {
 					t.Errorf("Swap by one whose lock it is: %v; gives %v, %v", own, held, err)
 					return
 				}
@@ -413,7 +413,7 @@ func (s *suite) beginRefused(t *testing.T) {
 		if _, err := c.fills.Begin(c.ctx(), f); err == nil {
 			t.Errorf("Begin with a ttl of %v gave no error", ttl)
 		}
-		if _, err := c.fills.Extend(c.ctx(), f.Lock, "a", ttl); err == nil {
+		if _, err := c.fills.CompareAndExtend(c.ctx(), f.Lock, "a", ttl); err == nil {
 			t.Errorf("Extend with a ttl of %v gave no error", ttl)
 		}
 	}
@@ -427,13 +427,13 @@ func (s *suite) beginRefused(t *testing.T) {
 	}
 	c.holder("k", "")
 	a := c.start("k")
-	if _, err := c.fills.Swap(c.ctx(), a.lock, a.token, "note", 0); err == nil {
+	if _, err := c.fills.CompareAndSwap(c.ctx(), a.lock, a.token, "note", 0); err == nil {
 		t.Error("Swap for a note with a ttl of 0 gave no error")
 	}
-	if _, err := c.fills.Swap(c.ctx(), a.lock, "", "note", time.Hour); err == nil {
+	if _, err := c.fills.CompareAndSwap(c.ctx(), a.lock, "", "note", time.Hour); err == nil {
 		t.Error("Swap of no token gave no error")
 	}
-	if _, err := c.fills.Extend(c.ctx(), a.lock, "", time.Hour); err == nil {
+	if _, err := c.fills.CompareAndExtend(c.ctx(), a.lock, "", time.Hour); err == nil {
 		t.Error("Extend of no token gave no error")
 	}
 	c.holder("k", a.token)
@@ -452,7 +452,7 @@ func (s *suite) extends(t *testing.T) {
 		c.unlock("k") // of the last attempt
 		a = c.startFor("k", short)
 		before = time.Now()
-		held, err := c.fills.Extend(c.ctx(), a.lock, a.token, long)
+		held, err := c.fills.CompareAndExtend(c.ctx(), a.lock, a.token, long)
 		if err == nil && !held {
 			err = errors.New("the lock is not held when its holder extends it")
 		}
@@ -499,7 +499,7 @@ func (s *suite) swapExpiry(t *testing.T) {
 	c.swap("k", a.token, "not shared", ttl, true)
 	s.freed(c, "k", "not shared", before, time.Now(), ttl)
 	a = c.startFor("long", ttl)
-	held, err := c.fills.Swap(c.ctx(), a.lock, a.token, "stays", time.Hour)
+	held, err := c.fills.CompareAndSwap(c.ctx(), a.lock, a.token, "stays", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

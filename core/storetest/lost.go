@@ -124,7 +124,7 @@ func (s *suite) lostClock(t *testing.T) {
 	const ttl = 150 * time.Millisecond
 	f := c.start("lock")
 	c.stored(f, []string{"a", "b"}, "k", "v")
-	if _, err := c.fills.Raise(c.ctx(), c.clock, c.keys("b"), false, at, ttl); err != nil {
+	if _, err := c.fills.Bump(c.ctx(), c.clock, c.keys("b"), false, at, ttl); err != nil {
 		t.Fatal(err)
 	}
 	s.pass(c.one, ttl)

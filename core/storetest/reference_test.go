@@ -146,7 +146,7 @@ func (r *reference) Begin(ctx context.Context, f store.Fill) (b store.Begun, err
 	return b, nil
 }
 
-func (r *reference) Extend(ctx context.Context, lock, token string, ttl time.Duration) (bool, error) {
+func (r *reference) CompareAndExtend(ctx context.Context, lock, token string, ttl time.Duration) (bool, error) {
 	unlock, err := r.locked(ctx, ttl)
 	if err != nil {
 		return false, err
@@ -162,7 +162,7 @@ func (r *reference) Extend(ctx context.Context, lock, token string, ttl time.Dur
 	return held, nil
 }
 
-func (r *reference) Swap(ctx context.Context, lock, token, next string, ttl time.Duration) (bool, error) {
+func (r *reference) CompareAndSwap(ctx context.Context, lock, token, next string, ttl time.Duration) (bool, error) {
 	if next == "" {
 		ttl = time.Hour
 	}
@@ -267,7 +267,7 @@ func (r *reference) lastPurge(clock, key string) (hard, soft uint64) {
 	return hard, soft
 }
 
-func (r *reference) Raise(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (mark store.Mark, err error) {
+func (r *reference) Bump(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (mark store.Mark, err error) {
 	if !oneTag(append([]string{clock}, keys...)) {
 		return mark, errors.New("not one hash tag")
 	}

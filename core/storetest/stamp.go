@@ -33,9 +33,9 @@ const at = 1_800_000_000_000_000
 
 func (c coordinator) raise(soft bool, tags ...string) store.Mark {
 	c.Helper()
-	mark, err := c.fills.Raise(c.ctx(), c.clock, c.keys(tags...), soft, at, time.Hour)
+	mark, err := c.fills.Bump(c.ctx(), c.clock, c.keys(tags...), soft, at, time.Hour)
 	if err != nil || mark.Epoch == 0 || mark.Seq == 0 {
-		c.Fatalf("Raise of %d tags: %v, %v", len(tags), mark, err)
+		c.Fatalf("Bump of %d tags: %v, %v", len(tags), mark, err)
 	}
 	return mark
 }
@@ -157,18 +157,18 @@ func (s *suite) raiseRefused(t *testing.T) {
 	f := c.start("lock")
 	c.stored(f, []string{"a"}, "k", "v")
 	for _, ttl := range []time.Duration{0, -1, -time.Hour} {
-		if _, err := c.fills.Raise(c.ctx(), c.clock, c.keys("a"), false, at, ttl); err == nil {
-			t.Errorf("Raise with a ttl of %v gave no error", ttl)
+		if _, err := c.fills.Bump(c.ctx(), c.clock, c.keys("a"), false, at, ttl); err == nil {
+			t.Errorf("Bump with a ttl of %v gave no error", ttl)
 		}
 	}
 	if !c.valid(f, "a") {
 		t.Errorf("what was refused has purged: %+v", c.stamps("a"))
 	}
-	if _, err := c.fills.Raise(c.ctx(), c.clock, c.keys("a"), false, at, 1<<63-1); err != nil {
-		t.Errorf("Raise for ever: %v", err)
+	if _, err := c.fills.Bump(c.ctx(), c.clock, c.keys("a"), false, at, 1<<63-1); err != nil {
+		t.Errorf("Bump for ever: %v", err)
 	}
 	if c.valid(f, "a") {
-		t.Errorf("Raise for ever has not purged: %+v", c.stamps("a"))
+		t.Errorf("Bump for ever has not purged: %+v", c.stamps("a"))
 	}
 }
 
@@ -258,7 +258,7 @@ func (s *suite) stampLife(t *testing.T) {
 		},
 		"purged softly": func(c coordinator) fill {
 			f := put(c, time.Hour, "k")
-			if _, err := c.fills.Raise(c.ctx(), c.clock, c.keys("a"), true, at, ttl); err != nil {
+			if _, err := c.fills.Bump(c.ctx(), c.clock, c.keys("a"), true, at, ttl); err != nil {
 				c.Fatal(err)
 			}
 			return f
@@ -308,12 +308,12 @@ func (s *suite) coordinatorDoneContext(t *testing.T) {
 			_, err := c.fills.Begin(ctx, f)
 			return err
 		},
-		"Extend": func(ctx context.Context) error {
-			_, err := c.fills.Extend(ctx, f.lock, f.token, time.Millisecond)
+		"CompareAndExtend": func(ctx context.Context) error {
+			_, err := c.fills.CompareAndExtend(ctx, f.lock, f.token, time.Millisecond)
 			return err
 		},
-		"Swap": func(ctx context.Context) error {
-			_, err := c.fills.Swap(ctx, f.lock, f.token, "", 0)
+		"CompareAndSwap": func(ctx context.Context) error {
+			_, err := c.fills.CompareAndSwap(ctx, f.lock, f.token, "", 0)
 			return err
 		},
 		"Write": func(ctx context.Context) error {
@@ -324,8 +324,8 @@ func (s *suite) coordinatorDoneContext(t *testing.T) {
 			_, err := c.fills.Write(ctx, c.toWrite(f, []string{"a", "b"}, c.value("k", "v")))
 			return err
 		},
-		"Raise": func(ctx context.Context) error {
-			_, err := c.fills.Raise(ctx, c.clock, c.keys("a"), false, at, time.Hour)
+		"Bump": func(ctx context.Context) error {
+			_, err := c.fills.Bump(ctx, c.clock, c.keys("a"), false, at, time.Hour)
 			return err
 		},
 		"Stamps":         func(ctx context.Context) error { _, err := c.fills.Stamps(ctx, nil, c.keys("a")); return err },

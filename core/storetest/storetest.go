@@ -1,8 +1,8 @@
-// Package storetest tests implementations of [core.Store], and finds the
+// Package storetest tests implementations of [store.Store], and finds the
 // server that tests of a remote one need.
 //
 //	func TestStore(t *testing.T) {
-//		storetest.Run(t, func(t *testing.T) core.Store {
+//		storetest.Run(t, func(t *testing.T) store.Store {
 //			s := mystore.New(...)
 //			t.Cleanup(func() { s.Close() })
 //			return s
@@ -87,8 +87,8 @@ var cases = []struct {
 	{"BeginLook", (*suite).beginLooks},
 	{"BeginMark", (*suite).beginMark},
 	{"BeginRefused", (*suite).beginRefused},
-	{"Extend", (*suite).extends},
-	{"Swap", (*suite).swaps},
+	{"CompareAndExtend", (*suite).extends},
+	{"CompareAndSwap", (*suite).swaps},
 	{"SwapExpiry", (*suite).swapExpiry},
 	{"BinaryToken", (*suite).binaryToken},
 
@@ -105,7 +105,7 @@ var cases = []struct {
 	{"WriteRefused", (*suite).writeRefused},
 	{"WriteConcurrent", (*suite).writeConcurrent},
 
-	{"Raise", (*suite).raiseHard},
+	{"Bump", (*suite).raiseHard},
 	{"RaiseSoft", (*suite).raiseSoft},
 	{"RaiseMany", (*suite).raiseMany},
 	{"RaiseNothing", (*suite).raiseNothing},

@@ -31,7 +31,7 @@ func (s *suite) together(t *testing.T) {
 	for i := range w.tag {
 		tag := w.tags[i]
 		w.purger(func(ctx context.Context, c coordinator, round int) error {
-			_, err := c.fills.Raise(ctx, c.clock, c.keys("x", tag), round%3 == 2, at, time.Hour)
+			_, err := c.fills.Bump(ctx, c.clock, c.keys("x", tag), round%3 == 2, at, time.Hour)
 			return err
 		}, &w.tag[i], func(round int) bool { return round%3 == 2 })
 	}

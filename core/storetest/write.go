@@ -457,8 +457,8 @@ func (s *suite) writeRefused(t *testing.T) {
 		w = c.toWrite(f, []string{"a"}, c.value("k", "v"))
 		w.Stamps = append(w.Stamps, c.prefix+"stamp")
 		refuses("a stamp of another hash tag", w)
-		if _, err := c.fills.Raise(c.ctx(), c.clock, []string{c.tags + "a", c.prefix + "stamp"}, false, 1, time.Hour); err == nil {
-			t.Error("Raise of a stamp of another hash tag than the clock's gave no error")
+		if _, err := c.fills.Bump(c.ctx(), c.clock, []string{c.tags + "a", c.prefix + "stamp"}, false, 1, time.Hour); err == nil {
+			t.Error("Bump of a stamp of another hash tag than the clock's gave no error")
 		}
 	}
 	c.stored(f, []string{"a"}, "k", "v")

@@ -86,7 +86,7 @@ func (c check) run(ctx context.Context) (*result, error) {
 		defer stop()
 		t.nodes = append(t.nodes, n)
 	}
-	chaos, err := dragonfly.Connect(ctx, c.server)
+	chaos, err := dragonfly.NewClient(ctx, c.server)
 	if err != nil {
 		return nil, err
 	}

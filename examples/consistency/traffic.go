@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/cacheaside/cacheaside/core/dragonfly"
 )
 
 // traffic is what goes on in a run.
@@ -366,4 +364,4 @@ func (t traffic) ask(ctx context.Context) error {
 }
 
 // maxDelay is what a near tier may be late by.
-const maxDelay = dragonfly.DefaultNearMaxAge
+const maxDelay = 10 * time.Second

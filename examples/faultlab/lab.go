@@ -41,7 +41,7 @@ type lab struct {
 	near    int
 	only    *regexp.Regexp
 	verbose bool
-	// lookup is Config.LookupTimeout; zero: the default. A busy machine needs more,
+	// lookup is Timeouts.Lookup; zero: the default. A busy machine needs more,
 	// or it is never seen what happens when all is well.
 	lookup time.Duration
 }
@@ -125,7 +125,7 @@ func (l *lab) try(ctx context.Context, f fault, dir string, rng *rand.Rand) (res
 	}
 	defer w.proxy.Close()
 	quiet := dragonfly.WithLogger(slog.New(slog.DiscardHandler))
-	if w.admin, err = dragonfly.Connect(ctx, w.server.Addr, quiet); err != nil {
+	if w.admin, err = dragonfly.NewClient(ctx, w.server.Addr, quiet); err != nil {
 		return nil, err
 	}
 	defer w.admin.Close()

@@ -33,7 +33,7 @@ func open(ctx context.Context, kind, addr string) (*target, error) {
 		}
 		return &target{Store: mem, namespace: "growth", used: heap, close: mem.Close}, nil
 	}
-	remote, err := dragonfly.Open(ctx, addr, dragonfly.WithLogger(slog.New(slog.DiscardHandler)), dragonfly.WithTimeout(10*time.Second))
+	remote, err := dragonfly.Open(ctx, addr, dragonfly.WithLogger(slog.New(slog.DiscardHandler)), dragonfly.WithCallTimeout(10*time.Second))
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 const each = 128
 
 func conform(t *testing.T, addr string) {
-	client, err := dragonfly.Connect(t.Context(), addr)
+	client, err := dragonfly.NewClient(t.Context(), addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func (p *pair) swap(t *rapid.T) {
 	if next != 0 {
 		name = token(next)
 	}
-	held, err := p.real.Swap(t.Context(), p.lock(lock), token(tok), name, time.Hour)
+	held, err := p.real.CompareAndSwap(t.Context(), p.lock(lock), token(tok), name, time.Hour)
 	p.ok(err)
 	same(p, "held", p.scripts.swap(&p.model, lock, tok, next), held)
 }
@@ -218,7 +218,7 @@ func (p *pair) swap(t *rapid.T) {
 func (p *pair) raise(t *rapid.T) {
 	tag, soft := uint8(rapid.IntRange(0, int(tagNone)).Draw(t, "tag")), rapid.Bool().Draw(t, "soft")
 	keys := append(p.stamps(1<<tag), p.fillers(each)...)[:each]
-	at, err := p.real.Raise(t.Context(), p.clock(), keys, soft, 1, time.Hour)
+	at, err := p.real.Bump(t.Context(), p.clock(), keys, soft, 1, time.Hour)
 	p.ok(err)
 	p.seen(p.scripts.raise(&p.model, tag, soft), at)
 }
@@ -244,7 +244,7 @@ func (p *pair) look(t *rapid.T) {
 		same(p, "found", v.kind != nothing, found)
 	}
 	for lock, tok := range p.model.locks {
-		held, err := p.real.Extend(t.Context(), p.lock(uint8(lock)), token(max(tok, 1)), time.Hour)
+		held, err := p.real.CompareAndExtend(t.Context(), p.lock(uint8(lock)), token(max(tok, 1)), time.Hour)
 		p.ok(err)
 		same(p, "held", tok != 0, held)
 	}
@@ -294,7 +294,7 @@ func (p *pair) writeJournal(t *rapid.T) {
 	same(p, "written", want, written)
 	p.journal(model, got)
 	if written { // the rest of the numbers
-		_, err := p.real.Raise(t.Context(), p.clock(), p.fillers(each-1), false, 1, time.Hour)
+		_, err := p.real.Bump(t.Context(), p.clock(), p.fillers(each-1), false, 1, time.Hour)
 		p.ok(err)
 	}
 }

@@ -1,0 +1,38 @@
+package nethttp
+
+import (
+	"net/http"
+
+	"github.com/cacheaside/cacheaside/core/adapter"
+)
+
+// Option changes how [New] sees a request. What is the same for all frameworks
+// is set in cacheaside.Policy.
+type Option func(*options)
+
+type options struct {
+	skip      func(*http.Request) bool
+	partition func(*http.Request) string
+}
+
+// WithSkip leaves requests to the handler for which skip returns true. It is
+// asked before the handler runs.
+func WithSkip(skip func(*http.Request) bool) Option {
+	return func(o *options) { o.skip = skip }
+}
+
+// WithPartition keeps separate entries for each value that partition returns:
+// a tenant, or the user that an authentication middleware in front has put
+// into the request's context.
+func WithPartition(partition func(*http.Request) string) Option {
+	return func(o *options) { o.partition = partition }
+}
+
+func (o *options) prepare(r *http.Request, req *adapter.Request) {
+	if o.skip != nil && o.skip(r) {
+		req.Bypass = "skip"
+	}
+	if o.partition != nil {
+		req.Partition = o.partition(r)
+	}
+}
