@@ -291,6 +291,79 @@ func TestGo(t *testing.T) {
 	}
 }
 
+var (
+	qualified = regexp.MustCompile(`^(\w+)\.([A-Z]\w*)`)
+	field     = regexp.MustCompile(`^(\w+)((?:\.[A-Z]\w+)+)$`)
+)
+
+// What documents call by its Go name in running text is there: cacheaside.New, and the
+// fields of a Config and its groups, as in Timeouts.Lookup.
+func TestIdentifiers(t *testing.T) {
+	imports := importer.ForCompiler(token.NewFileSet(), "gc", exports(t))
+	core, err := imports.Import(packages["cacheaside"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	exported := func(name string) types.Type {
+		if o := core.Scope().Lookup(name); o != nil {
+			return o.Type()
+		}
+		t.Fatalf("there is no %s", name)
+		return nil
+	}
+	for _, d := range documents(t) {
+		if d.name == "CHANGELOG.md" {
+			continue
+		}
+		for i, line := range d.text {
+			for _, code := range inCode.FindAllString(line, -1) {
+				code = strings.Trim(code, "`")
+				where := fmt.Sprintf("%s:%d: %s", d.name, i+1, code)
+				if m := qualified.FindStringSubmatch(code); m != nil && strings.HasPrefix(packages[m[1]], "github.com/cacheaside/") {
+					p, err := imports.Import(packages[m[1]])
+					if err != nil {
+						t.Fatal(err)
+					}
+					if p.Scope().Lookup(m[2]) == nil {
+						t.Errorf("%s: %s has no %s", where, p.Path(), m[2])
+					}
+				}
+				m := field.FindStringSubmatch(code)
+				if m == nil {
+					continue
+				}
+				path := strings.Split(code, ".")
+				switch m[1] {
+				case "Config", "Policy", "Stats", "Purge":
+					if !selects(exported(m[1]), path[1:]) {
+						t.Errorf("%s: there is no such field", where)
+					}
+				case "Key", "Storing", "Stale", "Coalescing", "Requests":
+					if !selects(exported("Policy"), path) {
+						t.Errorf("%s: Policy has no such field", where)
+					}
+				case "Timeouts", "Breaker", "Background":
+					if !selects(exported("Config"), path) {
+						t.Errorf("%s: Config has no such field", where)
+					}
+				}
+			}
+		}
+	}
+}
+
+// selects reports whether of has the fields that path leads through.
+func selects(of types.Type, path []string) bool {
+	for _, name := range path {
+		o, _, _ := types.LookupFieldOrMethod(of, true, nil, name)
+		if o == nil {
+			return false
+		}
+		of = o.Type()
+	}
+	return true
+}
+
 func (b block) whole() bool { return strings.HasPrefix(b.code, "package ") }
 
 // file is the block as a Go file, whose lines are those of the document.
