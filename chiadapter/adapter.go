@@ -5,14 +5,14 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
 // New returns a middleware for chi that answers GET and HEAD requests from
 // cache. Use it on a router (Use), a group or a single route (With). It panics
 // if cache is nil.
-func New(cache *core.Cache, opts ...Option) func(http.Handler) http.Handler {
+func New(cache *cacheaside.Cache, opts ...Option) func(http.Handler) http.Handler {
 	var o options
 	for _, opt := range opts {
 		opt(&o)

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cacheaside/cacheaside/chiadapter"
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 )
 
@@ -23,10 +23,13 @@ func TestMain(m *testing.M) {
 
 func TestConformance(t *testing.T) {
 	coretest.Run(t, coretest.Framework{
-		Name:     "chiadapter",
-		New:      func(c *core.Cache) { chiadapter.New(c) },
-		NewPurge: func(c *core.Cache, a core.PurgeAccess) error { _, err := chiadapter.NewPurge(c, a); return err },
-		Serve:    serve,
+		Name: "chiadapter",
+		New:  func(c *cacheaside.Cache) { chiadapter.New(c) },
+		NewPurge: func(c *cacheaside.Cache, a cacheaside.PurgeAccess) error {
+			_, err := chiadapter.NewPurge(c, a)
+			return err
+		},
+		Serve: serve,
 	})
 }
 
@@ -57,7 +60,7 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		}
 	}
 	if app.Purge != nil {
-		purge := core.Must(chiadapter.NewPurge(app.Global, *app.Purge))
+		purge := cacheaside.Must(chiadapter.NewPurge(app.Global, *app.Purge))
 		for _, method := range coretest.PurgeMethods {
 			r.Method(method, coretest.PurgePath, purge)
 		}

@@ -7,12 +7,12 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/cacheaside/cacheaside/chiadapter"
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 )
 
 func Benchmark(b *testing.B) {
-	app := func(cache *core.Cache, body func(target string) []byte) coretest.BenchApp {
+	app := func(cache *cacheaside.Cache, body func(target string) []byte) coretest.BenchApp {
 		r := chi.NewRouter()
 		if cache != nil {
 			r.Use(chiadapter.New(cache))
@@ -23,7 +23,7 @@ func Benchmark(b *testing.B) {
 		})
 		return coretest.BenchTargets(r)
 	}
-	coretest.Benchmark(b, func(cache *core.Cache) coretest.BenchApp {
+	coretest.Benchmark(b, func(cache *cacheaside.Cache) coretest.BenchApp {
 		return app(cache, func(string) []byte { return coretest.BenchBody })
 	}, func(get func(string) []byte) coretest.BenchApp { return app(nil, get) })
 }

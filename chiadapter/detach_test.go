@@ -16,7 +16,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
@@ -24,8 +24,8 @@ import (
 // again, and what the handler sees.
 type detached struct {
 	mu         sync.Mutex
-	refreshers []core.Refresher
-	reruns     []*core.Rerun
+	refreshers []adapter.Refresher
+	reruns     []*adapter.Rerun
 	seen       []seen
 	ctx        context.Context // of the last request
 	outer      int             // how often the layer in front has run
@@ -37,7 +37,7 @@ type seen struct {
 	Header                                               http.Header
 }
 
-func (d *detached) detach(x core.Exchange) {
+func (d *detached) detach(x adapter.Exchange) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if rerun := x.Request().Rerun; rerun != nil {
@@ -79,13 +79,13 @@ func (d *detached) check(t *testing.T, h http.Handler, method, target string) {
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
-	rerun := new(core.Rerun)
+	rerun := new(adapter.Rerun)
 	d.refreshers[0](ctx, rerun)
 
 	want := original
 	want.Method, want.Body = http.MethodGet, false
 	want.Header = want.Header.Clone()
-	maps.DeleteFunc(want.Header, func(name string, _ []string) bool { return core.OmittedInRerun(name) })
+	maps.DeleteFunc(want.Header, func(name string, _ []string) bool { return adapter.OmittedInRerun(name) })
 	if len(want.Header) > len(original.Header)-3 || original.ID == "" || !original.TLS {
 		t.Errorf("the original: %+v", original)
 	}
@@ -137,7 +137,7 @@ func (d *detached) checkConcurrently(t *testing.T, h http.Handler) {
 	}
 	wg.Wait()
 	for _, refresh := range d.refreshers {
-		wg.Go(func() { refresh(t.Context(), new(core.Rerun)) })
+		wg.Go(func() { refresh(t.Context(), new(adapter.Rerun)) })
 		wg.Go(func() { d.send(t, server, http.MethodGet, "/app/b") })
 	}
 	wg.Wait()
@@ -167,8 +167,8 @@ type exchange struct {
 	entry http.Handler
 }
 
-func (x *exchange) Detach() core.Refresher                    { return x.Refresher(x.entry) }
-func (x *exchange) Next(core.Forward) (*core.Response, error) { return nil, nil }
+func (x *exchange) Detach() adapter.Refresher                       { return x.Refresher(x.entry) }
+func (x *exchange) Next(adapter.Forward) (*adapter.Response, error) { return nil, nil }
 
 func (d *detached) handler(w http.ResponseWriter, r *http.Request) {
 	c := chi.RouteContext(r.Context())
@@ -238,7 +238,7 @@ func TestDetachWithoutServer(t *testing.T) {
 		var d detached
 		r := d.routers()[name]
 		r.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/app/a", nil))
-		d.refreshers[0](t.Context(), new(core.Rerun))
+		d.refreshers[0](t.Context(), new(adapter.Rerun))
 		if len(d.seen) != 2 || !reflect.DeepEqual(d.seen[0], d.seen[1]) || d.outer != 2 {
 			t.Errorf("%s: %+v", name, d.seen)
 		}

@@ -11,11 +11,11 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/cacheaside/cacheaside/chiadapter"
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 func ExampleNew() {
-	cache := core.Must(core.New(core.Config{TTL: 30 * time.Second})) // in this process: no Store is given
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: 30 * time.Second}})) // in this process: no Store is given
 	defer cache.Close(context.Background())
 
 	r := chi.NewRouter()
@@ -38,9 +38,9 @@ func ExampleNew() {
 
 // One route can have a policy of its own.
 func ExampleNew_route() {
-	cache := core.Must(core.New(core.Config{TTL: 30 * time.Second}))
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: 30 * time.Second}}))
 	defer cache.Close(context.Background())
-	news := core.Must(cache.With(func(p *core.Config) { p.TTL = time.Second }))
+	news := cacheaside.Must(cache.With(func(p *cacheaside.Policy) { p.TTL = time.Second }))
 
 	r := chi.NewRouter()
 	r.With(chiadapter.New(news)).Get("/news", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "news") })

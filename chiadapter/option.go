@@ -3,7 +3,7 @@ package chiadapter
 import (
 	"net/http"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // Option changes how [New] sees a request. What is the same for all frameworks
@@ -28,7 +28,7 @@ func WithPartition(partition func(*http.Request) string) Option {
 	return func(o *options) { o.partition = partition }
 }
 
-func (o *options) prepare(r *http.Request, req *core.Request) {
+func (o *options) prepare(r *http.Request, req *cacheaside.Request) {
 	if o.skip != nil && o.skip(r) {
 		req.Bypass = "skip"
 	}

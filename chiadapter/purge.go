@@ -3,7 +3,7 @@ package chiadapter
 import (
 	"net/http"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
@@ -11,6 +11,6 @@ import (
 // takes. Route POST to it, and, for PURGE on any URL, call
 // chi.RegisterMethod("PURGE") first. It fails where access lets nobody in, or
 // everybody.
-func NewPurge(cache *core.Cache, access core.PurgeAccess) (http.Handler, error) {
+func NewPurge(cache *cacheaside.Cache, access cacheaside.PurgeAccess) (http.Handler, error) {
 	return nethttp.NewPurge(cache, access)
 }

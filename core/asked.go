@@ -1,9 +1,10 @@
-package core
+package cacheaside
 
 import (
 	"net/textproto"
 	"slices"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
@@ -84,25 +85,14 @@ func judge(name string) asked {
 	return spelled | bitOf(textproto.CanonicalMIMEHeaderKey(name))
 }
 
-// NamesHeader is a [Header] that can go through its fields, which is faster than
-// asking for each of many that are hardly ever there, and finds names in any case.
-type NamesHeader interface {
-	Header
-	// Names gives the bits that judge has for the names, as they are, all together.
-	Names(judge func(name string) uint16) uint16
-	// Lines calls yield for each field line, in the order in which a handler finds
-	// them, with the name as it is. The strings are only valid until yield returns.
-	Lines(yield func(name, value string))
-}
-
 // askedBy tells what there is of these fields.
-func askedBy(h Header) (all asked) {
+func askedBy(h adapter.Header) (all asked) {
 	switch h := h.(type) {
 	case canonicalHeader:
 		for name := range h {
 			all |= judge(name)
 		}
-	case NamesHeader:
+	case adapter.NamesHeader:
 		all = h.Names(judge)
 	default:
 		for _, name := range slices.Concat(forwardedFields, overrideFields, otherFields) {

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"maps"
@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // named is a header that can go through its names, as that of Fiber can.
@@ -49,17 +51,17 @@ func TestAskedBy(t *testing.T) {
 	}
 	for name, bit := range want {
 		h := http.Header{name: {"x"}, "Accept": {"y"}}
-		for kind, header := range map[string]Header{"canonical": canonicalHeader(h), "named": named{h}, "plain": h} {
+		for kind, header := range map[string]adapter.Header{"canonical": canonicalHeader(h), "named": named{h}, "plain": h} {
 			if got := askedBy(header); got != bit {
 				t.Errorf("%s in a %s header: %b, want %b", name, kind, got, bit)
 			}
 		}
-		for kind, header := range map[string]Header{"map": http.Header{strings.ToLower(name): {"x"}}, "named": named{http.Header{strings.ToLower(name): {"x"}}}} {
+		for kind, header := range map[string]adapter.Header{"map": http.Header{strings.ToLower(name): {"x"}}, "named": named{http.Header{strings.ToLower(name): {"x"}}}} {
 			if name == "" {
 				continue
 			}
-			r := Request{Header: header, Host: "h"}
-			got, all := r.enter()
+			var r request
+			got, all := r.enter(&adapter.Request{Header: header, Host: "h"})
 			if all&^spelled != bit || len(got.Values(name)) != 1 || r.forwarded != (bit == forwarded) {
 				t.Errorf("%s in small letters in a %s header: %b, want %b; %q", name, kind, all, bit, got.Values(name))
 			}

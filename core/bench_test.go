@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/nethttp"
@@ -21,7 +21,7 @@ type forgetful struct{ *memory.Store }
 
 func (forgetful) Get(context.Context, string) ([]byte, bool, error) { return nil, false, nil }
 
-func benchmarked(tb testing.TB, miss bool, change func(*core.Config), tags ...string) (serve func()) {
+func benchmarked(tb testing.TB, miss bool, change func(*cacheaside.Config), tags ...string) (serve func()) {
 	return benchmarkedWith(tb, miss, change, func(h http.Header) {
 		if len(tags) > 0 {
 			h.Set("Cache-Tag", strings.Join(tags, ","))
@@ -29,15 +29,15 @@ func benchmarked(tb testing.TB, miss bool, change func(*core.Config), tags ...st
 	})
 }
 
-func benchmarkedWith(tb testing.TB, miss bool, change func(*core.Config), set func(http.Header)) (serve func()) {
-	m := core.Must(memory.New(16 << 20))
+func benchmarkedWith(tb testing.TB, miss bool, change func(*cacheaside.Config), set func(http.Header)) (serve func()) {
+	m := cacheaside.Must(memory.New(16 << 20))
 	tb.Cleanup(func() { _ = m.Close() })
-	cfg := core.Config{Store: m, TTL: time.Hour, Logger: slog.New(slog.DiscardHandler)}
+	cfg := cacheaside.Config{Store: m, Logger: slog.New(slog.DiscardHandler), Policy: cacheaside.Policy{TTL: time.Hour}}
 	if miss {
 		cfg.Store = forgetful{m}
 	}
 	change(&cfg)
-	cache := core.Must(core.New(cfg))
+	cache := cacheaside.Must(cacheaside.New(cfg))
 	tb.Cleanup(func() { _ = cache.Close(context.Background()) })
 	serve = coretest.BenchHTTP(nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
@@ -51,12 +51,12 @@ func benchmarkedWith(tb testing.TB, miss bool, change func(*core.Config), set fu
 var benchmarks = []struct {
 	name   string
 	miss   bool
-	change func(*core.Config)
+	change func(*cacheaside.Config)
 }{
-	{"miss/CoalesceNone", true, func(c *core.Config) { c.Coalesce = core.CoalesceNone }},
-	{"miss/CoalesceProcess", true, func(c *core.Config) { c.Coalesce = core.CoalesceProcess }},
-	{"hit", false, func(*core.Config) {}},
-	{"hit/RefreshAhead", false, func(c *core.Config) { c.RefreshAhead = 0.5 }},
+	{"miss/CoalesceNone", true, func(c *cacheaside.Config) { c.Policy.Coalescing.Scope = cacheaside.CoalesceNone }},
+	{"miss/CoalesceProcess", true, func(c *cacheaside.Config) { c.Policy.Coalescing.Scope = cacheaside.CoalesceProcess }},
+	{"hit", false, func(*cacheaside.Config) {}},
+	{"hit/RefreshAhead", false, func(c *cacheaside.Config) { c.Policy.Stale.RefreshAhead = 0.5 }},
 }
 
 func BenchmarkWaiting(b *testing.B) {
@@ -105,7 +105,7 @@ var fiveTags = []string{"blog-1000", "user-7", "team-3", "blogs", "all"}
 func BenchmarkTags(b *testing.B) {
 	for _, tags := range [][]string{nil, fiveTags[:1], fiveTags} {
 		b.Run(strconv.Itoa(len(tags)), func(b *testing.B) {
-			serve := benchmarked(b, false, func(*core.Config) {}, tags...)
+			serve := benchmarked(b, false, func(*cacheaside.Config) {}, tags...)
 			b.ReportAllocs()
 			for b.Loop() {
 				serve()
@@ -113,7 +113,7 @@ func BenchmarkTags(b *testing.B) {
 		})
 	}
 	b.Run("5-0", func(b *testing.B) {
-		same := func(*core.Config) {}
+		same := func(*cacheaside.Config) {}
 		coretest.Compare(b, benchmarked(b, false, same), benchmarked(b, false, same, fiveTags...))
 	})
 }
@@ -124,8 +124,8 @@ func TestCostOfTags(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	none := leastAllocs(benchmarked(t, false, func(*core.Config) {}))
-	five := leastAllocs(benchmarked(t, false, func(*core.Config) {}, fiveTags...))
+	none := leastAllocs(benchmarked(t, false, func(*cacheaside.Config) {}))
+	five := leastAllocs(benchmarked(t, false, func(*cacheaside.Config) {}, fiveTags...))
 	if five > none {
 		t.Errorf("a hit takes %v allocations, and %v with five tags", none, five)
 	}
@@ -135,7 +135,7 @@ func twoFields(h http.Header) { h.Set("Vary", "Accept-Encoding, Accept-Language"
 
 // BenchmarkVary is a hit in memory on a response that has variants.
 func BenchmarkVary(b *testing.B) {
-	serve := benchmarkedWith(b, false, func(*core.Config) {}, twoFields)
+	serve := benchmarkedWith(b, false, func(*cacheaside.Config) {}, twoFields)
 	b.ReportAllocs()
 	for b.Loop() {
 		serve()
@@ -148,7 +148,7 @@ func TestCostOfVary(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	same := func(*core.Config) {}
+	same := func(*cacheaside.Config) {}
 	none := leastAllocs(benchmarked(t, false, same))
 	varied := leastAllocs(benchmarkedWith(t, false, same, twoFields))
 	if varied > none {

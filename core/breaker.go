@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -38,28 +38,28 @@ type breaker struct {
 
 // wholeStore is a store and what else it can do; nil is what it cannot.
 type wholeStore struct {
-	Store
-	coordinator Coordinator
-	tiered      Tiered
+	store.Store
+	coordinator store.Coordinator
+	tiered      store.Tiered
 }
 
 func newBreaker(inner wholeStore, cfg *Config, probeKey string) *breaker {
-	b := &breaker{inner: inner, pause: cfg.BreakerPause, limit: cfg.LookupTimeout}
+	b := &breaker{inner: inner, pause: cfg.Breaker.Pause, limit: cfg.Timeouts.Lookup}
 	b.probe = func(ctx context.Context) error {
 		_, _, err := inner.Get(ctx, probeKey)
 		return err
 	}
 	log := cfg.Logger
 	b.states = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Timeout: cfg.BreakerPause,
+		Timeout: cfg.Breaker.Pause,
 		// A connection that is lost fails all calls under way at once, and the next
 		// one has a new connection: so failures must go on for a while.
 		ReadyToTrip: func(n gobreaker.Counts) bool {
-			return int64(n.ConsecutiveFailures) >= int64(cfg.BreakerFailures) &&
-				time.Now().UnixNano()-b.since.Load() >= int64(cfg.LookupTimeout)
+			return int64(n.ConsecutiveFailures) >= int64(cfg.Breaker.Failures) &&
+				time.Now().UnixNano()-b.since.Load() >= int64(cfg.Timeouts.Lookup)
 		},
 		IsSuccessful: func(err error) bool { return err == nil },
-		IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) || errors.Is(err, ErrSlow) },
+		IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) || errors.Is(err, store.ErrSlow) },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			b.open.Store(to != gobreaker.StateClosed)
 			switch {
@@ -138,9 +138,9 @@ func insisting(ctx context.Context) context.Context {
 // interest only after a failure.
 func (b *breaker) note(err error) error {
 	switch {
-	case err != nil && errors.Is(err, ErrSlow): // says nothing of the server
+	case err != nil && errors.Is(err, store.ErrSlow): // says nothing of the server
 		return err
-	case err != nil && errors.Is(err, ErrRefused): // it answers
+	case err != nil && errors.Is(err, store.ErrRefused): // it answers
 		_ = b.note(nil)
 		return err
 	case err != nil:
@@ -241,7 +241,7 @@ func (b *breaker) WriteJournal(ctx context.Context, clock string, old store.Jour
 	return j, written, err
 }
 
-func (b *breaker) Stamps(ctx context.Context, dst []Stamp, keys []string) (stamps []Stamp, err error) {
+func (b *breaker) Stamps(ctx context.Context, dst []store.Stamp, keys []string) (stamps []store.Stamp, err error) {
 	if err = b.allow(ctx); err != nil {
 		if b.inner.tiered != nil {
 			if stamps, near := b.inner.coordinator.Stamps(ended, dst, keys); near == nil {
@@ -254,7 +254,7 @@ func (b *breaker) Stamps(ctx context.Context, dst []Stamp, keys []string) (stamp
 	return stamps, b.note(err)
 }
 
-func (b *breaker) GetStamped(ctx context.Context, key string, dst []Stamp, keys []string) (value []byte, found bool, stamps []Stamp, err error) {
+func (b *breaker) GetStamped(ctx context.Context, key string, dst []store.Stamp, keys []string) (value []byte, found bool, stamps []store.Stamp, err error) {
 	if err = b.allow(ctx); err != nil {
 		if b.inner.tiered != nil {
 			if value, found, stamps, near := b.inner.coordinator.GetStamped(ended, key, dst, keys); near == nil && found {

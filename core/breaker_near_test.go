@@ -1,26 +1,28 @@
-package core
+package cacheaside
 
 import (
 	"context"
 	"log/slog"
 	"testing"
+
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // copies is a store of which nothing but one copy in this process can be had.
 type copies struct {
-	Coordinator
-	Tiered
+	store.Coordinator
+	store.Tiered
 	t *testing.T
 }
 
-func (c copies) GetStamped(ctx context.Context, key string, dst []Stamp, _ []string) ([]byte, bool, []Stamp, error) {
+func (c copies) GetStamped(ctx context.Context, key string, dst []store.Stamp, _ []string) ([]byte, bool, []store.Stamp, error) {
 	if ctx.Err() == nil {
 		c.t.Error("the store is asked, though the breaker is open")
 	}
 	if key != "near" {
 		return nil, false, dst, ctx.Err()
 	}
-	return []byte("v"), true, append(dst, Stamp{Epoch: 1, Hard: 1, Soft: 1}), nil
+	return []byte("v"), true, append(dst, store.Stamp{Epoch: 1, Hard: 1, Soft: 1}), nil
 }
 
 // TestOpenBreakerLeavesCopies: they need no server.

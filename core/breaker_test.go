@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -51,7 +51,7 @@ func (a *ailing) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	return a.server.Get(ctx, key)
 }
 
-func (a *ailing) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+func (a *ailing) GetStamped(ctx context.Context, key string, dst []store.Stamp, keys []string) ([]byte, bool, []store.Stamp, error) {
 	if err := a.call(ctx, false); err != nil {
 		return nil, false, dst, err
 	}
@@ -105,13 +105,13 @@ func (a *ailing) Raise(ctx context.Context, clock string, keys []string, soft bo
 	return a.server.Raise(ctx, clock, keys, soft, at, ttl)
 }
 
-func newAiling(t testing.TB, change ...func(*core.Config)) (*ailing, *rows, *instance) {
+func newAiling(t testing.TB, change ...func(*cacheaside.Config)) (*ailing, *rows, *instance) {
 	a, r := &ailing{server: newServer(t)}, &rows{}
 	r.set("/a", 1)
-	return a, r, newInstance(t, a, r, append([]func(*core.Config){quiet}, change...)...)
+	return a, r, newInstance(t, a, r, append([]func(*cacheaside.Config){quiet}, change...)...)
 }
 
-func quiet(c *core.Config) { c.Logger = slog.New(slog.DiscardHandler) }
+func quiet(c *cacheaside.Config) { c.Logger = slog.New(slog.DiscardHandler) }
 
 // timed is how long a GET took.
 func (i *instance) timed(t testing.TB, path string) time.Duration {
@@ -138,7 +138,7 @@ func TestBreaker(t *testing.T) {
 
 		a.ill(silent)
 		for n := 0; !one.BreakerOpen(); n++ {
-			if d := one.timed(t, "/a"); n == core.DefaultBreakerFailures || d > 4*core.DefaultLookupTimeout {
+			if d := one.timed(t, "/a"); n == defaultBreakerFailures || d > 4*defaultLookupTimeout {
 				t.Fatalf("request %d took %v, and the breaker is closed", n, d)
 			}
 		}
@@ -153,7 +153,7 @@ func TestBreaker(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		asked := a.calls.Load() - callsBefore
-		if want := int64(time.Since(began)/core.DefaultBreakerPause) + 1; asked < 5 || asked > want {
+		if want := int64(time.Since(began)/defaultBreakerPause) + 1; asked < 5 || asked > want {
 			t.Errorf("the store was asked %d times in %v", asked, time.Since(began))
 		}
 		if st := one.Stats(); st.StoreErrors != errorsBefore || st.BreakerOpened != 1 || st.Spared == 0 || st.Hits != 1 {
@@ -161,7 +161,7 @@ func TestBreaker(t *testing.T) {
 		}
 
 		a.ill(nil)
-		time.Sleep(2 * core.DefaultBreakerPause)
+		time.Sleep(2 * defaultBreakerPause)
 		if one.BreakerOpen() {
 			t.Fatal("still open after the store was back")
 		}
@@ -176,7 +176,7 @@ func TestBreakerCountsFailuresInARow(t *testing.T) {
 		a, _, one := newAiling(t)
 		var n atomic.Int64
 		a.ill(func(context.Context, bool) error {
-			if n.Add(1)%core.DefaultBreakerFailures != 0 {
+			if n.Add(1)%defaultBreakerFailures != 0 {
 				return errors.New("reset by peer")
 			}
 			return nil
@@ -225,7 +225,7 @@ func TestRefusedWrites(t *testing.T) {
 		one.want(t, "/a", "1", "miss")
 		a.ill(func(_ context.Context, write bool) error {
 			if write {
-				return fmt.Errorf("OOM: %w", core.ErrRefused)
+				return fmt.Errorf("OOM: %w", store.ErrRefused)
 			}
 			return nil
 		})
@@ -233,7 +233,7 @@ func TestRefusedWrites(t *testing.T) {
 			path := fmt.Sprint("/", i)
 			rows.set(path, i)
 			one.want(t, path, fmt.Sprint(i), "store-failed")
-			if err := one.PurgeTags(t.Context(), "row"); !errors.Is(err, core.ErrRefused) {
+			if err := one.PurgeTags(t.Context(), "row"); !errors.Is(err, store.ErrRefused) {
 				t.Errorf("PurgeTags: %v", err)
 			}
 		}
@@ -259,7 +259,7 @@ func TestPurgesWhileTheBreakerIsOpen(t *testing.T) {
 		}
 		// Who purges wants to know, and tries.
 		began := time.Now()
-		if err := one.PurgeTags(ctx, "row-a"); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != core.DefaultPurgeTimeout {
+		if err := one.PurgeTags(ctx, "row-a"); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != defaultPurgeTimeout {
 			t.Errorf("PurgeTags: %v after %v", err, time.Since(began))
 		}
 		// A client that writes has nothing to do with it.
@@ -288,12 +288,12 @@ func TestBreakerAsksAgain(t *testing.T) {
 		}
 		a.ill(func(context.Context, bool) error { return fmt.Errorf("connecting: %w", context.Canceled) })
 		n := a.calls.Load()
-		time.Sleep(5 * core.DefaultBreakerPause)
+		time.Sleep(5 * defaultBreakerPause)
 		if asked := a.calls.Load() - n; !one.BreakerOpen() || asked < 3 || asked > 5 {
 			t.Errorf("asked %d times; open: %v", asked, one.BreakerOpen())
 		}
 		a.ill(nil)
-		time.Sleep(2 * core.DefaultBreakerPause)
+		time.Sleep(2 * defaultBreakerPause)
 		if one.BreakerOpen() {
 			t.Error("still open after the store was back")
 		}
@@ -302,10 +302,10 @@ func TestBreakerAsksAgain(t *testing.T) {
 
 func TestBreakerCanBeSwitchedOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, _, one := newAiling(t, func(c *core.Config) { c.BreakerFailures = -1 })
+		a, _, one := newAiling(t, func(c *cacheaside.Config) { c.Breaker.Failures = -1 })
 		a.ill(silent)
 		for range 20 {
-			if d := one.timed(t, "/a"); d < core.DefaultLookupTimeout {
+			if d := one.timed(t, "/a"); d < defaultLookupTimeout {
 				t.Fatalf("a request took %v", d)
 			}
 		}

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/textproto"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,20 +25,21 @@ import (
 // All methods may be called concurrently.
 type Cache struct {
 	*shared
-	cfg      Config
-	keys     keyer
-	answers  [2]bool // whether GET and HEAD are answered
-	listed   map[int]bool
-	cookies  *selector // cfg.Cookies
-	targets  []string  // cfg.TargetedFields, in canonical form
-	way      *way      // to tell URLs apart; nil: by all that they have
-	inMemory bool      // the store needs no deadline
+	policy  Policy
+	keys    keyer
+	answers [2]bool // whether GET and HEAD are answered
+	listed  map[int]bool
+	cookies *selector // policy.Requests.Cookies
+	targets []string  // policy.Storing.TargetedFields, in canonical form
+	way     *way      // to tell URLs apart; nil: by all that they have
 }
 
 // shared is what all handles of a cache have in common.
 type shared struct {
-	store     Store
+	cfg       Config // but for the policy
+	store     store.Store
 	ownStore  bool
+	inProcess bool // the store needs no deadline
 	variants  memo[choice]
 	passes    memo[struct{}] // flights whose outcome could not be shared
 	refreshes memo[struct{}] // flights that were started in the background
@@ -47,8 +47,8 @@ type shared struct {
 	flights   flight.Group[entry.Entry, lock]
 	// coordinator is nil where the store orders nothing: then only URLs can be
 	// purged, and requests of this process wait for each other.
-	coordinator Coordinator
-	tiered      Tiered
+	coordinator store.Coordinator
+	tiered      store.Tiered
 	local       store.Local // nil: nothing is in this process
 	judging     store.Judge // local, if it is one
 	breaker     *breaker    // between the engine and the store; nil: none
@@ -79,38 +79,37 @@ func New(cfg Config) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shared{store: cfg.Store, log: cfg.Logger}
-	s.urls.ways.Store(&[]keyer{{new(Config), cfg.Namespace + keyFormat}})
+	s := &shared{cfg: cfg, store: cfg.Store, log: cfg.Logger}
+	s.urls.ways.Store(&[]keyer{{new(KeyPolicy), cfg.Namespace + keyFormat}})
 	if s.store == nil {
-		m, err := memory.New(DefaultMemoryBytes, memory.WithClock(cfg.Now))
+		m, err := memory.New(memoryBytes, memory.WithClock(cfg.Now))
 		if err != nil {
 			return nil, fmt.Errorf("cacheaside: making the embedded store: %w", err)
 		}
 		s.store, s.ownStore = m, true
-		cfg.Store = m
 	}
-	s.coordinator, _ = s.store.(Coordinator)
-	if m, inMemory := s.store.(*memory.Store); inMemory {
-		s.local = m
+	s.coordinator, _ = s.store.(store.Coordinator)
+	if here, ok := s.store.(store.InProcess); ok {
+		s.local, s.inProcess = here, true
 	}
-	if s.tiered, _ = s.store.(Tiered); s.tiered != nil && s.tiered.Near() {
+	if s.tiered, _ = s.store.(store.Tiered); s.tiered != nil && s.tiered.Near() {
 		s.local, _ = s.store.(store.Local)
 	}
 	s.judging, _ = s.local.(store.Judge)
 	s.process = rand.Text()[:tokenStart-1] + "-"
 	s.tagPrefix = cfg.Namespace + ":2:{tags}:"
 	s.clock = string(padded([]byte(s.tagPrefix + "clock")))
-	if _, inMemory := s.store.(*memory.Store); !inMemory && cfg.BreakerFailures > 0 {
-		s.shield(&cfg)
+	if !s.inProcess && cfg.Breaker.Failures > 0 {
+		s.shield()
 	}
-	s.writes = newWrites(cfg.WriteBuffer)
-	s.background = newBackground(cfg.MaxRefreshes, cfg.RefreshQueue)
-	return newHandle(s, cfg), nil
+	s.writes = newWrites(cfg.Background.WriteBuffer)
+	s.background = newBackground(cfg.Background.Runs, cfg.Background.Queue)
+	return newHandle(s, cfg.Policy), nil
 }
 
 // shield puts the circuit breaker in front of the store.
-func (s *shared) shield(cfg *Config) {
-	b := newBreaker(wholeStore{s.store, s.coordinator, s.tiered}, cfg, s.clock)
+func (s *shared) shield() {
+	b := newBreaker(wholeStore{s.store, s.coordinator, s.tiered}, &s.cfg, s.clock)
 	s.breaker, s.store = b, b
 	if s.coordinator != nil {
 		s.coordinator = b
@@ -120,58 +119,42 @@ func (s *shared) shield(cfg *Config) {
 	}
 }
 
-func newHandle(s *shared, cfg Config) *Cache {
-	c := &Cache{shared: s, cfg: cfg}
-	c.keys = newKeyer(&c.cfg)
-	if c.way = wayOf(&c.cfg); c.way != nil {
+func newHandle(s *shared, policy Policy) *Cache {
+	c := &Cache{shared: s, policy: policy}
+	c.keys = keyer{&c.policy.Key, s.cfg.Namespace + keyFormat}
+	if c.way = wayOf(&c.policy.Key); c.way != nil {
 		s.urls.learn([]way{*c.way})
 	}
-	c.answers = [2]bool{slices.Contains(cfg.Methods, "GET"), slices.Contains(cfg.Methods, "HEAD")}
-	c.cookies = newSelector(c.cfg.Cookies)
-	for _, name := range cfg.TargetedFields {
+	c.answers = [2]bool{slices.Contains(policy.Requests.Methods, "GET"), slices.Contains(policy.Requests.Methods, "HEAD")}
+	c.cookies = newSelector(policy.Requests.Cookies)
+	for _, name := range policy.Storing.TargetedFields {
 		c.targets = append(c.targets, textproto.CanonicalMIMEHeaderKey(name))
 	}
 	c.listed = make(map[int]bool)
-	for _, code := range cfg.StatusCodes {
+	for _, code := range policy.Storing.StatusCodes {
 		c.listed[code] = true
 	}
-	for code := range cfg.StatusTTL {
+	for code := range policy.StatusTTL {
 		c.listed[code] = true
 	}
-	_, c.inMemory = cfg.Store.(*memory.Store)
 	return c
 }
 
 // With returns a handle on the same cache whose policy is that of c as change
 // has altered it, for one route or group:
 //
-//	news := core.Must(cache.With(func(p *core.Config) { p.TTL = 5 * time.Second }))
+//	news := cacheaside.Must(cache.With(func(p *cacheaside.Policy) { p.TTL = 5 * time.Second }))
 //
-// It fails where the new policy is wrong or where a field of the first group
-// of [Config] was changed.
-func (c *Cache) With(change func(*Config)) (*Cache, error) {
-	cfg := c.cfg.clone()
-	change(&cfg)
-	if !sameStore(cfg.Store, c.cfg.Store) || cfg.Namespace != c.cfg.Namespace || cfg.Logger != c.cfg.Logger ||
-		cfg.LookupTimeout != c.cfg.LookupTimeout || cfg.StoreTimeout != c.cfg.StoreTimeout || cfg.LockTTL != c.cfg.LockTTL ||
-		cfg.PurgeTimeout != c.cfg.PurgeTimeout || cfg.BreakerFailures != c.cfg.BreakerFailures || cfg.BreakerPause != c.cfg.BreakerPause ||
-		cfg.WriteBuffer != c.cfg.WriteBuffer || cfg.MaxRefreshes != c.cfg.MaxRefreshes || cfg.RefreshQueue != c.cfg.RefreshQueue ||
-		reflect.ValueOf(cfg.Now).Pointer() != reflect.ValueOf(c.cfg.Now).Pointer() {
-		return nil, errors.New("cacheaside: With: Store, Namespace, Now, Logger, LookupTimeout, StoreTimeout, PurgeTimeout, BreakerFailures, BreakerPause, LockTTL, WriteBuffer, MaxRefreshes and RefreshQueue belong to the whole cache: set them in New")
-	}
-	cfg, err := cfg.validated()
-	if err != nil {
+// The error names every wrong field of the new policy.
+func (c *Cache) With(change func(*Policy)) (*Cache, error) {
+	policy := c.policy.clone()
+	change(&policy)
+	wrong := &problems{prefix: "With: Policy."}
+	policy = policy.validated(wrong)
+	if err := wrong.err(); err != nil {
 		return nil, err
 	}
-	return newHandle(c.shared, cfg), nil
-}
-
-// sameStore compares without a panic where a store's type cannot be compared.
-func sameStore(a, b Store) bool {
-	if reflect.TypeOf(a) != reflect.TypeOf(b) {
-		return false
-	}
-	return !reflect.TypeOf(a).Comparable() || a == b
+	return newHandle(c.shared, policy), nil
 }
 
 // Must returns v and panics if err is not nil, for set-up code.
@@ -275,7 +258,7 @@ func isToken(s string) bool {
 // storeTrouble is trouble, but a refusal is none: it costs the store of one response, and
 // is counted apart.
 func (c *Cache) storeTrouble(what string, err error) {
-	if errors.Is(err, ErrRefused) {
+	if errors.Is(err, store.ErrRefused) {
 		c.stats.refused.Add(1)
 		return
 	}

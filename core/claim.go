@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -44,11 +44,11 @@ var errNoToken = errors.New("what is under the key of a lock is no token of this
 // again at ahead if that is not nil. It returns none where others are to wait for who
 // has the lock, unless adopt: then theirs is used.
 func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead *lookahead) (*claim, string, error) {
-	f := store.Fill{Lock: lock, Token: start + c.token(), TTL: c.cfg.LockTTL, Adopt: adopt, Clock: c.clock}
+	f := store.Fill{Lock: lock, Token: start + c.token(), TTL: c.cfg.Timeouts.Lock, Adopt: adopt, Clock: c.clock}
 	if ahead != nil {
 		f.Key, f.Stamps = ahead.key, ahead.known.keys
 	}
-	at := c.deadlines.begin(ctx, c.cfg.LookupTimeout)
+	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
 	if err := c.announced(at); err != nil {
 		c.deadlines.end(at)
 		c.storeTrouble("announcing a policy", err)
@@ -64,7 +64,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 	}
 	if err != nil {
 		c.storeTrouble("taking a lock", err)
-		if !errors.Is(err, errBreakerOpen) && !errors.Is(err, ErrRefused) { // perhaps only the answer was lost
+		if !errors.Is(err, errBreakerOpen) && !errors.Is(err, store.ErrRefused) { // perhaps only the answer was lost
 			c.swapLater(lock, f.Token, "")
 		}
 		return nil, "", err
@@ -101,7 +101,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 	case !adopt && !isFree(begun.Token):
 		return nil, begun.Token, nil
 	}
-	first := c.cfg.LockTTL / 3
+	first := c.cfg.Timeouts.Lock / 3
 	if !cl.own && !adopt {
 		first = 0 // it may be about to end
 	}
@@ -115,7 +115,7 @@ func (c *Cache) moment(lock string) (store.Mark, error) {
 		c.storeTrouble("taking a lock", err)
 		return store.Mark{}, err
 	}
-	begun, err := c.coordinator.Begin(context.Background(), store.Fill{Lock: lock, TTL: c.cfg.LockTTL, Clock: c.clock})
+	begun, err := c.coordinator.Begin(context.Background(), store.Fill{Lock: lock, TTL: c.cfg.Timeouts.Lock, Clock: c.clock})
 	return begun.Mark, err
 }
 
@@ -125,16 +125,16 @@ func (c *Cache) prolong(cl *claim, first time.Duration, until time.Time) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	cl.renew = time.AfterFunc(first, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.LookupTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Timeouts.Lookup)
 		defer cancel()
-		held, err := c.coordinator.Extend(ctx, cl.lock, cl.token, c.cfg.LockTTL)
+		held, err := c.coordinator.Extend(ctx, cl.lock, cl.token, c.cfg.Timeouts.Lock)
 		if err != nil {
 			c.storeTrouble("prolonging a lock", err)
 		}
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
 		if (held || err != nil) && !cl.over && time.Now().Before(until) {
-			cl.renew.Reset(c.cfg.LockTTL / 3)
+			cl.renew.Reset(c.cfg.Timeouts.Lock / 3)
 		}
 	})
 }
@@ -200,9 +200,9 @@ func (c *Cache) swap(lock, token, next string) bool {
 }
 
 func (c *Cache) swapOnce(lock, token, next string) (bool, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Timeouts.Write)
 	defer cancel()
-	ttl := c.cfg.LockTTL
+	ttl := c.cfg.Timeouts.Lock
 	if isNote(next) {
 		ttl = passAge
 	}
@@ -217,7 +217,7 @@ type lookahead struct {
 	value  []byte
 	found  bool
 	late   bool
-	stamps []Stamp
+	stamps []store.Stamp
 }
 
 // live are the tokens of this process whose runs are not over. Several runs may use one:

@@ -1,48 +1,20 @@
-package core
+package cacheaside
 
 import (
 	"context"
 	mathrand "math/rand/v2"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/store"
 )
-
-// Coalescing says how far requests wait for one another where nothing usable
-// is stored, so that the handler runs once for all of them.
-type Coalescing uint8
-
-// The extents of coalescing.
-const (
-	// CoalesceAll makes the requests of all processes on one store wait for one
-	// of them, if the store is a [Coordinator] that is shared; otherwise it is
-	// CoalesceProcess. It costs a miss nothing: the lock is what guards its write.
-	CoalesceAll Coalescing = iota
-	// CoalesceProcess makes only requests of one process wait for each other.
-	CoalesceProcess
-	// CoalesceNone lets every request ask the handler.
-	CoalesceNone
-)
-
-// String returns "all", "process" or "none".
-func (c Coalescing) String() string {
-	switch c {
-	case CoalesceAll:
-		return "all"
-	case CoalesceProcess:
-		return "process"
-	case CoalesceNone:
-		return "none"
-	}
-	return "Coalescing(" + strconv.Itoa(int(c)) + ")"
-}
 
 const (
 	// maxLooks bounds how often a request waits for one that then fails.
@@ -109,11 +81,11 @@ func (l *lock) held() string {
 
 // ask gets from the handler what is not in the store or needs validation, unless
 // another request is doing so already: then it waits for what that one gets.
-func (c *Cache) ask(x Exchange, v *visit) error {
+func (c *Cache) ask(x adapter.Exchange, v *visit) error {
 	if !c.coalesces(v) {
 		return c.fetch(x, v)
 	}
-	deadline := time.Now().Add(c.cfg.WaitTimeout)
+	deadline := time.Now().Add(c.policy.Coalescing.Wait)
 	for look := range maxLooks {
 		key := c.flightKey(v)
 		if l := c.outerLead(v, key); l != nil {
@@ -134,7 +106,7 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 			v.lead = f
 			return c.lead(x, v, deadline)
 		}
-		if c.waiting.Add(1) > int64(c.cfg.MaxWaiting) {
+		if c.waiting.Add(1) > int64(c.policy.Coalescing.MaxWaiting) {
 			c.waiting.Add(-1)
 			f.Leave()
 			return c.fetch(x, v)
@@ -148,7 +120,7 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 			return c.fetch(x, v)
 		case flight.TimedOut:
 			// Later requests are not to wait for it as well, but for this one.
-			if f.Age() < c.cfg.WaitTimeout {
+			if f.Age() < c.policy.Coalescing.Wait {
 				return c.fetch(x, v)
 			}
 			c.end(f, flight.Retry, nil)
@@ -158,7 +130,7 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 			}
 			return c.lead(x, v, deadline)
 		case flight.Shared:
-			if e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
+			if e.Key == v.key.primary && matches(&e, &v.req, v.scratch) {
 				v.entry, v.soft = e, 0
 				if d, ok := c.usable(v); ok && c.withheld(v) == "" {
 					return c.collapsed(x, v, d)
@@ -178,7 +150,7 @@ func (c *Cache) ask(x Exchange, v *visit) error {
 
 // follow waits for the end of f, but not where that waits, itself or by way of
 // others, for what this request is a part of: that would wait for this request.
-func (c *Cache) follow(x Exchange, v *visit, f *lead, ticket int, timeout time.Duration) (flight.Outcome, entry.Entry) {
+func (c *Cache) follow(x adapter.Exchange, v *visit, f *lead, ticket int, timeout time.Duration) (flight.Outcome, entry.Entry) {
 	ctx := x.Context()
 	if !v.awaitable() {
 		return f.Wait(ctx, ticket, timeout)
@@ -257,13 +229,15 @@ func (c *Cache) tryLead(key string) *lead {
 
 // hangs reports whether the leader of l has had as much time as others wait for
 // it. It may never come back.
-func (c *Cache) hangs(l *lead) bool { return !l.Lead.behind.Load() && l.Age() >= c.cfg.WaitTimeout }
+func (c *Cache) hangs(l *lead) bool {
+	return !l.Lead.behind.Load() && l.Age() >= c.policy.Coalescing.Wait
+}
 
 // outerLead is the flight for key that the request itself leads, as a handle
 // further out has dealt with it.
 func (c *Cache) outerLead(v *visit, key string) *lead {
-	for o := v.req.Outer; o != nil; o = o.outer() {
-		if o.cache == c.shared && o.lead != nil && o.lead.Key() == key {
+	for o := range v.req.outers {
+		if o.by.shared == c.shared && o.lead != nil && o.lead.Key() == key {
 			return o.lead
 		}
 	}
@@ -274,9 +248,9 @@ func (c *Cache) outerLead(v *visit, key string) *lead {
 // it. One that wants a response made for it alone may not.
 func (c *Cache) coalesces(v *visit) bool {
 	rc := &v.control
-	return c.cfg.Coalesce != CoalesceNone && !c.leavesToInner(v) && v.req.Method == http.MethodGet && v.req.Rerun == nil &&
+	return c.policy.Coalescing.Scope != CoalesceNone && !c.leavesToInner(v) && v.req.Method == http.MethodGet && v.req.Rerun == nil &&
 		!rc.NoCache && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0) &&
-		len(v.header.Values("Range")) == 0 && !(c.cfg.ForwardConditions && v.conditional())
+		len(v.header.Values("Range")) == 0 && !(c.policy.Requests.ForwardConditions && v.conditional())
 }
 
 // conditional reports whether the client asks for a response only if it has
@@ -291,7 +265,7 @@ func (v *visit) conditional() bool {
 func (c *Cache) flightKey(v *visit) string {
 	key := v.key.wire
 	if len(v.by.names) > 0 {
-		v.scratch = v.by.selecting(v.scratch[:0], v.req)
+		v.scratch = v.by.selecting(v.scratch[:0], &v.req)
 		key = v.key.variant(v.scratch)
 	}
 	switch {
@@ -304,11 +278,11 @@ func (c *Cache) flightKey(v *visit) string {
 }
 
 // lead asks the handler for all who wait on v.lead.
-func (c *Cache) lead(x Exchange, v *visit, deadline time.Time) error {
+func (c *Cache) lead(x adapter.Exchange, v *visit, deadline time.Time) error {
 	l := v.lead
 	defer func() { c.conclude(v.lead, flight.Retry, nil) }() // for a panic and the like
 	switch {
-	case c.coordinator != nil && !c.inMemory:
+	case c.coordinator != nil && !c.inProcess:
 		d, outcome := c.acquire(x, v, deadline)
 		switch outcome {
 		case gone:
@@ -329,7 +303,7 @@ func (c *Cache) lead(x Exchange, v *visit, deadline time.Time) error {
 
 // locks reports whether coalescing reaches other processes.
 func (c *Cache) locks() bool {
-	return c.coordinator != nil && !c.inMemory && c.cfg.Coalesce == CoalesceAll
+	return c.coordinator != nil && !c.inProcess && c.policy.Coalescing.Scope == CoalesceAll
 }
 
 // start is what the token of who leads a flight begins with.
@@ -351,7 +325,7 @@ const (
 // acquire takes the lock of v.lead with a second look, or waits for what its holder
 // gets. Where the store fails, the wait is over, or the holder waits for this request,
 // the handler is asked all the same.
-func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Decision, acquired) {
+func (c *Cache) acquire(x adapter.Exchange, v *visit, deadline time.Time) (httprules.Decision, acquired) {
 	l := v.lead
 	lock, start, adopt := v.key.lockOf(l.Key()), c.start(), !c.locks()
 	pause := firstPoll
@@ -370,7 +344,7 @@ func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Dec
 			l.Lead.awaits.Store(&held) // before it is seen whether it is ours: see follow
 		}
 		if ahead != nil && ahead.late {
-			c.slow(v.key.wire, ErrSlow)
+			c.slow(v.key.wire, store.ErrSlow)
 		}
 		if d, ok := c.lookAgain(x, v, ahead); ok {
 			l.Vouch(phase)
@@ -396,7 +370,7 @@ func (c *Cache) acquire(x Exchange, v *visit, deadline time.Time) (httprules.Dec
 		holder.see(held)
 		left := time.Until(deadline)
 		if left <= 0 {
-			if holder.hangs(c.cfg.WaitTimeout) {
+			if holder.hangs(c.policy.Coalescing.Wait) {
 				c.swap(lock, held, "") // the next miss does not wait for it as well
 			}
 			adopt = true
@@ -495,7 +469,7 @@ func (c *Cache) usable(v *visit) (httprules.Decision, bool) {
 func (c *Cache) ahead(v *visit) *lookahead {
 	at := v.key.wire
 	if len(v.by.names) > 0 {
-		v.scratch = v.by.selecting(v.scratch[:0], v.req)
+		v.scratch = v.by.selecting(v.scratch[:0], &v.req)
 		at = v.key.variant(v.scratch)
 	}
 	return &lookahead{key: at, known: c.knownTags(at, c.cfg.Now())}
@@ -503,7 +477,7 @@ func (c *Cache) ahead(v *visit) *lookahead {
 
 // lookAgain looks for what may have been stored since the last look, in ahead first if
 // that is not nil. Where there is nothing better, v stays as it is.
-func (c *Cache) lookAgain(x Exchange, v *visit, ahead *lookahead) (httprules.Decision, bool) {
+func (c *Cache) lookAgain(x adapter.Exchange, v *visit, ahead *lookahead) (httprules.Decision, bool) {
 	if ahead != nil && !ahead.found {
 		return httprules.Decision{}, false
 	}
@@ -525,7 +499,7 @@ func (c *Cache) lookAgain(x Exchange, v *visit, ahead *lookahead) (httprules.Dec
 }
 
 // hit answers with v.entry.
-func (c *Cache) hit(x Exchange, v *visit, d httprules.Decision) error {
+func (c *Cache) hit(x adapter.Exchange, v *visit, d httprules.Decision) error {
 	c.stats.hits.Add(1)
 	s := httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v)}
 	if v.near {
@@ -536,7 +510,7 @@ func (c *Cache) hit(x Exchange, v *visit, d httprules.Decision) error {
 }
 
 // collapsed answers with what another request got from the handler.
-func (c *Cache) collapsed(x Exchange, v *visit, d httprules.Decision) error {
+func (c *Cache) collapsed(x adapter.Exchange, v *visit, d httprules.Decision) error {
 	c.stats.coalesced.Add(1)
 	return c.replyStored(x, v, c.cfg.Now(), httprules.CacheStatus{
 		Fwd: v.fwd, Collapsed: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v),
@@ -545,6 +519,6 @@ func (c *Cache) collapsed(x Exchange, v *visit, d httprules.Decision) error {
 
 // gaveUp answers a request that ended while it waited. The client has left, or
 // a deadline that middleware has set is over; the handler would find the same.
-func (c *Cache) gaveUp(x Exchange, v *visit) error {
+func (c *Cache) gaveUp(x adapter.Exchange, v *visit) error {
 	return c.noAnswer(x, http.StatusGatewayTimeout, httprules.CacheStatus{Fwd: v.fwd, Collapsed: true, Detail: "client-gone"})
 }

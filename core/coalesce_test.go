@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"bufio"
@@ -18,7 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -117,13 +117,13 @@ func (*got) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, nil
 type fleet struct {
 	t      testing.TB
 	store  *remote
-	caches []*core.Cache
+	caches []*cacheaside.Cache
 	nodes  []http.Handler
 	calls  atomic.Int64
 	active atomic.Int64 // handlers that run now
 }
 
-func newFleet(t testing.TB, n int, h http.HandlerFunc, change ...func(*core.Config)) *fleet {
+func newFleet(t testing.TB, n int, h http.HandlerFunc, change ...func(*cacheaside.Config)) *fleet {
 	t.Helper()
 	f := &fleet{t: t, store: &remote{standin: newStandin()}}
 	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -133,11 +133,11 @@ func newFleet(t testing.TB, n int, h http.HandlerFunc, change ...func(*core.Conf
 		h(w, r)
 	})
 	for range n {
-		cfg := core.Config{Store: f.store, TTL: 30 * time.Second, Logger: slog.New(slog.DiscardHandler)}
+		cfg := cacheaside.Config{Store: f.store, Logger: slog.New(slog.DiscardHandler), Policy: cacheaside.Policy{TTL: 30 * time.Second}}
 		for _, c := range change {
 			c(&cfg)
 		}
-		cache, err := core.New(cfg)
+		cache, err := cacheaside.New(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +148,7 @@ func newFleet(t testing.TB, n int, h http.HandlerFunc, change ...func(*core.Conf
 	return f
 }
 
-func (f *fleet) stats() (sum core.Stats) {
+func (f *fleet) stats() (sum cacheaside.Stats) {
 	for _, c := range f.caches {
 		s := c.Stats()
 		sum.Hits += s.Hits
@@ -255,7 +255,7 @@ func inBubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 
-func process(c *core.Config) { c.Coalesce = core.CoalesceProcess }
+func process(c *cacheaside.Config) { c.Policy.Coalescing.Scope = cacheaside.CoalesceProcess }
 
 func TestHerdOnAColdKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -294,7 +294,7 @@ func TestOtherKeysDoNotWait(t *testing.T) {
 
 func TestCoalesceNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1, slow(time.Second), func(c *core.Config) { c.Coalesce = core.CoalesceNone })
+		f := newFleet(t, 1, slow(time.Second), func(c *cacheaside.Config) { c.Policy.Coalescing.Scope = cacheaside.CoalesceNone })
 		for _, a := range f.herd(20, "/a") {
 			a.is(t, 200, "/a", "stored")
 		}
@@ -389,7 +389,7 @@ func TestFollowersDoNotWaitForever(t *testing.T) {
 				time.Sleep(time.Minute)
 			}
 			fmt.Fprint(w, "fine")
-		}, process, func(c *core.Config) { c.WaitTimeout = 2 * time.Second })
+		}, process, func(c *cacheaside.Config) { c.Policy.Coalescing.Wait = 2 * time.Second })
 		late := 0
 		for _, a := range f.herd(10, "/") {
 			// Their time is over at once: some find what the first of them has got.
@@ -428,7 +428,7 @@ func TestFollowersAreReleasedAtOnce(t *testing.T) {
 				begin(w) // a hijacked recorder still takes the body
 				time.Sleep(time.Second)
 				fmt.Fprint(w, "|", n)
-			}, process, func(c *core.Config) { c.MaxBytes = 100 })
+			}, process, func(c *cacheaside.Config) { c.Policy.Storing.MaxBytes = 100 })
 			seen := make(map[string]bool)
 			leaders := 0
 			for _, a := range f.herd(50, "/") {
@@ -640,7 +640,7 @@ func TestForwardedConditionsAreNotCollapsed(t *testing.T) {
 				return
 			}
 			fmt.Fprint(w, "whole")
-		}, process, func(c *core.Config) { c.ForwardConditions = true })
+		}, process, func(c *cacheaside.Config) { c.Policy.Requests.ForwardConditions = true })
 		for i, a := range f.herdOf(20, func(i int) *got {
 			if i%2 == 0 {
 				return f.get("/", "If-None-Match", `"v1"`)
@@ -675,12 +675,12 @@ func TestFollowersOwnContextEnds(t *testing.T) {
 }
 
 func TestNestedHandlesDoNotWaitForEachOther(t *testing.T) {
-	for name, change := range map[string]func(*core.Config){
-		"one key": func(c *core.Config) { c.TTL = 10 * time.Second }, "two keys": func(c *core.Config) { c.KeyHeaders = []string{"X-A"} },
+	for name, change := range map[string]func(*cacheaside.Policy){
+		"one key": func(p *cacheaside.Policy) { p.TTL = 10 * time.Second }, "two keys": func(p *cacheaside.Policy) { p.Key.Headers = []string{"X-A"} },
 	} {
 		inBubble(t, name, func(t *testing.T) {
 			f := newFleet(t, 1, slow(time.Second))
-			inner := core.Must(f.caches[0].With(change))
+			inner := cacheaside.Must(f.caches[0].With(change))
 			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.calls.Add(1); slow(time.Second)(w, r) })
 			f.nodes[0] = nethttp.New(f.caches[0])(nethttp.New(inner)(h))
 			for _, a := range f.herd(50, "/") {
@@ -706,11 +706,11 @@ func (s slowToWrite) Write(ctx context.Context, w store.Write) (store.Written, e
 // have it, also while it is still on its way to the store.
 func TestNestedHandlesAreCoalesced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 3, slow(time.Second), func(c *core.Config) { c.Store = slowToWrite{c.Store.(*remote)} })
+		f := newFleet(t, 3, slow(time.Second), func(c *cacheaside.Config) { c.Store = slowToWrite{c.Store.(*remote)} })
 		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.calls.Add(1); slow(time.Second)(w, r) })
 		for i, c := range f.caches {
-			middle := core.Must(c.With(func(c *core.Config) { c.TTL = 3 * time.Second }))
-			inner := core.Must(c.With(func(c *core.Config) { c.TTL = 2 * time.Second }))
+			middle := cacheaside.Must(c.With(func(c *cacheaside.Policy) { c.TTL = 3 * time.Second }))
+			inner := cacheaside.Must(c.With(func(c *cacheaside.Policy) { c.TTL = 2 * time.Second }))
 			f.nodes[i] = nethttp.New(c)(nethttp.New(middle)(nethttp.New(inner)(h)))
 		}
 		for range 3 {
@@ -729,7 +729,7 @@ func TestNestedHandlesAreCoalesced(t *testing.T) {
 // becomes of the request in which it was asked for.
 func TestPanicBetweenHandles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1, slow(time.Second), func(c *core.Config) { c.Store = slowToWrite{c.Store.(*remote)} })
+		f := newFleet(t, 1, slow(time.Second), func(c *cacheaside.Config) { c.Store = slowToWrite{c.Store.(*remote)} })
 		inner := nethttp.New(f.caches[0])(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			f.calls.Add(1)
 			slow(time.Second)(w, r)
@@ -825,10 +825,10 @@ func TestHolderDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 3, slow(time.Second))
 		key := f.lockKey(t, "/")
-		f.store.lock(key, ofDead, core.DefaultLockTTL)
+		f.store.lock(key, ofDead, defaultLockTTL)
 		for _, a := range f.herd(90, "/") {
 			a.is(t, 200, "/", "fwd=")
-			if a.took < core.DefaultLockTTL || a.took > core.DefaultLockTTL+1500*time.Millisecond {
+			if a.took < defaultLockTTL || a.took > defaultLockTTL+1500*time.Millisecond {
 				t.Errorf("a client waited %v", a.took)
 			}
 		}
@@ -876,7 +876,7 @@ func TestLockThatStays(t *testing.T) {
 		f.store.holders[key] = ofDead
 		for _, a := range f.herd(20, "/") {
 			a.is(t, 200, "/", "fwd=")
-			if a.took > core.DefaultWaitTimeout+100*time.Millisecond {
+			if a.took > defaultWaitTimeout+100*time.Millisecond {
 				t.Errorf("a client waited %v", a.took)
 			}
 		}
@@ -898,13 +898,13 @@ func TestLateHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Cache-Control", "private") })
 		key := f.lockKey(t, "/")
-		f.store.lock(key, ofDead, core.DefaultWaitTimeout-time.Second)
+		f.store.lock(key, ofDead, defaultWaitTimeout-time.Second)
 		const late = "ABCDEFGHIJKLMN27-2b"
 		go func() {
-			time.Sleep(core.DefaultWaitTimeout - time.Second)
+			time.Sleep(defaultWaitTimeout - time.Second)
 			f.store.lock(key, late, time.Hour)
 		}()
-		if a := f.get("/"); a.took < core.DefaultWaitTimeout-100*time.Millisecond {
+		if a := f.get("/"); a.took < defaultWaitTimeout-100*time.Millisecond {
 			t.Errorf("waited %v", a.took)
 		}
 		if holder := f.store.holder(key); holder != late {
@@ -915,7 +915,7 @@ func TestLateHolder(t *testing.T) {
 
 func TestLockIsProlonged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 3, slow(4*time.Second), func(c *core.Config) { c.LockTTL = time.Second })
+		f := newFleet(t, 3, slow(4*time.Second), func(c *cacheaside.Config) { c.Timeouts.Lock = time.Second })
 		for _, a := range f.herd(60, "/") {
 			a.is(t, 200, "/", "fwd=miss")
 		}
@@ -936,7 +936,7 @@ func TestLockIsProlonged(t *testing.T) {
 // over.
 func TestLockIsNotProlongedAfterItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1, slow(1020*time.Millisecond), func(c *core.Config) { c.LockTTL = 3 * time.Second })
+		f := newFleet(t, 1, slow(1020*time.Millisecond), func(c *cacheaside.Config) { c.Timeouts.Lock = 3 * time.Second })
 		f.store.extending = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		f.get("/").is(t, 200, "/", "stored") // it ends while it is being prolonged
 		time.Sleep(2 * time.Minute)
@@ -984,7 +984,7 @@ func TestLockThatFails(t *testing.T) {
 			const runs = 2
 			for _, a := range f.herd(50, "/") {
 				a.is(t, 200, "/", "fwd=miss")
-				if a.took > time.Duration(runs)*(time.Second+5*core.DefaultLookupTimeout) {
+				if a.took > time.Duration(runs)*(time.Second+5*defaultLookupTimeout) {
 					t.Errorf("a client waited %v", a.took)
 				}
 			}

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -14,20 +14,24 @@ import (
 
 func TestConfigNamesEveryWrongField(t *testing.T) {
 	_, err := New(Config{
-		Namespace: "a b", LookupTimeout: -1, StoreTimeout: -1, TTL: -time.Second,
-		StatusTTL: map[int]time.Duration{404: -1, 206: 1}, StatusCodes: []int{99, 304},
-		Methods: []string{"GET", "POST"}, MaxBytes: -1,
-		Query: Selection{Allow: []string{"a"}, Deny: []string{"b"}}, ResponseHeaders: Except("a*b", ""),
-		KeyHeaders: []string{"no field"}, KeyCookies: []string{"a;b"}, MaxKeyBytes: 1, MaxVariants: -1,
+		Namespace: "a b",
+		Timeouts:  Timeouts{Lookup: -1, Write: -1},
+		Policy: Policy{
+			TTL:       -time.Second,
+			StatusTTL: map[int]time.Duration{404: -1, 206: 1},
+			Storing:   StoringPolicy{StatusCodes: []int{99, 304}, MaxBytes: -1, Headers: Except("a*b", ""), MaxVariants: -1},
+			Requests:  RequestPolicy{Methods: []string{"GET", "POST"}},
+			Key:       KeyPolicy{Query: Selection{Allow: []string{"a"}, Deny: []string{"b"}}, Headers: []string{"no field"}, Cookies: []string{"a;b"}, MaxBytes: 1},
+		},
 	})
 	if err == nil {
 		t.Fatal("accepted")
 	}
 	for _, want := range []string{
-		"Config.Namespace", "Config.LookupTimeout", "Config.StoreTimeout", "Config.TTL", "Config.StatusTTL: -1ns for 404",
-		"Config.StatusTTL: 206", "Config.StatusCodes: 99", "Config.StatusCodes: 304", `Config.Methods: "POST"`, "Config.MaxBytes",
-		"Config.Query: both Allow and Deny", `Config.ResponseHeaders: "a*b"`, "Config.ResponseHeaders: an empty name",
-		"Config.KeyHeaders", "Config.KeyCookies", "Config.MaxKeyBytes", "Config.MaxVariants",
+		"Config.Namespace", "Config.Timeouts.Lookup", "Config.Timeouts.Write", "Config.Policy.TTL", "Config.Policy.StatusTTL: -1ns for 404",
+		"Config.Policy.StatusTTL: 206", "Config.Policy.Storing.StatusCodes: 99", "Config.Policy.Storing.StatusCodes: 304", `Config.Policy.Requests.Methods: "POST"`, "Config.Policy.Storing.MaxBytes",
+		"Config.Policy.Key.Query: both Allow and Deny", `Config.Policy.Storing.Headers: "a*b"`, "Config.Policy.Storing.Headers: an empty name",
+		"Config.Policy.Key.Headers", "Config.Policy.Key.Cookies", "Config.Policy.Key.MaxBytes", "Config.Policy.Storing.MaxVariants",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not speak of %s:\n%v", want, err)
@@ -40,27 +44,27 @@ func TestConfigOfWaitingAndRefreshing(t *testing.T) {
 		change func(*Config)
 		want   string // field and fix; empty: it is valid
 	}{
-		{func(c *Config) { c.LockTTL = -1 }, "Config.LockTTL: -1ns is negative: use 0"},
-		{func(c *Config) { c.LockTTL = time.Millisecond }, "Config.LockTTL: 1ms: use 100ms or more"},
-		{func(c *Config) { c.LockTTL = 100 * time.Millisecond }, ""},
-		{func(c *Config) { c.WaitTimeout = -1 }, "Config.WaitTimeout: -1ns is negative: use 0"},
-		{func(c *Config) { c.RefreshTimeout = -1 }, "Config.RefreshTimeout: -1ns is negative: use 0"},
-		{func(c *Config) { c.SoftTimeout = -1 }, "Config.SoftTimeout: -1ns is negative: use 0"},
-		{func(c *Config) { c.SoftTimeout = time.Minute }, "Config.SoftTimeout: 1m0s exceeds RefreshTimeout, 30s"},
-		{func(c *Config) { c.SoftTimeout = 30 * time.Second }, ""},
-		{func(c *Config) { c.StaleIfError = -1 }, "Config.StaleIfError: -1ns is negative: use 0"},
-		{func(c *Config) { c.StaleWhileRevalidate = -1 }, "Config.StaleWhileRevalidate: -1ns is negative: use 0"},
-		{func(c *Config) { c.RefreshAhead = 1 }, "Config.RefreshAhead: 1 is no fraction of a lifetime: use a number between 0 and 1"},
-		{func(c *Config) { c.RefreshAhead = -0.1 }, "Config.RefreshAhead: -0.1"},
-		{func(c *Config) { c.RefreshAhead = math.NaN() }, "Config.RefreshAhead: NaN"},
-		{func(c *Config) { c.RefreshAhead = 0.99 }, ""},
-		{func(c *Config) { c.TTLJitter = 0.91 }, "Config.TTLJitter: 0.91: use a fraction from 0 to 0.9"},
-		{func(c *Config) { c.TTLJitter = -0.1 }, "Config.TTLJitter: -0.1"},
-		{func(c *Config) { c.TTLJitter = math.NaN() }, "Config.TTLJitter: NaN"},
-		{func(c *Config) { c.TTLJitter = 0.9 }, ""},
-		{func(c *Config) { c.Coalesce = CoalesceNone + 1 }, "Config.Coalesce: 3: use CoalesceAll, CoalesceProcess or CoalesceNone"},
-		{func(c *Config) { c.MaxRefreshes = -1 }, "Config.MaxRefreshes: -1: use 1 to 1048576, or 0 for 16"},
-		{func(c *Config) { c.RefreshQueue = 1<<20 + 1 }, "Config.RefreshQueue: 1048577: use 1 to 1048576, or 0 for 1024"},
+		{func(c *Config) { c.Timeouts.Lock = -1 }, "Config.Timeouts.Lock: -1ns is negative: use 0"},
+		{func(c *Config) { c.Timeouts.Lock = time.Millisecond }, "Config.Timeouts.Lock: 1ms: use 100ms or more"},
+		{func(c *Config) { c.Timeouts.Lock = 100 * time.Millisecond }, ""},
+		{func(c *Config) { c.Policy.Coalescing.Wait = -1 }, "Config.Policy.Coalescing.Wait: -1ns is negative: use 0"},
+		{func(c *Config) { c.Policy.Stale.RefreshTimeout = -1 }, "Config.Policy.Stale.RefreshTimeout: -1ns is negative: use 0"},
+		{func(c *Config) { c.Policy.Stale.SoftTimeout = -1 }, "Config.Policy.Stale.SoftTimeout: -1ns is negative: use 0"},
+		{func(c *Config) { c.Policy.Stale.SoftTimeout = time.Minute }, "Config.Policy.Stale.SoftTimeout: 1m0s exceeds Stale.RefreshTimeout, 30s"},
+		{func(c *Config) { c.Policy.Stale.SoftTimeout = 30 * time.Second }, ""},
+		{func(c *Config) { c.Policy.Stale.IfError = -1 }, "Config.Policy.Stale.IfError: -1ns is negative: use 0"},
+		{func(c *Config) { c.Policy.Stale.WhileRevalidate = -1 }, "Config.Policy.Stale.WhileRevalidate: -1ns is negative: use 0"},
+		{func(c *Config) { c.Policy.Stale.RefreshAhead = 1 }, "Config.Policy.Stale.RefreshAhead: 1 is no fraction of a lifetime: use a number between 0 and 1"},
+		{func(c *Config) { c.Policy.Stale.RefreshAhead = -0.1 }, "Config.Policy.Stale.RefreshAhead: -0.1"},
+		{func(c *Config) { c.Policy.Stale.RefreshAhead = math.NaN() }, "Config.Policy.Stale.RefreshAhead: NaN"},
+		{func(c *Config) { c.Policy.Stale.RefreshAhead = 0.99 }, ""},
+		{func(c *Config) { c.Policy.TTLJitter = 0.91 }, "Config.Policy.TTLJitter: 0.91: use a fraction from 0 to 0.9"},
+		{func(c *Config) { c.Policy.TTLJitter = -0.1 }, "Config.Policy.TTLJitter: -0.1"},
+		{func(c *Config) { c.Policy.TTLJitter = math.NaN() }, "Config.Policy.TTLJitter: NaN"},
+		{func(c *Config) { c.Policy.TTLJitter = 0.9 }, ""},
+		{func(c *Config) { c.Policy.Coalescing.Scope = CoalesceNone + 1 }, "Config.Policy.Coalescing.Scope: 3: use CoalesceAll, CoalesceProcess or CoalesceNone"},
+		{func(c *Config) { c.Background.Runs = -1 }, "Config.Background.Runs: -1: use 1 to 1048576, or 0 for 16"},
+		{func(c *Config) { c.Background.Queue = 1<<20 + 1 }, "Config.Background.Queue: 1048577: use 1 to 1048576, or 0 for 1024"},
 	} {
 		var cfg Config
 		c.change(&cfg)
@@ -85,49 +89,23 @@ func TestZeroConfigIsValid(t *testing.T) {
 }
 
 func TestWith(t *testing.T) {
-	c := Must(New(Config{TTL: time.Minute, StatusTTL: map[int]time.Duration{http.StatusNotFound: time.Second}}))
+	c := Must(New(Config{Policy: Policy{TTL: time.Minute, StatusTTL: map[int]time.Duration{http.StatusNotFound: time.Second}}}))
 	defer c.Close(context.Background())
-	h, err := c.With(func(p *Config) { p.TTL = time.Second })
+	h, err := c.With(func(p *Policy) { p.TTL = time.Second })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.cfg.TTL != time.Second || c.cfg.TTL != time.Minute || !h.listed[404] || h.shared != c.shared {
+	if h.policy.TTL != time.Second || c.policy.TTL != time.Minute || !h.listed[404] || h.shared != c.shared {
 		t.Errorf("handle %+v of %+v", h.cfg, c.cfg)
 	}
-	if _, err := c.With(func(p *Config) { p.StatusTTL[http.StatusGone] = time.Second; p.Methods[0] = http.MethodHead }); err != nil {
+	if _, err := c.With(func(p *Policy) { p.StatusTTL[http.StatusGone] = time.Second; p.Requests.Methods[0] = http.MethodHead }); err != nil {
 		t.Error(err)
 	}
-	if len(c.cfg.StatusTTL) != 1 || c.cfg.Methods[0] != http.MethodGet {
+	if len(c.policy.StatusTTL) != 1 || c.policy.Requests.Methods[0] != http.MethodGet {
 		t.Error("a handle's policy has changed its parent's")
 	}
-	if _, err := c.With(func(p *Config) { p.TTL = -1 }); err == nil || !strings.Contains(err.Error(), "TTL") {
+	if _, err := c.With(func(p *Policy) { p.TTL = -1 }); err == nil || !strings.Contains(err.Error(), "cacheaside: With: Policy.TTL: ") {
 		t.Errorf("a negative TTL: %v", err)
-	}
-	for name, change := range map[string]func(*Config){
-		"Namespace": func(p *Config) { p.Namespace = "other" },
-		"Now":       func(p *Config) { p.Now = func() time.Time { return time.Time{} } },
-		"Store":     func(p *Config) { p.Store = nil },
-		"timeout":   func(p *Config) { p.LookupTimeout = time.Hour },
-		"LockTTL":   func(p *Config) { p.LockTTL = time.Hour },
-		"workers":   func(p *Config) { p.MaxRefreshes = 1 },
-		"queue":     func(p *Config) { p.RefreshQueue = 1 },
-	} {
-		if _, err := c.With(change); err == nil || !strings.Contains(err.Error(), "set them in New") {
-			t.Errorf("changing %s: %v", name, err)
-		}
-	}
-}
-
-// sliceStore is of a type that == does not take.
-type sliceStore struct {
-	Store
-	_ []int
-}
-
-func TestWithAnyTypeOfStore(t *testing.T) {
-	c := Must(New(Config{Store: sliceStore{}}))
-	if _, err := c.With(func(p *Config) { p.TTL = time.Second }); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -137,7 +115,7 @@ func TestMustPanics(t *testing.T) {
 			t.Error("no panic")
 		}
 	}()
-	Must(New(Config{TTL: -1}))
+	Must(New(Config{Policy: Policy{TTL: -1}}))
 }
 
 func TestSelection(t *testing.T) {
@@ -162,12 +140,12 @@ func TestSelection(t *testing.T) {
 // TestDurationsWithoutUnit: TTL: 30 is a forgotten unit.
 func TestDurationsWithoutUnit(t *testing.T) {
 	for field, change := range map[string]func(*Config){
-		"TTL": func(c *Config) { c.TTL = 30 }, "StatusTTL": func(c *Config) { c.StatusTTL = map[int]time.Duration{404: 5} },
-		"LookupTimeout": func(c *Config) { c.LookupTimeout = 50 }, "StoreTimeout": func(c *Config) { c.StoreTimeout = 250 },
-		"WaitTimeout": func(c *Config) { c.WaitTimeout = 10 }, "PurgeTimeout": func(c *Config) { c.PurgeTimeout = 1 },
-		"StaleIfError": func(c *Config) { c.StaleIfError = 60 }, "StaleWhileRevalidate": func(c *Config) { c.StaleWhileRevalidate = 999_999 },
-		"SoftTimeout": func(c *Config) { c.SoftTimeout = 1 }, "RefreshTimeout": func(c *Config) { c.RefreshTimeout = 30 },
-		"LockTTL": func(c *Config) { c.LockTTL = 3 }, "BreakerPause": func(c *Config) { c.BreakerPause = 1 },
+		"Policy.TTL": func(c *Config) { c.Policy.TTL = 30 }, "Policy.StatusTTL": func(c *Config) { c.Policy.StatusTTL = map[int]time.Duration{404: 5} },
+		"Timeouts.Lookup": func(c *Config) { c.Timeouts.Lookup = 50 }, "Timeouts.Write": func(c *Config) { c.Timeouts.Write = 250 },
+		"Policy.Coalescing.Wait": func(c *Config) { c.Policy.Coalescing.Wait = 10 }, "Timeouts.Purge": func(c *Config) { c.Timeouts.Purge = 1 },
+		"Policy.Stale.IfError": func(c *Config) { c.Policy.Stale.IfError = 60 }, "Policy.Stale.WhileRevalidate": func(c *Config) { c.Policy.Stale.WhileRevalidate = 999_999 },
+		"Policy.Stale.SoftTimeout": func(c *Config) { c.Policy.Stale.SoftTimeout = 1 }, "Policy.Stale.RefreshTimeout": func(c *Config) { c.Policy.Stale.RefreshTimeout = 30 },
+		"Timeouts.Lock": func(c *Config) { c.Timeouts.Lock = 3 }, "Breaker.Pause": func(c *Config) { c.Breaker.Pause = 1 },
 	} {
 		var c Config
 		change(&c)
@@ -175,7 +153,7 @@ func TestDurationsWithoutUnit(t *testing.T) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
-	if _, err := (Config{TTL: time.Millisecond, StatusTTL: map[int]time.Duration{404: 0}}).validated(); err != nil {
+	if _, err := (Config{Policy: Policy{TTL: time.Millisecond, StatusTTL: map[int]time.Duration{404: 0}}}).validated(); err != nil {
 		t.Error(err)
 	}
 }
@@ -184,20 +162,35 @@ func TestDurationsWithoutUnit(t *testing.T) {
 // time-outs, which grow with what is stored, nor of grace.
 func TestForEver(t *testing.T) {
 	var long Config
-	v := reflect.ValueOf(&long).Elem()
-	for i := range v.NumField() {
-		if v.Type().Field(i).Type == reflect.TypeFor[time.Duration]() && v.Type().Field(i).Name != "TTL" {
-			v.Field(i).SetInt(math.MaxInt64)
+	durations(reflect.ValueOf(&long).Elem(), func(name string, v reflect.Value) {
+		if name != "TTL" {
+			v.SetInt(math.MaxInt64)
 		}
-	}
+	})
 	c, err := long.validated()
 	if err != nil {
 		t.Fatal(err)
 	}
-	v = reflect.ValueOf(c)
+	n := 0
+	durations(reflect.ValueOf(&c).Elem(), func(name string, v reflect.Value) {
+		n++
+		if d := time.Duration(v.Int()); name != "TTL" && d != maxLifetime {
+			t.Errorf("%s is %v", name, d)
+		}
+	})
+	if n != 11 {
+		t.Errorf("%d durations", n)
+	}
+}
+
+// durations calls f for all durations in a struct and the structs in it.
+func durations(v reflect.Value, f func(name string, v reflect.Value)) {
 	for i := range v.NumField() {
-		if d, ok := v.Field(i).Interface().(time.Duration); ok && v.Type().Field(i).Name != "TTL" && d != maxLifetime {
-			t.Errorf("%s is %v", v.Type().Field(i).Name, d)
+		switch field := v.Field(i); {
+		case field.Type() == reflect.TypeFor[time.Duration]():
+			f(v.Type().Field(i).Name, field)
+		case field.Kind() == reflect.Struct:
+			durations(field, f)
 		}
 	}
 }

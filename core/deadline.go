@@ -1,10 +1,12 @@
-package core
+package cacheaside
 
 import (
 	"context"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // deadlines makes the contexts of reads and writes. A context.WithTimeout for every hit
@@ -42,17 +44,15 @@ func (d *deadline) Err() error {
 // outlives is how long a timer may go on after its call.
 const outlives = time.Second
 
-type deadlineKey struct{}
-
 func (d *deadline) Value(key any) any {
-	if key == (deadlineKey{}) {
+	if key == (store.ExtenderKey{}) {
 		return d
 	}
 	return d.Context.Value(key)
 }
 
-// extend moves the deadline by more, unless it has passed.
-func (d *deadline) extend(more time.Duration) {
+// Extend implements [store.Extender].
+func (d *deadline) Extend(more time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.expired.Load() {

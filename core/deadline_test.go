@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func TestDeadline(t *testing.T) {
 			if rng.IntN(4) == 0 {
 				time.Sleep(timeout / 2)
 				more := time.Duration(rng.IntN(3000)) * time.Millisecond
-				l.extend(more)
+				l.Extend(more)
 				want = want.Add(more)
 			}
 			if rng.IntN(8) == 0 { // until it is over
@@ -40,7 +40,7 @@ func TestDeadline(t *testing.T) {
 				if !time.Now().Equal(want) || !errors.Is(l.Err(), context.DeadlineExceeded) {
 					t.Fatalf("ended %v after its deadline, with %v", time.Since(want), l.Err())
 				}
-				l.extend(time.Hour)
+				l.Extend(time.Hour)
 				if l.Err() == nil {
 					t.Fatal("what has ended was extended")
 				}
@@ -75,7 +75,7 @@ func TestDeadlinesAtOnce(t *testing.T) {
 			defer func() { done <- struct{}{} }()
 			for i := range 5000 {
 				l := p.begin(t.Context(), time.Duration(1+i%300)*time.Microsecond)
-				l.extend(time.Duration(i%7) * time.Microsecond)
+				l.Extend(time.Duration(i%7) * time.Microsecond)
 				if i%50 == 0 {
 					<-l.Done()
 				}

@@ -111,4 +111,4 @@
 // The handler answers. Reads and writes have deadlines, and their failures are
 // counted and logged, never shown to a client. After several in a row a circuit
 // breaker leaves the store alone until it answers again (breaker.go).
-package core
+package cacheaside

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // MaxPurgeBody is the longest body that a [PurgeEndpoint] reads, in bytes.
@@ -29,7 +31,7 @@ type PurgeAccess struct {
 	Token string
 	// Authorize decides by the request, for instance by what an authentication
 	// middleware has put into ctx.
-	Authorize func(ctx context.Context, req *Request) bool
+	Authorize func(ctx context.Context, req *adapter.Request) bool
 }
 
 // PurgeEndpoint purges over HTTP. Adapters make a handler of it (their function
@@ -64,34 +66,26 @@ func (c *Cache) PurgeEndpoint(access PurgeAccess) (*PurgeEndpoint, error) {
 	return &PurgeEndpoint{cache: c, access: access, sum: sha256.Sum256([]byte(access.Token))}, nil
 }
 
-type purgeOrder struct {
-	Tags     []string `json:"tags"`
-	URLs     []string `json:"urls"`
-	Prefixes []string `json:"prefixes"`
-	All      bool     `json:"all"`
-	Soft     bool     `json:"soft"`
-}
-
 // Serve deals with one request. The body, which the adapter reads up to one byte
 // more than [MaxPurgeBody], is nil where there is none.
-func (p *PurgeEndpoint) Serve(ctx context.Context, req *Request, body []byte) *Response {
+func (p *PurgeEndpoint) Serve(ctx context.Context, req *adapter.Request, body []byte) *adapter.Response {
 	if !p.allowed(ctx, req) {
 		r := purgeAnswer(http.StatusUnauthorized, "access denied: send the token as Authorization: Bearer TOKEN")
-		r.Header = append(r.Header, Field{Name: "Www-Authenticate", Value: `Bearer realm="purge"`})
+		r.Header = append(r.Header, adapter.Field{Name: "Www-Authenticate", Value: `Bearer realm="purge"`})
 		return r
 	}
 	ctx = context.WithoutCancel(ctx) // half a purge helps nobody
 	var err error
 	switch req.Method {
 	case "PURGE":
-		err = p.cache.purgeRequest(insisting(ctx), req)
+		err = p.cache.purgeRequest(insisting(ctx), &request{Request: *req})
 	case http.MethodPost:
 		if len(body) > MaxPurgeBody {
 			return purgeAnswer(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body exceeds %d bytes: send several requests", MaxPurgeBody))
 		}
-		var order purgeOrder
-		if order, err = decodeOrder(body); err == nil {
-			err = p.cache.check(order)
+		var order Purge
+		if order, err = decodePurge(body); err == nil {
+			err = p.cache.checkPurge(&order)
 		}
 		switch {
 		case errors.Is(err, ErrCannotPurge):
@@ -99,10 +93,10 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *Request, body []byte) *R
 		case err != nil:
 			return purgeAnswer(http.StatusBadRequest, err.Error())
 		}
-		err = p.cache.obey(ctx, order)
+		err = p.cache.purge(ctx, &order)
 	default:
 		r := purgeAnswer(http.StatusMethodNotAllowed, "use PURGE on a URL, or POST with JSON")
-		r.Header = append(r.Header, Field{Name: "Allow", Value: "PURGE, POST"})
+		r.Header = append(r.Header, adapter.Field{Name: "Allow", Value: "PURGE, POST"})
 		return r
 	}
 	if err != nil {
@@ -115,7 +109,7 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *Request, body []byte) *R
 	return purgeAnswer(http.StatusOK, "")
 }
 
-func (p *PurgeEndpoint) allowed(ctx context.Context, req *Request) bool {
+func (p *PurgeEndpoint) allowed(ctx context.Context, req *adapter.Request) bool {
 	ok := false
 	if p.access.Token != "" {
 		var given string
@@ -130,10 +124,10 @@ func (p *PurgeEndpoint) allowed(ctx context.Context, req *Request) bool {
 	return ok || p.access.Authorize != nil && p.access.Authorize(ctx, req)
 }
 
-// decodeOrder takes nothing for something else than was meant: json.Unmarshal
+// decodePurge takes nothing for something else than was meant: json.Unmarshal
 // would forget the first of two members of one name, and purge another tag in
 // the place of one that is not UTF-8.
-func decodeOrder(body []byte) (o purgeOrder, err error) {
+func decodePurge(body []byte) (o Purge, err error) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return o, errors.New("the body is no JSON object")
@@ -168,63 +162,16 @@ func decodeOrder(body []byte) (o purgeOrder, err error) {
 			return o, fmt.Errorf("%.80q has a character that is none: send UTF-8", text)
 		}
 	}
-	switch {
-	case len(o.Tags)+len(o.URLs)+len(o.Prefixes) == 0 && !o.All:
-		return o, errors.New("nothing to purge: give tags, urls, prefixes or all")
-	case o.Soft && len(o.URLs) > 0:
-		return o, errors.New("a URL cannot be purged softly: leave soft out, or use prefixes")
-	}
 	return o, nil
 }
 
-// check finds what is wrong before anything is purged.
-func (c *Cache) check(o purgeOrder) error {
-	errs := make([]error, 0, len(o.Tags)+len(o.URLs)+len(o.Prefixes))
-	for _, tag := range o.Tags {
-		errs = append(errs, checkTag(tag))
-	}
-	for _, u := range o.URLs {
-		_, err := c.requestFor("PurgeURL", u)
-		errs = append(errs, err)
-	}
-	for _, u := range o.Prefixes {
-		_, err := c.prefixFor(u)
-		errs = append(errs, err)
-	}
-	if c.coordinator == nil && (len(o.Tags) > 0 || len(o.Prefixes) > 0 || o.All) {
-		return ErrCannotPurge
-	}
-	return errors.Join(errs...)
-}
-
-func (c *Cache) obey(ctx context.Context, o purgeOrder) error {
-	errs := []error{c.purgeTags(ctx, o.Tags, o.Soft)}
-	for _, u := range o.URLs {
-		errs = append(errs, c.PurgeURL(ctx, u))
-	}
-	if len(o.Prefixes) > 0 || o.All { // together, because that takes its time
-		errs = append(errs, c.purgeJournal(ctx, "purging by prefix", func() (urls []string) {
-			for _, u := range o.Prefixes {
-				if req, err := c.prefixFor(u); err == nil { // see check
-					urls = append(urls, c.purgedURLs(req)...)
-				}
-			}
-			if o.All {
-				urls = append(urls, "")
-			}
-			return urls
-		}, o.Soft))
-	}
-	return errors.Join(errs...)
-}
-
-func purgeAnswer(status int, trouble string) *Response {
+func purgeAnswer(status int, trouble string) *adapter.Response {
 	body := []byte("{\"purged\":true}\n")
 	if trouble != "" {
 		text, _ := json.Marshal(trouble)
 		body = append(append([]byte(`{"error":`), text...), "}\n"...)
 	}
-	return &Response{Status: status, Body: body, Header: Fields{
+	return &adapter.Response{Status: status, Body: body, Header: adapter.Fields{
 		{Name: "Content-Type", Value: "application/json"},
 		{Name: "Cache-Control", Value: "no-store"},
 	}}

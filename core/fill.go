@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -13,13 +13,14 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // miss answers with what the handler gives.
-func (c *Cache) miss(x Exchange, v *visit) error {
+func (c *Cache) miss(x adapter.Exchange, v *visit) error {
 	v.counter = &c.stats.misses
 	defer v.count()
 	if v.control.OnlyIfCached {
@@ -30,23 +31,22 @@ func (c *Cache) miss(x Exchange, v *visit) error {
 
 // fetch runs the handler, stores its response where the rules allow it and
 // sends it. A 304 freshens the stored entry, a failure may bring it back.
-func (c *Cache) fetch(x Exchange, v *visit) error {
+func (c *Cache) fetch(x adapter.Exchange, v *visit) error {
 	set, validate := c.conditions(x, v)
 	c.prepare(x.Context(), v)
 	defer v.unclaim(c)
 	status := httprules.CacheStatus{Fwd: v.fwd, Key: c.shownKey(v)}
-	run := &v.tags.flight
-	run.begin(c, v.depth, v.lead, v.req)
+	run := v.run
+	run.begin(c, v.depth, v.lead, &v.req)
 	v.began = c.cfg.Now()
 	if v.lead != nil { // what the handler gives is new to who has joined by now
 		v.lead.Vouch(v.lead.Advance())
 	}
-	resp, panicked, at, err := c.next(x, v, Forward{
+	resp, panicked, at, err := c.next(x, v, adapter.Forward{
 		Capture:  true,
-		Flight:   run,
-		MaxBody:  c.cfg.MaxBytes,
+		Run:      &run.Run,
+		MaxBody:  c.policy.Storing.MaxBytes,
 		Set:      v.looped(set),
-		Tags:     v.tags,
 		Linger:   c.linger(v),
 		Annotate: c.lettingGo(v.lead, run, status),
 		Settle:   v.settling(c),
@@ -60,7 +60,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 	if !panicked && (resp == nil || resp.Sent) {
 		return nil
 	}
-	if panicked || serverError(resp.Status) || resp.Reason == ReasonIncomplete {
+	if panicked || serverError(resp.Status) || resp.Reason == adapter.ReasonIncomplete {
 		if !panicked {
 			v.failure, status.FwdStatus = resp.Status, resp.Status
 		}
@@ -80,7 +80,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		status.FwdStatus = resp.Status
 	}
 	if (v.inner || v.leaves) && resp.Reason == "" {
-		resp.Reason = ReasonInner
+		resp.Reason = adapter.ReasonInner
 	}
 	if v.req.Method == http.MethodHead {
 		if v.stale {
@@ -93,11 +93,11 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 		if resp.Extra == nil {
 			resp.Extra = v.extra[:0]
 		}
-		resp.Extra = append(resp.Extra, Field{"Cache-Status", viewOf(appendStatus(v.fill.text[:0], status)), OpAdd})
+		resp.Extra = append(resp.Extra, adapter.Field{Name: "Cache-Status", Value: viewOf(appendStatus(v.fill.text[:0], status)), Op: adapter.OpAdd})
 	}
 	resp.Extra = c.untagged(resp.Extra, resp.Effective)
 	if set != nil && resp.Status == http.StatusOK && c.notModified(v, resp) {
-		return c.reply(x, v, &Response{
+		return c.reply(x, v, &adapter.Response{
 			Status: http.StatusNotModified, Extra: resp.Extra,
 			Header: undescribed(resp.Header),
 		})
@@ -108,7 +108,7 @@ func (c *Cache) fetch(x Exchange, v *visit) error {
 // settles reports whether an error of the handler is to become a response at once:
 // one that may be stored, or in whose place a stale one may be sent. Any other error
 // is for middleware in front to see, as without a cache.
-func (c *Cache) settles(v *visit, status int, h Header) bool {
+func (c *Cache) settles(v *visit, status int, h adapter.Header) bool {
 	if serverError(status) && v.stale && v.decide(c.cfg.Now()).MaySIE {
 		return true
 	}
@@ -116,9 +116,9 @@ func (c *Cache) settles(v *visit, status int, h Header) bool {
 }
 
 // settling is settles for Forward, which does not keep it: so the visit does.
-func (v *visit) settling(c *Cache) func(status int, h Header) bool {
+func (v *visit) settling(c *Cache) func(status int, h adapter.Header) bool {
 	if v.handle = c; v.settle == nil {
-		v.settle = func(status int, h Header) bool { return v.handle.settles(v, status, h) }
+		v.settle = func(status int, h adapter.Header) bool { return v.handle.settles(v, status, h) }
 	}
 	return v.settle
 }
@@ -127,7 +127,7 @@ func (v *visit) settling(c *Cache) func(status int, h Header) bool {
 // lock, where others are not waited for.
 func (c *Cache) prepare(ctx context.Context, v *visit) {
 	f := new(fill)
-	v.tags, v.fill = &f.tags, f
+	v.run, v.fill = &f.run, f
 	if c.coordinator == nil || v.begun || v.claim != nil || v.req.Method != http.MethodGet && !v.stale {
 		return
 	}
@@ -136,7 +136,7 @@ func (c *Cache) prepare(ctx context.Context, v *visit) {
 	}
 	key, start := c.flightKey(v), freeStart
 	lock := v.key.lockOf(key)
-	if c.inMemory { // which has no tokens
+	if c.inProcess { // which has no tokens
 		if since, err := c.moment(lock); err == nil {
 			f.claim.lock, f.claim.since = lock, since
 			v.claim = &f.claim
@@ -151,31 +151,29 @@ func (c *Cache) prepare(ctx context.Context, v *visit) {
 
 // fill is what a run of the handler needs that outlives the visit, in one allocation.
 type fill struct {
-	tags  Tags
+	run   run
 	claim claim // where the store has no tokens
 	write write
 	text  [64]byte // of a field, which is a view of it
 }
 
 // untagged takes the fields with tags out of what the client sees.
-func (c *Cache) untagged(extra Fields, h Header) Fields {
-	if c.cfg.ForwardTags {
+func (c *Cache) untagged(extra adapter.Fields, h adapter.Header) adapter.Fields {
+	if c.policy.Storing.ForwardTags {
 		return extra
 	}
-	for _, name := range tagFields {
+	for _, name := range httprules.TagFields {
 		if len(h.Values(name)) > 0 {
-			extra = append(extra, Field{Name: name, Op: OpDel})
+			extra = append(extra, adapter.Field{Name: name, Op: adapter.OpDel})
 		}
 	}
 	return extra
 }
 
-var tagFields = []string{"Cache-Tag", "Surrogate-Key"}
-
 // lettingGo gives the Cache-Status of a response that cannot be held back, and
 // tells those who wait for it that they wait in vain.
-func (c *Cache) lettingGo(l *lead, run *Flight, s httprules.CacheStatus) func(int, Header, string) Fields {
-	return func(_ int, h Header, reason string) Fields {
+func (c *Cache) lettingGo(l *lead, run *run, s httprules.CacheStatus) func(int, adapter.Header, string) adapter.Fields {
+	return func(_ int, h adapter.Header, reason string) adapter.Fields {
 		c.conclude(l, ending(reason), nil)
 		return c.untagged(noted(run, s, reason), h)
 	}
@@ -185,9 +183,9 @@ func (c *Cache) lettingGo(l *lead, run *Flight, s httprules.CacheStatus) func(in
 // reason that is not the rules'.
 func ending(reason string) flight.Outcome {
 	switch reason {
-	case ReasonIncomplete, ReasonStatusTwice, ReasonHandler, ReasonClientGone:
+	case adapter.ReasonIncomplete, adapter.ReasonStatusTwice, adapter.ReasonHandler, adapter.ReasonClientGone:
 		return flight.Retry // the next run may go better
-	case ReasonInner:
+	case adapter.ReasonInner:
 		return flight.Retry // the handle further in has it, or knows better
 	}
 	return flight.Pass
@@ -197,11 +195,11 @@ func ending(reason string) flight.Outcome {
 // a panic is one, unless the client has seen something of the handler's already.
 // It ended at the moment that is returned: whether a stale response may still be
 // used is decided for that alone.
-func (c *Cache) next(x Exchange, v *visit, f Forward) (resp *Response, panicked bool, at time.Time, err error) {
-	defer f.Tags.end()
+func (c *Cache) next(x adapter.Exchange, v *visit, f adapter.Forward) (resp *adapter.Response, panicked bool, at time.Time, err error) {
+	defer v.run.end()
 	if v.stale && v.decide(v.began).MaySIE {
 		note, sent := f.Annotate, false
-		f.Annotate = func(status int, h Header, reason string) Fields {
+		f.Annotate = func(status int, h adapter.Header, reason string) adapter.Fields {
 			sent = true
 			return note(status, h, reason)
 		}
@@ -221,7 +219,7 @@ func (c *Cache) next(x Exchange, v *visit, f Forward) (resp *Response, panicked 
 
 // failed puts the stale entry in the place of an error, where that was allowed
 // when it came. Otherwise the error is a response like others.
-func (c *Cache) failed(x Exchange, v *visit, at time.Time) (ok bool, err error) {
+func (c *Cache) failed(x adapter.Exchange, v *visit, at time.Time) (ok bool, err error) {
 	if !v.stale || !v.decide(at).MaySIE {
 		return false, nil
 	}
@@ -231,7 +229,7 @@ func (c *Cache) failed(x Exchange, v *visit, at time.Time) (ok bool, err error) 
 
 // notModified reports whether the client, whose own conditions the handler has
 // not seen, has resp already.
-func (c *Cache) notModified(v *visit, resp *Response) bool {
+func (c *Cache) notModified(v *visit, resp *adapter.Response) bool {
 	first := func(name string) string {
 		if s := resp.Effective.Values(name); len(s) > 0 {
 			return s[0]
@@ -243,13 +241,13 @@ func (c *Cache) notModified(v *visit, resp *Response) bool {
 
 // storeResponse stores resp and says in status what became of it; the result
 // is why it was not stored.
-func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *httprules.CacheStatus) (reason string) {
+func (c *Cache) storeResponse(x adapter.Exchange, v *visit, resp *adapter.Response, status *httprules.CacheStatus) (reason string) {
 	now := c.cfg.Now()
 	if reason = resp.Reason; reason != "" {
 		outcome := ending(reason)
 		v.passes = outcome == flight.Pass
 		c.conclude(v.lead, outcome, nil)
-		if reason == ReasonUnwritten { // which matters only to what would be stored
+		if reason == adapter.ReasonUnwritten { // which matters only to what would be stored
 			if verdict := c.judge(v, resp.Status, resp.Effective, now); !verdict.Store {
 				return verdict.Reason
 			}
@@ -270,7 +268,7 @@ func (c *Cache) storeResponse(x Exchange, v *visit, resp *Response, status *http
 		c.unshared(v)
 		return "vary"
 	}
-	if c.cfg.GenerateETag {
+	if c.policy.Storing.GenerateETag {
 		generateETag(resp)
 	}
 	tags, ok := c.tagsOf(v, resp.Effective, len(names) > 0)
@@ -314,11 +312,11 @@ func (c *Cache) unshared(v *visit) {
 // superseded removes the stale entry when the handler has answered with
 // something newer that is not stored: nobody is to be given the old one any more
 // (RFC 9111 section 4.3.3).
-func (c *Cache) superseded(x Exchange, v *visit, status int, verdict httprules.Verdict) {
+func (c *Cache) superseded(x adapter.Exchange, v *visit, status int, verdict httprules.Verdict) {
 	if !v.stale || verdict.OfRequest || temporary(status) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.Context()), c.cfg.StoreTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.Context()), c.cfg.Timeouts.Write)
 	defer cancel()
 	if err := c.store.Delete(ctx, v.at); err != nil {
 		c.trouble("deleting", err)
@@ -330,13 +328,13 @@ func temporary(status int) bool {
 	return status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests
 }
 
-func (c *Cache) judge(v *visit, status int, effective Header, now time.Time) httprules.Verdict {
-	ttl, special := c.cfg.StatusTTL[status]
+func (c *Cache) judge(v *visit, status int, effective adapter.Header, now time.Time) httprules.Verdict {
+	ttl, special := c.policy.StatusTTL[status]
 	if !special && c.listed[status] {
-		ttl = c.cfg.TTL
+		ttl = c.policy.TTL
 	}
 	reqHeader := v.req.Header
-	if c.cfg.IgnoreRequestDirectives {
+	if c.policy.Requests.IgnoreDirectives {
 		reqHeader = withoutDirectives{reqHeader}
 	}
 	verdict := httprules.Judge(httprules.Fill{
@@ -344,10 +342,10 @@ func (c *Cache) judge(v *visit, status int, effective Header, now time.Time) htt
 		Status: status, ResponseHeader: effective,
 		RequestTime: v.began, ResponseTime: now,
 		Rules: httprules.Rules{
-			TTL: ttl, Listed: c.listed[status], Heuristic: c.cfg.Heuristic,
-			SetCookie: c.cfg.StoreSetCookie, Authorization: c.cfg.StoreAuthorized,
-			AnyStatus: c.cfg.AllStatusCodes, Targets: c.targets,
-			Grace: max(c.cfg.StaleWhileRevalidate, c.cfg.StaleIfError),
+			TTL: ttl, Listed: c.listed[status], Heuristic: c.policy.Storing.Heuristic,
+			SetCookie: c.policy.Storing.SetCookie, Authorization: c.policy.Storing.Authorized,
+			AnyStatus: c.policy.Storing.AnyStatusCode, Targets: c.targets,
+			Grace: max(c.policy.Stale.WhileRevalidate, c.policy.Stale.IfError),
 		},
 	})
 	if verdict.Store && verdict.PolicyTTL && v.asked&cookies != 0 && c.readsCookies(v.header) {
@@ -356,8 +354,8 @@ func (c *Cache) judge(v *visit, status int, effective Header, now time.Time) htt
 			c.tellOfCookies()
 		}
 	}
-	if left := verdict.Lifetime - verdict.InitialAge; c.cfg.TTLJitter > 0 && left > 0 {
-		verdict.Lifetime -= jitter(left, c.cfg.TTLJitter, v.key.primary, now)
+	if left := verdict.Lifetime - verdict.InitialAge; c.policy.TTLJitter > 0 && left > 0 {
+		verdict.Lifetime -= jitter(left, c.policy.TTLJitter, v.key.primary, now)
 	}
 	return verdict
 }
@@ -371,7 +369,7 @@ func jitter(lifetime time.Duration, fraction float64, key string, now time.Time)
 }
 
 // withoutDirectives hides a request's directives.
-type withoutDirectives struct{ Header }
+type withoutDirectives struct{ adapter.Header }
 
 func (h withoutDirectives) Values(name string) []string {
 	if name == "Cache-Control" || name == "Pragma" {
@@ -398,10 +396,10 @@ func (c *Cache) meta(visit *visit, v httprules.Verdict, anyOrigin bool, status i
 		m.Flags |= entry.StatedStale
 	default:
 		if !v.StaleIfError.OK {
-			m.SIE = int64(c.cfg.StaleIfError)
+			m.SIE = int64(c.policy.Stale.IfError)
 		}
 		if !v.StaleWhileRevalidate.OK {
-			m.SWR = int64(c.cfg.StaleWhileRevalidate)
+			m.SWR = int64(c.policy.Stale.WhileRevalidate)
 		}
 	}
 	if v.NoCache {
@@ -415,7 +413,7 @@ func (c *Cache) meta(visit *visit, v httprules.Verdict, anyOrigin bool, status i
 
 // storable gives the fields of resp that are kept, or says why they cannot be. They
 // are good while visit is.
-func (c *Cache) storable(visit *visit, resp *Response, v httprules.Verdict) (fields []entry.Field, reason string) {
+func (c *Cache) storable(visit *visit, resp *adapter.Response, v httprules.Verdict) (fields []entry.Field, reason string) {
 	out := visit.stored[:0]
 	hasDate := false
 fields:
@@ -426,19 +424,19 @@ fields:
 		case "Content-Length":
 			// Only where the handler says so: others may have more to add, or the server
 			// says it.
-			if f.Op == OpDel || !BodyAllowed(resp.Status) {
+			if f.Op == adapter.OpDel || !adapter.BodyAllowed(resp.Status) {
 				continue
 			}
 			f.Value = strconv.Itoa(len(resp.Body))
 		case "Cache-Tag", "Surrogate-Key":
-			if !c.cfg.ForwardTags && f.Op != OpDel {
+			if !c.policy.Storing.ForwardTags && f.Op != adapter.OpDel {
 				continue
 			}
 		case "Date":
 			hasDate = true
 		case "Content-Type", "Content-Encoding", "Vary", "Cache-Control", "Expires", "Etag", "Last-Modified", "Location":
 		default:
-			if !c.cfg.ResponseHeaders.has(f.Name, true) && !c.targeted(f.Name) {
+			if !c.policy.Storing.Headers.has(f.Name, true) && !c.targeted(f.Name) {
 				continue
 			}
 		}
@@ -449,10 +447,10 @@ fields:
 		}
 		out = append(out, entry.Field{Name: f.Name, Value: f.Value, Op: uint8(f.Op)})
 	}
-	if !c.cfg.ForwardTags && resp.Effective != nil {
-		for _, name := range tagFields { // those that somebody in front adds to hits as well
+	if !c.policy.Storing.ForwardTags && resp.Effective != nil {
+		for _, name := range httprules.TagFields { // those that somebody in front adds to hits as well
 			if len(resp.Effective.Values(name)) > len(resp.Header.Values(name)) {
-				out = append(out, entry.Field{Name: name, Op: uint8(OpDel)})
+				out = append(out, entry.Field{Name: name, Op: uint8(adapter.OpDel)})
 			}
 		}
 	}
@@ -468,7 +466,7 @@ fields:
 			return nil, "header"
 		}
 	}
-	if size > c.cfg.MaxHeaderBytes {
+	if size > c.policy.Storing.MaxHeaderBytes {
 		return nil, "header-too-large"
 	}
 	return out, ""
@@ -484,14 +482,14 @@ const maxGeneratedETag = 1 << 20
 
 // generateETag gives a response without a validator one; it goes to the client
 // of the miss as well.
-func generateETag(resp *Response) {
+func generateETag(resp *adapter.Response) {
 	h := resp.Effective
 	if resp.Status != http.StatusOK || len(resp.Body) > maxGeneratedETag ||
 		len(h.Values("Etag")) > 0 || len(h.Values("Last-Modified")) > 0 {
 		return
 	}
 	sum := sha256.Sum256(resp.Body)
-	f := Field{Name: "Etag", Value: `"` + hex.EncodeToString(sum[:16]) + `"`}
+	f := adapter.Field{Name: "Etag", Value: `"` + hex.EncodeToString(sum[:16]) + `"`}
 	resp.Header = append(resp.Header, f)
 	resp.Extra = append(resp.Extra, f)
 }

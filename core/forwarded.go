@@ -1,9 +1,10 @@
-package core
+package cacheaside
 
 import (
 	"slices"
 	"strings"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
@@ -28,7 +29,7 @@ var (
 // appendForwarded adds to a key what the request says of itself. It leaves out
 // nothing that the connection says as well: a handler that sends who comes with
 // "X-Forwarded-Proto: http" elsewhere does not do so without that field.
-func appendForwarded(buf []byte, req *Request) []byte {
+func appendForwarded(buf []byte, req *request) []byte {
 	schemes := 0
 	for _, name := range forwardedFields {
 		values := req.lines(name)
@@ -58,7 +59,7 @@ var schemeFields = []string{"X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forw
 
 // appendOrder writes in which order the fields of the scheme came, where handlers
 // can see that.
-func appendOrder(buf []byte, h NamesHeader) []byte {
+func appendOrder(buf []byte, h adapter.NamesHeader) []byte {
 	buf = append(buf, "|o:"...)
 	h.Lines(func(name, _ string) {
 		if i := slices.IndexFunc(schemeFields, func(s string) bool { return httprules.EqualFold(s, name) }); i >= 0 {

@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"context"
@@ -13,7 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -33,7 +34,7 @@ func TestHandlerThatHangs(t *testing.T) {
 						}
 						w.Header().Set("Cache-Control", control)
 						fmt.Fprint(w, "fine")
-					}, func(c *core.Config) { c.SoftTimeout = 3 * time.Second })
+					}, func(c *cacheaside.Config) { c.Policy.Stale.SoftTimeout = 3 * time.Second })
 					f.get("/")
 					time.Sleep(time.Hour)
 					hangs.Store(true)
@@ -43,7 +44,7 @@ func TestHandlerThatHangs(t *testing.T) {
 					for i := range n {
 						a := f.send(context.Background(), i, http.MethodGet, "/")
 						a.is(t, 200, "fine", "")
-						if a.took > core.DefaultWaitTimeout+100*time.Millisecond {
+						if a.took > defaultWaitTimeout+100*time.Millisecond {
 							t.Errorf("request %d waited %v", i, a.took)
 						} else if a.took > 0 {
 							slow++
@@ -84,7 +85,7 @@ func TestHandlerThatHangsAlone(t *testing.T) {
 				}
 				w.Header().Set("Cache-Control", control)
 				fmt.Fprint(w, n)
-			}, func(c *core.Config) { c.SoftTimeout = 3 * time.Second })
+			}, func(c *cacheaside.Config) { c.Policy.Stale.SoftTimeout = 3 * time.Second })
 			node := func(n int) *got { return f.send(context.Background(), n, http.MethodGet, "/") }
 			go node(0)
 			time.Sleep(2 * time.Minute)
@@ -122,7 +123,7 @@ func TestHerdBehindAHandlerThatHangs(t *testing.T) {
 		time.Sleep(time.Second)
 		var wg sync.WaitGroup
 		wg.Go(func() { f.herd(10, "/") })
-		time.Sleep(core.DefaultWaitTimeout + time.Second) // they run
+		time.Sleep(defaultWaitTimeout + time.Second) // they run
 		f.calls.Store(0)
 		for _, a := range f.herd(10, "/") {
 			a.is(t, 200, "fine", "collapsed")
@@ -137,7 +138,7 @@ func TestHerdBehindAHandlerThatHangs(t *testing.T) {
 // TestFlightEndsWhileItsLeaderLocks: the lock is released all the same.
 func TestFlightEndsWhileItsLeaderLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1, slow(time.Second), func(c *core.Config) { c.WaitTimeout, c.LookupTimeout = time.Second, time.Minute })
+		f := newFleet(t, 1, slow(time.Second), func(c *cacheaside.Config) { c.Policy.Coalescing.Wait, c.Timeouts.Lookup = time.Second, time.Minute })
 		key := f.lockKey(t, "/")
 		var locks atomic.Int64
 		f.store.taking = func(context.Context) error {
@@ -169,7 +170,7 @@ func TestRefreshThatHangs(t *testing.T) {
 				<-hang
 			}
 			fmt.Fprint(w, n.Add(1))
-		}, func(c *core.Config) { c.MaxRefreshes, c.RefreshTimeout = places, 5*time.Second })
+		}, func(c *cacheaside.Config) { c.Background.Runs, c.Policy.Stale.RefreshTimeout = places, 5*time.Second })
 		for i := range 3 * places {
 			f.get("/" + strconv.Itoa(i))
 		}
@@ -226,7 +227,7 @@ func TestRefreshThatExits(t *testing.T) {
 			}
 			w.Header().Set("Cache-Control", "max-age=10, stale-while-revalidate=1000")
 			fmt.Fprint(w, "fine")
-		}, func(c *core.Config) { c.MaxRefreshes = 1 })
+		}, func(c *cacheaside.Config) { c.Background.Runs = 1 })
 		f.get("/")
 		time.Sleep(11 * time.Second)
 		exits.Store(true)
@@ -250,7 +251,7 @@ func TestClientsThatLeave(t *testing.T) {
 	t.Cleanup(func() { _ = m.Close() })
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
-	for name, given := range map[string]core.Store{"embedded": nil, "given": m, "server": &remote{standin: newStandin()}} {
+	for name, given := range map[string]store.Store{"embedded": nil, "given": m, "server": &remote{standin: newStandin()}} {
 		f := newFleet(t, 1, func(w http.ResponseWriter, r *http.Request) {
 			for _, name := range []string{"Cache-Control", "Vary", "Etag", "Cache-Group-Invalidation", "Cache-Tag"} {
 				if s := r.Header.Get("X-" + name); s != "" {
@@ -261,9 +262,9 @@ func TestClientsThatLeave(t *testing.T) {
 				w.Header().Set("Cache-Control", "private")
 			}
 			fmt.Fprint(w, "fine")
-		}, func(c *core.Config) {
-			c.Store, c.Namespace, c.ValidateVariants = given, name, true
-			c.RefreshAhead = 0.5
+		}, func(c *cacheaside.Config) {
+			c.Store, c.Namespace, c.Policy.Requests.ValidateVariants = given, name, true
+			c.Policy.Stale.RefreshAhead = 0.5
 		})
 		do := func(method, target string, fields ...string) *got { return f.send(gone, 0, method, target, fields...) }
 		do("GET", "/a").is(t, 200, "fine", "stored")
@@ -287,7 +288,7 @@ func TestClientsThatLeave(t *testing.T) {
 	}
 	broken := &remote{standin: newStandin()}
 	broken.failSet.Store(true)
-	f := newFleet(t, 1, slow(0), func(c *core.Config) { c.Store = noGuards{broken} })
+	f := newFleet(t, 1, slow(0), func(c *cacheaside.Config) { c.Store = noGuards{broken} })
 	f.send(gone, 0, "GET", "/a")
 	if f.stats().StoreErrors == 0 {
 		t.Error("the failure of the store was not counted")
@@ -295,13 +296,13 @@ func TestClientsThatLeave(t *testing.T) {
 }
 
 // noGuards is a store and nothing more.
-type noGuards struct{ core.Store }
+type noGuards struct{ store.Store }
 
 // refusing works, but takes no responses.
 type refusing struct{ *standin }
 
 func (refusing) Write(context.Context, store.Write) (store.Written, error) {
-	return store.Written{}, fmt.Errorf("full: %w", core.ErrRefused)
+	return store.Written{}, fmt.Errorf("full: %w", store.ErrRefused)
 }
 
 // TestPurgedWhileTheHandlerRuns: who comes after a purge does not get what the
@@ -313,7 +314,7 @@ func TestPurgedWhileTheHandlerRuns(t *testing.T) {
 			v := version.Load()
 			time.Sleep(time.Second)
 			fmt.Fprint(w, v)
-		}, process, func(c *core.Config) { c.Store = refusing{newStandin()} })
+		}, process, func(c *cacheaside.Config) { c.Store = refusing{newStandin()} })
 		go f.get("/")
 		time.Sleep(100 * time.Millisecond)
 		version.Store(1)
@@ -332,7 +333,7 @@ func TestOmittedInRerun(t *testing.T) {
 		"Content-Length": true, "Content-Type": true, "Transfer-Encoding": true,
 		"Accept": false, "Accept-Language": false, "Accept-Encoding": false, "Authorization": false, "Cookie": false, "X-Any": false, "Host": false,
 	} {
-		if core.OmittedInRerun(name) != want {
+		if adapter.OmittedInRerun(name) != want {
 			t.Errorf("%s is left out: %t", name, !want)
 		}
 	}
@@ -350,7 +351,7 @@ func TestRunContext(t *testing.T) {
 	}{
 		"nothing":      {func(bool, context.Context) {}, false},
 		"values":       {func(_ bool, ctx context.Context) { ctx.Value(own{}); ctx.Deadline() }, false},
-		"its tags":     {func(_ bool, ctx context.Context) { core.AddTags(ctx, "a") }, false},
+		"its tags":     {func(_ bool, ctx context.Context) { cacheaside.AddTags(ctx, "a") }, false},
 		"early":        {func(before bool, ctx context.Context) { _ = before && ctx.Err() == nil }, false},
 		"Err":          {func(before bool, ctx context.Context) { _ = before || ctx.Err() == nil }, true},
 		"Cause":        {func(before bool, ctx context.Context) { _ = before || context.Cause(ctx) == nil }, true},
@@ -360,7 +361,7 @@ func TestRunContext(t *testing.T) {
 		"a descendant": {func(before bool, ctx context.Context) { _ = before || context.WithValue(ctx, own{}, 2).Err() == nil }, true},
 	} {
 		ctx, cancel := context.WithCancelCause(parent)
-		run := (&core.Forward{Tags: new(core.Tags)}).Context(ctx)
+		run := (&adapter.Forward{Run: new(adapter.Run)}).Context(ctx)
 		tc.does(true, run)
 		if run.Knows() {
 			t.Errorf("%s: it knows what has not happened", name)
@@ -380,7 +381,7 @@ func TestRunContext(t *testing.T) {
 // TestHandlersThatAskForEachOther: each of them waits for what the next one makes, and
 // the last for what the first one makes, which nobody of them does for long.
 func TestHandlersThatAskForEachOther(t *testing.T) {
-	for _, coalesce := range []core.Coalescing{core.CoalesceAll, core.CoalesceProcess} {
+	for _, coalesce := range []cacheaside.CoalescingScope{cacheaside.CoalesceAll, cacheaside.CoalesceProcess} {
 		for _, ring := range []int{2, 3, 5} {
 			inBubble(t, fmt.Sprintf("%v, %d", coalesce, ring), func(t *testing.T) {
 				var f *fleet
@@ -390,7 +391,7 @@ func TestHandlersThatAskForEachOther(t *testing.T) {
 						f.send(r.Context(), 0, http.MethodGet, fmt.Sprint("/", (n+1)%ring), "X-Inner", "1").is(t, 200, "fine", "")
 					}
 					_, _ = w.Write([]byte("fine"))
-				}, func(c *core.Config) { c.Coalesce = coalesce })
+				}, func(c *cacheaside.Config) { c.Policy.Coalescing.Scope = coalesce })
 				var wg sync.WaitGroup
 				for i := range ring {
 					wg.Go(func() {

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
@@ -23,12 +24,12 @@ func safe(method string) bool {
 // request without an error, first removes what is stored for its target, and
 // for Location and Content-Location on the same host (RFC 9111 section 4.4).
 // That is before the client can see the answer and ask again.
-func (c *Cache) invalidating(x Exchange, run *Flight, note func(int, Header, string) Fields) func(int, Header, string) Fields {
-	return func(status int, h Header, reason string) Fields {
+func (c *Cache) invalidating(x adapter.Exchange, v *visit, run *run, note func(int, adapter.Header, string) adapter.Fields) func(int, adapter.Header, string) adapter.Fields {
+	return func(status int, h adapter.Header, reason string) adapter.Fields {
 		if status >= 200 && status < 400 && !run.dealtWith() {
-			req := *x.Request()
+			req := v.req
 			c.invalidateGroups(x.Context(), &req, h)
-			targets := []Request{req}
+			targets := []request{req}
 			for _, name := range []string{"Location", "Content-Location"} {
 				for _, value := range h.Values(name) {
 					if other, ok := sameHost(req, value); ok {
@@ -50,7 +51,7 @@ func (c *Cache) invalidating(x Exchange, run *Flight, note func(int, Header, str
 
 // sameHost returns req with the URI that ref, relative to it, names; false
 // where that is on another host.
-func sameHost(req Request, ref string) (Request, bool) {
+func sameHost(req request, ref string) (request, bool) {
 	base := &url.URL{Scheme: req.Scheme, Host: req.Host, Opaque: "", RawQuery: req.RawQuery}
 	base.Path, base.RawPath = unescaped(req.Path), req.Path
 	u, err := base.Parse(ref)
@@ -81,7 +82,7 @@ func unescaped(path string) string {
 }
 
 // invalidate removes what is stored for the URL of req.
-func (c *Cache) invalidate(ctx context.Context, req *Request) {
+func (c *Cache) invalidate(ctx context.Context, req *request) {
 	if err := c.purgeRequest(context.WithoutCancel(ctx), req); err != nil {
 		c.trouble("invalidating", err)
 		return
@@ -91,7 +92,7 @@ func (c *Cache) invalidate(ctx context.Context, req *Request) {
 
 // invalidateGroups removes what is in the groups that the answer to an unsafe
 // request names, of the same origin (RFC 9875 section 3).
-func (c *Cache) invalidateGroups(ctx context.Context, req *Request, h Header) {
+func (c *Cache) invalidateGroups(ctx context.Context, req *request, h adapter.Header) {
 	lines := h.Values("Cache-Group-Invalidation")
 	if len(lines) == 0 {
 		return
@@ -100,7 +101,7 @@ func (c *Cache) invalidateGroups(ctx context.Context, req *Request, h Header) {
 	for _, group := range httprules.Groups(lines) {
 		tags = append(tags, groupTag(req, group))
 	}
-	if err := c.raise(context.WithoutCancel(ctx), "Cache-Group-Invalidation", tags, false); err != nil {
+	if err := c.raise(context.WithoutCancel(ctx), "groups", tags, false); err != nil {
 		c.trouble("invalidating groups", err)
 	}
 }

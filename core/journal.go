@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -208,7 +208,7 @@ func (l *leases) held(c *Cache, now time.Time) *lease {
 	if !last.holds(now, journalLease/2) && l.renewing.CompareAndSwap(false, true) {
 		c.background.aside(func() {
 			defer l.renewing.Store(false)
-			ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StoreTimeout)
+			ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Timeouts.Write)
 			defer cancel()
 			_, _ = l.renew(ctx, c)
 		})

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -335,7 +335,7 @@ func TestPurgeWhileTheJournalIsRead(t *testing.T) {
 			c.purges.expire()
 		}
 		s.after = func() {
-			if err := c.PurgeAll(t.Context()); err != nil {
+			if err := c.Purge(t.Context(), Purge{All: true}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -359,7 +359,7 @@ func TestPurgesDoNotExpireTheJournal(t *testing.T) {
 		}
 		before := s.reads.Load()
 		for range 100 {
-			for _, err := range []error{c.PurgeTags(t.Context(), "a"), c.PurgeURL(t.Context(), "http://example.com/"), c.SoftPurgeTags(t.Context(), "b")} {
+			for _, err := range []error{c.PurgeTags(t.Context(), "a"), c.PurgeURL(t.Context(), "http://example.com/"), c.Purge(t.Context(), Purge{Tags: []string{"b"}, Soft: true})} {
 				if err != nil {
 					t.Fatal(err)
 				}

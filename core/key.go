@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"bytes"
@@ -41,16 +41,14 @@ type key struct {
 
 // keyer makes keys by one policy. It is immutable.
 type keyer struct {
-	*Config
+	*KeyPolicy
 	prefix string
 }
 
-func newKeyer(c *Config) keyer { return keyer{c, c.Namespace + keyFormat} }
-
 // appendPrimary writes the primary key of req to buf. It fails where the key
 // would exceed the limit.
-func (k keyer) appendPrimary(buf []byte, req *Request) ([]byte, bool) {
-	if len(req.Path)+len(req.RawQuery)+len(req.Host) > k.MaxKeyBytes {
+func (k keyer) appendPrimary(buf []byte, req *request) ([]byte, bool) {
+	if len(req.Path)+len(req.RawQuery)+len(req.Host) > k.MaxBytes {
 		return buf, false
 	}
 	start := len(buf)
@@ -63,8 +61,8 @@ func (k keyer) appendPrimary(buf []byte, req *Request) ([]byte, bool) {
 	if !k.IgnoreHost {
 		buf = escapeLower(buf, req.Host)
 	}
-	if k.KeyGenerator != nil {
-		buf = escape(append(buf, "|k:"...), k.KeyGenerator(req), &valueSafe)
+	if k.Generator != nil {
+		buf = escape(append(buf, "|k:"...), k.Generator(&req.Request), &valueSafe)
 	} else {
 		if !strings.HasPrefix(req.Path, "/") { // "*", or an empty path: not to be mistaken for a part of the host
 			buf = append(buf, "|p:"...)
@@ -79,31 +77,31 @@ func (k keyer) appendPrimary(buf []byte, req *Request) ([]byte, bool) {
 		buf = escape(append(buf, "|u:"...), req.Partition, &valueSafe)
 	}
 	if k.Partition != nil {
-		buf = escape(append(buf, "|v:"...), k.Partition(req), &valueSafe)
+		buf = escape(append(buf, "|v:"...), k.Partition(&req.Request), &valueSafe)
 	}
-	for _, name := range k.KeyHeaders {
+	for _, name := range k.Headers {
 		buf = escape(append(buf, "|h:"...), name, &valueSafe)
 		buf = appendLines(buf, req, name)
 	}
-	for _, name := range k.KeyCookies {
+	for _, name := range k.Cookies {
 		buf = escape(append(buf, "|c:"...), name, &valueSafe)
 		buf = appendCookie(buf, req.lines("Cookie"), name)
 	}
 	if req.forwarded && !k.IgnoreForwarded {
 		buf = appendForwarded(buf, req)
 	}
-	return buf, len(buf)-start <= k.MaxKeyBytes
+	return buf, len(buf)-start <= k.MaxBytes
 }
 
 // key returns the key of req.
-func (k keyer) key(req *Request) (key, bool) {
+func (k keyer) key(req *request) (key, bool) {
 	view, _, ok := k.view(nil, req)
 	return view, ok // nobody else has the memory
 }
 
 // view returns the key of req as a view of buf, which it makes longer if need be:
 // what is to outlive that needs a copy, see owned.
-func (k keyer) view(buf []byte, req *Request) (key, []byte, bool) {
+func (k keyer) view(buf []byte, req *request) (key, []byte, bool) {
 	buf = append(buf[:0], k.prefix...)
 	buf, ok := k.appendPrimary(buf, req)
 	if !ok {
@@ -160,7 +158,7 @@ func (k key) appendVariant(buf, selected []byte) []byte {
 // appendLines writes the lines of a field, as they are: what a framework trims is
 // gone by now. Each stands for itself, for who reads them takes the first, or the
 // last; and an absent field differs from an empty one.
-func appendLines(buf []byte, req *Request, name string) []byte {
+func appendLines(buf []byte, req *request, name string) []byte {
 	sep := "="
 	for _, v := range req.lines(name) {
 		buf = escape(append(buf, sep...), v, &valueSafe)

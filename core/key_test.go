@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"encoding/hex"
@@ -7,22 +7,24 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
-func testKeyer(t testing.TB, change func(*Config)) keyer {
+func testKeyer(t testing.TB, change func(*Policy)) keyer {
 	t.Helper()
 	var c Config
 	if change != nil {
-		change(&c)
+		change(&c.Policy)
 	}
 	c, err := c.validated()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newKeyer(&c)
+	return keyer{&c.Policy.Key, c.Namespace + keyFormat}
 }
 
-func keyOf(t testing.TB, k keyer, req *Request) key {
+func keyOf(t testing.TB, k keyer, req *request) key {
 	t.Helper()
 	if req.Header == nil {
 		req.Header = http.Header{}
@@ -35,43 +37,41 @@ func keyOf(t testing.TB, k keyer, req *Request) key {
 }
 
 func TestKeyIsReadable(t *testing.T) {
-	req := func() *Request {
-		return &Request{Method: "GET", Scheme: "https", Host: "Example.com", Path: "/blogs/1000", RawQuery: "b=2&a=1&b=1"}
+	req := func() *request {
+		return &request{Request: adapter.Request{Method: "GET", Scheme: "https", Host: "Example.com", Path: "/blogs/1000", RawQuery: "b=2&a=1&b=1"}}
 	}
 	for _, c := range []struct {
 		name   string
-		change func(*Config)
-		req    func(*Request)
+		change func(*Policy)
+		req    func(*request)
 		want   string
 	}{
 		{"plain", nil, nil, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1}"},
-		{"HEAD has GET's key", nil, func(r *Request) { r.Method = "HEAD" }, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1}"},
-		{"query as it came", func(c *Config) { c.KeepQueryOrder = true }, nil, "cacheaside:2:{GET:https://example.com/blogs/1000?b=2&a=1&b=1}"},
-		{"no query", nil, func(r *Request) { r.RawQuery = "" }, "cacheaside:2:{GET:https://example.com/blogs/1000}"},
-		{"namespace", func(c *Config) { c.Namespace = "shop" }, nil, "shop:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1}"},
-		{"without host and scheme", func(c *Config) { c.IgnoreHost, c.IgnoreScheme = true, true }, nil, "cacheaside:2:{GET:///blogs/1000?a=1&b=2&b=1}"},
-		{"padded", func(c *Config) { c.Namespace = "x"; c.IgnoreHost, c.IgnoreScheme = true, true }, func(r *Request) { r.Path, r.RawQuery = "/", "" }, "x:2:{GET:///}...."},
-		{"allowed parameters", func(c *Config) { c.Query = Only("a") }, nil, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1}"},
-		{"no parameters", func(c *Config) { c.Query = None() }, nil, "cacheaside:2:{GET:https://example.com/blogs/1000}"},
-		{"denied parameters", func(c *Config) { c.Query = Except(TrackingParameters()...) },
-			func(r *Request) { r.RawQuery = "utm_source=x&a=1&utm%5Fcampaign=y&gclid=3" }, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1}"},
-		{"a semicolon is never dropped", func(c *Config) { c.Query = Except("utm_*") },
-			func(r *Request) { r.RawQuery = "utm_source=x;callback=evil" }, "cacheaside:2:{GET:https://example.com/blogs/1000?utm_source=x;callback=evil}"},
-		{"header fields", func(c *Config) { c.KeyHeaders = []string{"x-b", "X-A", "x-c"} },
-			func(r *Request) { r.Header = http.Header{"X-A": {"1", "2"}, "X-C": {""}} },
+		{"HEAD has GET's key", nil, func(r *request) { r.Method = "HEAD" }, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1}"},
+		{"query as it came", func(c *Policy) { c.Key.KeepQueryOrder = true }, nil, "cacheaside:2:{GET:https://example.com/blogs/1000?b=2&a=1&b=1}"},
+		{"no query", nil, func(r *request) { r.RawQuery = "" }, "cacheaside:2:{GET:https://example.com/blogs/1000}"},
+		{"without host and scheme", func(c *Policy) { c.Key.IgnoreHost, c.Key.IgnoreScheme = true, true }, nil, "cacheaside:2:{GET:///blogs/1000?a=1&b=2&b=1}"},
+		{"allowed parameters", func(c *Policy) { c.Key.Query = Only("a") }, nil, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1}"},
+		{"no parameters", func(c *Policy) { c.Key.Query = None() }, nil, "cacheaside:2:{GET:https://example.com/blogs/1000}"},
+		{"denied parameters", func(c *Policy) { c.Key.Query = Except(TrackingParameters()...) },
+			func(r *request) { r.RawQuery = "utm_source=x&a=1&utm%5Fcampaign=y&gclid=3" }, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1}"},
+		{"a semicolon is never dropped", func(c *Policy) { c.Key.Query = Except("utm_*") },
+			func(r *request) { r.RawQuery = "utm_source=x;callback=evil" }, "cacheaside:2:{GET:https://example.com/blogs/1000?utm_source=x;callback=evil}"},
+		{"header fields", func(c *Policy) { c.Key.Headers = []string{"x-b", "X-A", "x-c"} },
+			func(r *request) { r.Header = http.Header{"X-A": {"1", "2"}, "X-C": {""}} },
 			"cacheaside:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1|h:X-A=1|=2|h:X-B|h:X-C=}"},
-		{"cookies", func(c *Config) { c.KeyCookies = []string{"lang"} },
-			func(r *Request) { r.Header = http.Header{"Cookie": {"sid=5; lang=de", "lang=en"}} },
+		{"cookies", func(c *Policy) { c.Key.Cookies = []string{"lang"} },
+			func(r *request) { r.Header = http.Header{"Cookie": {"sid=5; lang=de", "lang=en"}} },
 			"cacheaside:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1|c:lang=lang=de;lang=en}"},
-		{"partition", func(c *Config) { c.Partition = func(*Request) string { return "tenant 7" } },
-			func(r *Request) { r.Partition = "u" }, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1|u:u|v:tenant^207}"},
-		{"generator", func(c *Config) { c.KeyGenerator = func(*Request) string { return "front page" } }, nil,
+		{"partition", func(c *Policy) { c.Key.Partition = func(*Request) string { return "tenant 7" } },
+			func(r *request) { r.Partition = "u" }, "cacheaside:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1|u:u|v:tenant^207}"},
+		{"generator", func(c *Policy) { c.Key.Generator = func(*Request) string { return "front page" } }, nil,
 			"cacheaside:2:{GET:https://example.com|k:front^20page}"},
-		{"rewritten", nil, func(r *Request) { r.Target = "/v1/blogs/1000" },
+		{"rewritten", nil, func(r *request) { r.Target = "/v1/blogs/1000" },
 			"cacheaside:2:{GET:https://example.com/blogs/1000?a=1&b=2&b=1|t:/v1/blogs/1000}"},
-		{"hostile bytes", nil, func(r *Request) { r.Path, r.RawQuery = "/\x00\r\n{a}|^é%2f", "" },
+		{"hostile bytes", nil, func(r *request) { r.Path, r.RawQuery = "/\x00\r\n{a}|^é%2f", "" },
 			"cacheaside:2:{GET:https://example.com/^00^0D^0A^7Ba^7D^7C^5E^C3^A9%2f}"},
-		{"not a path", nil, func(r *Request) { r.Path, r.RawQuery = "*", "" }, "cacheaside:2:{GET:https://example.com|p:*}"},
+		{"not a path", nil, func(r *request) { r.Path, r.RawQuery = "*", "" }, "cacheaside:2:{GET:https://example.com|p:*}"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := req()
@@ -88,8 +88,8 @@ func TestKeyIsReadable(t *testing.T) {
 func TestLongKeysAreCutAndStayDistinct(t *testing.T) {
 	k := testKeyer(t, nil)
 	long := strings.Repeat("a", 3000)
-	a := keyOf(t, k, &Request{Scheme: "http", Host: "h", Path: "/" + long, RawQuery: "x=1"})
-	b := keyOf(t, k, &Request{Scheme: "http", Host: "h", Path: "/" + long, RawQuery: "x=2"})
+	a := keyOf(t, k, &request{Request: adapter.Request{Scheme: "http", Host: "h", Path: "/" + long, RawQuery: "x=1"}})
+	b := keyOf(t, k, &request{Request: adapter.Request{Scheme: "http", Host: "h", Path: "/" + long, RawQuery: "x=2"}})
 	if a.wire == b.wire {
 		t.Error("two long requests share a key")
 	}
@@ -101,16 +101,16 @@ func TestLongKeysAreCutAndStayDistinct(t *testing.T) {
 	}
 	// What a cut key looks like cannot be had by asking for it.
 	inner := a.wire[strings.Index(a.wire, "/a") : len(a.wire)-1]
-	if c := keyOf(t, k, &Request{Scheme: "http", Host: "h", Path: inner}); c.wire == a.wire {
+	if c := keyOf(t, k, &request{Request: adapter.Request{Scheme: "http", Host: "h", Path: inner}}); c.wire == a.wire {
 		t.Error("a request can name the digest of another")
 	}
-	if _, ok := k.key(&Request{Host: "h", Path: "/", RawQuery: strings.Repeat("q", 100<<10), Header: http.Header{}}); ok {
+	if _, ok := k.key(&request{Request: adapter.Request{Host: "h", Path: "/", RawQuery: strings.Repeat("q", 100<<10), Header: http.Header{}}}); ok {
 		t.Error("a query of 100 KiB got a key")
 	}
 }
 
 func TestVariantSharesTheSlot(t *testing.T) {
-	k := keyOf(t, testKeyer(t, nil), &Request{Scheme: "http", Host: "h", Path: "/x{y}z"})
+	k := keyOf(t, testKeyer(t, nil), &request{Request: adapter.Request{Scheme: "http", Host: "h", Path: "/x{y}z"}})
 	v := k.variant([]byte("de"))
 	if !strings.HasPrefix(v, k.wire+":") || !validDigest(v[len(v)-variantLen:]) {
 		t.Errorf("variant %s of %s", v, k.wire)
@@ -125,7 +125,7 @@ func TestVariantSharesTheSlot(t *testing.T) {
 
 // normal is what two requests must have in common to share a key, written
 // without any of the escaping.
-func normal(r *Request) []string {
+func normal(r *request) []string {
 	lower := []byte(r.Host)
 	for i, c := range lower {
 		if 'A' <= c && c <= 'Z' {
@@ -179,13 +179,13 @@ func FuzzForwarded(f *testing.F) {
 	f.Add("X-Forwarded-Host", "h|f:X-Url-Scheme|=https", "", "X-Url-Scheme", "https", "")
 	f.Add("X-Forwarded-Proto", "http", "", "X-Forwarded-Host", "h", "")
 	f.Fuzz(func(t *testing.T, nameA, a1, a2, nameB, b1, b2 string) {
-		k := testKeyer(t, func(*Config) {})
-		request := func(name, one, two string) (*Request, string) {
+		k := testKeyer(t, func(*Policy) {})
+		request := func(name, one, two string) (*request, string) {
 			h := http.Header{name: {one}}
 			if two != "" {
 				h[name] = append(h[name], two)
 			}
-			r := &Request{Scheme: "http", Host: "h", Path: "/", Header: h}
+			r := &request{Request: adapter.Request{Scheme: "http", Host: "h", Path: "/", Header: h}}
 			r.forwarded = askedBy(canonicalHeader(h))&forwarded != 0
 			said := []string{name}
 			for _, v := range h[name] {
@@ -254,8 +254,8 @@ func FuzzKeys(f *testing.F) {
 	f.Add("h", "/", "b&a;b=1", "", "", "", "h", "/", "a;b=1&b", "", "", "")
 	f.Add("h", "/", "", "", "", "x", "h", "/", "", "", "", "x\u00a0")
 	f.Fuzz(func(t *testing.T, hostA, pathA, queryA, targetA, partA, fieldA, hostB, pathB, queryB, targetB, partB, fieldB string) {
-		k := testKeyer(t, func(c *Config) { c.KeyHeaders = []string{"X-A", "X-B"} })
-		request := func(host, path, query, target, part, field string) *Request {
+		k := testKeyer(t, func(c *Policy) { c.Key.Headers = []string{"X-A", "X-B"} })
+		request := func(host, path, query, target, part, field string) *request {
 			h := http.Header{}
 			if field != "" {
 				h["X-A"] = []string{field}
@@ -263,7 +263,7 @@ func FuzzKeys(f *testing.F) {
 			if strings.HasPrefix(field, "b") {
 				h["X-B"] = []string{field[1:]}
 			}
-			return &Request{Scheme: "http", Host: host, Path: path, RawQuery: query, Target: target, Partition: part, Header: h}
+			return &request{Request: adapter.Request{Scheme: "http", Host: host, Path: path, RawQuery: query, Target: target, Partition: part, Header: h}}
 		}
 		a, b := request(hostA, pathA, queryA, targetA, partA, fieldA), request(hostB, pathB, queryB, targetB, partB, fieldB)
 		ka, okA := k.key(a)
@@ -289,7 +289,7 @@ func FuzzKeys(f *testing.F) {
 
 func BenchmarkKey(b *testing.B) {
 	k := testKeyer(b, nil)
-	req := &Request{Method: "GET", Scheme: "https", Host: "example.com", Path: "/blogs/1000", RawQuery: "a=1&b=2", Header: http.Header{}}
+	req := &request{Request: adapter.Request{Method: "GET", Scheme: "https", Host: "example.com", Path: "/blogs/1000", RawQuery: "a=1&b=2", Header: http.Header{}}}
 	var scratch []byte
 	b.ReportAllocs()
 	for b.Loop() {

@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -30,7 +30,7 @@ type distant struct {
 // carry takes the time for size bytes, as far as ctx allows.
 func (d *distant) carry(ctx context.Context, size int) error {
 	rate := d.rate.Load()
-	if rate == 0 || size < core.LargeValue {
+	if rate == 0 || size < store.LargeValue {
 		return ctx.Err()
 	}
 	timer := time.NewTimer(time.Duration(int64(size) * int64(time.Second) / rate))
@@ -39,15 +39,15 @@ func (d *distant) carry(ctx context.Context, size int) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("distant: %w: %w", core.ErrSlow, ctx.Err())
+		return fmt.Errorf("distant: %w: %w", store.ErrSlow, ctx.Err())
 	}
 }
 
 // brought is the end of a read, which gave err.
 func (d *distant) brought(ctx context.Context, value []byte, err error) error {
-	if len(value) >= core.LargeValue {
+	if len(value) >= store.LargeValue {
 		d.reads.Add(1)
-		core.ExpectBytes(ctx, len(value))
+		store.ExpectBytes(ctx, len(value))
 	}
 	if err == nil {
 		err = d.carry(ctx, len(value))
@@ -63,7 +63,7 @@ func (d *distant) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	return value, found, nil
 }
 
-func (d *distant) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+func (d *distant) GetStamped(ctx context.Context, key string, dst []store.Stamp, keys []string) ([]byte, bool, []store.Stamp, error) {
 	value, found, stamps, err := d.server.GetStamped(ctx, key, dst, keys)
 	if err = d.brought(ctx, value, err); err != nil {
 		return nil, false, dst, err
@@ -71,7 +71,7 @@ func (d *distant) GetStamped(ctx context.Context, key string, dst []core.Stamp, 
 	return value, found, stamps, nil
 }
 
-func (d *distant) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
+func (d *distant) Stamps(ctx context.Context, dst []store.Stamp, keys []string) ([]store.Stamp, error) {
 	if err := ctx.Err(); err != nil {
 		return dst, err
 	}
@@ -90,7 +90,7 @@ func (d *distant) Begin(ctx context.Context, f store.Fill) (store.Begun, error) 
 
 func (d *distant) Write(ctx context.Context, w store.Write) (store.Written, error) {
 	size := len(w.Values[0].Data)
-	if size >= core.LargeValue {
+	if size >= store.LargeValue {
 		d.writes.Add(1)
 	}
 	if err := d.carry(ctx, size); err != nil {
@@ -101,9 +101,9 @@ func (d *distant) Write(ctx context.Context, w store.Write) (store.Written, erro
 
 // farAway is a cache on a distant server. The path of a request says how many KiB
 // its response has.
-func farAway(t *testing.T, log io.Writer) (d *distant, cache *core.Cache, get func(path string) (status string, took time.Duration)) {
+func farAway(t *testing.T, log io.Writer) (d *distant, cache *cacheaside.Cache, get func(path string) (status string, took time.Duration)) {
 	d = &distant{server: newServer(t)}
-	cache = core.Must(core.New(core.Config{Store: d, TTL: 10 * time.Minute, Logger: slog.New(slog.NewTextHandler(log, nil))}))
+	cache = cacheaside.Must(cacheaside.New(cacheaside.Config{Store: d, Logger: slog.New(slog.NewTextHandler(log, nil)), Policy: cacheaside.Policy{TTL: 10 * time.Minute}}))
 	t.Cleanup(func() { _ = cache.Close(context.Background()) })
 	h := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var kib int
@@ -166,7 +166,7 @@ func TestTooLarge(t *testing.T) {
 				t.Errorf("what cannot be read: %s", status)
 			}
 			// A request looks twice, before and after it takes the lock.
-			if limit := 2 * (core.DefaultLookupTimeout + core.TransferTime(2049<<10)); took > limit {
+			if limit := 2 * (defaultLookupTimeout + store.TransferTime(2049<<10)); took > limit {
 				t.Errorf("it took %v, more than %v", took, limit)
 			}
 		}
@@ -209,7 +209,7 @@ func TestSlowIsNoSuccess(t *testing.T) {
 		a.ill(func(context.Context, bool) error {
 			time.Sleep(10 * time.Millisecond)
 			if n.Add(1)%2 == 0 {
-				return fmt.Errorf("ailing: %w", core.ErrSlow)
+				return fmt.Errorf("ailing: %w", store.ErrSlow)
 			}
 			return errDown
 		})
@@ -225,12 +225,12 @@ func TestSlowIsNoSuccess(t *testing.T) {
 
 func TestTransferTime(t *testing.T) {
 	for size, want := range map[int]time.Duration{
-		0: 0, 1: 0, core.LargeValue - 1: 0, core.LargeValue: 25 * time.Millisecond, 1 << 20: 100 * time.Millisecond, 8 << 20: 800 * time.Millisecond,
+		0: 0, 1: 0, store.LargeValue - 1: 0, store.LargeValue: 25 * time.Millisecond, 1 << 20: 100 * time.Millisecond, 8 << 20: 800 * time.Millisecond,
 		1 << 30: 10 * time.Second, 1 << 62: 10 * time.Second,
 	} {
-		if got := core.TransferTime(size); got != want {
+		if got := store.TransferTime(size); got != want {
 			t.Errorf("%d bytes have %v, want %v", size, got, want)
 		}
 	}
-	core.ExpectBytes(context.Background(), 1<<20) // of somebody else
+	store.ExpectBytes(context.Background(), 1<<20) // of somebody else
 }

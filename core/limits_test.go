@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 func TestLongHeadersAreNotStored(t *testing.T) {
@@ -18,16 +18,16 @@ func TestLongHeadersAreNotStored(t *testing.T) {
 		w.Header().Set("Etag", `"1"`)
 		fmt.Fprint(w, "fine")
 	})
-	long = strings.Repeat("x", core.DefaultMaxHeaderBytes)
+	long = strings.Repeat("x", defaultMaxHeaderBytes)
 	wantStatus(t, s.get("/long"), "cacheaside; fwd=miss; detail=header-too-large")
-	long = strings.Repeat("x", core.DefaultMaxHeaderBytes-500)
+	long = strings.Repeat("x", defaultMaxHeaderBytes-500)
 	wantStatus(t, s.get("/long"), "cacheaside; fwd=miss; ttl=30; stored")
 
 	// The same for what an update would make of it.
 	s = newService(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Etag", `"1"`)
 		if r.Header.Get("If-None-Match") != "" {
-			w.Header().Set("X-Long", strings.Repeat("x", core.DefaultMaxHeaderBytes))
+			w.Header().Set("X-Long", strings.Repeat("x", defaultMaxHeaderBytes))
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
@@ -43,7 +43,7 @@ func TestLongHeadersAreNotStored(t *testing.T) {
 }
 
 func TestLargeBodiesStreamThrough(t *testing.T) {
-	size := core.DefaultMaxBytes + 1
+	size := defaultMaxBytes + 1
 	s := newService(t, func(w http.ResponseWriter, _ *http.Request) {
 		for range size >> 10 {
 			_, _ = w.Write(make([]byte, 1<<10))
@@ -66,7 +66,7 @@ func TestLargeBodiesStreamThrough(t *testing.T) {
 // TestWaitingIsBounded: beyond it requests do not fail, but ask the handler.
 func TestWaitingIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1, slow(time.Second), process, func(c *core.Config) { c.MaxWaiting = 20 })
+		f := newFleet(t, 1, slow(time.Second), process, func(c *cacheaside.Config) { c.Policy.Coalescing.MaxWaiting = 20 })
 		for _, a := range f.herd(50, "/x") {
 			a.is(t, 200, "/x", "")
 		}

@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"bytes"
@@ -20,7 +20,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
@@ -350,7 +351,7 @@ func (s *rough) Close() error { return nil }
 func (s *rough) keys() []string { return slices.Sorted(maps.Keys(s.m)) }
 
 type world struct {
-	cache  *core.Cache
+	cache  *cacheaside.Cache
 	thrown any // by the handler
 	t      interface {
 		Logf(format string, args ...any)
@@ -385,14 +386,14 @@ var policies = []policy{
 func newWorld(p policy) *world {
 	w := &world{p: p, clock: newClock(), answers: []*answer{nil}, calls: map[int]int{}, byCall: map[int]int{}, gone: map[string]int{}, ages: map[int]int{}, swapped: map[string]bool{}}
 	w.store = &rough{now: w.clock.Now, m: map[string]kept{}}
-	cfg := core.Config{TTL: time.Duration(p.ttl) * time.Second}
+	cfg := cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Duration(p.ttl) * time.Second}}
 	if p.rfc {
-		cfg = core.RFC9111()
-		cfg.KeepQueryOrder = false // the model has it sorted
+		cfg.Policy = cacheaside.RFC9111()
+		cfg.Policy.Key.KeepQueryOrder = false // the model has it sorted
 	}
 	cfg.Store, cfg.Now, cfg.Logger = w.store, w.clock.Now, slog.New(slog.DiscardHandler)
-	cfg.BreakerFailures = -1 // it goes by the time of the machine
-	cache, err := core.New(cfg)
+	cfg.Breaker.Failures = -1 // it goes by the time of the machine
+	cache, err := cacheaside.New(cfg)
 	if err != nil {
 		panic(err)
 	}
@@ -443,11 +444,11 @@ func (w *world) origin(rw http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Range", fmt.Sprintf("bytes 1-4/%d", len(b)))
 		b = b[1:5]
 	}
-	if core.BodyAllowed(a.status) {
+	if adapter.BodyAllowed(a.status) {
 		h.Set("Content-Length", strconv.Itoa(len(b)))
 	}
 	rw.WriteHeader(a.status)
-	if q.method != http.MethodHead && core.BodyAllowed(a.status) {
+	if q.method != http.MethodHead && adapter.BodyAllowed(a.status) {
 		rw.Write(b)
 	}
 }

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"net/http"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
@@ -16,20 +17,22 @@ import (
 // the engine; the spelling of what is selected by counts as well, because such a
 // handler may look for one spelling and not see another.
 
-// entered is what the engine has found out of a request's header.
-type entered struct {
-	view   Header  // for canonical names; nil: the request has not entered
-	folded *folded // if there are other spellings; or nil
+// request is a [adapter.Request] with what the engine has found out of its header.
+type request struct {
+	adapter.Request
+	view   adapter.Header // for canonical names; nil: the request has not entered
+	folded *folded        // if there are other spellings; or nil
 	public publicHeader
+	// forwarded says that there is a field by which a proxy, or anybody, says what
+	// it has seen.
+	forwarded bool
 }
 
-// enter makes the names of the request's fields canonical. The header that it
+// enter makes r of what came, with the names of its fields canonical. The header that it
 // returns is for canonical names alone, and has no Host.
-func (r *Request) enter() (Header, asked) {
+func (r *request) enter(came *adapter.Request) (adapter.Header, asked) {
+	r.Request = *came
 	h := r.Header
-	if p, ok := h.(*publicHeader); ok { // it has been here before
-		h = p.Header
-	}
 	var all asked
 	r.folded = nil
 	if m, ok := h.(http.Header); ok {
@@ -41,7 +44,7 @@ func (r *Request) enter() (Header, asked) {
 	} else {
 		r.view = h
 		if all = askedBy(h); all&spelled != 0 {
-			r.folded = foldLines(h.(NamesHeader))
+			r.folded = foldLines(h.(adapter.NamesHeader))
 			r.view = r.folded
 		}
 	}
@@ -53,7 +56,7 @@ func (r *Request) enter() (Header, asked) {
 
 // lines are the values of a field, named in canonical form. Host is where the
 // framework keeps it.
-func (r *Request) lines(name string) []string {
+func (r *request) lines(name string) []string {
 	switch {
 	case name == "Host" && r.Host == "":
 		return nil
@@ -68,13 +71,13 @@ func (r *Request) lines(name string) []string {
 }
 
 // came is the header as it came, if it has an order.
-func (r *Request) came() NamesHeader {
-	h, _ := r.public.Header.(NamesHeader)
+func (r *request) came() adapter.NamesHeader {
+	h, _ := r.public.Header.(adapter.NamesHeader)
 	return h
 }
 
 // appendSelected appends what a variant is chosen by of one field.
-func (r *Request) appendSelected(dst []byte, name string) []byte {
+func (r *request) appendSelected(dst []byte, name string) []byte {
 	if r.folded != nil {
 		for _, as := range r.folded.spelling(name) {
 			dst = append(append(append(dst, '~'), as...), '~') // no token in canonical form, so in no other selection
@@ -90,8 +93,8 @@ func (h canonicalHeader) Values(name string) []string { return h[name] }
 
 // publicHeader is a request's header for the functions of a policy.
 type publicHeader struct {
-	Header
-	of *Request
+	adapter.Header
+	of *request
 }
 
 func (h *publicHeader) Values(name string) []string {
@@ -152,7 +155,7 @@ func foldMap(h http.Header) *folded {
 }
 
 // foldLines copies what it keeps: the memory may be the framework's.
-func foldLines(h NamesHeader) *folded {
+func foldLines(h adapter.NamesHeader) *folded {
 	f := newFolded()
 	h.Lines(func(name, value string) { f.add(strings.Clone(name), strings.Clone(value)) })
 	return f

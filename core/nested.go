@@ -1,6 +1,7 @@
-package core
+package cacheaside
 
 import (
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
@@ -12,9 +13,9 @@ import (
 // nest tells the handle of the same cache further out, if a request has come by
 // one, that this one decides, and returns how many handles with other policies are
 // in front.
-func (c *Cache) nest(req *Request) (depth uint8) {
-	for f := req.Outer; f != nil; f = f.outer() {
-		if f.cache != c.shared {
+func (c *Cache) nest(req *request) (depth uint8) {
+	for f := range req.outers {
+		if f.by.shared != c.shared {
 			continue
 		}
 		f.inner.Store(c) // which has told the next one
@@ -27,16 +28,16 @@ func (c *Cache) nest(req *Request) (depth uint8) {
 }
 
 // onward is the run of a handler whose response the handle leaves alone.
-func (c *Cache) onward(req *Request, depth uint8) *Tags {
-	t := &Tags{deaf: true}
-	t.flight.begin(c, depth, nil, req)
-	return t
+func (c *Cache) onward(req *request, depth uint8) *run {
+	r := &run{deaf: true}
+	r.begin(c, depth, nil, req)
+	return r
 }
 
 // letPass runs the handler with its response going straight to the client; note
 // gives the fields to add.
-func (c *Cache) letPass(x Exchange, tags *Tags, note func(int, Header, string) Fields) error {
-	_, err := x.Next(Forward{Flight: &tags.flight, Tags: tags, Annotate: func(status int, h Header, reason string) Fields {
+func (c *Cache) letPass(x adapter.Exchange, run *run, note func(int, adapter.Header, string) adapter.Fields) error {
+	_, err := x.Next(adapter.Forward{Run: &run.Run, Annotate: func(status int, h adapter.Header, reason string) adapter.Fields {
 		return c.untagged(note(status, h, reason), h)
 	}})
 	return err
@@ -44,7 +45,7 @@ func (c *Cache) letPass(x Exchange, tags *Tags, note func(int, Header, string) F
 
 // noteInner notes, for requests to come, that a handle further in with another
 // policy has dealt with this one.
-func (c *Cache) noteInner(v *visit, run *Flight) {
+func (c *Cache) noteInner(v *visit, run *run) {
 	v.inner = run.dealtWith()
 	if v.inner && run.inner.Load() != c && !c.leavesToInner(v) {
 		c.inners.put(v.key.wire, v.depth, v.now.UnixNano())
@@ -71,10 +72,9 @@ func (c *Cache) leavesToInner(v *visit) bool {
 
 // passInner leaves a request to the handle further in that has stored what is
 // there.
-func (c *Cache) passInner(x Exchange, v *visit) error {
-	tags := c.onward(v.req, v.depth)
-	run := &tags.flight
-	err := c.letPass(x, tags, annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: ReasonInner}))
+func (c *Cache) passInner(x adapter.Exchange, v *visit) error {
+	run := c.onward(&v.req, v.depth)
+	err := c.letPass(x, run, annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: adapter.ReasonInner}))
 	if !run.dealtWith() { // it is not there any more
 		c.inners.drop(v.key.wire)
 		c.stats.bypasses.Add(1)

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 )
 
@@ -16,34 +17,122 @@ import (
 // PurgeURL works, without its guarantees, and only for what has a key of its URL alone.
 var ErrCannotPurge = errors.New("the store keeps no purge stamps: use one that is a store.Coordinator")
 
-// PurgeTags removes all responses that have one of the tags (see [AddTags]; the
-// handler may set Cache-Tag or Surrogate-Key instead). Once it has returned
-// without an error, no request that begins later is answered with one of them,
-// in any process that shares the store, even if a handler was producing it at
-// the time. It costs the same whatever the number of responses.
+// Purge names what [Cache.Purge] removes: one of the first four fields at least.
+type Purge struct {
+	// Tags are those of the responses: see [AddTags].
+	Tags []string `json:"tags,omitempty"`
+	// URLs are absolute. What is stored for one is removed by whatever handle and
+	// policy of the cache it was stored: all variants, all partitions, with http and
+	// https alike.
+	URLs []string `json:"urls,omitempty"`
+	// Prefixes are absolute URLs. What is stored for one and for all below its path
+	// is removed, whatever the query: https://example.com/blog stands for /blog,
+	// /blog?page=2 and /blog/1000, but not for /blogs. A '*' at the end is an error.
+	Prefixes []string `json:"prefixes,omitempty"`
+	// All stands for everything that is stored under the namespace.
+	All bool `json:"all,omitempty"`
+	// Soft makes responses stale in place of removing them. For a minute at least, or
+	// for as long as they have stale-while-revalidate, one of them answers while it is
+	// being renewed in the background. It goes with tags, prefixes and all, not with
+	// URLs.
+	Soft bool `json:"soft,omitempty"`
+}
+
+// Purge removes responses. Once it has returned without an error, no request that
+// begins later is answered with one of them, in any process that shares the store,
+// even if a handler was producing it at the time. The cost is the same whatever the
+// number of responses. Prefixes and All take half a second, for which no process needs
+// to look at the store.
 //
-// An error means that the store has not acknowledged: purge again.
-func (c *Cache) PurgeTags(ctx context.Context, tags ...string) error {
-	return c.purgeTags(ctx, tags, false)
-}
-
-// SoftPurgeTags is PurgeTags, but makes the responses stale instead of removing
-// them. For a minute at least, or for as long as they have
-// stale-while-revalidate, one of them answers while it is being renewed in the
-// background.
-func (c *Cache) SoftPurgeTags(ctx context.Context, tags ...string) error {
-	return c.purgeTags(ctx, tags, true)
-}
-
-func (c *Cache) purgeTags(ctx context.Context, tags []string, soft bool) error {
-	own := make([]string, len(tags))
-	for i, tag := range tags {
-		if err := checkTag(tag); err != nil {
-			return err
-		}
-		own[i] = ofHandler + tag
+// Where something in p makes no sense nothing is purged, and the error names all of it.
+// Any other error means that the store has not acknowledged: purge again.
+// [ErrCannotPurge] is what a store that is no [store.Coordinator] gives.
+func (c *Cache) Purge(ctx context.Context, p Purge) error {
+	if err := c.checkPurge(&p); err != nil {
+		return err
 	}
-	return c.raise(insisting(ctx), "PurgeTags", own, soft)
+	return c.purge(ctx, &p)
+}
+
+// PurgeTags is [Cache.Purge] of tags. Without tags it does nothing.
+func (c *Cache) PurgeTags(ctx context.Context, tags ...string) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	return c.Purge(ctx, Purge{Tags: tags})
+}
+
+// PurgeURL is [Cache.Purge] of an absolute URL.
+func (c *Cache) PurgeURL(ctx context.Context, url string) error {
+	return c.Purge(ctx, Purge{URLs: []string{url}})
+}
+
+// checkPurge finds what is wrong before anything is purged.
+func (c *Cache) checkPurge(p *Purge) error {
+	var errs []error
+	wrong := func(field string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("cacheaside: Purge.%s: %w", field, err))
+		}
+	}
+	for _, tag := range p.Tags {
+		wrong("Tags", checkTag(tag))
+	}
+	for _, u := range p.URLs {
+		_, err := c.requestFor(u)
+		wrong("URLs", err)
+	}
+	for _, u := range p.Prefixes {
+		_, err := c.prefixFor(u)
+		wrong("Prefixes", err)
+	}
+	errs = append(errs, p.sensible())
+	if c.coordinator == nil && (len(p.Tags) > 0 || len(p.Prefixes) > 0 || p.All) {
+		errs = append(errs, fmt.Errorf("cacheaside: Purge: %w", ErrCannotPurge))
+	}
+	return errors.Join(errs...)
+}
+
+// sensible reports what is wrong with what p has together.
+func (p *Purge) sensible() error {
+	switch {
+	case len(p.Tags)+len(p.URLs)+len(p.Prefixes) == 0 && !p.All:
+		return errors.New("cacheaside: Purge: nothing to purge: give Tags, URLs, Prefixes or All")
+	case p.Soft && len(p.URLs) > 0:
+		return errors.New("cacheaside: Purge.Soft: a URL cannot be purged softly: leave Soft out, or use Prefixes")
+	}
+	return nil
+}
+
+// purge does what checkPurge has found to make sense.
+func (c *Cache) purge(ctx context.Context, p *Purge) error {
+	ctx = insisting(ctx)
+	tags := make([]string, len(p.Tags))
+	for i, tag := range p.Tags {
+		tags[i] = ofHandler + tag
+	}
+	errs := []error{c.raise(ctx, "tags", tags, p.Soft)}
+	for _, u := range p.URLs {
+		req, err := c.requestFor(u)
+		if err == nil {
+			err = c.purgeRequest(ctx, req)
+		}
+		errs = append(errs, err)
+	}
+	if len(p.Prefixes) > 0 || p.All { // together, because that takes its time
+		errs = append(errs, c.purgeJournal(ctx, func() (urls []string) {
+			for _, u := range p.Prefixes {
+				if req, err := c.prefixFor(u); err == nil { // see checkPurge
+					urls = append(urls, c.purgedURLs(req)...)
+				}
+			}
+			if p.All {
+				urls = append(urls, "")
+			}
+			return urls
+		}, p.Soft))
+	}
+	return errors.Join(errs...)
 }
 
 // raise purges tags in their stored form.
@@ -52,7 +141,7 @@ func (c *Cache) raise(ctx context.Context, what string, tags []string, soft bool
 		return nil
 	}
 	if c.coordinator == nil {
-		return fmt.Errorf("cacheaside: %s: %w", what, ErrCannotPurge)
+		return fmt.Errorf("cacheaside: purging %s: %w", what, ErrCannotPurge)
 	}
 	for some := range slices.Chunk(tags, maxPurged) {
 		if err := c.raiseSome(ctx, some, soft); err != nil {
@@ -66,7 +155,7 @@ func (c *Cache) raise(ctx context.Context, what string, tags []string, soft bool
 const maxPurged = 1024
 
 func (c *Cache) raiseSome(ctx context.Context, tags []string, soft bool) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.PurgeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge)
 	defer cancel()
 	_, err := c.coordinator.Raise(ctx, c.clock, c.tagged(tags).keys, soft, c.micros(), clockAge)
 	return err
@@ -77,34 +166,23 @@ func (c *Cache) micros() uint64 { return uint64(max(0, c.cfg.Now().UnixMicro()))
 func (c *Cache) purged(what string, err error) error {
 	if err != nil {
 		c.stats.purgeErrors.Add(1)
-		return fmt.Errorf("cacheaside: %s: the store has not acknowledged: %w", what, err)
+		return fmt.Errorf("cacheaside: purging %s: the store has not acknowledged: %w", what, err)
 	}
 	c.stats.purges.Add(1)
 	return nil
 }
 
-// PurgeURL removes what is stored for an absolute URL, by whatever handle and policy of
-// the cache: all variants, all partitions, with http and https alike. The guarantee is
-// that of PurgeTags.
-func (c *Cache) PurgeURL(ctx context.Context, rawURL string) error {
-	req, err := c.requestFor("PurgeURL", rawURL)
-	if err != nil {
-		return err
-	}
-	return c.purgeRequest(insisting(ctx), req)
-}
-
 // purgeRequest removes what is stored for the URL of req. A lock that goes keeps
 // responses under way from being stored.
-func (c *Cache) purgeRequest(ctx context.Context, req *Request) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.PurgeTimeout)
+func (c *Cache) purgeRequest(ctx context.Context, req *request) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge)
 	defer cancel()
 	urls := c.purgedURLs(req)
 	if len(urls) == 0 {
 		return nil
 	}
 	if c.coordinator == nil {
-		return c.purged("PurgeURL", c.deleteURL(ctx, req, urls))
+		return c.purged("a URL", c.deleteURL(ctx, req, urls))
 	}
 	read := make(chan error, 1)
 	go func() {
@@ -117,7 +195,7 @@ func (c *Cache) purgeRequest(ctx context.Context, req *Request) error {
 			err = c.purges.overLost(ctx)
 		}
 	}
-	return c.purged("PurgeURL", err)
+	return c.purged("a URL", err)
 }
 
 // purgeTexts removes what is stored under the keys that can be named, and what is
@@ -144,7 +222,7 @@ func (c *Cache) purgeTexts(ctx context.Context, urls []string) error {
 }
 
 // deleteURL is for a store that orders nothing. It can do no more than name keys.
-func (c *Cache) deleteURL(ctx context.Context, req *Request, urls []string) error {
+func (c *Cache) deleteURL(ctx context.Context, req *request, urls []string) error {
 	named, plain := c.namedKeys(urls), *req
 	plain.Method, plain.forwarded = http.MethodGet, false
 	if k, ok := c.keys.key(&plain); ok {
@@ -177,75 +255,41 @@ func (c *Cache) variantKeys(ctx context.Context, k key) (keys []string) {
 	return keys
 }
 
-// PurgePrefix removes what is stored for an absolute URL and for all below its
-// path, whatever the query. It takes half a second, which no process needs to
-// look at the store for, and the guarantee is that of PurgeTags.
-func (c *Cache) PurgePrefix(ctx context.Context, rawURL string) error {
-	return c.purgePrefix(ctx, rawURL, false)
-}
-
-// SoftPurgePrefix is to PurgePrefix what SoftPurgeTags is to PurgeTags.
-func (c *Cache) SoftPurgePrefix(ctx context.Context, rawURL string) error {
-	return c.purgePrefix(ctx, rawURL, true)
-}
-
-func (c *Cache) purgePrefix(ctx context.Context, rawURL string, soft bool) error {
-	req, err := c.prefixFor(rawURL)
-	if err != nil {
-		return err
-	}
-	return c.purgeJournal(ctx, "PurgePrefix", func() []string { return c.purgedURLs(req) }, soft)
-}
-
 // prefixFor is a request for what a URL and those below it begin with.
-func (c *Cache) prefixFor(rawURL string) (*Request, error) {
-	req, err := c.requestFor("PurgePrefix", rawURL)
+func (c *Cache) prefixFor(rawURL string) (*request, error) {
+	if strings.HasSuffix(rawURL, "*") {
+		return nil, fmt.Errorf("%q: a prefix stands for all below it: leave the '*' out", rawURL)
+	}
+	req, err := c.requestFor(rawURL)
 	if err == nil {
 		req.RawQuery = ""
 	}
 	return req, err
 }
 
-// PurgeAll removes everything that is stored under the namespace, in constant
-// time but for half a second as with PurgePrefix. The guarantee is that of
-// PurgeTags.
-func (c *Cache) PurgeAll(ctx context.Context) error {
-	return c.purgeJournal(ctx, "PurgeAll", everything, false)
-}
-
-// SoftPurgeAll is to PurgeAll what SoftPurgeTags is to PurgeTags.
-func (c *Cache) SoftPurgeAll(ctx context.Context) error {
-	return c.purgeJournal(ctx, "PurgeAll", everything, true)
-}
-
-func everything() []string { return []string{""} }
-
-func (c *Cache) purgeJournal(ctx context.Context, what string, urls func() []string, soft bool) error {
-	if c.coordinator == nil {
-		return fmt.Errorf("cacheaside: %s: %w", what, ErrCannotPurge)
-	}
-	ctx, cancel := context.WithTimeout(insisting(ctx), c.cfg.PurgeTimeout+journalWait)
+func (c *Cache) purgeJournal(ctx context.Context, urls func() []string, soft bool) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge+journalWait)
 	defer cancel()
-	return c.purged(what, c.purges.purge(ctx, c, urls, soft))
+	return c.purged("prefixes", c.purges.purge(ctx, c, urls, soft))
 }
 
 // requestFor is the request that a URL stands for.
-func (c *Cache) requestFor(what, rawURL string) (*Request, error) {
+func (c *Cache) requestFor(rawURL string) (*request, error) {
 	u, err := url.Parse(rawURL)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("cacheaside: %s: %w", what, err)
-	case u.Scheme == "" && !c.cfg.IgnoreScheme, u.Host == "" && !c.cfg.IgnoreHost:
-		return nil, fmt.Errorf("cacheaside: %s: %q lacks a scheme or host, which are part of the keys: use one like https://example.com/path", what, rawURL)
+		return nil, err
+	case u.Scheme == "" && !c.policy.Key.IgnoreScheme, u.Host == "" && !c.policy.Key.IgnoreHost:
+		return nil, fmt.Errorf("%q lacks a scheme or host, which are part of the keys: use one like https://example.com/path", rawURL)
 	case u.User != nil || u.Opaque != "":
-		return nil, fmt.Errorf("cacheaside: %s: %q is no URL of a resource", what, rawURL)
+		return nil, fmt.Errorf("%q is no URL of a resource", rawURL)
 	}
 	path := u.EscapedPath()
 	if path == "" {
 		path = "/"
 	}
-	return &Request{
+	return &request{Request: adapter.Request{
 		Method: http.MethodGet, Scheme: strings.ToLower(u.Scheme), Host: u.Host, Path: path, RawQuery: u.RawQuery,
 		Header: http.Header{},
-	}, nil
+	}}, nil
 }

@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -40,13 +40,13 @@ func (s *server) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	return s.standin.Get(ctx, key)
 }
 
-func (s *server) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+func (s *server) GetStamped(ctx context.Context, key string, dst []store.Stamp, keys []string) ([]byte, bool, []store.Stamp, error) {
 	s.reads.Add(1)
 	s.trips.Add(1)
 	return s.standin.GetStamped(ctx, key, dst, keys)
 }
 
-func (s *server) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
+func (s *server) Stamps(ctx context.Context, dst []store.Stamp, keys []string) ([]store.Stamp, error) {
 	s.trips.Add(1)
 	return s.standin.Stamps(ctx, dst, keys)
 }
@@ -135,17 +135,17 @@ func (r *rows) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 // instance is one process.
 type instance struct {
-	*core.Cache
+	*cacheaside.Cache
 	h http.Handler
 }
 
-func newInstance(t testing.TB, store core.Store, h http.Handler, change ...func(*core.Config)) *instance {
+func newInstance(t testing.TB, store store.Store, h http.Handler, change ...func(*cacheaside.Config)) *instance {
 	t.Helper()
-	cfg := core.Config{Store: store, TTL: time.Hour}
+	cfg := cacheaside.Config{Store: store, Policy: cacheaside.Policy{TTL: time.Hour}}
 	for _, f := range change {
 		f(&cfg)
 	}
-	c, err := core.New(cfg)
+	c, err := cacheaside.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,9 +206,13 @@ func TestPurge(t *testing.T) {
 		"an unknown tag":        {func(i *instance) error { return i.PurgeTags(ctx, "nobody") }, nil, []string{"/a", "/a/1", "/a/2", "/ab", "/b"}},
 		"a URL":                 {func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a/1") }, []string{"/a/1"}, []string{"/a", "/a/2", "/ab", "/b"}},
 		"a URL of another host": {func(i *instance) error { return i.PurgeURL(ctx, "http://example.org/a/1") }, nil, []string{"/a/1", "/a"}},
-		"a prefix":              {func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/a") }, []string{"/a", "/a/1", "/a/2"}, []string{"/ab", "/b"}},
-		"a prefix with a slash": {func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/a/") }, []string{"/a/1", "/a/2"}, []string{"/a", "/ab", "/b"}},
-		"all":                   {func(i *instance) error { return i.PurgeAll(ctx) }, []string{"/a", "/a/1", "/a/2", "/ab", "/b"}, nil},
+		"a prefix": {func(i *instance) error {
+			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/a"}})
+		}, []string{"/a", "/a/1", "/a/2"}, []string{"/ab", "/b"}},
+		"a prefix with a slash": {func(i *instance) error {
+			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/a/"}})
+		}, []string{"/a/1", "/a/2"}, []string{"/a", "/ab", "/b"}},
+		"all": {func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true}) }, []string{"/a", "/a/1", "/a/2", "/ab", "/b"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -247,10 +251,12 @@ func TestPurge(t *testing.T) {
 func TestPurgeDuringFill(t *testing.T) {
 	ctx := context.Background()
 	for name, purge := range map[string]func(*instance) error{
-		"tag":    func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
-		"URL":    func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
-		"prefix": func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/") },
-		"all":    func(i *instance) error { return i.PurgeAll(ctx) },
+		"tag": func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
+		"URL": func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
+		"prefix": func(i *instance) error {
+			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
+		},
+		"all": func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
 		"PUT": func(i *instance) error {
 			i.h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPut, "http://example.com/a", nil))
 			return nil
@@ -291,8 +297,12 @@ func TestPurgeDuringFill(t *testing.T) {
 // TestSoftPurgeDuringFill: the response is of use, but no longer fresh.
 func TestSoftPurgeDuringFill(t *testing.T) {
 	for name, purge := range map[string]func(*instance, context.Context) error{
-		"tag": func(i *instance, ctx context.Context) error { return i.SoftPurgeTags(ctx, "row-a") },
-		"all": func(i *instance, ctx context.Context) error { return i.SoftPurgeAll(ctx) },
+		"tag": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{Tags: []string{"row-a"}, Soft: true})
+		},
+		"all": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{All: true, Soft: true})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -324,9 +334,15 @@ func TestSoftPurgeDuringFill(t *testing.T) {
 // whatever was purged, and whether the response is new or a 304 has renewed it.
 func TestWhoComesAfterASoftPurge(t *testing.T) {
 	for name, purge := range map[string]func(*instance, context.Context) error{
-		"tag":     func(i *instance, ctx context.Context) error { return i.SoftPurgeTags(ctx, "row-a") },
-		"prefix":  func(i *instance, ctx context.Context) error { return i.SoftPurgePrefix(ctx, "http://example.com/") },
-		"all":     func(i *instance, ctx context.Context) error { return i.SoftPurgeAll(ctx) },
+		"tag": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{Tags: []string{"row-a"}, Soft: true})
+		},
+		"prefix": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}, Soft: true})
+		},
+		"all": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{All: true, Soft: true})
+		},
 		"nothing": func(*instance, context.Context) error { time.Sleep(journalPurge); return nil },
 	} {
 		for _, how := range []string{"new", "304"} {
@@ -388,9 +404,9 @@ func TestPurgeURLReachesEveryKey(t *testing.T) {
 	for _, how := range []string{"PurgeURL", "PUT"} {
 		t.Run(how, func(t *testing.T) {
 			store, rows := newServer(t), &rows{header: http.Header{"Vary": {"Accept-Language"}}}
-			policy := func(c *core.Config) {
-				c.KeyHeaders, c.KeyCookies = []string{"X-Plan"}, []string{"group"}
-				c.Partition = func(r *core.Request) string { return first(r.Header.Values("X-User")) }
+			policy := func(c *cacheaside.Config) {
+				c.Policy.Key.Headers, c.Policy.Key.Cookies = []string{"X-Plan"}, []string{"group"}
+				c.Policy.Key.Partition = func(r *cacheaside.Request) string { return first(r.Header.Values("X-User")) }
 			}
 			one, two := newInstance(t, store, rows, policy), newInstance(t, store, rows, policy)
 			asks := [][]string{nil, {"Accept-Language", "de"}, {"X-Plan", "pro"}, {"Cookie", "group=1"}, {"X-User", "ann"}, {"X-User", "bob", "Accept-Language", "fr"}}
@@ -437,9 +453,15 @@ func TestLostStamps(t *testing.T) {
 // TestSoftPurge: stale responses answer while they are renewed.
 func TestSoftPurge(t *testing.T) {
 	for name, purge := range map[string]func(*instance, context.Context) error{
-		"tags":   func(i *instance, ctx context.Context) error { return i.SoftPurgeTags(ctx, "row-a") },
-		"prefix": func(i *instance, ctx context.Context) error { return i.SoftPurgePrefix(ctx, "http://example.com/a") },
-		"all":    func(i *instance, ctx context.Context) error { return i.SoftPurgeAll(ctx) },
+		"tags": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{Tags: []string{"row-a"}, Soft: true})
+		},
+		"prefix": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/a"}, Soft: true})
+		},
+		"all": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{All: true, Soft: true})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -488,7 +510,7 @@ func TestPurgeErrors(t *testing.T) {
 	store.fail.Store(true)
 	for name, err := range map[string]error{
 		"PurgeTags": one.PurgeTags(ctx, "a"), "PurgeURL": one.PurgeURL(ctx, "http://example.com/"),
-		"PurgePrefix": one.PurgePrefix(ctx, "http://example.com/"), "PurgeAll": one.PurgeAll(ctx),
+		"PurgePrefix": one.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}}), "PurgeAll": one.Purge(ctx, cacheaside.Purge{All: true}),
 	} {
 		if !errors.Is(err, errDown) || !strings.Contains(err.Error(), "acknowledged") {
 			t.Errorf("%s: %v", name, err)
@@ -498,18 +520,18 @@ func TestPurgeErrors(t *testing.T) {
 	if one.Stats().PurgeErrors != 4 {
 		t.Errorf("%+v", one.Stats())
 	}
-	for _, tag := range []string{"", strings.Repeat("x", core.MaxTagBytes+1)} {
+	for _, tag := range []string{"", strings.Repeat("x", cacheaside.MaxTagBytes+1)} {
 		if err := one.PurgeTags(ctx, tag); err == nil {
 			t.Errorf("a tag of %d bytes is taken", len(tag))
 		}
 	}
 	for _, u := range []string{"", "/a", "//example.com/", "http://", "::", "http://u:p@example.com/", "mailto:x"} {
-		if one.PurgeURL(ctx, u) == nil || one.PurgePrefix(ctx, u) == nil {
+		if one.PurgeURL(ctx, u) == nil || one.Purge(ctx, cacheaside.Purge{Prefixes: []string{u}}) == nil {
 			t.Errorf("%q is taken for a URL", u)
 		}
 	}
 	bare := newInstance(t, newSpy(t, newClock()), &rows{})
-	if err := bare.PurgeAll(ctx); !errors.Is(err, core.ErrCannotPurge) {
+	if err := bare.Purge(ctx, cacheaside.Purge{All: true}); !errors.Is(err, cacheaside.ErrCannotPurge) {
 		t.Error(err)
 	}
 	must(t, bare.PurgeURL(ctx, "http://example.com/a"))
@@ -521,11 +543,11 @@ func TestPurgeEndpointInsists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newServer(t)
 		store.unread = true
-		one := newInstance(t, store, &rows{}, func(c *core.Config) { c.BreakerFailures, c.BreakerPause = 2, time.Hour })
-		endpoint, err := one.PurgeEndpoint(core.PurgeAccess{Authorize: func(context.Context, *core.Request) bool { return true }})
+		one := newInstance(t, store, &rows{}, func(c *cacheaside.Config) { c.Breaker.Failures, c.Breaker.Pause = 2, time.Hour })
+		endpoint, err := one.PurgeEndpoint(cacheaside.PurgeAccess{Authorize: func(context.Context, *cacheaside.Request) bool { return true }})
 		must(t, err)
 		for _, o := range []struct{ method, body string }{{"PURGE", ""}, {"POST", `{"urls":["http://example.com/a"]}`}, {"POST", `{"tags":["row-a"]}`}} {
-			req := &core.Request{Method: o.method, Scheme: "http", Host: "example.com", Path: "/a", Header: http.Header{}}
+			req := &cacheaside.Request{Method: o.method, Scheme: "http", Host: "example.com", Path: "/a", Header: http.Header{}}
 			store.fail.Store(true)
 			for range 3 { // failures that go on
 				if r := endpoint.Serve(t.Context(), req, []byte(o.body)); r.Status != 503 {
@@ -553,10 +575,10 @@ func TestTags(t *testing.T) {
 		for name, values := range header {
 			w.Header()[name] = values
 		}
-		core.AddTags(r.Context(), added...)
+		cacheaside.AddTags(r.Context(), added...)
 		_, _ = io.WriteString(w, "x")
 	}))
-	long := strings.Repeat("x", core.MaxTagBytes)
+	long := strings.Repeat("x", cacheaside.MaxTagBytes)
 	many := func(n int) (out []string) {
 		for i := range n {
 			out = append(out, fmt.Sprint("t", i))
@@ -591,7 +613,7 @@ func TestTags(t *testing.T) {
 		must(t, one.PurgeTags(t.Context(), c.purge))
 		one.want(t, path, "x", "fwd=")
 	}
-	core.AddTags(context.Background(), "nowhere") // does nothing
+	cacheaside.AddTags(context.Background(), "nowhere") // does nothing
 }
 
 // TestCacheGroups is RFC 9875.
@@ -627,10 +649,12 @@ func TestPurgeDuringRenewal(t *testing.T) {
 		"HEAD": {"max-age=10", http.MethodHead, "fwd=stale"},
 	} {
 		for name, purge := range map[string]func(*instance) error{
-			"tag":    func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
-			"URL":    func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
-			"prefix": func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/") },
-			"all":    func(i *instance) error { return i.PurgeAll(ctx) },
+			"tag": func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
+			"URL": func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
+			"prefix": func(i *instance) error {
+				return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
+			},
+			"all": func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
 			"PUT": func(i *instance) error {
 				i.h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPut, "http://example.com/a", nil))
 				return nil
@@ -694,12 +718,14 @@ func TestPurgeDuringRenewal(t *testing.T) {
 func TestPurgeBeforeRenewal(t *testing.T) {
 	ctx := context.Background()
 	for name, purge := range map[string]func(*instance) error{
-		"tag":       func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
-		"URL":       func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
-		"prefix":    func(i *instance) error { return i.PurgePrefix(ctx, "http://example.com/") },
-		"all":       func(i *instance) error { return i.PurgeAll(ctx) },
-		"soft, tag": func(i *instance) error { return i.SoftPurgeTags(ctx, "row-a") },
-		"soft, all": func(i *instance) error { return i.SoftPurgeAll(ctx) },
+		"tag": func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
+		"URL": func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
+		"prefix": func(i *instance) error {
+			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
+		},
+		"all":       func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
+		"soft, tag": func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{Tags: []string{"row-a"}, Soft: true}) },
+		"soft, all": func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true, Soft: true}) },
 		"nothing":   func(*instance) error { time.Sleep(time.Second); return nil },
 	} {
 		for _, vary := range []string{"", "Accept-Language"} {
@@ -722,7 +748,7 @@ func TestPurgeBeforeRenewal(t *testing.T) {
 						fmt.Fprint(w, version.Load())
 					})
 					store := &pausing{server: newServer(t)}
-					one := newInstance(t, store, h, func(c *core.Config) { c.LookupTimeout = time.Minute })
+					one := newInstance(t, store, h, func(c *cacheaside.Config) { c.Timeouts.Lookup = time.Minute })
 					two := newInstance(t, store, h)
 					one.want(t, "/a", "0", "stored")
 					time.Sleep(11 * time.Second)
@@ -773,7 +799,7 @@ func TestLateJoiner(t *testing.T) {
 	for name, purge := range map[string]func(*instance) error{
 		"tag":     func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
 		"URL":     func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
-		"all":     func(i *instance) error { return i.PurgeAll(ctx) },
+		"all":     func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
 		"nothing": func(*instance) error { return nil },
 	} {
 		for _, from := range []string{"the same process", "another process"} {
@@ -833,7 +859,7 @@ func TestJoinerAfterTheWrite(t *testing.T) {
 				store, rows, gate := newServer(t), &rows{}, make(chan struct{})
 				rows.during = func(string) { <-gate }
 				// What is on its way to the store is not waited for, so that the flight is.
-				one := newInstance(t, store, rows, func(c *core.Config) { c.LookupTimeout, c.StoreTimeout = time.Millisecond, time.Minute })
+				one := newInstance(t, store, rows, func(c *cacheaside.Config) { c.Timeouts.Lookup, c.Timeouts.Write = time.Millisecond, time.Minute })
 				two := newInstance(t, store, rows)
 				want := "1"
 				if name == "nothing" {
@@ -865,14 +891,16 @@ func TestJoinerAfterTheWrite(t *testing.T) {
 // though the other one, who came before, may.
 func TestJoinerBeforeALateWrite(t *testing.T) {
 	for name, purge := range map[string]func(*instance, context.Context) error{
-		"prefix":  func(i *instance, ctx context.Context) error { return i.PurgePrefix(ctx, "http://example.com/") },
-		"all":     func(i *instance, ctx context.Context) error { return i.PurgeAll(ctx) },
+		"prefix": func(i *instance, ctx context.Context) error {
+			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
+		},
+		"all":     func(i *instance, ctx context.Context) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
 		"nothing": func(*instance, context.Context) error { time.Sleep(time.Second); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store, rows := newServer(t), &rows{}
-				one := newInstance(t, store, rows, func(c *core.Config) { c.StoreTimeout = time.Minute })
+				one := newInstance(t, store, rows, func(c *cacheaside.Config) { c.Timeouts.Write = time.Minute })
 				two := newInstance(t, store, rows)
 				two.want(t, "/b", "0", "stored")
 				two.want(t, "/b", "0", "hit") // two knows what has been purged
@@ -909,12 +937,12 @@ func TestPurgeOfLongPrefix(t *testing.T) {
 	store := newServer(t)
 	one := newInstance(t, store, &rows{})
 	one.want(t, "/a", "0", "stored")
-	endpoint, err := one.PurgeEndpoint(core.PurgeAccess{Authorize: func(context.Context, *core.Request) bool { return true }})
+	endpoint, err := one.PurgeEndpoint(cacheaside.PurgeAccess{Authorize: func(context.Context, *cacheaside.Request) bool { return true }})
 	must(t, err)
 	for _, path := range []string{strings.Repeat("x", 10_000), strings.Repeat("|", 4_000)} {
-		must(t, one.PurgePrefix(t.Context(), "http://example.com/"+path))
-		must(t, one.SoftPurgePrefix(t.Context(), "http://example.com/"+path))
-		r := endpoint.Serve(t.Context(), &core.Request{Method: http.MethodPost, Header: http.Header{}}, []byte(`{"prefixes":["http://example.com/`+path+`"]}`))
+		must(t, one.Purge(t.Context(), cacheaside.Purge{Prefixes: []string{"http://example.com/" + path}}))
+		must(t, one.Purge(t.Context(), cacheaside.Purge{Prefixes: []string{"http://example.com/" + path}, Soft: true}))
+		r := endpoint.Serve(t.Context(), &cacheaside.Request{Method: http.MethodPost, Header: http.Header{}}, []byte(`{"prefixes":["http://example.com/`+path+`"]}`))
 		if r.Status != http.StatusOK {
 			t.Errorf("%d %s", r.Status, r.Body)
 		}
@@ -938,9 +966,9 @@ func TestPurgeOfRewrittenURL(t *testing.T) {
 			"as seen":            {func() error { return one.PurgeURL(ctx, "http://example.com/a?x=1") }, true},
 			"another query":      {func() error { return one.PurgeURL(ctx, "http://example.com/api/a") }, false},
 			"another URL":        {func() error { return one.PurgeURL(ctx, "http://example.com/app/a?x=1") }, false},
-			"prefix as received": {func() error { return one.PurgePrefix(ctx, "http://example.com/api") }, true},
-			"prefix as seen":     {func() error { return one.PurgePrefix(ctx, "http://example.com/a") }, true},
-			"prefix of another":  {func() error { return one.PurgePrefix(ctx, "http://example.com/ap") }, false},
+			"prefix as received": {func() error { return one.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/api"}}) }, true},
+			"prefix as seen":     {func() error { return one.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/a"}}) }, true},
+			"prefix of another":  {func() error { return one.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/ap"}}) }, false},
 			"PUT":                {func() error { one.send(t, http.MethodPut, "/api/a?x=1"); return nil }, true},
 		} {
 			rows.set("/a", 1)
@@ -970,8 +998,8 @@ func TestPurgeOfGeneratedKey(t *testing.T) {
 		if vary != "" {
 			rows.header.Set("Vary", vary)
 		}
-		one := newInstance(t, newServer(t), rows, func(c *core.Config) {
-			c.KeyGenerator = func(r *core.Request) string { return r.Method + " " + r.Path }
+		one := newInstance(t, newServer(t), rows, func(c *cacheaside.Config) {
+			c.Policy.Key.Generator = func(r *cacheaside.Request) string { return r.Method + " " + r.Path }
 		})
 		one.want(t, "/a", "0", "stored")
 		rows.set("/a", 1)
@@ -989,13 +1017,13 @@ func TestTagsOfManyRenewals(t *testing.T) {
 			n++
 			w.Header().Set("Etag", `"1"`)
 			w.Header().Set("Cache-Control", "max-age=10")
-			core.AddTags(r.Context(), fmt.Sprint("t", n))
+			cacheaside.AddTags(r.Context(), fmt.Sprint("t", n))
 			if r.Header.Get("If-None-Match") != "" {
 				w.WriteHeader(http.StatusNotModified)
 				return
 			}
 			_, _ = io.WriteString(w, "x")
-		}), func(c *core.Config) { c.MaxTags = 4 })
+		}), func(c *cacheaside.Config) { c.Policy.Storing.MaxTags = 4 })
 		for i, want := range []string{
 			"miss", "stale; fwd-status=304; ttl=10; stored", "stale; fwd-status=304; ttl=10; stored", "stale; fwd-status=304; ttl=10; stored",
 			"detail=tags", "fwd=miss", "stale; fwd-status=304; ttl=10; stored",

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"bytes"
@@ -10,13 +10,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // selectRange turns r, a complete stored 200, into the 206 or 416 that the
 // request's Range asks for (RFC 9110 section 14.2), and leaves it alone where
 // Range is absent, malformed, or made void by If-Range.
-func selectRange(r *Response, method string, header Header, etag, modified string, date time.Time) {
+func selectRange(r *adapter.Response, method string, header adapter.Header, etag, modified string, date time.Time) {
 	lines := header.Values("Range")
 	if len(lines) != 1 || method != http.MethodGet {
 		return
@@ -33,8 +34,8 @@ func selectRange(r *Response, method string, header Header, etag, modified strin
 		r.Status, r.Body = http.StatusRequestedRangeNotSatisfiable, nil
 		r.Header = without(r.Header, "Content-Type", "Content-Encoding", "Content-Length")
 		r.Header = append(r.Header,
-			Field{Name: "Content-Length", Value: "0"},
-			Field{Name: "Content-Range", Value: fmt.Sprintf("bytes */%d", size)})
+			adapter.Field{Name: "Content-Length", Value: "0"},
+			adapter.Field{Name: "Content-Range", Value: fmt.Sprintf("bytes */%d", size)})
 		return
 	case httprules.RangeOK:
 	default:
@@ -42,14 +43,14 @@ func selectRange(r *Response, method string, header Header, etag, modified strin
 	}
 	r.Status = http.StatusPartialContent
 	if len(r.Body) > 0 && !fixedType(r.Header) { // of the whole, or the server would look at the part
-		r.Header = append(r.Header, Field{Name: "Content-Type", Value: http.DetectContentType(r.Body)})
+		r.Header = append(r.Header, adapter.Field{Name: "Content-Type", Value: http.DetectContentType(r.Body)})
 	}
 	if len(ranges) == 1 {
 		one := ranges[0]
 		r.Body = r.Body[one.Start : one.Start+one.Length]
 		r.Header = append(without(r.Header, "Content-Length"),
-			Field{Name: "Content-Length", Value: strconv.FormatInt(one.Length, 10)},
-			Field{Name: "Content-Range", Value: contentRange(one, size)})
+			adapter.Field{Name: "Content-Length", Value: strconv.FormatInt(one.Length, 10)},
+			adapter.Field{Name: "Content-Range", Value: contentRange(one, size)})
 		return
 	}
 	var b bytes.Buffer
@@ -66,13 +67,13 @@ func selectRange(r *Response, method string, header Header, etag, modified strin
 	_ = parts.Close()
 	r.Body = b.Bytes()
 	r.Header = append(without(r.Header, "Content-Length", "Content-Type"),
-		Field{Name: "Content-Length", Value: strconv.Itoa(b.Len())},
-		Field{Name: "Content-Type", Value: "multipart/byteranges; boundary=" + parts.Boundary()})
+		adapter.Field{Name: "Content-Length", Value: strconv.Itoa(b.Len())},
+		adapter.Field{Name: "Content-Type", Value: "multipart/byteranges; boundary=" + parts.Boundary()})
 }
 
 // acceptsRanges reports whether the handler has said that parts of its response may
 // be asked for (RFC 9110 section 14.3).
-func acceptsRanges(fields Fields) bool {
+func acceptsRanges(fields adapter.Fields) bool {
 	for i := range fields {
 		if fields[i].Name == "Accept-Ranges" && strings.EqualFold(fields[i].Value, "bytes") {
 			return true
@@ -83,7 +84,7 @@ func acceptsRanges(fields Fields) bool {
 
 // fixedType reports whether the handler has set a Content-Type, or none on purpose,
 // or a coding, which keeps the server from guessing.
-func fixedType(fields Fields) bool {
+func fixedType(fields adapter.Fields) bool {
 	for i := range fields {
 		if n := fields[i].Name; n == "Content-Type" || n == "Content-Encoding" {
 			return true
@@ -98,13 +99,13 @@ func contentRange(r httprules.ByteRange, size int64) string {
 
 // undescribed drops what describes a body, also what somebody in front has announced
 // of it (RFC 9110 section 15.4.5).
-func undescribed(fields Fields) Fields {
+func undescribed(fields adapter.Fields) adapter.Fields {
 	return append(without(fields, "Content-Length", "Content-Type", "Content-Encoding", "Content-Language"),
-		Field{Name: "Content-Encoding", Op: OpDel})
+		adapter.Field{Name: "Content-Encoding", Op: adapter.OpDel})
 }
 
 // without drops fields in place.
-func without(fields Fields, names ...string) Fields {
+func without(fields adapter.Fields, names ...string) adapter.Fields {
 	out := fields[:0]
 fields:
 	for _, f := range fields {

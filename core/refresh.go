@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
@@ -24,7 +26,7 @@ const refreshPause = time.Second
 // (XFetch; Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache
 // Stampede Prevention).
 func (c *Cache) early(v *visit) bool {
-	due := time.Duration(float64(v.entry.Lifetime) * c.cfg.RefreshAhead)
+	due := time.Duration(float64(v.entry.Lifetime) * c.policy.Stale.RefreshAhead)
 	age := v.age(v.now)
 	took := time.Duration(v.entry.Took) * time.Millisecond
 	const most = 20 // the logarithm is hardly ever less
@@ -40,7 +42,7 @@ func (c *Cache) early(v *visit) bool {
 // refresh has the request run again in the background, once for all processes,
 // so that what it gets replaces v.entry. It reports whether somebody takes care
 // of that; otherwise the request itself has to.
-func (c *Cache) refresh(x Exchange, v *visit) bool {
+func (c *Cache) refresh(x adapter.Exchange, v *visit) bool {
 	key, now := c.flightKey(v), v.now.UnixNano()
 	if _, pass := c.passes.get(key, now, passAge); pass {
 		return false
@@ -58,7 +60,7 @@ func (c *Cache) refresh(x Exchange, v *visit) bool {
 
 // detach hands l to a background run of the request. It reports whether the
 // request can be run again, and whether there is room for that now.
-func (c *Cache) detach(x Exchange, v *visit, l *lead) (can, room bool) {
+func (c *Cache) detach(x adapter.Exchange, v *visit, l *lead) (can, room bool) {
 	send := x.Detach()
 	if send == nil {
 		c.conclude(l, flight.Retry, nil)
@@ -66,9 +68,10 @@ func (c *Cache) detach(x Exchange, v *visit, l *lead) (can, room bool) {
 	}
 	l.Lead.behind.Store(true)
 	c.refreshes.put(l.Key(), struct{}{}, v.now.UnixNano())
-	j := &refreshing{c: c, send: send, rerun: Rerun{cache: c.shared, by: c, lead: l, key: v.key.primary, born: v.entry.Born}}
+	j := &refreshing{c: c, send: send, rerun: rerun{by: c, lead: l, key: v.key.primary, born: v.entry.Born}}
+	j.rerun.Rerun = adapter.NewRerun(&j.rerun)
 	// Whoever needs the response does not wait for a queue that is stuck.
-	j.late = time.AfterFunc(c.cfg.RefreshTimeout, j.giveUp)
+	j.late = time.AfterFunc(c.policy.Stale.RefreshTimeout, j.giveUp)
 	if !c.background.submit(j) {
 		j.dropped()
 		return true, false
@@ -76,11 +79,31 @@ func (c *Cache) detach(x Exchange, v *visit, l *lead) (can, room bool) {
 	return true, true
 }
 
+// rerun is what the engine knows of a request that it makes itself.
+type rerun struct {
+	adapter.Rerun
+	by    *Cache // the handle that wants it
+	lead  *lead
+	claim *claim      // by which the response may be stored
+	key   string      // the primary key that is to be refreshed
+	born  int64       // of the entry that was found
+	done  atomic.Bool // there is a new entry
+}
+
+// engineRerun is the engine's part of a rerun, nil if that is another engine's.
+func engineRerun(r *adapter.Rerun) *rerun {
+	if r == nil {
+		return nil
+	}
+	own, _ := r.Engine().(*rerun)
+	return own
+}
+
 // refreshing is one background run.
 type refreshing struct {
 	c     *Cache
-	send  Refresher
-	rerun Rerun
+	send  adapter.Refresher
+	rerun rerun
 	late  *time.Timer
 }
 
@@ -123,7 +146,7 @@ func (r *refreshing) lock(ctx context.Context) bool {
 		}
 		by.see(held)
 		if !wait(ctx, pause) {
-			if by.hangs(c.cfg.RefreshTimeout) {
+			if by.hangs(c.policy.Stale.RefreshTimeout) {
 				c.swap(lockKey(l.Key()), by.token, "")
 			}
 			c.conclude(l, flight.Retry, nil)
@@ -141,9 +164,9 @@ func (r *refreshing) run(ctx context.Context, late func()) {
 	if !r.late.Stop() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.RefreshTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.policy.Stale.RefreshTimeout)
 	defer cancel()
-	if c.coordinator != nil && !c.inMemory && !r.lock(ctx) {
+	if c.coordinator != nil && !c.inProcess && !r.lock(ctx) {
 		return
 	}
 	// A handler that does not heed its context keeps this goroutine, but nobody
@@ -170,7 +193,7 @@ func (r *refreshing) run(ctx context.Context, late func()) {
 		c.stats.refreshed.Add(1)
 		c.conclude(l, flight.Retry, nil) // it has been ended with what there is now
 	}()
-	r.send(ctx, &r.rerun)
+	r.send(ctx, &r.rerun.Rerun)
 }
 
 // panicked says that a handler's panic went no further.
@@ -182,10 +205,10 @@ func (c *Cache) panicked(p any) {
 }
 
 // serveRerun deals with a request that refresh has sent.
-func (c *Cache) serveRerun(x Exchange, v *visit) error {
-	r := v.req.Rerun
+func (c *Cache) serveRerun(x adapter.Exchange, v *visit) error {
+	r := v.rerun
 	if r.by != c { // meant for a handle further in
-		return c.passRerun(x, v.depth)
+		return c.passRerun(x, v)
 	}
 	if v.key.primary != r.key { // it came out another one than it was
 		return c.noAnswer(x, http.StatusServiceUnavailable, httprules.CacheStatus{Detail: "rerun"})
@@ -205,9 +228,9 @@ func (c *Cache) serveRerun(x Exchange, v *visit) error {
 }
 
 // passRerun leaves a request that a refresh has sent to whom it is meant for.
-func (c *Cache) passRerun(x Exchange, depth uint8) error {
-	tags := c.onward(x.Request(), depth)
-	return c.letPass(x, tags, annotate(&tags.flight, httprules.CacheStatus{Fwd: "bypass", Detail: "rerun"}))
+func (c *Cache) passRerun(x adapter.Exchange, v *visit) error {
+	run := c.onward(&v.req, v.depth)
+	return c.letPass(x, run, annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: "rerun"}))
 }
 
 // softens reports whether a stale response may stand in for a handler that takes
@@ -216,13 +239,13 @@ func (c *Cache) passRerun(x Exchange, depth uint8) error {
 // response made for it alone.
 func (c *Cache) softens(v *visit) bool {
 	rc := &v.control
-	return c.cfg.SoftTimeout > 0 && v.req.Rerun == nil && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0)
+	return c.policy.Stale.SoftTimeout > 0 && v.req.Rerun == nil && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0)
 }
 
 // askSoftly gives the handler SoftTimeout before it answers with v.entry, which
 // is stale; what the handler gets later replaces that.
-func (c *Cache) askSoftly(x Exchange, v *visit) error {
-	deadline := time.Now().Add(c.cfg.SoftTimeout)
+func (c *Cache) askSoftly(x adapter.Exchange, v *visit) error {
+	deadline := time.Now().Add(c.policy.Stale.SoftTimeout)
 	for range maxLooks {
 		key := c.flightKey(v)
 		if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
@@ -258,7 +281,7 @@ func (c *Cache) askSoftly(x Exchange, v *visit) error {
 			return c.fetch(x, v)
 		case flight.Shared:
 			old, soft := v.entry, v.soft
-			if e.Key == v.key.primary && matches(&e, v.req, v.scratch) {
+			if e.Key == v.key.primary && matches(&e, &v.req, v.scratch) {
 				v.entry, v.soft = e, 0
 				if d, ok := c.usable(v); ok && c.withheld(v) == "" {
 					return c.collapsed(x, v, d)
@@ -275,7 +298,7 @@ func (c *Cache) askSoftly(x Exchange, v *visit) error {
 
 // replyStale answers with v.entry in place of what the handler failed to give,
 // where that is allowed at the time now.
-func (c *Cache) replyStale(x Exchange, v *visit, now time.Time, detail string, collapsed bool) (ok bool, err error) {
+func (c *Cache) replyStale(x adapter.Exchange, v *visit, now time.Time, detail string, collapsed bool) (ok bool, err error) {
 	if !v.stale || !v.decide(now).MaySIE {
 		return false, nil
 	}

@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
@@ -65,7 +65,7 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, "v", s.version)
 }
 
-func newOrigin(t *testing.T, nodes int, o *origin, change ...func(*core.Config)) *fleet {
+func newOrigin(t *testing.T, nodes int, o *origin, change ...func(*cacheaside.Config)) *fleet {
 	t.Helper()
 	return newFleet(t, nodes, o.ServeHTTP, change...)
 }
@@ -80,7 +80,7 @@ func (f *fleet) refreshed(done, failed, dropped uint64) {
 const swr = "stale-while-revalidate"
 
 func TestStaleWhileRevalidate(t *testing.T) {
-	policy := func(c *core.Config) { c.StaleWhileRevalidate = time.Minute }
+	policy := func(c *cacheaside.Config) { c.Policy.Stale.WhileRevalidate = time.Minute }
 	for name, o := range map[string]*origin{
 		"directive": {control: "max-age=10, stale-while-revalidate=60"},
 		"policy":    {control: "max-age=10"},
@@ -88,7 +88,7 @@ func TestStaleWhileRevalidate(t *testing.T) {
 		"validator": {control: "max-age=10, stale-while-revalidate=60", etag: `"e"`},
 	} {
 		inBubble(t, name, func(t *testing.T) {
-			f := newOrigin(t, 3, o, func(c *core.Config) {
+			f := newOrigin(t, 3, o, func(c *cacheaside.Config) {
 				if name == "policy" {
 					policy(c)
 				}
@@ -135,7 +135,7 @@ func TestStaleIsForbidden(t *testing.T) {
 	} {
 		inBubble(t, cc, func(t *testing.T) {
 			o := &origin{control: cc}
-			f := newOrigin(t, 1, o, func(c *core.Config) { c.StaleWhileRevalidate = time.Minute })
+			f := newOrigin(t, 1, o, func(c *cacheaside.Config) { c.Policy.Stale.WhileRevalidate = time.Minute })
 			f.get("/")
 			time.Sleep(15 * time.Second)
 			f.get("/").is(t, 200, "v2", "fwd=")
@@ -158,7 +158,7 @@ func TestRefreshThatFails(t *testing.T) {
 		for _, control := range []string{"max-age=10, stale-while-revalidate=600", "max-age=10, stale-while-revalidate=600, stale-if-error=600"} {
 			inBubble(t, name+" "+control, func(t *testing.T) {
 				o := &origin{control: control}
-				f := newOrigin(t, 1, o, func(c *core.Config) { c.RefreshTimeout = 500 * time.Millisecond })
+				f := newOrigin(t, 1, o, func(c *cacheaside.Config) { c.Policy.Stale.RefreshTimeout = 500 * time.Millisecond })
 				f.get("/")
 				f.called(1)
 				time.Sleep(11 * time.Second)
@@ -197,7 +197,7 @@ func TestRefreshSupersedes(t *testing.T) {
 	} {
 		inBubble(t, name, func(t *testing.T) {
 			o := &origin{control: "max-age=10"}
-			f := newOrigin(t, 1, o, func(c *core.Config) { c.StaleWhileRevalidate = time.Minute })
+			f := newOrigin(t, 1, o, func(c *cacheaside.Config) { c.Policy.Stale.WhileRevalidate = time.Minute })
 			f.get("/")
 			time.Sleep(11 * time.Second)
 			o.set(func(o *origin) { o.control = ""; change(o) })
@@ -247,7 +247,7 @@ func TestStaleInPlaceOfErrors(t *testing.T) {
 					return
 				}
 				fmt.Fprint(w, "fine")
-			}, func(c *core.Config) { c.StaleIfError = time.Minute })
+			}, func(c *cacheaside.Config) { c.Policy.Stale.IfError = time.Minute })
 			f.get("/")
 			broken.Store(true)
 			time.Sleep(40 * time.Second)
@@ -298,9 +298,9 @@ func TestErrorWhereStaleIsForbidden(t *testing.T) {
 	for ttl, want := range map[time.Duration]int64{0: 50, time.Minute: 1} {
 		inBubble(t, ttl.String(), func(t *testing.T) {
 			o := &origin{control: "max-age=10", etag: `"1"`}
-			f := newOrigin(t, 1, o, func(c *core.Config) {
+			f := newOrigin(t, 1, o, func(c *cacheaside.Config) {
 				if ttl > 0 {
-					c.StatusTTL = map[int]time.Duration{503: ttl}
+					c.Policy.StatusTTL = map[int]time.Duration{503: ttl}
 				}
 			})
 			f.get("/").is(t, 200, "v1", "stored")
@@ -341,7 +341,7 @@ func TestPanicAtTheEndOfTheWindow(t *testing.T) {
 func TestRefreshAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &origin{control: "max-age=100"}
-		f := newOrigin(t, 1, o, func(c *core.Config) { c.RefreshAhead = 0.5 })
+		f := newOrigin(t, 1, o, func(c *cacheaside.Config) { c.Policy.Stale.RefreshAhead = 0.5 })
 		f.get("/").is(t, 200, "v1", "stored")
 		for range 49 { // the handler took no time: there is no spread
 			time.Sleep(time.Second)
@@ -377,7 +377,7 @@ func TestRefreshAheadIsSpread(t *testing.T) {
 		inBubble(t, fmt.Sprint(c.before), func(t *testing.T) {
 			const n = 400
 			o := &origin{control: "max-age=100", took: time.Second}
-			f := newOrigin(t, 1, o, func(c *core.Config) { c.RefreshAhead = 0.5 })
+			f := newOrigin(t, 1, o, func(c *cacheaside.Config) { c.Policy.Stale.RefreshAhead = 0.5 })
 			f.herdOf(n, func(i int) *got { return f.get("/" + strconv.Itoa(i)) })
 			f.called(n)
 			// The time the handler took counts as age (RFC 9111 section 4.2.3).
@@ -392,7 +392,11 @@ func TestRefreshAheadIsSpread(t *testing.T) {
 }
 
 func TestSoftTimeout(t *testing.T) {
-	soft := func(c *core.Config) { c.SoftTimeout = time.Second; c.StaleIfError = time.Hour }
+	softPolicy := func(p *cacheaside.Policy) {
+		p.Stale.SoftTimeout = time.Second
+		p.Stale.IfError = time.Hour
+	}
+	soft := func(c *cacheaside.Config) { softPolicy(&c.Policy) }
 	inBubble(t, "slow", func(t *testing.T) {
 		o := &origin{control: "max-age=10"}
 		f := newOrigin(t, 1, o, soft)
@@ -532,10 +536,12 @@ func TestSoftTimeout(t *testing.T) {
 		"condition": {"GET", []string{"If-None-Match", `"e"`}, 304, ""},
 		"GET":       {"GET", nil, 200, "v1"},
 	} {
-		for _, coalesce := range []core.Coalescing{core.CoalesceAll, core.CoalesceNone} {
+		for _, coalesce := range []cacheaside.CoalescingScope{cacheaside.CoalesceAll, cacheaside.CoalesceNone} {
 			inBubble(t, name+", coalescing "+coalesce.String(), func(t *testing.T) {
 				o := &origin{control: "max-age=10", etag: `"e"`}
-				f := newOrigin(t, 1, o, soft, func(c *core.Config) { c.Coalesce, c.ForwardConditions, c.AcceptRanges = coalesce, true, true })
+				f := newOrigin(t, 1, o, soft, func(c *cacheaside.Config) {
+					c.Policy.Coalescing.Scope, c.Policy.Requests.ForwardConditions, c.Policy.Requests.AcceptRanges = coalesce, true, true
+				})
 				f.get("/")
 				f.called(1)
 				time.Sleep(11 * time.Second)
@@ -561,8 +567,8 @@ func TestSoftTimeout(t *testing.T) {
 	// A handle within one that does not wait softly does not wait for itself.
 	inBubble(t, "nested", func(t *testing.T) {
 		o := &origin{control: "max-age=10"}
-		f := newOrigin(t, 1, o, func(c *core.Config) { c.StaleIfError = time.Hour })
-		inner := core.Must(f.caches[0].With(soft))
+		f := newOrigin(t, 1, o, func(c *cacheaside.Config) { c.Policy.Stale.IfError = time.Hour })
+		inner := cacheaside.Must(f.caches[0].With(softPolicy))
 		f.nodes[0] = nethttp.New(f.caches[0])(nethttp.New(inner)(o))
 		f.get("/")
 		time.Sleep(11 * time.Second)
@@ -617,7 +623,7 @@ func TestSoftTimeout(t *testing.T) {
 func TestRefreshTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &origin{control: "max-age=10, stale-while-revalidate=60"}
-		f := newOrigin(t, 1, o, func(c *core.Config) { c.RefreshTimeout = 2 * time.Second })
+		f := newOrigin(t, 1, o, func(c *cacheaside.Config) { c.Policy.Stale.RefreshTimeout = 2 * time.Second })
 		f.get("/")
 		time.Sleep(11 * time.Second)
 		hang := make(chan struct{})
@@ -686,7 +692,7 @@ func TestHandlerSeesALiveContext(t *testing.T) {
 			}
 			w.Header().Set("Cache-Control", "max-age=10, stale-while-revalidate=60")
 			fmt.Fprint(w, "x")
-		}, func(c *core.Config) { c.RefreshTimeout = 7 * time.Second })
+		}, func(c *cacheaside.Config) { c.Policy.Stale.RefreshTimeout = 7 * time.Second })
 		f.get("/")
 		background.Store(true)
 		time.Sleep(11 * time.Second)
@@ -709,7 +715,7 @@ func TestHandlerSeesALiveContext(t *testing.T) {
 func TestRefreshesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &origin{control: "max-age=10, stale-while-revalidate=60"}
-		f := newOrigin(t, 1, o, func(c *core.Config) { c.MaxRefreshes, c.RefreshQueue = 2, 3 })
+		f := newOrigin(t, 1, o, func(c *cacheaside.Config) { c.Background.Runs, c.Background.Queue = 2, 3 })
 		for i := range 10 {
 			f.get("/" + strconv.Itoa(i))
 		}
@@ -735,7 +741,7 @@ func TestRefreshesAreBounded(t *testing.T) {
 func TestQueueThatIsStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &origin{control: "max-age=10, stale-while-revalidate=20"}
-		f := newOrigin(t, 1, o, func(c *core.Config) { c.MaxRefreshes, c.RefreshTimeout = 1, 5*time.Second })
+		f := newOrigin(t, 1, o, func(c *cacheaside.Config) { c.Background.Runs, c.Policy.Stale.RefreshTimeout = 1, 5*time.Second })
 		f.get("/a")
 		f.get("/b")
 		time.Sleep(11 * time.Second)
@@ -795,7 +801,7 @@ func TestNestedRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &origin{control: "max-age=10, stale-while-revalidate=60"}
 		f := newOrigin(t, 1, o)
-		inner := core.Must(f.caches[0].With(func(c *core.Config) { c.KeyHeaders = []string{"X-A"} }))
+		inner := cacheaside.Must(f.caches[0].With(func(c *cacheaside.Policy) { c.Key.Headers = []string{"X-A"} }))
 		f.nodes[0] = nethttp.New(f.caches[0])(nethttp.New(inner)(o))
 		f.get("/")
 		time.Sleep(11 * time.Second)
@@ -813,7 +819,7 @@ func TestNestedRefresh(t *testing.T) {
 func TestTTLJitter(t *testing.T) {
 	lifetimes := func(t *testing.T, fraction float64, at time.Duration) (ttls []int) {
 		synctest.Test(t, func(t *testing.T) {
-			f := newOrigin(t, 1, &origin{control: "max-age=100000"}, func(c *core.Config) { c.TTLJitter = fraction })
+			f := newOrigin(t, 1, &origin{control: "max-age=100000"}, func(c *cacheaside.Config) { c.Policy.TTLJitter = fraction })
 			time.Sleep(at)
 			for i := range 200 {
 				_, rest, _ := strings.Cut(f.get("/"+strconv.Itoa(i)).status(), "ttl=")

@@ -1,17 +1,18 @@
-package core
+package cacheaside
 
 import (
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // replyStored answers from the entry found: with the whole of it, with 304
 // where the client has it already, or with the range that it asks for.
-func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprules.CacheStatus) error {
+func (c *Cache) replyStored(x adapter.Exchange, v *visit, now time.Time, status httprules.CacheStatus) error {
 	v.count()
 	r := &v.reply
 	r.Status, r.Body, r.Implicit = int(v.entry.Status), v.entry.Body, v.entry.Flags&entry.Implicit != 0
@@ -24,11 +25,11 @@ func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprule
 		case "Last-Modified":
 			modified = f.Value
 		case "Set-Cookie":
-			if !c.cfg.StoreSetCookie { // not stored by us
+			if !c.policy.Storing.SetCookie { // not stored by us
 				continue
 			}
 		}
-		fields = append(fields, Field{f.Name, f.Value, Op(f.Op)})
+		fields = append(fields, adapter.Field{Name: f.Name, Value: f.Value, Op: adapter.Op(f.Op)})
 	}
 	v.fields = fields
 	r.Header = fields
@@ -38,7 +39,7 @@ func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprule
 			// RFC 9110 section 15.4.5: nothing that describes a body.
 			r.Header = undescribed(fields)
 			r.Status, r.Body = http.StatusNotModified, nil
-		} else if v.asked&ranged != 0 && (c.cfg.AcceptRanges || acceptsRanges(fields)) {
+		} else if v.asked&ranged != 0 && (c.policy.Requests.AcceptRanges || acceptsRanges(fields)) {
 			selectRange(r, v.req.Method, v.header, etag, modified, date)
 		}
 	}
@@ -49,9 +50,9 @@ func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprule
 	n := len(b)
 	b = status.Append(b)
 	text := viewOf(b) // b is not written to again
-	v.extra = [2]Field{
+	v.extra = [2]adapter.Field{
 		{Name: "Age", Value: text[:n]},
-		{Name: "Cache-Status", Value: text[n:], Op: OpAdd},
+		{Name: "Cache-Status", Value: text[n:], Op: adapter.OpAdd},
 	}
 	r.Extra = v.extra[:]
 	if v.own != nil {
@@ -61,7 +62,7 @@ func (c *Cache) replyStored(x Exchange, v *visit, now time.Time, status httprule
 }
 
 // reply sends a response, and has what is to be written go when it leaves.
-func (c *Cache) reply(x Exchange, v *visit, r *Response) error {
+func (c *Cache) reply(x adapter.Exchange, v *visit, r *adapter.Response) error {
 	w := v.write
 	if w == nil {
 		return x.Reply(r)
@@ -79,16 +80,16 @@ func (c *Cache) reply(x Exchange, v *visit, r *Response) error {
 
 // gatewayTimeout answers only-if-cached where nothing usable is stored (RFC
 // 9111 section 5.2.1.7).
-func (c *Cache) gatewayTimeout(x Exchange) error {
+func (c *Cache) gatewayTimeout(x adapter.Exchange) error {
 	return c.noAnswer(x, http.StatusGatewayTimeout, httprules.CacheStatus{Detail: "only-if-cached"}) // not forwarded
 }
 
 // noAnswer sends an error of the cache's own.
-func (c *Cache) noAnswer(x Exchange, code int, s httprules.CacheStatus) error {
-	return x.Reply(&Response{
+func (c *Cache) noAnswer(x adapter.Exchange, code int, s httprules.CacheStatus) error {
+	return x.Reply(&adapter.Response{
 		Status: code,
-		Header: Fields{{Name: "Content-Length", Value: "0"}},
-		Extra:  Fields{{Name: "Cache-Status", Value: statusValue(s), Op: OpAdd}},
+		Header: adapter.Fields{{Name: "Content-Length", Value: "0"}},
+		Extra:  adapter.Fields{{Name: "Cache-Status", Value: statusValue(s), Op: adapter.OpAdd}},
 	})
 }
 

@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 func TestUnsafeMethodsInvalidate(t *testing.T) {
@@ -90,7 +90,7 @@ func TestStaleIfError(t *testing.T) {
 		{"not an error of that kind", "max-age=10", time.Minute, 404, 20 * time.Second, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newService(t, handler, func(p *core.Config) { p.StaleIfError = c.policy })
+			s := newService(t, handler, func(p *cacheaside.Config) { p.Policy.Stale.IfError = c.policy })
 			status, control = http.StatusOK, c.control
 			s.get("/")
 			s.clock.Advance(c.after)
@@ -128,7 +128,7 @@ func TestTargetedFields(t *testing.T) {
 					w.Header().Set(k, v)
 				}
 				w.WriteHeader(http.StatusOK)
-			}, func(p *core.Config) { p.TargetedFields = c.targets })
+			}, func(p *cacheaside.Config) { p.Policy.Storing.TargetedFields = c.targets })
 			wantStatus(t, s.get("/"), c.want)
 		})
 	}
@@ -140,7 +140,7 @@ func TestGeneratedETag(t *testing.T) {
 			w.Header().Set("Etag", `W/"own"`)
 		}
 		fmt.Fprint(w, "body")
-	}, func(p *core.Config) { p.GenerateETag = true })
+	}, func(p *cacheaside.Config) { p.Policy.Storing.GenerateETag = true })
 	first := s.get("/").Header.Get("Etag")
 	second := s.get("/").Header.Get("Etag")
 	if len(first) != 34 || first != second {
@@ -186,11 +186,7 @@ func TestRFC9111Policy(t *testing.T) {
 		if r.URL.Path != "/599" {
 			w.WriteHeader(http.StatusOK)
 		}
-	}, func(p *core.Config) {
-		store, now, log := p.Store, p.Now, p.Logger
-		*p = core.RFC9111()
-		p.Store, p.Now, p.Logger = store, now, log
-	})
+	}, func(c *cacheaside.Config) { c.Policy = cacheaside.RFC9111() })
 	for path, want := range map[string]string{
 		"/nothing": "detail=no-freshness", "/599": "ttl=9; stored", "/heuristic": "ttl=9744; stored", "/cookie": "ttl=9; stored",
 	} {
@@ -274,7 +270,7 @@ func TestHeadWithoutAValidator(t *testing.T) {
 		if r.Method == http.MethodGet {
 			fmt.Fprint(w, row)
 		}
-	}, func(c *core.Config) { c.GenerateETag = true })
+	}, func(c *cacheaside.Config) { c.Policy.Storing.GenerateETag = true })
 	s.get("/")
 	s.clock.Advance(time.Minute)
 	row = "new"
@@ -285,8 +281,8 @@ func TestHeadWithoutAValidator(t *testing.T) {
 }
 
 func TestShowKey(t *testing.T) {
-	s := newService(t, func(http.ResponseWriter, *http.Request) {}, func(p *core.Config) {
-		p.ShowKey = func(r *core.Request) bool { return len(r.Header.Values("X-Debug")) > 0 }
+	s := newService(t, func(http.ResponseWriter, *http.Request) {}, func(p *cacheaside.Config) {
+		p.Policy.Requests.ShowKey = func(r *cacheaside.Request) bool { return len(r.Header.Values("X-Debug")) > 0 }
 	})
 	const want = `key="cacheaside:2:{GET:http://example.com/}"`
 	wantStatus(t, s.get("/", "X-Debug", "1"), want)

@@ -1,7 +1,6 @@
-package core
+package cacheaside
 
 import (
-	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
@@ -17,98 +17,88 @@ import (
 // requests of its own, in this process or by way of others. A request waits for
 // nothing that a run of its chain has to do.
 
-// RunKey is where a handler's context has what belongs to its run. It is a string
-// because some frameworks keep no values of their own under other keys: adapters
-// put [Forward.Tags] there, into all that the framework gives the handler as a
-// context.
-const RunKey = "github.com/cacheaside/cacheaside/core.Run"
+// run is what the engine knows of a run, and the tags that its handler gives the
+// response while it runs.
+type run struct {
+	adapter.Run
+	by    *Cache
+	depth uint8 // handles of the same cache in front of by, with other policies
+	lead  *lead
+	inner atomic.Pointer[Cache] // the handle of the same cache further in that has dealt with it
+	deaf  bool                  // the response is none of the handle's
 
-// Flight is the engine's part of a run.
-type Flight struct {
-	// Target is what the adapter knows the request by that runs, to tell it from
-	// others which the handler makes with the same context. It is set before the
-	// handler runs.
-	Target string
-	// Held, where the adapter sets it before the handler runs, is the response that is
-	// held back.
-	Held Held
+	mu   sync.Mutex
+	tags []string
+}
 
-	cache  *shared
-	by     *Cache
-	depth  uint8 // handles of the same cache in front of by, with other policies
-	lead   *lead
-	parent *Flight
-	own    bool                  // parent's handler has made the request itself
-	inner  atomic.Pointer[Cache] // the handle of the same cache further in that has dealt with it
+// begin says whose run r is; lead is nil where nobody waits for it.
+func (r *run) begin(by *Cache, depth uint8, lead *lead, req *request) {
+	r.by, r.depth, r.lead = by, depth, lead
+	r.Begin(r, &req.Request)
 }
 
 // dealtWith reports whether a handle further in has decided about the response.
-func (f *Flight) dealtWith() bool { return f.inner.Load() != nil }
+func (r *run) dealtWith() bool { return r.inner.Load() != nil }
 
-// FlightIn returns the flight of the handler whose context ctx is, or was derived
-// from; nil if it has returned, or there is none.
-func FlightIn(ctx context.Context) *Flight {
-	t := tagsIn(ctx)
-	if t == nil || t.ended() {
+// end is called when the handler has returned.
+func (r *run) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.End()
+}
+
+// addTags reports whether the handler had not returned.
+func (r *run) addTags(tags []string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.deaf || r.Ended() {
+		return false
+	}
+	r.tags = append(r.tags, tags...)
+	return true
+}
+
+func (r *run) takeTags() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.tags)
+}
+
+// engineRun is the engine's part of a run, nil if that is another engine's.
+func engineRun(r *adapter.Run) *run {
+	if r == nil {
 		return nil
 	}
-	return &t.flight
+	own, _ := r.Engine().(*run)
+	return own
 }
 
-func tagsIn(ctx context.Context) *Tags {
-	t, _ := ctx.Value(RunKey).(*Tags)
-	return t
-}
-
-// begin says whose run f is; lead is nil where nobody waits for it.
-func (f *Flight) begin(by *Cache, depth uint8, lead *lead, req *Request) {
-	f.cache, f.by, f.depth, f.lead, f.parent, f.own = by.shared, by, depth, lead, req.Outer, false
-	if f.parent == nil {
-		f.parent, f.own = req.Within, true
-	}
-}
-
-// outer is the flight of the same request at a handle further out.
-func (f *Flight) outer() *Flight {
-	if f.own {
-		return nil
-	}
-	return f.parent
-}
-
-// Held is a response on its way from the handler to the client.
-type Held interface {
-	// OnLeave has leaving called with the fields that the client sees when the
-	// response leaves; false: it has left, or was let go. Any goroutine may call it.
-	OnLeave(leaving func(Header)) bool
-}
-
-// Hold has leaving called when the response leaves that f, or a handle further
-// out, holds back; false: nobody does. The adapters of handles further in ask it,
-// for what they send goes to no client yet. f may be nil.
-func (f *Flight) Hold(leaving func(Header)) bool {
-	for ; f != nil; f = f.outer() {
-		if f.Held != nil && f.Held.OnLeave(leaving) {
-			return true
+// outers goes through the runs of the request at handles further out, the nearest first.
+func (r *request) outers(yield func(*run) bool) {
+	for o := r.Outer; o != nil; o = o.Outer() {
+		if own := engineRun(o); own != nil && !yield(own) {
+			return
 		}
 	}
-	return false
 }
 
-// chain goes through the flights that a request is part of.
-func (r *Request) chain(yield func(*Flight) bool) {
-	f := r.Outer
-	if f == nil {
-		f = r.Within
+// chain goes through the runs that a request is part of.
+func (r *request) chain(yield func(*run) bool) {
+	o := r.Outer
+	if o == nil {
+		o = r.Within
 	}
-	for ; f != nil && yield(f); f = f.parent {
+	for ; o != nil; o = o.Parent() {
+		if own := engineRun(o); own != nil && !yield(own) {
+			return
+		}
 	}
 }
 
 // servedBy reports whether a handle of cache further out has the request.
-func (r *Request) servedBy(cache *shared) bool {
-	for f := r.Outer; f != nil; f = f.outer() {
-		if f.cache == cache {
+func (r *request) servedBy(cache *shared) bool {
+	for f := range r.outers {
+		if f.by.shared == cache {
 			return true
 		}
 	}
@@ -119,7 +109,7 @@ func (r *Request) servedBy(cache *shared) bool {
 // for has made the request.
 func (c *Cache) inside(v *visit, key string) bool {
 	for f := range v.req.chain {
-		if f.cache == c.shared && f.lead != nil && f.lead.Key() == key {
+		if f.by.shared == c.shared && f.lead != nil && f.lead.Key() == key {
 			return true
 		}
 	}
@@ -184,8 +174,9 @@ func (v *visit) loopTokens(yield func(string) bool) {
 // those further out hold, for which other processes may wait.
 func (v *visit) looped(set http.Header) http.Header {
 	var lines []string
-	for f := &v.tags.flight; f != nil; f = f.parent {
-		if f.lead == nil || !f.by.locks() {
+	for o := &v.run.Run; o != nil; o = o.Parent() {
+		f := engineRun(o)
+		if f == nil || f.lead == nil || !f.by.locks() {
 			continue
 		}
 		token := f.lead.Lead.held()
@@ -219,142 +210,8 @@ func withoutLoop(names []string) []string {
 
 // linger is for Forward.
 func (c *Cache) linger(v *visit) time.Duration {
-	if !c.cfg.BackgroundFill || v.req.Method != http.MethodGet || v.req.Rerun != nil {
+	if !c.policy.Requests.BackgroundFill || v.req.Method != http.MethodGet || v.req.Rerun != nil {
 		return 0
 	}
-	return c.cfg.RefreshTimeout
-}
-
-// RunContext is the context of a handler behind a cache. It has all of the
-// request's own, and Forward.Tags under [RunKey].
-//
-// It knows whether the handler may have learned that its client has left. With
-// Forward.Linger it does not end when the client leaves, but only after that time,
-// when the response has begun to stream, with a deadline of the request's context,
-// or by Close.
-type RunContext struct {
-	context.Context //nolint:containedctx // it is a context
-	tags            *Tags
-	asked           atomic.Bool
-
-	// With Linger:
-	end    context.Context //nolint:containedctx // that which ends
-	cancel context.CancelFunc
-	unbind []func() bool // from the request's context
-	mu     sync.Mutex
-	timer  *time.Timer
-	closed bool
-}
-
-// Context makes the handler's context from that of the request. Its owner calls
-// Close when the handler has returned.
-func (f *Forward) Context(ctx context.Context) *RunContext {
-	r := f.Tags.context()
-	r.Context, r.tags = ctx, f.Tags
-	if f.Linger <= 0 {
-		return r
-	}
-	if at, ok := ctx.Deadline(); ok {
-		r.end, r.cancel = context.WithDeadline(context.Background(), at)
-	} else {
-		r.end, r.cancel = context.WithCancel(context.Background())
-	}
-	linger := f.Linger
-	r.bind(func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if !r.closed {
-			r.timer = time.AfterFunc(linger, r.cancel)
-		}
-	})
-	if note := f.Annotate; note != nil { // it is called when the response is let go
-		f.Annotate = func(status int, h Header, reason string) Fields {
-			r.bind(r.cancel)
-			return note(status, h, reason)
-		}
-	}
-	return r
-}
-
-// context returns the run's own, which is used once.
-func (t *Tags) context() *RunContext {
-	if t == nil || t.run.Context != nil {
-		return new(RunContext)
-	}
-	return &t.run
-}
-
-// bind has f called when the request's context ends.
-func (r *RunContext) bind(f func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.closed {
-		r.unbind = append(r.unbind, context.AfterFunc(r.Context, f))
-	}
-}
-
-// Close ends what the context has of its own.
-func (r *RunContext) Close() {
-	if r.end == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.closed = true
-	for _, unbind := range r.unbind {
-		unbind()
-	}
-	if r.timer != nil {
-		r.timer.Stop()
-	}
-	r.cancel()
-}
-
-// Knows reports whether the context has ended and the handler may have noticed: if
-// not, its response is as good as any. It is to be asked before Close.
-func (r *RunContext) Knows() bool { return r.asked.Load() && r.Ended() }
-
-// Ended reports whether the context has ended, without the handler noticing.
-func (r *RunContext) Ended() bool { return r.ending().Err() != nil }
-
-func (r *RunContext) ending() context.Context {
-	if r.end != nil {
-		return r.end
-	}
-	return r.Context
-}
-
-// Done is the channel of the request's context, unless it lingers.
-func (r *RunContext) Done() <-chan struct{} {
-	r.asked.Store(true)
-	return r.ending().Done()
-}
-
-// Err says whether the context has ended.
-func (r *RunContext) Err() error {
-	err := r.ending().Err()
-	if err != nil {
-		r.asked.Store(true)
-	}
-	return err
-}
-
-// Value looks in the request's context.
-func (r *RunContext) Value(key any) any {
-	switch key.(type) {
-	case string:
-		if key == RunKey {
-			return r.tags
-		}
-	case *int: // by which the package context finds who has cancelled
-		if r.ending().Err() != nil {
-			r.asked.Store(true)
-		}
-		if r.end != nil {
-			if v := r.end.Value(key); v != nil {
-				return v
-			}
-		}
-	}
-	return r.Context.Value(key)
+	return c.policy.Stale.RefreshTimeout
 }

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -9,36 +9,37 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // Serve answers one request: from the store where the rules allow it, else by
 // running the handler, whose response it stores where the rules allow that. It
 // is what adapters call. The error is the framework's or the client
 // connection's own; trouble of the store never becomes one.
-func (c *Cache) Serve(x Exchange) error {
-	req := x.Request()
-	depth := c.nest(req)
-	header, asked := req.enter()
-	if fwd, detail := c.bypass(req, asked); fwd != "" {
-		return c.pass(x, depth, fwd, detail)
-	}
+func (c *Cache) Serve(x adapter.Exchange) error {
 	v := visits.Get().(*visit)
 	defer v.release()
-	v.req, v.header, v.asked, v.depth = req, header, asked, depth
+	req := &v.req
+	v.header, v.asked = req.enter(x.Request())
+	v.depth, v.rerun = c.nest(req), engineRerun(req.Rerun)
+	if fwd, detail := c.bypass(req, v.asked); fwd != "" {
+		return c.pass(x, v, fwd, detail)
+	}
 	var ok bool
 	if v.key, v.wire, ok = c.keys.view(v.wire, req); !ok {
-		return c.pass(x, depth, "bypass", "key-too-long")
+		return c.pass(x, v, "bypass", "key-too-long")
 	}
-	if asked&directed != 0 && !c.cfg.IgnoreRequestDirectives && req.Rerun == nil {
-		v.control = httprules.ParseRequestControl(header)
+	if v.asked&directed != 0 && !c.policy.Requests.IgnoreDirectives && req.Rerun == nil {
+		v.control = httprules.ParseRequestControl(v.header)
 	}
 
 	v.now = c.cfg.Now()
 	if c.local != nil && req.Rerun == nil {
 		if d, ok := c.nearby(v); ok {
-			if c.cfg.RefreshAhead > 0 && c.early(v) {
+			if c.policy.Stale.RefreshAhead > 0 && c.early(v) {
 				v.key = c.keys.owned(v.key)
 				c.refresh(x, v)
 			}
@@ -47,14 +48,14 @@ func (c *Cache) Serve(x Exchange) error {
 		v.entry, v.by, v.soft = entry.Entry{}, choice{}, 0
 	}
 	v.key, v.epoch = c.keys.owned(v.key), c.flights.Ended()
-	if r := req.Rerun; r != nil && r.cache == c.shared {
+	if r := v.rerun; r != nil && r.by.shared == c.shared {
 		return c.serveRerun(x, v)
-	} else if r != nil && !req.servedBy(r.cache) { // meant for another cache further in
-		return c.passRerun(x, depth)
+	} else if req.Rerun != nil && (r == nil || !req.servedBy(r.by.shared)) { // meant for another cache further in
+		return c.passRerun(x, v)
 	}
 	mark := c.writes.ended.Load()
 	found, d := c.find(x.Context(), v)
-	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.wire, mark, c.cfg.LookupTimeout) {
+	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.wire, mark, c.cfg.Timeouts.Lookup) {
 		found, d = c.find(x.Context(), v)
 	}
 	switch {
@@ -68,7 +69,7 @@ func (c *Cache) Serve(x Exchange) error {
 		return c.miss(x, v)
 	}
 	if d.Use != httprules.Validate {
-		if c.cfg.RefreshAhead > 0 && c.early(v) {
+		if c.policy.Stale.RefreshAhead > 0 && c.early(v) {
 			c.refresh(x, v)
 		}
 		return c.hit(x, v, d)
@@ -84,7 +85,7 @@ func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
 	at := v.key.wire
 	if known, ok := c.variants.get(at, v.now.UnixNano(), memoAge); ok {
 		v.by = known
-		v.scratch = known.selecting(v.scratch[:0], v.req)
+		v.scratch = known.selecting(v.scratch[:0], &v.req)
 		v.variant = v.key.appendVariant(v.variant[:0], v.scratch)
 		at = viewOf(v.variant)
 	}
@@ -97,10 +98,10 @@ func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
 		b, ok = c.local.GetLocal(at)
 	}
 	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.primary ||
-		!matches(&v.entry, v.req, v.scratch) || c.withheld(v) != "" || !c.stillCurrent(v, at, judged, soft) {
+		!matches(&v.entry, &v.req, v.scratch) || c.withheld(v) != "" || !c.stillCurrent(v, at, judged, soft) {
 		return d, false
 	}
-	v.near = !c.inMemory
+	v.near = !c.inProcess
 	d = v.decide(v.now)
 	return d, d.Use != httprules.Validate
 }
@@ -115,11 +116,11 @@ func (c *Cache) find(ctx context.Context, v *visit) (found finding, d httprules.
 
 // bypass says, as a token for Cache-Status, why the cache has nothing to do
 // with a request; "" where it has.
-func (c *Cache) bypass(req *Request, asked asked) (fwd, detail string) {
+func (c *Cache) bypass(req *request, asked asked) (fwd, detail string) {
 	switch {
 	case req.Bypass != "":
 		return "bypass", req.Bypass
-	case c.cfg.Skip != nil && c.cfg.Skip(req):
+	case c.policy.Skip != nil && c.policy.Skip(&req.Request):
 		return "bypass", "skip"
 	}
 	switch req.Method {
@@ -150,40 +151,39 @@ func (c *Cache) bypass(req *Request, asked asked) (fwd, detail string) {
 // pass runs the handler with its response going straight to the client. Of two
 // handles that a request passes, the one nearest to the handler tells of it, and
 // does what there is to do.
-func (c *Cache) pass(x Exchange, depth uint8, fwd, detail string) error {
-	tags := c.onward(x.Request(), depth)
-	run := &tags.flight
+func (c *Cache) pass(x adapter.Exchange, v *visit, fwd, detail string) error {
+	run := c.onward(&v.req, v.depth)
 	defer func() {
 		if !run.dealtWith() {
 			c.stats.bypasses.Add(1)
 		}
 	}()
 	note := annotate(run, httprules.CacheStatus{Fwd: fwd, Detail: detail})
-	if fwd == "method" && !safe(x.Request().Method) {
-		note = c.invalidating(x, run, note)
+	if fwd == "method" && !safe(v.req.Method) {
+		note = c.invalidating(x, v, run, note)
 	}
-	return c.letPass(x, tags, note)
+	return c.letPass(x, run, note)
 }
 
 // annotate gives the Cache-Status field for a response that is not replied by
 // the engine, unless a handle further in has said what there is to say.
-func annotate(run *Flight, s httprules.CacheStatus) func(int, Header, string) Fields {
-	return func(_ int, _ Header, reason string) Fields { return noted(run, s, reason) }
+func annotate(run *run, s httprules.CacheStatus) func(int, adapter.Header, string) adapter.Fields {
+	return func(_ int, _ adapter.Header, reason string) adapter.Fields { return noted(run, s, reason) }
 }
 
-func noted(run *Flight, s httprules.CacheStatus, reason string) Fields {
+func noted(run *run, s httprules.CacheStatus, reason string) adapter.Fields {
 	if run.dealtWith() {
 		return nil
 	}
 	if reason != "" {
 		s.Detail = reason
 	}
-	return Fields{{Name: "Cache-Status", Value: statusValue(s), Op: OpAdd}}
+	return adapter.Fields{{Name: "Cache-Status", Value: statusValue(s), Op: adapter.OpAdd}}
 }
 
 // shownKey is the key for Cache-Status, where the policy shows it.
 func (c *Cache) shownKey(v *visit) string {
-	if c.cfg.ShowKey == nil || !c.cfg.ShowKey(v.req) {
+	if c.policy.Requests.ShowKey == nil || !c.policy.Requests.ShowKey(&v.req.Request) {
 		return ""
 	}
 	return v.key.wire
@@ -210,16 +210,17 @@ type visitRoom struct {
 	wire    []byte                     // where key is, until it is owned
 	variant []byte                     // of a variant's key
 	scratch []byte                     // for other keys and values
-	fields  []Field                    // the reply's fields
-	stamps  []Stamp                    // of known
+	fields  []adapter.Field            // the reply's fields
+	stamps  []store.Stamp              // of known
 	stored  []entry.Field              // the fields of an entry
 	date    [len(http.TimeFormat)]byte // among them
-	settle  func(status int, h Header) bool
+	settle  func(status int, h adapter.Header) bool
 }
 
 type visitState struct {
-	req     *Request
-	header  Header         // of req
+	req     request
+	rerun   *rerun         // by which the engine has made the request; nil: it has not
+	header  adapter.Header // of req
 	asked   asked          // by header
 	depth   uint8          // handles of the same cache in front
 	inner   bool           // a handle further in has dealt with the request
@@ -227,35 +228,35 @@ type visitState struct {
 	control httprules.RequestControl
 	now     time.Time // when the request came
 	key     key
-	fwd     string      // why the handler is asked, for Cache-Status
-	stale   bool        // an entry was found that may not be used as it is
-	entry   entry.Entry // what was found
-	at      string      // its key in the store
-	by      choice      // the resource's Vary names, if known
-	record  varyRecord  // valid if hasRec
-	hasRec  bool        // it is known whether the primary key holds one
-	epoch   uint64      // flights that had ended when the request came
-	soft    uint64      // when a purge has made the entry stale, in microseconds since 1970; 0: none has
-	known   *tagged     // the tags that were last seen under the entry's key
-	claim   *claim      // by which the response may be stored; nil: by none
-	begun   bool        // one was asked for
-	leaves  bool        // storing was left to a handle further in
-	passes  bool        // the handler's response is not for others
-	ahead   *lookahead  // what was read of the store before
-	near    bool        // the entry was in this process
-	tags    *Tags       // what the handler has added
-	fill    *fill       // has tags; nil: they are of no run
-	lead    *lead       // whom others wait for; nil: nobody waits
-	value   []byte      // what was written to the store
-	write   *write      // that goes when the response does; nil: none
-	own     Fields      // what a 304 says to this client alone
+	fwd     string         // why the handler is asked, for Cache-Status
+	stale   bool           // an entry was found that may not be used as it is
+	entry   entry.Entry    // what was found
+	at      string         // its key in the store
+	by      choice         // the resource's Vary names, if known
+	record  varyRecord     // valid if hasRec
+	hasRec  bool           // it is known whether the primary key holds one
+	epoch   uint64         // flights that had ended when the request came
+	soft    uint64         // when a purge has made the entry stale, in microseconds since 1970; 0: none has
+	known   *tagged        // the tags that were last seen under the entry's key
+	claim   *claim         // by which the response may be stored; nil: by none
+	begun   bool           // one was asked for
+	leaves  bool           // storing was left to a handle further in
+	passes  bool           // the handler's response is not for others
+	ahead   *lookahead     // what was read of the store before
+	near    bool           // the entry was in this process
+	run     *run           // of the handler; nil: it was not called
+	fill    *fill          // has run
+	lead    *lead          // whom others wait for; nil: nobody waits
+	value   []byte         // what was written to the store
+	write   *write         // that goes when the response does; nil: none
+	own     adapter.Fields // what a 304 says to this client alone
 	// candidates are variants for other requests that the handler may select.
 	candidates []entry.Entry
-	extra      [2]Field  // Age and Cache-Status
-	reply      Response  // on its way to the adapter
-	began      time.Time // when the handler was called
-	failure    int       // the status with which the handler has failed
-	handle     *Cache    // for settle
+	extra      [2]adapter.Field // Age and Cache-Status
+	reply      adapter.Response // on its way to the adapter
+	began      time.Time        // when the handler was called
+	failure    int              // the status with which the handler has failed
+	handle     *Cache           // for settle
 }
 
 var visits = sync.Pool{New: func() any { return new(visit) }}
@@ -331,7 +332,7 @@ func (c *Cache) granted(v *visit) finding {
 	switch c.withheld(v) {
 	case "":
 		return foundEntry
-	case ReasonInner:
+	case adapter.ReasonInner:
 		return foundInner
 	case detailOrigin:
 		return foundOtherVariants
@@ -343,10 +344,10 @@ func (c *Cache) granted(v *visit) finding {
 // that on a variant, while the names of its Vary are remembered.
 func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 	// That the client has left is no failure of the store.
-	if c.inMemory {
+	if c.inProcess {
 		ctx = context.Background()
 	} else {
-		l := c.deadlines.begin(ctx, c.cfg.LookupTimeout)
+		l := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
 		defer c.deadlines.end(l)
 		ctx = l
 	}
@@ -363,7 +364,7 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 	if v.entry.Kind == entry.KindResponse {
 		c.variants.drop(v.key.wire)
 		v.by = choice{}
-		if matches(&v.entry, v.req, v.scratch) && c.current(ctx, v, v.key.wire, v.known) {
+		if matches(&v.entry, &v.req, v.scratch) && c.current(ctx, v, v.key.wire, v.known) {
 			return c.granted(v)
 		}
 		return foundNothing
@@ -382,10 +383,10 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 }
 
 func (c *Cache) readVariant(ctx context.Context, v *visit, by choice) bool {
-	v.scratch = by.selecting(v.scratch[:0], v.req)
+	v.scratch = by.selecting(v.scratch[:0], &v.req)
 	wire := v.key.variant(v.scratch)
 	return c.read(ctx, v, wire) && v.entry.Kind == entry.KindResponse &&
-		matches(&v.entry, v.req, v.scratch) && c.current(ctx, v, wire, v.known)
+		matches(&v.entry, &v.req, v.scratch) && c.current(ctx, v, wire, v.known)
 }
 
 // knownTags are those that were last seen under a key, so that their stamps can be read
@@ -437,7 +438,7 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 	}
 	v.at = wire
 	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.primary ||
-		!c.inMemory && v.entry.Kind == entry.KindResponse && !v.entry.Harmless() {
+		!c.inProcess && v.entry.Kind == entry.KindResponse && !v.entry.Harmless() {
 		c.stats.corrupt.Add(1)
 		return false
 	}

@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"context"
@@ -17,9 +17,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/nethttp"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // clock is a clock that tests set.
@@ -36,7 +37,7 @@ func (c *clock) Advance(d time.Duration) { c.now.Add(int64(d)) }
 
 // spy is a store that counts, remembers keys and can be made to fail.
 type spy struct {
-	core.Store
+	store.Store
 	mu         sync.Mutex
 	gets, sets int
 	keys       map[string]time.Duration
@@ -96,24 +97,27 @@ func (s *spy) counts() (gets, sets int) {
 // service is a handler behind the cache.
 type service struct {
 	http.Handler
-	cache *core.Cache
+	cache *cacheaside.Cache
 	clock *clock
 	store *spy
 	calls atomic.Int64
 }
 
-func newService(t testing.TB, h http.HandlerFunc, change ...func(*core.Config)) *service {
+func newService(t testing.TB, h http.HandlerFunc, change ...func(*cacheaside.Config)) *service {
 	t.Helper()
 	s := &service{clock: newClock()}
 	s.store = newSpy(t, s.clock)
-	cfg := core.Config{
-		Store: s.store, TTL: 30 * time.Second, Now: s.clock.Now, Logger: slog.New(slog.DiscardHandler),
-		LookupTimeout: 10 * time.Second, StoreTimeout: 10 * time.Second, PurgeTimeout: 10 * time.Second, // a busy machine is no failure
+	cfg := cacheaside.Config{
+		Store:    s.store,
+		Now:      s.clock.Now,
+		Logger:   slog.New(slog.DiscardHandler),
+		Timeouts: cacheaside.Timeouts{Lookup: 10 * time.Second, Write: 10 * time.Second, Purge: 10 * time.Second},
+		Policy:   cacheaside.Policy{TTL: 30 * time.Second},
 	}
 	for _, f := range change {
 		f(&cfg)
 	}
-	cache, err := core.New(cfg)
+	cache, err := cacheaside.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +183,7 @@ func TestMissThenHit(t *testing.T) {
 	if s.calls.Load() != 2 {
 		t.Error("served beyond its lifetime")
 	}
-	want := core.Stats{Hits: 1, Misses: 2, Stores: 2}
+	want := cacheaside.Stats{Hits: 1, Misses: 2, Stores: 2}
 	if got := s.cache.Stats(); got != want {
 		t.Errorf("stats %+v, want %+v", got, want)
 	}
@@ -208,7 +212,7 @@ func TestVaryIsOneReadOnceKnown(t *testing.T) {
 		}
 	}
 	// Another process does not know the names yet.
-	cold := newService(t, nil, func(c *core.Config) { c.Store = s.store })
+	cold := newService(t, nil, func(c *cacheaside.Config) { c.Store = s.store })
 	cold.clock.now.Store(s.clock.now.Load())
 	if r := cold.get("/", de...); body(r) != "de" {
 		t.Error("another process missed")
@@ -222,7 +226,7 @@ func TestVariantsAreBounded(t *testing.T) {
 	s := newService(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Vary", "X-Any")
 		fmt.Fprint(w, r.Header.Get("X-Any"))
-	}, func(c *core.Config) { c.MaxVariants = 3 })
+	}, func(c *cacheaside.Config) { c.Policy.Storing.MaxVariants = 3 })
 	for i := range 20 {
 		s.get("/", "X-Any", fmt.Sprint(i))
 	}
@@ -329,7 +333,9 @@ func TestStoreTroubleNeverReachesTheClient(t *testing.T) {
 func TestSilentStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "fine") },
-			func(c *core.Config) { c.LookupTimeout, c.StoreTimeout = 50*time.Millisecond, 70*time.Millisecond })
+			func(c *cacheaside.Config) {
+				c.Timeouts.Lookup, c.Timeouts.Write = 50*time.Millisecond, 70*time.Millisecond
+			})
 		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		s.store.get = func(ctx context.Context, _ string) ([]byte, bool, error) { return nil, false, hang(ctx) }
 		s.store.set = hang
@@ -387,7 +393,7 @@ func TestOnlyIfCached(t *testing.T) {
 
 func TestRequestDirectivesCanBeIgnored(t *testing.T) {
 	s := newService(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "fine") },
-		func(c *core.Config) { c.IgnoreRequestDirectives = true })
+		func(c *cacheaside.Config) { c.Policy.Requests.IgnoreDirectives = true })
 	for range 3 {
 		s.get("/", "Cache-Control", "no-cache, no-store")
 	}
@@ -398,7 +404,7 @@ func TestRequestDirectivesCanBeIgnored(t *testing.T) {
 
 func TestStoreTTLIsExact(t *testing.T) {
 	s := newService(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "fine") },
-		func(c *core.Config) { c.TTL = 1500 * time.Millisecond })
+		func(c *cacheaside.Config) { c.Policy.TTL = 1500 * time.Millisecond })
 	s.get("/")
 	for k, ttl := range s.store.keys {
 		if ttl != 1500*time.Millisecond {
@@ -432,7 +438,7 @@ func TestResponseHeaderSelection(t *testing.T) {
 		w.Header().Set("X-Hop", "1")
 		w.Header().Set("Content-Type", "text/css")
 		fmt.Fprint(w, "a{}")
-	}, func(c *core.Config) { c.ResponseHeaders = core.Only("x-kept", "X-Hop") })
+	}, func(c *cacheaside.Config) { c.Policy.Storing.Headers = cacheaside.Only("x-kept", "X-Hop") })
 	s.get("/")
 	h := s.get("/").Header
 	if h.Get("X-Kept") != "1" || h.Get("X-Dropped") != "" || h.Get("X-Hop") != "" || h.Get("Content-Type") != "text/css" {

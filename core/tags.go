@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -9,12 +9,13 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // A stored response carries tags (surrogate keys), under which it can be purged.
@@ -42,16 +43,6 @@ const (
 	tagsAge = time.Minute
 )
 
-// Tags collects the tags of a response while its handler runs.
-type Tags struct {
-	mu     sync.Mutex
-	list   []string
-	over   bool   // the handler has returned
-	deaf   bool   // the response is none of the handle's
-	flight Flight // of the same run; here because a handler may keep both
-	run    RunContext
-}
-
 // AddTags gives the response to the request of ctx tags under which
 // [Cache.PurgeTags] finds it, like a Cache-Tag field would. It may be called
 // from anywhere behind the cache, until the handler returns, with whatever the
@@ -60,60 +51,28 @@ type Tags struct {
 // 256 bytes. AddTags reports whether it was heard: not where no cache is in front,
 // or none that deals with the request, or the handler has returned.
 func AddTags(ctx context.Context, tags ...string) bool {
-	t := tagsIn(ctx)
-	if t == nil {
-		return false
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.over || t.deaf {
-		return false
-	}
-	t.list = append(t.list, tags...)
-	return true
-}
-
-func (t *Tags) take() []string {
-	if t == nil {
-		return nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Clone(t.list)
-}
-
-// end is called when the handler has returned.
-func (t *Tags) end() {
-	if t != nil {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.over = true
-	}
-}
-
-func (t *Tags) ended() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.over
+	r, _ := ctx.Value(adapter.RunKey).(*adapter.Run)
+	own := engineRun(r)
+	return own != nil && own.addTags(tags)
 }
 
 func checkTag(tag string) error {
 	switch {
 	case tag == "":
-		return errors.New("cacheaside: an empty tag: leave it out")
+		return errors.New("an empty tag: leave it out")
 	case len(tag) > MaxTagBytes:
-		return fmt.Errorf("cacheaside: a tag of %d bytes: use %d at most", len(tag), MaxTagBytes)
+		return fmt.Errorf("a tag of %d bytes: use %d at most", len(tag), MaxTagBytes)
 	}
 	return nil
 }
 
 // tagsOf returns the tags of a response as they are stored. It fails where they
 // exceed the limits: a response without some of its tags could not be purged.
-func (c *Cache) tagsOf(v *visit, resp Header, varied bool) ([]string, bool) {
+func (c *Cache) tagsOf(v *visit, resp adapter.Header, varied bool) ([]string, bool) {
 	var out []string
 	add := func(tag string) bool {
 		out = append(out, ofHandler+tag)
-		return checkTag(tag) == nil && len(out) <= c.cfg.MaxTags
+		return checkTag(tag) == nil && len(out) <= c.policy.Storing.MaxTags
 	}
 	for _, line := range resp.Values("Cache-Tag") {
 		for tag := range strings.SplitSeq(line, ",") {
@@ -129,23 +88,25 @@ func (c *Cache) tagsOf(v *visit, resp Header, varied bool) ([]string, bool) {
 			}
 		}
 	}
-	for _, tag := range v.tags.take() {
-		if !add(tag) {
-			return nil, false
+	if v.run != nil {
+		for _, tag := range v.run.takeTags() {
+			if !add(tag) {
+				return nil, false
+			}
 		}
 	}
 	for _, group := range httprules.Groups(resp.Values("Cache-Groups")) {
-		out = append(out, groupTag(v.req, group))
+		out = append(out, groupTag(&v.req, group))
 	}
-	if len(out) > c.cfg.MaxTags {
+	if len(out) > c.policy.Storing.MaxTags {
 		return nil, false
 	}
-	named := c.named(v.key.primary, v.req)
+	named := c.named(v.key.primary, &v.req)
 	if !named && c.coordinator == nil {
 		c.urls.unnamed.Store(true)
 	}
 	if varied || v.claim != nil && v.claim.lock != v.key.lock || !named {
-		out = c.urlTags(out, v.req)
+		out = c.urlTags(out, &v.req)
 	}
 	slices.Sort(out)
 	return slices.Compact(out), true
@@ -164,13 +125,13 @@ func given(tags []string) (n int) {
 }
 
 // groupTag is the tag of a group, which is one origin's own (RFC 9875 section 2).
-func groupTag(req *Request, group string) string {
+func groupTag(req *request, group string) string {
 	return ofGroup + req.Scheme + "://" + httprules.ToLower(req.Host) + "|" + group
 }
 
 // received returns req with path and query as they were before an outer layer
 // rewrote them: who purges a URL, or names it in Location, knows nothing of that.
-func received(req Request) (Request, bool) {
+func received(req request) (request, bool) {
 	u, err := url.ParseRequestURI(req.Target)
 	if err != nil || u.Opaque != "" {
 		return req, false
@@ -208,7 +169,7 @@ type tagged struct {
 
 // heldStamps are good until then, unless the store has another mark.
 type heldStamps struct {
-	stamps []Stamp
+	stamps []store.Stamp
 	mark   uint64
 	until  time.Time
 }
@@ -309,10 +270,10 @@ func (c *Cache) current(ctx context.Context, v *visit, wire string, known *tagge
 // purged. Of what another clock has counted nothing is known.
 func (v *visit) outlivesJournal(at *lease) bool {
 	p := at.of(&v.entry)
-	return v.outlives(Stamp{Epoch: at.epoch, Hard: p.Hard, Soft: p.Soft, SoftAt: p.At})
+	return v.outlives(store.Stamp{Epoch: at.epoch, Hard: p.Hard, Soft: p.Soft, SoftAt: p.At})
 }
 
-func (v *visit) outlivesAll(stamps []Stamp) bool {
+func (v *visit) outlivesAll(stamps []store.Stamp) bool {
 	for _, s := range stamps {
 		if !v.outlives(s) {
 			return false
@@ -323,7 +284,7 @@ func (v *visit) outlivesAll(stamps []Stamp) bool {
 
 // outlives reports whether v.entry was made after a hard purge, and notes when a soft
 // one was.
-func (v *visit) outlives(s Stamp) bool {
+func (v *visit) outlives(s store.Stamp) bool {
 	e := &v.entry
 	if s.Hard == 0 || s.Epoch != e.Epoch || s.Hard > e.Stamp {
 		return false

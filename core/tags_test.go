@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"encoding/json"
@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 )
 
@@ -65,16 +66,16 @@ func TestStampKeys(t *testing.T) {
 // and another one for any other URL.
 func TestURLTags(t *testing.T) {
 	c := cacheNamed(t, "", func(c *Config) {
-		c.KeyHeaders, c.KeyCookies = []string{"X-A"}, []string{"a"}
-		c.Partition = func(r *Request) string { return first(r.Header.Values("X-P")) }
+		c.Policy.Key.Headers, c.Policy.Key.Cookies = []string{"X-A"}, []string{"a"}
+		c.Policy.Key.Partition = func(r *adapter.Request) string { return first(r.Header.Values("X-P")) }
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		path, word := rapid.SampledFrom([]string{"/", "/a", "/A", "/a/", "/%61"}), rapid.SampledFrom([]string{"", "a=1", "a=2", "b=1&a=1", "a=1&b=1"})
-		draw := func() *Request {
-			r := &Request{
+		draw := func() *request {
+			r := &request{Request: adapter.Request{
 				Method: "GET", Scheme: rapid.SampledFrom([]string{"http", "https"}).Draw(t, "scheme"),
 				Host: rapid.SampledFrom([]string{"a", "A", "b", "a:80", "a:8080"}).Draw(t, "host"), Path: path.Draw(t, "path"), RawQuery: word.Draw(t, "query"),
-			}
+			}}
 			h := map[string][]string{}
 			for _, name := range []string{"X-A", "X-P", "Cookie"} {
 				if rapid.Bool().Draw(t, name) {
@@ -86,12 +87,12 @@ func TestURLTags(t *testing.T) {
 			return r
 		}
 		a, b := draw(), draw()
-		url := func(r *Request) string {
+		url := func(r *request) string {
 			q := strings.Split(r.RawQuery, "&")
 			slices.Sort(q)
 			return "//" + strings.TrimSuffix(strings.ToLower(r.Host), ":80") + strings.ReplaceAll(r.Path, "%61", "a") + "?" + strings.Join(q, "&")
 		}
-		tags := func(r *Request) string {
+		tags := func(r *request) string {
 			of := c.urlTags(nil, r)
 			slices.Sort(of)
 			if of = slices.Compact(of); len(of) != 1 || !strings.HasPrefix(of[0], ofURL) {
@@ -118,15 +119,15 @@ func first(s []string) string {
 	return s[0]
 }
 
-// FuzzDecodeOrder: whatever is taken says what to purge, and nothing is lost of
+// FuzzDecodePurge: whatever is taken says what to purge, and nothing is lost of
 // it.
-func FuzzDecodeOrder(f *testing.F) {
+func FuzzDecodePurge(f *testing.F) {
 	for _, s := range []string{`{"tags":["a","b"],"soft":true}`, `{"urls":["http://h/"],"prefixes":["http://h/a"]}`, `{"all":true}`, `{"all":true}{}`, `{"urls":["http://h/"],"soft":true}`, `null`, `{"tags":null}`, `{"TAGS":["a"]}`, `{"x":1}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		o, err := decodeOrder(b)
-		if err != nil {
+		o, err := decodePurge(b)
+		if err != nil || o.sensible() != nil {
 			return
 		}
 		if !o.All && len(o.Tags)+len(o.URLs)+len(o.Prefixes) == 0 || o.Soft && len(o.URLs) > 0 {
@@ -139,7 +140,7 @@ func FuzzDecodeOrder(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if o, err = decodeOrder(again); err != nil {
+		if o, err = decodePurge(again); err != nil {
 			t.Fatalf("%q, then %q: %+v, %v", b, again, o, err)
 		}
 	})

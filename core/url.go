@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"slices"
@@ -58,7 +58,7 @@ func (u *urls) whole() keyer { return u.all()[0] }
 
 // appendURL writes the URL of req as purges name it. It fails where that is too long
 // for anything to be stored.
-func (k keyer) appendURL(buf []byte, req *Request) ([]byte, bool) {
+func (k keyer) appendURL(buf []byte, req *request) ([]byte, bool) {
 	if len(req.Path)+len(req.RawQuery)+len(req.Host) > maxURLBytes {
 		return buf, false
 	}
@@ -70,7 +70,7 @@ func (k keyer) appendURL(buf []byte, req *Request) ([]byte, bool) {
 		buf = append(buf, "|p:"...)
 	}
 	buf = escape(buf, respelled(req.Path, &inPath), &pathSafe)
-	return keyer{Config: &Config{Query: k.Query}}.appendQuery(buf, respelled(req.RawQuery, &inQuery)), true
+	return keyer{KeyPolicy: &KeyPolicy{Query: k.Query}}.appendQuery(buf, respelled(req.RawQuery, &inQuery)), true
 }
 
 // plainHost is a host without a default port and the dot of a fully qualified name.
@@ -131,7 +131,7 @@ func respelled(part string, as *spelling) string {
 }
 
 // named reports whether a purge of the URL of req can name the primary key.
-func (c *Cache) named(primary string, req *Request) bool {
+func (c *Cache) named(primary string, req *request) bool {
 	url := urlOf(primary)
 	if url == "" || req.Target != "" || req.Partition != "" || len(publicHosts(req)) > 0 {
 		return false
@@ -153,8 +153,8 @@ func urlOf(primary string) string {
 
 // urlTags appends the tags that stand for the URL of req, as it came and as an outer
 // layer has rewritten it.
-func (c *Cache) urlTags(tags []string, req *Request) []string {
-	requests := []Request{*req}
+func (c *Cache) urlTags(tags []string, req *request) []string {
+	requests := []request{*req}
 	if before, ok := received(*req); ok && req.Target != "" {
 		requests = append(requests, before)
 	}
@@ -180,7 +180,7 @@ const maxHosts = 4
 
 // publicHosts are those under which a proxy in front says that it was asked, where it
 // asks for another one.
-func publicHosts(req *Request) (hosts []string) {
+func publicHosts(req *request) (hosts []string) {
 	if !req.forwarded {
 		return nil
 	}
@@ -210,7 +210,7 @@ func publicHosts(req *Request) (hosts []string) {
 
 // purgedURLs are all texts that stand for the URL of req in whatever policy; none where
 // that is too long for anything to be stored.
-func (c *Cache) purgedURLs(req *Request) (texts []string) {
+func (c *Cache) purgedURLs(req *request) (texts []string) {
 	for _, k := range c.urls.all() {
 		if url, ok := k.appendURL(nil, req); ok && !slices.Contains(texts, string(url)) {
 			texts = append(texts, string(url))

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"net/http"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
@@ -15,7 +16,7 @@ import (
 // revalidate asks the handler whether the stale entry is still good (RFC 9111
 // section 4.3), or for a new response where the entry has no validator.
 // That is done in the background where it may be, or while the client waits.
-func (c *Cache) revalidate(x Exchange, v *visit, d httprules.Decision) error {
+func (c *Cache) revalidate(x adapter.Exchange, v *visit, d httprules.Decision) error {
 	v.stale = true
 	if d.MaySWR && c.refresh(x, v) {
 		c.stats.staleWhileRevalidate.Add(1)
@@ -36,7 +37,7 @@ func (c *Cache) revalidate(x Exchange, v *visit, d httprules.Decision) error {
 
 // conditions gives the request fields for the handler, nil for those that the
 // request has, and whether they make a 304 speak of v.entry.
-func (c *Cache) conditions(x Exchange, v *visit) (set http.Header, validate bool) {
+func (c *Cache) conditions(x adapter.Exchange, v *visit) (set http.Header, validate bool) {
 	if v.req.Method != http.MethodGet {
 		return nil, false
 	}
@@ -101,7 +102,7 @@ func (v *visit) coded() bool {
 
 // selected makes that candidate the entry found which a 304 from the handler
 // selects by its ETag, or, without one, by being the only one.
-func (v *visit) selected(notModified Header) bool {
+func (v *visit) selected(notModified adapter.Header) bool {
 	tags := notModified.Values("Etag")
 	for i := range v.candidates {
 		e := &v.candidates[i]
@@ -115,7 +116,7 @@ func (v *visit) selected(notModified Header) bool {
 
 // freshened applies a 304 from the handler to the stored entry and answers from
 // it (RFC 9111 section 4.3.4).
-func (c *Cache) freshened(x Exchange, v *visit, notModified *Response) error {
+func (c *Cache) freshened(x adapter.Exchange, v *visit, notModified *adapter.Response) error {
 	c.stats.revalidated.Add(1)
 	now := c.cfg.Now()
 	status := httprules.CacheStatus{Fwd: v.fwd, FwdStatus: http.StatusNotModified, Key: c.shownKey(v)}
@@ -131,7 +132,7 @@ func (c *Cache) freshened(x Exchange, v *visit, notModified *Response) error {
 		return err
 	}
 	c.conclude(v.lead, flight.Pass, nil) // unless that is the write's duty now, or was
-	if r := v.req.Rerun; r != nil {
+	if r := v.rerun; r != nil {
 		r.done.Store(true)
 	}
 	v.own = c.ownFields(notModified, v)
@@ -144,15 +145,15 @@ func (c *Cache) freshened(x Exchange, v *visit, notModified *Response) error {
 
 // ownFields are those of a 304 that are not in the entry that it has freshened:
 // what the handler says to this client alone goes to this client.
-func (c *Cache) ownFields(notModified *Response, v *visit) (own Fields) {
+func (c *Cache) ownFields(notModified *adapter.Response, v *visit) (own adapter.Fields) {
 	stored := make(map[string]bool)
 	for f := range v.entry.Header {
-		stored[f.Name] = f.Name != "Set-Cookie" || c.cfg.StoreSetCookie
+		stored[f.Name] = f.Name != "Set-Cookie" || c.policy.Storing.SetCookie
 	}
 	for _, f := range notModified.Header {
 		switch {
-		case f.Op == OpDel, stored[f.Name], keptOnUpdate(f.Name), f.Name == "Age", f.Name == "Content-Type",
-			!c.cfg.ForwardTags && slices.Contains(tagFields, f.Name):
+		case f.Op == adapter.OpDel, stored[f.Name], keptOnUpdate(f.Name), f.Name == "Age", f.Name == "Content-Type",
+			!c.policy.Storing.ForwardTags && slices.Contains(httprules.TagFields, f.Name):
 		default:
 			own = append(own, f)
 		}
@@ -162,7 +163,7 @@ func (c *Cache) ownFields(notModified *Response, v *visit) (own Fields) {
 
 // sameResponse reports whether a 304 can be about the response with this ETag:
 // a strong ETag of its own has to be the same (RFC 9111 section 4.3.4).
-func sameResponse(etag string, notModified Header) bool {
+func sameResponse(etag string, notModified adapter.Header) bool {
 	tags := notModified.Values("Etag")
 	return len(tags) == 0 || strings.HasPrefix(tags[0], "W/") || etag == "" || httprules.ETagWeakMatch(etag, tags[0])
 }
@@ -171,7 +172,7 @@ func sameResponse(etag string, notModified Header) bool {
 // GET: one that agrees with it makes it fresh, any other makes it invalid (RFC
 // 9111 section 4.3.5). One without a validator may agree by chance, and says
 // nothing.
-func (c *Cache) headAnswered(x Exchange, v *visit, resp *Response) {
+func (c *Cache) headAnswered(x adapter.Exchange, v *visit, resp *adapter.Response) {
 	if resp.Reason != "" || v.entry.Status != http.StatusOK || resp.Status != http.StatusOK || v.control.NoStore {
 		return
 	}
@@ -182,7 +183,7 @@ func (c *Cache) headAnswered(x Exchange, v *visit, resp *Response) {
 	}
 	switch {
 	case !agrees("Etag", etag), !agrees("Last-Modified", modified), !agrees("Content-Length", strconv.Itoa(len(v.entry.Body))):
-		c.invalidate(x.Context(), v.req)
+		c.invalidate(x.Context(), &v.req)
 	case len(resp.Effective.Values("Etag"))+len(resp.Effective.Values("Last-Modified")) > 0:
 		_, _, _ = c.update(x, v, resp, c.cfg.Now()) // what fails is counted there
 	}
@@ -190,20 +191,20 @@ func (c *Cache) headAnswered(x Exchange, v *visit, resp *Response) {
 
 // update applies the header of newer, a 304 or the answer to a HEAD, to the
 // entry found (RFC 9111 section 3.2) and stores it again where it still may be.
-func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (verdict httprules.Verdict, stored bool, err error) {
-	var updated Fields
+func (c *Cache) update(x adapter.Exchange, v *visit, newer *adapter.Response, now time.Time) (verdict httprules.Verdict, stored bool, err error) {
+	var updated adapter.Fields
 	replaced := map[string]bool{"Date": true} // that of newer, or now
 	for _, f := range newer.Header {
 		// A Content-Type taken away only keeps the server from guessing one.
-		if !keptOnUpdate(f.Name) && (f.Name != "Content-Type" || f.Op != OpDel) {
+		if !keptOnUpdate(f.Name) && (f.Name != "Content-Type" || f.Op != adapter.OpDel) {
 			replaced[f.Name] = true
 			updated = append(updated, f)
 		}
 	}
-	merged := Fields{}
+	merged := adapter.Fields{}
 	for f := range v.entry.Header {
 		if !replaced[f.Name] {
-			merged = append(merged, Field{f.Name, f.Value, Op(f.Op)})
+			merged = append(merged, adapter.Field{Name: f.Name, Value: f.Value, Op: adapter.Op(f.Op)})
 		}
 	}
 	merged = append(merged, updated...)
@@ -214,7 +215,7 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 		vary = append(vary, f.Name)
 	}
 	vary = mergeNames(vary, nil)
-	resp := &Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
+	resp := &adapter.Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
 	verdict = c.judge(v, resp.Status, effective, now)
 	header, reason := c.storable(v, resp, verdict)
 	if reason != "" { // the client gets what there was
@@ -230,7 +231,7 @@ func (c *Cache) update(x Exchange, v *visit, newer *Response, now time.Time) (ve
 	}
 	more, ok := c.tagsOf(v, newer.Effective, len(vary) > 0)
 	content.Tags = mergeNames(content.Tags, more)
-	if !ok || given(content.Tags) > c.cfg.MaxTags {
+	if !ok || given(content.Tags) > c.policy.Storing.MaxTags {
 		c.stats.tagsRefused.Add(1)
 		verdict.Store, verdict.Reason = false, "tags"
 		c.superseded(x, v, resp.Status, verdict) // a whole response may have fewer
@@ -260,8 +261,8 @@ func keptOnUpdate(name string) bool {
 // layered is what the rules see of an updated response: the merged fields, then
 // those that outer middleware has set on the newer one.
 type layered struct {
-	first  Fields
-	second Header
+	first  adapter.Fields
+	second adapter.Header
 }
 
 func (l layered) Values(name string) []string {

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"bytes"
@@ -91,7 +91,7 @@ func mergeNames(a, b []string) []string {
 
 // selecting appends what a variant's key is made from: the generation, and the
 // normalised values by which req chooses, each preceded by its name.
-func (c choice) selecting(dst []byte, req *Request) []byte {
+func (c choice) selecting(dst []byte, req *request) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, c.generation)
 	for _, n := range c.names {
 		dst = binary.AppendUvarint(dst, uint64(len(n)))
@@ -102,7 +102,7 @@ func (c choice) selecting(dst []byte, req *Request) []byte {
 }
 
 // selectingFields is selecting in the form in which an entry carries it.
-func selectingFields(names []string, req *Request) []entry.Field {
+func selectingFields(names []string, req *request) []entry.Field {
 	out := make([]entry.Field, len(names))
 	for i, n := range names {
 		out[i] = entry.Field{Name: n, Value: string(req.appendSelected(nil, n))}
@@ -111,7 +111,7 @@ func selectingFields(names []string, req *Request) []entry.Field {
 }
 
 // matches reports whether e was chosen by values that req has as well.
-func matches(e *entry.Entry, req *Request, scratch []byte) bool {
+func matches(e *entry.Entry, req *request, scratch []byte) bool {
 	for f := range e.Vary {
 		if !bytes.Equal(req.appendSelected(scratch[:0], f.Name), []byte(f.Value)) {
 			return false
@@ -128,10 +128,10 @@ const maxCandidates = 4
 // own. One with a content coding is not for a client that did not ask for it,
 // whatever the handler says.
 func (c *Cache) candidates(ctx context.Context, v *visit) []entry.Entry {
-	if !c.cfg.ValidateVariants || len(v.record.variants) == 0 {
+	if !c.policy.Requests.ValidateVariants || len(v.record.variants) == 0 {
 		return nil
 	}
-	at := c.deadlines.begin(ctx, c.cfg.LookupTimeout)
+	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
 	defer c.deadlines.end(at)
 	old := v.entry
 	defer func() { v.entry = old }()

@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -30,7 +30,7 @@ type way struct {
 }
 
 // wayOf is nil where the policy leaves nothing out.
-func wayOf(c *Config) *way {
+func wayOf(c *KeyPolicy) *way {
 	if !c.IgnoreHost && c.Query.Allow == nil && len(c.Query.Deny) == 0 {
 		return nil
 	}
@@ -57,7 +57,7 @@ func (w *way) keyer() keyer {
 	if w.Only {
 		s = Selection{Allow: append([]string{}, w.Allow...)}
 	}
-	return keyer{Config: &Config{IgnoreHost: w.NoHost, Query: s}}
+	return keyer{KeyPolicy: &KeyPolicy{IgnoreHost: w.NoHost, Query: s}}
 }
 
 // since is when w came into the journal; 0: it is not there.

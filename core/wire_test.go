@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -117,12 +117,12 @@ func (w *wire) WriteJournal(ctx context.Context, clock string, old store.Journal
 	return w.m.WriteJournal(ctx, clock, old, text)
 }
 
-func (w *wire) Stamps(ctx context.Context, dst []core.Stamp, keys []string) ([]core.Stamp, error) {
+func (w *wire) Stamps(ctx context.Context, dst []store.Stamp, keys []string) ([]store.Stamp, error) {
 	w.note("Stamps", keys...)
 	return w.m.Stamps(ctx, dst, keys)
 }
 
-func (w *wire) GetStamped(ctx context.Context, key string, dst []core.Stamp, keys []string) ([]byte, bool, []core.Stamp, error) {
+func (w *wire) GetStamped(ctx context.Context, key string, dst []store.Stamp, keys []string) ([]byte, bool, []store.Stamp, error) {
 	w.note("GetStamped", key)
 	w.note("GetStamped's stamps", keys...)
 	return w.m.GetStamped(ctx, key, dst, keys)
@@ -136,9 +136,13 @@ func TestKeysOnTheWire(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &wire{m: newStandin()}
 			t.Cleanup(func() { _ = w.Close() })
-			cache := core.Must(core.New(core.Config{
-				Store: w, Namespace: namespace, TTL: time.Hour, KeyHeaders: []string{"X-Key"}, IgnoreScheme: true, IgnoreHost: namespace == "a",
-				Partition: func(r *core.Request) string { return first(r.Header.Values("X-User")) },
+			cache := cacheaside.Must(cacheaside.New(cacheaside.Config{
+				Store:     w,
+				Namespace: namespace,
+				Policy: cacheaside.Policy{
+					TTL: time.Hour,
+					Key: cacheaside.KeyPolicy{Headers: []string{"X-Key"}, IgnoreScheme: true, IgnoreHost: namespace == "a", Partition: func(r *cacheaside.Request) string { return first(r.Header.Values("X-User")) }},
+				},
 			}))
 			t.Cleanup(func() { _ = cache.Close(context.Background()) })
 			h := nethttp.New(cache)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -157,7 +161,7 @@ func TestKeysOnTheWire(t *testing.T) {
 						rw.Header().Set(name, v)
 					}
 				}
-				core.AddTags(r.Context(), r.Header.Values("X-Add")...)
+				cacheaside.AddTags(r.Context(), r.Header.Values("X-Add")...)
 				_, _ = io.WriteString(rw, "x")
 			}))
 			send := func(method, target string, fields ...string) {
@@ -192,13 +196,13 @@ func TestKeysOnTheWire(t *testing.T) {
 			send(http.MethodGet, "/a", append(slices.Clone(fields[7]), "X-Key", "7")...)
 			for _, tags := range [][]string{{"x"}, {"ü"}, {"{", "}"}, {strings.Repeat("ü", 128)}, {"\x00"}} {
 				must(t, cache.PurgeTags(ctx, tags...))
-				must(t, cache.SoftPurgeTags(ctx, tags...))
+				must(t, cache.Purge(ctx, cacheaside.Purge{Tags: tags, Soft: true}))
 			}
 			for _, u := range []string{"http://h", "http://h/ä{}?q=ü", "http://h/" + strings.Repeat("x", 1000)} {
 				must(t, cache.PurgeURL(ctx, u))
-				must(t, cache.PurgePrefix(ctx, u))
+				must(t, cache.Purge(ctx, cacheaside.Purge{Prefixes: []string{u}}))
 			}
-			must(t, cache.PurgeAll(ctx))
+			must(t, cache.Purge(ctx, cacheaside.Purge{All: true}))
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			w.mu.Lock()

@@ -1,9 +1,10 @@
-package core
+package cacheaside
 
 import (
 	"slices"
 	"strings"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
@@ -18,14 +19,14 @@ func (c *Cache) withheld(v *visit) string {
 	e := &v.entry
 	switch {
 	case e.Flags.Depth() != v.depth:
-		return ReasonInner
+		return adapter.ReasonInner
 	case v.asked&(credentials|cookies|origin) == 0:
 		return ""
 	case v.asked&origin != 0 && e.Flags&entry.AnyOrigin == 0 && !varies(e, "Origin"):
 		return detailOrigin
 	case e.Flags&entry.PolicyTTL == 0:
 		return "" // by the RFC
-	case v.asked&credentials != 0 && !c.cfg.StoreAuthorized && !varies(e, "Authorization"):
+	case v.asked&credentials != 0 && !c.policy.Storing.Authorized && !varies(e, "Authorization"):
 		return detailAuthorization
 	case v.asked&cookies != 0 && c.readsCookies(v.header) && !varies(e, "Cookie"):
 		return detailCookie
@@ -51,8 +52,8 @@ func varies(e *entry.Entry, name string) bool {
 
 // readsCookies reports whether a request has a cookie that the handlers may read
 // and that is no part of its key.
-func (c *Cache) readsCookies(h Header) bool {
-	if slices.Contains(c.cfg.KeyHeaders, "Cookie") {
+func (c *Cache) readsCookies(h adapter.Header) bool {
+	if slices.Contains(c.policy.Key.Headers, "Cookie") {
 		return false
 	}
 	for _, line := range h.Values("Cookie") {
@@ -60,7 +61,7 @@ func (c *Cache) readsCookies(h Header) bool {
 			if httprules.TrimOWS(pair) == "" {
 				continue
 			}
-			if name := cookieName(pair); c.cookies.has(name) && !slices.Contains(c.cfg.KeyCookies, name) {
+			if name := cookieName(pair); c.cookies.has(name) && !slices.Contains(c.policy.Key.Cookies, name) {
 				return true
 			}
 		}
@@ -80,8 +81,8 @@ func (c *Cache) tellOfCookies() {
 // its own Vary names, and those that middleware in front has named, unless that
 // answers by them itself, request by request. The result is sorted. AnyOrigin says
 // that Origin is none of them whatever it is.
-func (c *Cache) selectingNames(v *visit, own Fields, effective Header) (names []string, anyOrigin bool) {
-	if own.has("Vary") {
+func (c *Cache) selectingNames(v *visit, own adapter.Fields, effective adapter.Header) (names []string, anyOrigin bool) {
+	if own.Has("Vary") {
 		names, _ = httprules.VaryNames(own)
 	}
 	all, _ := httprules.VaryNames(effective)

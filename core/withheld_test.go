@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
@@ -22,7 +22,7 @@ import (
 // nothing of what is in a cookie.
 func TestCookiesAreToldOfOnce(t *testing.T) {
 	var log bytes.Buffer
-	cache := core.Must(core.New(core.Config{TTL: time.Minute, Logger: slog.New(slog.NewTextHandler(&log, nil))}))
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Policy: cacheaside.Policy{TTL: time.Minute}}))
 	t.Cleanup(func() { _ = cache.Close(context.Background()) })
 	h := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") }))
 	for range 3 {
@@ -56,9 +56,9 @@ func TestFollowersFromAnotherOrigin(t *testing.T) {
 						w.Header().Set("Access-Control-Allow-Origin", origin)
 					}
 					_, _ = io.WriteString(w, "page")
-				}, func(c *core.Config) {
+				}, func(c *cacheaside.Config) {
 					if soft {
-						c.SoftTimeout = 5 * time.Second
+						c.Policy.Stale.SoftTimeout = 5 * time.Second
 					}
 				})
 				if soft { // what was for any origin, and is stale, stands by

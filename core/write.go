@@ -1,4 +1,4 @@
-package core
+package cacheaside
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
@@ -53,7 +54,7 @@ type write struct {
 	shareable  bool // with those who wait for lead
 	stored     bool // it is in the store
 	outdated   bool // softly purged since the handler was called
-	rerun      *Rerun
+	rerun      *rerun
 	begun      atomic.Bool // it has been started or given up
 	values     [2]store.Value
 	size       int64         // that is reserved
@@ -62,7 +63,7 @@ type write struct {
 
 // send has content stored, as soon as the client has its answer. The result is
 // why it will not be.
-func (c *Cache) send(x Exchange, v *visit, content entry.Content, names []string, verdict httprules.Verdict, now time.Time) (reason string) {
+func (c *Cache) send(x adapter.Exchange, v *visit, content entry.Content, names []string, verdict httprules.Verdict, now time.Time) (reason string) {
 	w, err := c.prepared(x.Context(), v, content, names, now)
 	if err != nil {
 		c.trouble("encoding", err)
@@ -78,7 +79,7 @@ func (c *Cache) send(x Exchange, v *visit, content entry.Content, names []string
 	}
 	v.claim = nil // the write's
 	if c.slowLately(w.wire, len(w.value), now) {
-		w.end(ErrSlow)
+		w.end(store.ErrSlow)
 		return "slow-read"
 	}
 	if w.lead != nil {
@@ -96,7 +97,7 @@ func (c *Cache) send(x Exchange, v *visit, content entry.Content, names []string
 // leaving begins the write when its response can be changed no more, unless what
 // the client sees is for nobody else: middleware in front may have made it so as
 // the header was written. It keeps nobody waiting but for a store in this process.
-func (w *write) leaving(sent Header) {
+func (w *write) leaving(sent adapter.Header) {
 	if !w.begun.CompareAndSwap(false, true) {
 		return
 	}
@@ -104,7 +105,7 @@ func (w *write) leaving(sent Header) {
 	case w.personal(sent):
 		w.c.writes.over(w)
 		w.end(errPersonal)
-	case w.c.inMemory || w.rerun != nil:
+	case w.c.inProcess || w.rerun != nil:
 		if w.run(context.Background(), nil); w.rerun != nil && w.stored {
 			w.rerun.done.Store(true)
 		}
@@ -114,8 +115,8 @@ func (w *write) leaving(sent Header) {
 }
 
 // personal reports whether a response is for one client (RFC 9111 section 3).
-func (w *write) personal(sent Header) bool {
-	if !w.c.cfg.StoreSetCookie && len(sent.Values("Set-Cookie")) > 0 {
+func (w *write) personal(sent adapter.Header) bool {
+	if !w.c.policy.Storing.SetCookie && len(sent.Values("Set-Cookie")) > 0 {
 		return true
 	}
 	control := httprules.ParseResponseControl(sent, w.c.targets)
@@ -153,7 +154,7 @@ func (c *Cache) prepared(ctx context.Context, v *visit, content entry.Content, n
 		w = new(write)
 	}
 	w.c, w.primary, w.wire, w.claim, w.tags = c, v.key.primary, v.key.wire, v.claim, content.Tags
-	w.at, w.keep, w.lead, w.rerun = v.key.wire, keep, v.lead, v.req.Rerun
+	w.at, w.keep, w.lead, w.rerun = v.key.wire, keep, v.lead, v.rerun
 	if v.claim != nil {
 		content.Epoch, content.Stamp = v.claim.since.Epoch, v.claim.since.Seq
 	}
@@ -164,11 +165,11 @@ func (c *Cache) prepared(ctx context.Context, v *visit, content entry.Content, n
 		// A response belongs to the fields that any earlier one named as well:
 		// that may miss more often but never answers wrongly.
 		v.record.names = mergeNames(names, v.record.names)
-		content.Vary = selectingFields(v.record.names, v.req)
-		v.scratch = v.record.selecting(v.scratch[:0], v.req)
+		content.Vary = selectingFields(v.record.names, &v.req)
+		v.scratch = v.record.selecting(v.scratch[:0], &v.req)
 		w.at = v.key.variant(v.scratch)
 		w.choice = v.record.choice
-		w.surplus = v.record.add(variantRef{w.at[len(w.at)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano(), c.cfg.MaxVariants)
+		w.surplus = v.record.add(variantRef{w.at[len(w.at)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano(), c.policy.Storing.MaxVariants)
 		var err error
 		if w.record, w.recordKept, err = v.record.encode(v.key.primary, now.UnixNano()); err != nil {
 			return nil, err
@@ -201,7 +202,7 @@ func staleKept(lifetime time.Duration) time.Duration {
 
 // readRecord reads the resource's record, or begins one.
 func (c *Cache) readRecord(ctx context.Context, v *visit) {
-	at := c.deadlines.begin(ctx, c.cfg.LookupTimeout)
+	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
 	defer c.deadlines.end(at)
 	var e entry.Entry
 	b, found, err := c.store.Get(at, v.key.wire)
@@ -236,8 +237,8 @@ func (w *write) dropped() {
 func (w *write) store() (err error) {
 	c := w.c
 	ctx := context.Background()
-	if !c.inMemory {
-		at := c.deadlines.begin(ctx, c.cfg.StoreTimeout+TransferTime(len(w.value)))
+	if !c.inProcess {
+		at := c.deadlines.begin(ctx, c.cfg.Timeouts.Write+store.TransferTime(len(w.value)))
 		defer c.deadlines.end(at)
 		ctx = at
 	}
@@ -397,7 +398,7 @@ func (q *writes) reserve(w *write) bool {
 	w.size = int64(len(w.value) + len(w.record))
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.bytes > 0 && q.bytes+w.size > q.limit && !w.c.inMemory {
+	if q.bytes > 0 && q.bytes+w.size > q.limit && !w.c.inProcess {
 		return false
 	}
 	q.bytes += w.size

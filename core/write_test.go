@@ -1,4 +1,4 @@
-package core_test
+package cacheaside_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // slowWrites makes writes, but not locks, take d.
@@ -21,11 +21,11 @@ func (a *ailing) slowWrites(d time.Duration) { a.delay.Store(int64(d)) }
 // TestClientDoesNotWaitForTheStore: nor does the next one get anything else than
 // what is on its way there.
 func TestClientDoesNotWaitForTheStore(t *testing.T) {
-	for _, coalesce := range []core.Coalescing{core.CoalesceAll, core.CoalesceNone} {
+	for _, coalesce := range []cacheaside.CoalescingScope{cacheaside.CoalesceAll, cacheaside.CoalesceNone} {
 		for _, vary := range []string{"", "Accept-Language"} {
 			t.Run(coalesce.String()+" "+vary, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					a, rows, one := newAiling(t, func(c *core.Config) { c.Coalesce = coalesce })
+					a, rows, one := newAiling(t, func(c *cacheaside.Config) { c.Policy.Coalescing.Scope = coalesce })
 					if vary != "" {
 						rows.header = http.Header{"Vary": {vary}}
 					}
@@ -58,7 +58,7 @@ func TestWriteTakesTooLong(t *testing.T) {
 		}
 		a.slowWrites(time.Minute)
 		one.timed(t, "/b")
-		if d := one.timed(t, "/b"); d > core.DefaultStoreTimeout+time.Millisecond || rows.calls.Load() != 3 {
+		if d := one.timed(t, "/b"); d > defaultStoreTimeout+time.Millisecond || rows.calls.Load() != 3 {
 			t.Errorf("after a failed write a request took %v, %d calls of the handler", d, rows.calls.Load())
 		}
 		must(t, one.Flush(t.Context()))
@@ -67,7 +67,9 @@ func TestWriteTakesTooLong(t *testing.T) {
 
 func TestWriteBufferIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, rows, one := newAiling(t, func(c *core.Config) { c.WriteBuffer, c.Coalesce = 4000, core.CoalesceNone })
+		a, rows, one := newAiling(t, func(c *cacheaside.Config) {
+			c.Background.WriteBuffer, c.Policy.Coalescing.Scope = 4000, cacheaside.CoalesceNone
+		})
 		a.slowWrites(100 * time.Millisecond)
 		rows.header = http.Header{"X-Long": {strings.Repeat("x", 1000)}}
 		for _, path := range []string{"/a", "/b", "/c", "/d", "/e"} {
@@ -91,7 +93,7 @@ func TestWriteBufferIsBounded(t *testing.T) {
 // the others it may have been purged, so one of them asks again.
 func TestDroppedWriteIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, rows, one := newAiling(t, func(c *core.Config) { c.WriteBuffer = 1 })
+		a, rows, one := newAiling(t, func(c *cacheaside.Config) { c.Background.WriteBuffer = 1 })
 		a.slowWrites(100 * time.Millisecond)
 		one.timed(t, "/a") // takes the buffer
 		rows.during = func(string) { time.Sleep(10 * time.Millisecond) }
@@ -175,10 +177,10 @@ func TestCloseDoesNotWaitForeverForWrites(t *testing.T) {
 // TestPurgeDuringWrite: what was purged before it arrived in the store is not
 // stored, though the client has it.
 func TestPurgeDuringWrite(t *testing.T) {
-	for name, purge := range map[string]func(context.Context, *core.Cache) error{
-		"URL": func(ctx context.Context, c *core.Cache) error { return c.PurgeURL(ctx, "http://example.com/a") },
-		"tag": func(ctx context.Context, c *core.Cache) error { return c.PurgeTags(ctx, "row-a") },
-		"all": func(ctx context.Context, c *core.Cache) error { return c.PurgeAll(ctx) },
+	for name, purge := range map[string]func(context.Context, *cacheaside.Cache) error{
+		"URL": func(ctx context.Context, c *cacheaside.Cache) error { return c.PurgeURL(ctx, "http://example.com/a") },
+		"tag": func(ctx context.Context, c *cacheaside.Cache) error { return c.PurgeTags(ctx, "row-a") },
+		"all": func(ctx context.Context, c *cacheaside.Cache) error { return c.Purge(ctx, cacheaside.Purge{All: true}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -7,14 +7,15 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
 // New returns a middleware for Echo that answers GET and HEAD requests from
 // cache. Use it on the Echo (Use), a group or a single route. It panics if
 // cache is nil.
-func New(cache *core.Cache, opts ...Option) echo.MiddlewareFunc {
+func New(cache *cacheaside.Cache, opts ...Option) echo.MiddlewareFunc {
 	if cache == nil {
 		panic("echoadapter.New: the cache is nil: make one with core.New")
 	}
@@ -57,7 +58,7 @@ func (x *exchange) release() {
 // Next gives the handler a Response of its own, with hooks of its own: those of
 // middleware in front run when the answer is sent, and what they set is no part of
 // what is stored.
-func (x *exchange) Next(f core.Forward) (*core.Response, error) {
+func (x *exchange) Next(f adapter.Forward) (*adapter.Response, error) {
 	c, res, request := x.c, x.c.Response(), x.c.Request()
 	given := request
 	defer func() {
@@ -80,7 +81,7 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 				leave(res, own, func(int) {})
 			}
 		case own.Committed: // cut short
-			nethttp.GiveUp(w, core.ReasonHandler)
+			nethttp.GiveUp(w, adapter.ReasonHandler)
 		case f.Settle != nil && f.Settle(errorStatus(failed), own.Header()):
 			c.Error(failed)
 			failed = nil
@@ -139,4 +140,4 @@ func errorStatus(err error) int {
 	return http.StatusInternalServerError
 }
 
-func (x *exchange) Detach() core.Refresher { return x.Refresher(x.c.Echo()) }
+func (x *exchange) Detach() adapter.Refresher { return x.Refresher(x.c.Echo()) }

@@ -16,7 +16,7 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 	"go.uber.org/goleak"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/echoadapter"
 )
@@ -25,10 +25,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
 	coretest.Run(t, coretest.Framework{
-		Name:     "echoadapter",
-		New:      func(c *core.Cache) { echoadapter.New(c) },
-		NewPurge: func(c *core.Cache, a core.PurgeAccess) error { _, err := echoadapter.NewPurge(c, a); return err },
-		Serve:    serve,
+		Name: "echoadapter",
+		New:  func(c *cacheaside.Cache) { echoadapter.New(c) },
+		NewPurge: func(c *cacheaside.Cache, a cacheaside.PurgeAccess) error {
+			_, err := echoadapter.NewPurge(c, a)
+			return err
+		},
+		Serve: serve,
 	})
 }
 
@@ -67,7 +70,7 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		}
 	}
 	if app.Purge != nil {
-		purge := core.Must(echoadapter.NewPurge(app.Global, *app.Purge))
+		purge := cacheaside.Must(echoadapter.NewPurge(app.Global, *app.Purge))
 		e.Match(coretest.PurgeMethods, coretest.PurgePath, purge)
 		e.Add("PURGE", "/a", purge)
 	}

@@ -6,13 +6,13 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/echoadapter"
 )
 
 func Benchmark(b *testing.B) {
-	app := func(cache *core.Cache, body func(target string) []byte) coretest.BenchApp {
+	app := func(cache *cacheaside.Cache, body func(target string) []byte) coretest.BenchApp {
 		e := echo.New()
 		if cache != nil {
 			e.Use(echoadapter.New(cache))
@@ -22,7 +22,7 @@ func Benchmark(b *testing.B) {
 		})
 		return coretest.BenchTargets(e)
 	}
-	coretest.Benchmark(b, func(cache *core.Cache) coretest.BenchApp {
+	coretest.Benchmark(b, func(cache *cacheaside.Cache) coretest.BenchApp {
 		return app(cache, func(string) []byte { return coretest.BenchBody })
 	}, func(get func(string) []byte) coretest.BenchApp { return app(nil, get) })
 }

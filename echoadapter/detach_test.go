@@ -17,15 +17,15 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // detached keeps the refresher of a request, the marker of one that is run
 // again, and what the handler sees.
 type detached struct {
 	mu         sync.Mutex
-	refreshers []core.Refresher
-	reruns     []*core.Rerun
+	refreshers []adapter.Refresher
+	reruns     []*adapter.Rerun
 	seen       []seen
 	ctx        context.Context // of the last request
 	outer      int             // how often the layer in front has run
@@ -37,7 +37,7 @@ type seen struct {
 	Header                                               http.Header
 }
 
-func (d *detached) detach(x core.Exchange) {
+func (d *detached) detach(x adapter.Exchange) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if rerun := x.Request().Rerun; rerun != nil {
@@ -79,13 +79,13 @@ func (d *detached) check(t *testing.T, h http.Handler, method, target string) {
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
-	rerun := new(core.Rerun)
+	rerun := new(adapter.Rerun)
 	d.refreshers[0](ctx, rerun)
 
 	want := original
 	want.Method, want.Body = http.MethodGet, false
 	want.Header = want.Header.Clone()
-	maps.DeleteFunc(want.Header, func(name string, _ []string) bool { return core.OmittedInRerun(name) })
+	maps.DeleteFunc(want.Header, func(name string, _ []string) bool { return adapter.OmittedInRerun(name) })
 	if len(want.Header) > len(original.Header)-3 || original.ID == "" || !original.TLS {
 		t.Errorf("the original: %+v", original)
 	}
@@ -137,7 +137,7 @@ func (d *detached) checkConcurrently(t *testing.T, h http.Handler) {
 	}
 	wg.Wait()
 	for _, refresh := range d.refreshers {
-		wg.Go(func() { refresh(t.Context(), new(core.Rerun)) })
+		wg.Go(func() { refresh(t.Context(), new(adapter.Rerun)) })
 		wg.Go(func() { d.send(t, server, http.MethodGet, "/app/b") })
 	}
 	wg.Wait()
@@ -167,7 +167,7 @@ func (d *detached) cache(next echo.HandlerFunc) echo.HandlerFunc {
 		x.Reset(c.Response(), c.Request())
 		x.c, x.next = c, next
 		d.detach(x)
-		_, err := x.Next(core.Forward{})
+		_, err := x.Next(adapter.Forward{})
 		return err
 	}
 }
@@ -221,7 +221,7 @@ func TestDetachWithoutServer(t *testing.T) {
 	var d detached
 	e := d.echo()
 	e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/app/a", nil))
-	d.refreshers[0](t.Context(), new(core.Rerun))
+	d.refreshers[0](t.Context(), new(adapter.Rerun))
 	if len(d.seen) != 2 || !reflect.DeepEqual(d.seen[0], d.seen[1]) || d.outer != 2 {
 		t.Errorf("%+v", d.seen)
 	}
@@ -235,13 +235,13 @@ func TestDetachPanic(t *testing.T) {
 	var d detached
 	e := echo.New()
 	e.GET("/", func(c echo.Context) error {
-		if core.RerunFrom(c.Request().Context()) != nil {
+		if adapter.RerunFrom(c.Request().Context()) != nil {
 			panic("handler")
 		}
 		return nil
 	}, d.cache)
 	e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
-	if v := panicOf(func() { d.refreshers[0](t.Context(), new(core.Rerun)) }); v != "handler" {
+	if v := panicOf(func() { d.refreshers[0](t.Context(), new(adapter.Rerun)) }); v != "handler" {
 		t.Errorf("panic %v", v)
 	}
 }
@@ -287,8 +287,8 @@ func TestPanic(t *testing.T) {
 						x := exchange{c: c, next: next}
 						x.Reset(res, c.Request())
 						v := panicOf(func() {
-							_, _ = x.Next(core.Forward{
-								Capture: true, Set: http.Header{"Accept": {"a"}}, Settle: func(int, core.Header) bool { return true },
+							_, _ = x.Next(adapter.Forward{
+								Capture: true, Set: http.Header{"Accept": {"a"}}, Settle: func(int, adapter.Header) bool { return true },
 							})
 						})
 						failing = false
@@ -301,7 +301,7 @@ func TestPanic(t *testing.T) {
 						if !reply {
 							panic(v)
 						}
-						err := x.Reply(&core.Response{Status: 200, Header: core.Fields{{Name: "X-Stale", Value: "1"}}, Body: []byte("stale")})
+						err := x.Reply(&adapter.Response{Status: 200, Header: adapter.Fields{{Name: "X-Stale", Value: "1"}}, Body: []byte("stale")})
 						if !res.Committed || res.Size != 5 || res.Status != 200 {
 							t.Errorf("%+v", res)
 						}

@@ -3,7 +3,7 @@ package echoadapter
 import (
 	"github.com/labstack/echo/v4"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // Option changes how [New] sees a request. What is the same for all frameworks
@@ -28,7 +28,7 @@ func WithPartition(partition func(echo.Context) string) Option {
 	return func(o *options) { o.partition = partition }
 }
 
-func (o *options) prepare(c echo.Context, req *core.Request) {
+func (o *options) prepare(c echo.Context, req *cacheaside.Request) {
 	if o.skip != nil && o.skip(c) {
 		req.Bypass = "skip"
 	}

@@ -9,13 +9,14 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // New returns a middleware for Fiber that answers GET and HEAD requests from
 // cache. Use it on an app (Use), a group or a single route. It panics if cache
 // is nil.
-func New(cache *core.Cache, opts ...Option) fiber.Handler {
+func New(cache *cacheaside.Cache, opts ...Option) fiber.Handler {
 	if cache == nil {
 		panic("fiberadapter.New: the cache is nil: make one with core.New")
 	}
@@ -34,7 +35,7 @@ func New(cache *core.Cache, opts ...Option) fiber.Handler {
 
 type exchange struct {
 	c        *fiber.Ctx
-	req      core.Request
+	req      adapter.Request
 	header   requestHeader
 	saved    *fasthttp.RequestHeader // header, as it was before the handler
 	before   http.Header             // the response header when the handler was called; nil where that is empty
@@ -42,8 +43,8 @@ type exchange struct {
 	bare     *fasthttp.ResponseHeader // the same, with what the server has set for all its responses
 	typed    bool                     // there was a Content-Type then
 	begun    bool                     // and a body
-	sent     *core.Response
-	resp     core.Response
+	sent     *adapter.Response
+	resp     adapter.Response
 	own      context.Context //nolint:containedctx // the request's, when the handler was called
 
 	config appConfig
@@ -54,7 +55,7 @@ var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 func (x *exchange) release() {
 	header := x.resp.Header
 	clear(header)
-	*x = exchange{resp: core.Response{Header: header[:0]}, header: requestHeader{values: x.header.values[:0], cookies: x.header.cookies[:0]}, saved: x.saved, bare: x.bare, config: x.config}
+	*x = exchange{resp: adapter.Response{Header: header[:0]}, header: requestHeader{values: x.header.values[:0], cookies: x.header.cookies[:0]}, saved: x.saved, bare: x.bare, config: x.config}
 	exchanges.Put(x)
 }
 
@@ -65,9 +66,9 @@ func (x *exchange) Context() context.Context {
 	return x.c.UserContext()
 }
 
-func (x *exchange) Request() *core.Request { return &x.req }
+func (x *exchange) Request() *adapter.Request { return &x.req }
 
-func (x *exchange) Next(f core.Forward) (*core.Response, error) {
+func (x *exchange) Next(f adapter.Forward) (*adapter.Response, error) {
 	c := x.c
 	res := c.Response()
 	x.keep(f.Capture)
@@ -79,13 +80,13 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		res.Header.CopyTo(x.bare)
 		x.typed, x.begun = typed(c, res), res.IsBodyStream() || len(res.Body()) > 0
 	}
-	var run *core.RunContext
-	if f.Tags != nil {
-		f.Flight.Target = string(c.Context().RequestURI())
+	var run *adapter.RunContext
+	if f.Run != nil {
+		f.Run.Target = string(c.Context().RequestURI())
 		if f.Capture {
-			f.Flight.Held = held{c.Context(), x.req.Rerun != nil}
+			f.Run.Held = held{c.Context(), x.req.Rerun != nil}
 		}
-		ctx, old := x.Context(), c.Context().UserValue(core.RunKey)
+		ctx, old := x.Context(), c.Context().UserValue(adapter.RunKey)
 		run, x.own = f.Context(ctx), ctx
 		defer func() {
 			if !res.IsBodyStream() { // else the handler goes on
@@ -98,8 +99,8 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 				c.SetUserContext(ctx)
 			}
 		}()
-		c.Context().SetUserValue(core.RunKey, f.Tags) // for who takes c.Context() for the context
-		defer c.Context().SetUserValue(core.RunKey, old)
+		c.Context().SetUserValue(adapter.RunKey, f.Run) // for who takes c.Context() for the context
+		defer c.Context().SetUserValue(adapter.RunKey, old)
 	}
 	if f.Set != nil {
 		defer setRequest(&c.Request().Header, f.Set)()
@@ -116,25 +117,25 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		res = late
 	}
 	resp := &x.resp
-	*resp = core.Response{Status: res.StatusCode(), Sent: true, Header: resp.Header[:0]}
+	*resp = adapter.Response{Status: res.StatusCode(), Sent: true, Header: resp.Header[:0]}
 	switch {
 	case late != nil:
-		resp.Reason = core.ReasonHandler
+		resp.Reason = adapter.ReasonHandler
 	case c.Context().Hijacked():
-		resp.Reason = core.ReasonHijack
+		resp.Reason = adapter.ReasonHijack
 	case !f.Capture:
 	case err != nil: // for middleware in front, and then for the app's error handler
-		resp.Reason = core.ReasonHandler
-	case res.IsBodyStream(), core.IsEventStream(view(res.Header.ContentType())):
-		resp.Reason = core.ReasonStream
+		resp.Reason = adapter.ReasonHandler
+	case res.IsBodyStream(), adapter.IsEventStream(view(res.Header.ContentType())):
+		resp.Reason = adapter.ReasonStream
 	case len(res.Header.PeekTrailerKeys()) > 0:
-		resp.Reason = core.ReasonTrailers
+		resp.Reason = adapter.ReasonTrailers
 	case f.MaxBody > 0 && int64(len(res.Body())) > f.MaxBody:
-		resp.Reason = core.ReasonTooLarge
+		resp.Reason = adapter.ReasonTooLarge
 	case x.begun: // whose bytes are whose, nobody knows
-		resp.Reason = core.ReasonBegun
+		resp.Reason = adapter.ReasonBegun
 	case x.unwritten(res):
-		resp.Reason = core.ReasonUnwritten
+		resp.Reason = adapter.ReasonUnwritten
 	default:
 		resp.Sent, resp.Body = false, res.Body()
 	}
@@ -149,15 +150,15 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 		return resp, err
 	}
 	if run != nil && run.Knows() { // the handler may have ended one of its own
-		resp.Reason = core.ReasonClientGone
+		resp.Reason = adapter.ReasonClientGone
 	}
 	after := responseHeader(c, res)
-	resp.Header, resp.Effective = core.AppendAdded(resp.Header, x.before, after), after
+	resp.Header, resp.Effective = adapter.AppendAdded(resp.Header, x.before, after), after
 	x.sent = resp
 	return resp, nil
 }
 
-func (x *exchange) Reply(resp *core.Response) error {
+func (x *exchange) Reply(resp *adapter.Response) error {
 	res := x.c.Response()
 	if resp != x.sent {
 		if x.captured { // take back what the handler has set

@@ -26,7 +26,7 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/timeout"
 	"go.uber.org/goleak"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/fiberadapter"
 )
@@ -46,10 +46,13 @@ func TestMain(m *testing.M) {
 
 func TestConformance(t *testing.T) {
 	coretest.Run(t, coretest.Framework{
-		Name:     "fiberadapter",
-		New:      func(c *core.Cache) { fiberadapter.New(c) },
-		NewPurge: func(c *core.Cache, a core.PurgeAccess) error { _, err := fiberadapter.NewPurge(c, a); return err },
-		Serve:    serve,
+		Name: "fiberadapter",
+		New:  func(c *cacheaside.Cache) { fiberadapter.New(c) },
+		NewPurge: func(c *cacheaside.Cache, a cacheaside.PurgeAccess) error {
+			_, err := fiberadapter.NewPurge(c, a)
+			return err
+		},
+		Serve: serve,
 		Cannot: map[string]string{
 			"103":                            "fasthttp sends no 1xx but 100",
 			"HTTP/2":                         "fasthttp speaks HTTP/1 only",
@@ -116,7 +119,7 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		}
 	}
 	if app.Purge != nil {
-		purge := core.Must(fiberadapter.NewPurge(app.Global, *app.Purge))
+		purge := cacheaside.Must(fiberadapter.NewPurge(app.Global, *app.Purge))
 		for _, method := range coretest.PurgeMethods {
 			f.Add(method, coretest.PurgePath, purge)
 		}
@@ -398,7 +401,7 @@ func TestFiberMiddleware(t *testing.T) {
 // also in the place of an error.
 func TestDate(t *testing.T) {
 	app := fiber.New(fiber.Config{DisableDefaultDate: true})
-	app.Use(fiberadapter.New(core.Must(coretest.NewCache(t).With(func(p *core.Config) { p.StaleIfError = time.Hour }))))
+	app.Use(fiberadapter.New(cacheaside.Must(coretest.NewCache(t).With(func(p *cacheaside.Policy) { p.Stale.IfError = time.Hour }))))
 	date := time.Now().Add(-10 * time.Second).UTC().Format(http.TimeFormat)
 	fails := false
 	app.Get("/:lifetime", func(c *fiber.Ctx) error {

@@ -8,13 +8,13 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/fiberadapter"
 )
 
 func Benchmark(b *testing.B) {
-	coretest.Benchmark(b, func(cache *core.Cache) coretest.BenchApp {
+	coretest.Benchmark(b, func(cache *cacheaside.Cache) coretest.BenchApp {
 		app := fiber.New()
 		if cache != nil {
 			app.Use(fiberadapter.New(cache))

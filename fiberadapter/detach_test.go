@@ -20,15 +20,15 @@ import (
 	fiberrecover "github.com/gofiber/fiber/v2/middleware/recover"
 	"github.com/gofiber/fiber/v2/middleware/rewrite"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // detached is a middleware that makes the exchange as New does. It keeps the
 // refresher of a request and the marker of one that is run again.
 type detached struct {
 	mu         sync.Mutex
-	refreshers []core.Refresher
-	reruns     []*core.Rerun
+	refreshers []adapter.Refresher
+	reruns     []*adapter.Rerun
 	seen       []seen
 	ctx        context.Context // of the last request
 }
@@ -44,7 +44,7 @@ func (d *detached) cache(c *fiber.Ctx) error {
 		d.refreshers = append(d.refreshers, x.Detach())
 	}
 	d.mu.Unlock()
-	_, err := x.Next(core.Forward{})
+	_, err := x.Next(adapter.Forward{})
 	return err
 }
 
@@ -204,13 +204,13 @@ func TestDetach(t *testing.T) {
 
 					ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 					defer cancel()
-					rerun := new(core.Rerun)
+					rerun := new(adapter.Rerun)
 					d.refreshers[0](ctx, rerun)
 
 					want := original
 					want.Method, want.Body, want.Form, want.User = http.MethodGet, false, "", 3
 					want.Header = maps.Clone(want.Header)
-					maps.DeleteFunc(want.Header, func(name string, _ []string) bool { return core.OmittedInRerun(name) })
+					maps.DeleteFunc(want.Header, func(name string, _ []string) bool { return adapter.OmittedInRerun(name) })
 					if len(want.Header) > len(original.Header)-6 {
 						t.Errorf("the original request has too few fields to leave out: %v", original.Header)
 					}
@@ -255,7 +255,7 @@ func TestDetachUserContext(t *testing.T) {
 		url, client := serve(t, app, false)
 		send(t, client, http.MethodGet, url)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-		d.refreshers[0](ctx, new(core.Rerun))
+		d.refreshers[0](ctx, new(adapter.Rerun))
 		cancel()
 		if _, limited := d.ctx.Deadline(); limited == replace || d.ctx.Value(outerKey{}) != 1 {
 			t.Errorf("deadline: %t, value %v", limited, d.ctx.Value(outerKey{}))
@@ -290,12 +290,12 @@ func TestDetachErrors(t *testing.T) {
 		url, client := serve(t, app, false)
 		send(t, client, http.MethodGet, url+"/error")
 		send(t, client, http.MethodGet, url+"/panic")
-		d.refreshers[0](t.Context(), new(core.Rerun))
+		d.refreshers[0](t.Context(), new(adapter.Rerun))
 		if len(handled) != 2 || handled[1] != fiber.ErrTeapot { //nolint:errorlint // the very value
 			t.Errorf("handled %v", handled)
 		}
 		failing = true
-		if v := panicOf(func() { d.refreshers[1](t.Context(), new(core.Rerun)) }); (v == nil) != recovery {
+		if v := panicOf(func() { d.refreshers[1](t.Context(), new(adapter.Rerun)) }); (v == nil) != recovery {
 			t.Errorf("panic %v, recovered in front: %t", v, recovery)
 		}
 	}
@@ -312,7 +312,7 @@ func TestDetachConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 	for _, refresh := range d.refreshers {
-		wg.Go(func() { refresh(t.Context(), new(core.Rerun)) })
+		wg.Go(func() { refresh(t.Context(), new(adapter.Rerun)) })
 		wg.Go(func() { send(t, client, http.MethodGet, url+"/b") })
 	}
 	wg.Wait()
@@ -361,11 +361,11 @@ func TestDetachStream(t *testing.T) {
 	url, client := serve(t, app, false)
 	send(t, client, http.MethodGet, url)
 	send(t, client, http.MethodGet, url+"/writer")
-	d.refreshers[0](t.Context(), new(core.Rerun))
+	d.refreshers[0](t.Context(), new(adapter.Rerun))
 	if !streams[1].closed {
 		t.Error("the stream is left open")
 	}
-	d.refreshers[1](t.Context(), new(core.Rerun))
+	d.refreshers[1](t.Context(), new(adapter.Rerun))
 	if err := <-left; err == nil {
 		t.Error("the writer of a stream does not learn that nobody reads")
 	}
@@ -411,10 +411,10 @@ func TestPanic(t *testing.T) {
 			}, func(c *fiber.Ctx) error {
 				var x exchange
 				x.reset(c)
-				if v := panicOf(func() { _, _ = x.Next(core.Forward{Capture: true, Set: http.Header{"Accept": nil}}) }); v != "handler" {
+				if v := panicOf(func() { _, _ = x.Next(adapter.Forward{Capture: true, Set: http.Header{"Accept": nil}}) }); v != "handler" {
 					t.Errorf("panic %v", v)
 				}
-				return x.Reply(&core.Response{Status: 200, Header: core.Fields{{Name: "X-Stale", Value: "1"}}, Body: []byte("stale")})
+				return x.Reply(&adapter.Response{Status: 200, Header: adapter.Fields{{Name: "X-Stale", Value: "1"}}, Body: []byte("stale")})
 			})
 			app.Get("/", handler, func(*fiber.Ctx) error {
 				t.Error("the chain goes on")

@@ -10,12 +10,12 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/fiberadapter"
 )
 
 func ExampleNew() {
-	cache := core.Must(core.New(core.Config{TTL: 30 * time.Second})) // in this process: no Store is given
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: 30 * time.Second}})) // in this process: no Store is given
 	defer cache.Close(context.Background())
 
 	app := fiber.New()
@@ -26,8 +26,8 @@ func ExampleNew() {
 	})
 
 	for range 2 {
-		res := core.Must(app.Test(httptest.NewRequest(fiber.MethodGet, "/blogs/1000", nil)))
-		body := core.Must(io.ReadAll(res.Body))
+		res := cacheaside.Must(app.Test(httptest.NewRequest(fiber.MethodGet, "/blogs/1000", nil)))
+		body := cacheaside.Must(io.ReadAll(res.Body))
 		fmt.Println(string(body), "from the cache:", strings.Contains(res.Header.Get("Cache-Status"), "hit"))
 	}
 	// Output:
@@ -38,9 +38,9 @@ func ExampleNew() {
 
 // One route can have a policy of its own.
 func ExampleNew_route() {
-	cache := core.Must(core.New(core.Config{TTL: 30 * time.Second}))
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: 30 * time.Second}}))
 	defer cache.Close(context.Background())
-	news := core.Must(cache.With(func(p *core.Config) { p.TTL = time.Second }))
+	news := cacheaside.Must(cache.With(func(p *cacheaside.Policy) { p.TTL = time.Second }))
 
 	app := fiber.New()
 	app.Get("/news", fiberadapter.New(news), func(c *fiber.Ctx) error { return c.SendString("news") })
@@ -48,8 +48,8 @@ func ExampleNew_route() {
 	app.Get("/stats", func(c *fiber.Ctx) error { return c.SendString(fmt.Sprint(cache.Stats().Stores, " stored")) })
 
 	for _, path := range []string{"/news", "/about", "/stats"} {
-		res := core.Must(app.Test(httptest.NewRequest(fiber.MethodGet, path, nil)))
-		fmt.Println(string(core.Must(io.ReadAll(res.Body))))
+		res := cacheaside.Must(app.Test(httptest.NewRequest(fiber.MethodGet, path, nil)))
+		fmt.Println(string(cacheaside.Must(io.ReadAll(res.Body))))
 	}
 	// Output:
 	// news

@@ -11,7 +11,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // reset describes the request of c. Its strings are views of Fiber's memory,
@@ -27,7 +27,7 @@ func (x *exchange) reset(c *fiber.Ctx) {
 	if c.Context().IsTLS() {
 		q.Scheme = "https"
 	}
-	q.Target = core.RewrittenTarget(c.OriginalURL(), q.Scheme, q.Host, q.Path, q.RawQuery)
+	q.Target = adapter.RewrittenTarget(c.OriginalURL(), q.Scheme, q.Host, q.Path, q.RawQuery)
 	// The absolute form replaces Host (RFC 9112 section 3.2.2), but a handler may
 	// look at what it has replaced.
 	if host := view(x.header.h.Host()); !sameHost(host, q.Host) {
@@ -37,8 +37,8 @@ func (x *exchange) reset(c *fiber.Ctx) {
 	// Core sees Upgrade and Transfer-Encoding by their names. -2: nothing is said.
 	length := x.header.h.ContentLength()
 	q.HasBody = length != 0 && length != -2
-	q.Outer = core.FlightIn(c.Context())
-	q.Rerun, _ = c.Context().UserValue(rerunKey{}).(*core.Rerun)
+	q.Outer = adapter.RunIn(c.Context())
+	q.Rerun, _ = c.Context().UserValue(rerunKey{}).(*adapter.Rerun)
 }
 
 // keep makes x.req what it is whatever the handler does to its request: Fiber
@@ -166,7 +166,7 @@ func (r *requestHeader) Lines(yield func(name, value string)) {
 // responseHeader copies the header of res. The Content-Type that
 // fasthttp makes up, but does not send without a body, is not part of it.
 func responseHeader(c *fiber.Ctx, res *fasthttp.Response) http.Header {
-	untyped := (!core.BodyAllowed(res.StatusCode()) || !res.IsBodyStream() && len(res.Body()) == 0) && !typed(c, res)
+	untyped := (!adapter.BodyAllowed(res.StatusCode()) || !res.IsBodyStream() && len(res.Body()) == 0) && !typed(c, res)
 	lines, bytes := 0, 0
 	res.Header.VisitAll(func(k, v []byte) {
 		if !untyped || string(k) != fiber.HeaderContentType {
@@ -242,12 +242,12 @@ func setRequest(h *fasthttp.RequestHeader, set http.Header) (undo func()) {
 }
 
 // apply sets fields; date says whether the app sends that of its handlers.
-func apply(res *fasthttp.Response, fields core.Fields, date bool) {
+func apply(res *fasthttp.Response, fields adapter.Fields, date bool) {
 	for i := range fields {
 		switch f := &fields[i]; {
-		case f.Op == core.OpDel:
+		case f.Op == adapter.OpDel:
 			del(&res.Header, f.Name)
-		case f.Op == core.OpAdd:
+		case f.Op == adapter.OpAdd:
 			res.Header.Add(f.Name, f.Value)
 		case f.Name != fiber.HeaderDate:
 			res.Header.SetCanonical(raw(f.Name), raw(f.Value)) // copies both
@@ -259,9 +259,9 @@ func apply(res *fasthttp.Response, fields core.Fields, date bool) {
 
 // applyExact is apply for an app that leaves names as they are: what replaces a
 // field does so in all spellings.
-func applyExact(res *fasthttp.Response, fields core.Fields, date bool) {
+func applyExact(res *fasthttp.Response, fields adapter.Fields, date bool) {
 	for i := range fields {
-		if fields[i].Op == core.OpSet && fields[i].Name != fiber.HeaderSetCookie { // that one is never replaced
+		if fields[i].Op == adapter.OpSet && fields[i].Name != fiber.HeaderSetCookie { // that one is never replaced
 			del(&res.Header, fields[i].Name)
 		}
 	}

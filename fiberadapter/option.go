@@ -3,7 +3,7 @@ package fiberadapter
 import (
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // Option changes how [New] sees a request. What is the same for all frameworks
@@ -28,7 +28,7 @@ func WithPartition(partition func(*fiber.Ctx) string) Option {
 	return func(o *options) { o.partition = partition }
 }
 
-func (o *options) prepare(c *fiber.Ctx, req *core.Request) {
+func (o *options) prepare(c *fiber.Ctx, req *cacheaside.Request) {
 	if o.skip != nil && o.skip(c) {
 		req.Bypass = "skip"
 	}

@@ -5,14 +5,14 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // NewPurge returns a handler that purges: see [core.PurgeEndpoint] for what it
 // takes. Route POST to it; for PURGE on any URL, the method has to be among
 // fiber.Config's RequestMethods. It fails where access lets nobody in, or
 // everybody.
-func NewPurge(cache *core.Cache, access core.PurgeAccess) (fiber.Handler, error) {
+func NewPurge(cache *cacheaside.Cache, access cacheaside.PurgeAccess) (fiber.Handler, error) {
 	if cache == nil {
 		return nil, errors.New("fiberadapter.NewPurge: the cache is nil: make one with core.New")
 	}

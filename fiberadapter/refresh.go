@@ -9,18 +9,18 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // rerunKey is where a request that is run again finds its core.Rerun.
 type rerunKey struct{}
 
-func (x *exchange) Detach() core.Refresher {
+func (x *exchange) Detach() adapter.Refresher {
 	app, old := x.c.App(), x.c.Context()
 	c := new(fasthttp.RequestCtx) // not pooled: a handler may keep what is in it
 	c.Init2(newConn(old), nil, true)
 	repeat(&old.Request, &c.Request)
-	return func(ctx context.Context, rerun *core.Rerun) {
+	return func(ctx context.Context, rerun *adapter.Rerun) {
 		c.SetUserValue(rerunKey{}, rerun)
 		setUserContext(ctx, app, c)
 		defer func() { _ = c.Response.CloseBodyStream() }()
@@ -38,7 +38,7 @@ func repeat(old, req *fasthttp.Request) {
 	req.Header.SetMethod(fasthttp.MethodGet)
 	var omitted []string
 	req.Header.VisitAll(func(name, _ []byte) {
-		if core.OmittedInRerun(http.CanonicalHeaderKey(string(name))) {
+		if adapter.OmittedInRerun(http.CanonicalHeaderKey(string(name))) {
 			omitted = append(omitted, string(name))
 		}
 	})

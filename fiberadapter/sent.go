@@ -5,21 +5,21 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // unwritten reports whether the handler has left the response as it was, Fiber's
 // empty 200 as a rule, which says nothing of its own. Middleware in front may make a
 // page of what the handler has put into the locals.
 func (x *exchange) unwritten(res *fasthttp.Response) bool {
-	return res.StatusCode() == x.bare.StatusCode() && core.BodyAllowed(res.StatusCode()) && len(res.Body()) == 0 && typed(x.c, res) == x.typed &&
+	return res.StatusCode() == x.bare.StatusCode() && adapter.BodyAllowed(res.StatusCode()) && len(res.Body()) == 0 && typed(x.c, res) == x.typed &&
 		(!x.typed || string(res.Header.ContentType()) == string(x.bare.ContentType()))
 }
 
 // leaving has f called when the response has been sent, as middleware in front has
 // left it: fasthttp closes the values of a request then. Where no server has the
 // request, nobody would.
-func (x *exchange) leaving(f func(core.Header)) {
+func (x *exchange) leaving(f func(adapter.Header)) {
 	if c := x.c.Context(); f != nil && !(held{c, x.req.Rerun != nil}).OnLeave(f) {
 		f(sentHeader{&c.Response.Header})
 	}
@@ -31,7 +31,7 @@ type held struct {
 	rerun bool
 }
 
-func (h held) OnLeave(f func(core.Header)) bool {
+func (h held) OnLeave(f func(adapter.Header)) bool {
 	if h.c.ConnRequestNum() == 0 && !h.rerun {
 		return false
 	}
@@ -42,7 +42,7 @@ func (h held) OnLeave(f func(core.Header)) bool {
 
 type sent struct {
 	c *fasthttp.RequestCtx
-	f func(core.Header)
+	f func(adapter.Header)
 }
 
 // Close is called by fasthttp.

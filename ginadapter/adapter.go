@@ -6,14 +6,15 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
 // New returns a middleware for Gin that answers GET and HEAD requests from
 // cache. Use it on an engine, a group or a single route. It panics if cache is
 // nil.
-func New(cache *core.Cache, opts ...Option) gin.HandlerFunc {
+func New(cache *cacheaside.Cache, opts ...Option) gin.HandlerFunc {
 	if cache == nil {
 		panic("ginadapter.New: the cache is nil: make one with core.New")
 	}
@@ -48,7 +49,7 @@ func (x *exchange) release() {
 	exchanges.Put(x)
 }
 
-func (x *exchange) Next(f core.Forward) (*core.Response, error) {
+func (x *exchange) Next(f adapter.Forward) (*adapter.Response, error) {
 	c := x.c
 	outer, request := c.Writer, c.Request
 	given := request
@@ -62,31 +63,31 @@ func (x *exchange) Next(f core.Forward) (*core.Response, error) {
 			c.Request = request
 		}
 	}()
-	if f.Tags != nil { // for who takes c for the context
-		old, _ := c.Get(core.RunKey)
-		c.Set(core.RunKey, f.Tags)
-		defer c.Set(core.RunKey, old)
+	if f.Run != nil { // for who takes c for the context
+		old, _ := c.Get(adapter.RunKey)
+		c.Set(adapter.RunKey, f.Run)
+		defer c.Set(adapter.RunKey, old)
 	}
 	resp, err := x.Run(f, informing{outer}, func(w http.ResponseWriter, r *http.Request) error {
 		gw = &writer{ResponseWriter: outer, w: w, status: outer.Status(), size: unwritten}
 		c.Writer, c.Request, given = gw, r, r
 		c.Next()
 		if len(c.Errors) > x.errs { // middleware in front may have an answer to them
-			nethttp.GiveUp(w, core.ReasonHandler)
+			nethttp.GiveUp(w, adapter.ReasonHandler)
 		}
 		x.Unsent = gw.finish()
 		return nil
 	})
 	// Middleware in front may give a status alone its body. What has a length, or leads
 	// elsewhere, is complete: a proxy sends such.
-	if x.Unsent && request.Method != http.MethodHead && core.BodyAllowed(resp.Status) && resp.Reason == "" &&
+	if x.Unsent && request.Method != http.MethodHead && adapter.BodyAllowed(resp.Status) && resp.Reason == "" &&
 		len(resp.Header.Values("Content-Length"))+len(resp.Header.Values("Location")) == 0 {
-		resp.Reason = core.ReasonUnwritten
+		resp.Reason = adapter.ReasonUnwritten
 	}
 	return resp, err
 }
 
-func (x *exchange) Reply(resp *core.Response) error {
+func (x *exchange) Reply(resp *adapter.Response) error {
 	if !x.Ran() {
 		x.c.Abort() // or Gin would run the handler now, or go on behind one that panicked
 		x.c.Errors = x.c.Errors[:min(x.errs, len(x.c.Errors))]
@@ -94,7 +95,7 @@ func (x *exchange) Reply(resp *core.Response) error {
 	return x.Exchange.Reply(resp)
 }
 
-func (x *exchange) Detach() core.Refresher {
+func (x *exchange) Detach() adapter.Refresher {
 	if x.engine == nil { // not to be a handler that is not nil
 		return x.Exchange.Detach()
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"go.uber.org/goleak"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/ginadapter"
 )
@@ -28,10 +28,13 @@ func TestMain(m *testing.M) {
 
 func TestConformance(t *testing.T) {
 	coretest.Run(t, coretest.Framework{
-		Name:     "ginadapter",
-		New:      func(c *core.Cache) { ginadapter.New(c) },
-		NewPurge: func(c *core.Cache, a core.PurgeAccess) error { _, err := ginadapter.NewPurge(c, a); return err },
-		Serve:    serve,
+		Name: "ginadapter",
+		New:  func(c *cacheaside.Cache) { ginadapter.New(c) },
+		NewPurge: func(c *cacheaside.Cache, a cacheaside.PurgeAccess) error {
+			_, err := ginadapter.NewPurge(c, a)
+			return err
+		},
+		Serve: serve,
 	})
 }
 
@@ -69,7 +72,7 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		}
 	}
 	if app.Purge != nil {
-		purge := core.Must(ginadapter.NewPurge(app.Global, *app.Purge))
+		purge := cacheaside.Must(ginadapter.NewPurge(app.Global, *app.Purge))
 		e.Match(coretest.PurgeMethods, coretest.PurgePath, purge)
 		e.Handle("PURGE", "/a", purge)
 	}
@@ -235,8 +238,8 @@ func TestAbort(t *testing.T) {
 func TestNoRoute(t *testing.T) {
 	e := gin.New()
 	e.HandleMethodNotAllowed = true
-	e.Use(ginadapter.New(coretest.NewCache(t, func(cfg *core.Config) {
-		cfg.StatusTTL = map[int]time.Duration{404: time.Minute, 405: time.Minute}
+	e.Use(ginadapter.New(coretest.NewCache(t, func(cfg *cacheaside.Config) {
+		cfg.Policy.StatusTTL = map[int]time.Duration{404: time.Minute, 405: time.Minute}
 	})))
 	e.NoRoute(func(c *gin.Context) { c.String(404, "nothing at "+c.Request.URL.Path) })
 	e.POST("/post", func(c *gin.Context) { c.String(200, "posted") })

@@ -6,14 +6,14 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/ginadapter"
 )
 
 func Benchmark(b *testing.B) {
 	gin.SetMode(gin.ReleaseMode)
-	app := func(cache *core.Cache, body func(target string) []byte) coretest.BenchApp {
+	app := func(cache *cacheaside.Cache, body func(target string) []byte) coretest.BenchApp {
 		r := gin.New()
 		if cache != nil {
 			r.Use(ginadapter.New(cache))
@@ -21,7 +21,7 @@ func Benchmark(b *testing.B) {
 		r.GET("/blogs/:id", func(c *gin.Context) { c.Data(http.StatusOK, "text/plain", body(c.Request.RequestURI)) })
 		return coretest.BenchTargets(r)
 	}
-	coretest.Benchmark(b, func(cache *core.Cache) coretest.BenchApp {
+	coretest.Benchmark(b, func(cache *cacheaside.Cache) coretest.BenchApp {
 		return app(cache, func(string) []byte { return coretest.BenchBody })
 	}, func(get func(string) []byte) coretest.BenchApp { return app(nil, get) })
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/ginadapter"
 )
@@ -20,7 +20,7 @@ import (
 func TestHandleContext(t *testing.T) {
 	for name, inner := range map[string]bool{"alone": false, "both cached": true} {
 		t.Run(name, func(t *testing.T) {
-			cache := core.Must(core.New(core.Config{TTL: time.Minute}))
+			cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}}))
 			t.Cleanup(func() { _ = cache.Close(t.Context()) })
 			r := gin.New()
 			r.GET("/old", ginadapter.New(cache), func(c *gin.Context) {
@@ -54,7 +54,7 @@ func TestHandleContext(t *testing.T) {
 func TestStatusAlone(t *testing.T) {
 	for _, status := range []int{http.StatusOK, http.StatusNotFound, http.StatusMovedPermanently} { // that would be stored
 		for _, cached := range []bool{false, true} {
-			cache := core.Must(core.New(core.Config{TTL: time.Minute, StatusTTL: map[int]time.Duration{http.StatusNotFound: time.Minute}}))
+			cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute, StatusTTL: map[int]time.Duration{http.StatusNotFound: time.Minute}}}))
 			t.Cleanup(func() { _ = cache.Close(t.Context()) })
 			r := gin.New()
 			r.Use(func(c *gin.Context) {
@@ -105,7 +105,7 @@ func TestCompleteWithoutBody(t *testing.T) {
 // TestInterimBehindWriter: a writer of middleware in front that embeds Gin's, as most
 // do, has no way for an interim response; it must not be taken for the final one.
 func TestInterimBehindWriter(t *testing.T) {
-	cache := core.Must(core.New(core.Config{TTL: time.Minute}))
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}}))
 	t.Cleanup(func() { _ = cache.Close(t.Context()) })
 	r := gin.New()
 	r.Use(func(c *gin.Context) { c.Writer = struct{ gin.ResponseWriter }{c.Writer} }, ginadapter.New(cache))

@@ -16,15 +16,15 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // detached keeps the refresher of a request, the marker of one that is run
 // again, and what the handler sees.
 type detached struct {
 	mu         sync.Mutex
-	refreshers []core.Refresher
-	reruns     []*core.Rerun
+	refreshers []adapter.Refresher
+	reruns     []*adapter.Rerun
 	seen       []seen
 	ctx        context.Context // of the last request
 	outer      int             // how often the layer in front has run
@@ -36,7 +36,7 @@ type seen struct {
 	Header                                               http.Header
 }
 
-func (d *detached) detach(x core.Exchange) {
+func (d *detached) detach(x adapter.Exchange) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if rerun := x.Request().Rerun; rerun != nil {
@@ -78,13 +78,13 @@ func (d *detached) check(t *testing.T, h http.Handler, method, target string) {
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
-	rerun := new(core.Rerun)
+	rerun := new(adapter.Rerun)
 	d.refreshers[0](ctx, rerun)
 
 	want := original
 	want.Method, want.Body = http.MethodGet, false
 	want.Header = want.Header.Clone()
-	maps.DeleteFunc(want.Header, func(name string, _ []string) bool { return core.OmittedInRerun(name) })
+	maps.DeleteFunc(want.Header, func(name string, _ []string) bool { return adapter.OmittedInRerun(name) })
 	if len(want.Header) > len(original.Header)-3 || original.ID == "" || !original.TLS {
 		t.Errorf("the original: %+v", original)
 	}
@@ -136,7 +136,7 @@ func (d *detached) checkConcurrently(t *testing.T, h http.Handler) {
 	}
 	wg.Wait()
 	for _, refresh := range d.refreshers {
-		wg.Go(func() { refresh(t.Context(), new(core.Rerun)) })
+		wg.Go(func() { refresh(t.Context(), new(adapter.Rerun)) })
 		wg.Go(func() { d.send(t, server, http.MethodGet, "/app/b") })
 	}
 	wg.Wait()
@@ -166,7 +166,7 @@ func (d *detached) cache(engine *gin.Engine) gin.HandlerFunc {
 		x.Reset(c.Writer, c.Request)
 		x.c, x.engine, x.errs = c, engine, len(c.Errors)
 		d.detach(x)
-		_, _ = x.Next(core.Forward{})
+		_, _ = x.Next(adapter.Forward{})
 	}
 }
 
@@ -226,12 +226,12 @@ func TestDetachPanic(t *testing.T) {
 	var d detached
 	e := gin.New()
 	e.GET("/", d.cache(e), func(c *gin.Context) {
-		if core.RerunFrom(c.Request.Context()) != nil {
+		if adapter.RerunFrom(c.Request.Context()) != nil {
 			panic("handler")
 		}
 	})
 	e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
-	if v := panicOf(func() { d.refreshers[0](t.Context(), new(core.Rerun)) }); v != "handler" {
+	if v := panicOf(func() { d.refreshers[0](t.Context(), new(adapter.Rerun)) }); v != "handler" {
 		t.Errorf("panic %v", v)
 	}
 }
@@ -271,11 +271,11 @@ func TestPanic(t *testing.T) {
 				x := exchange{c: c, errs: len(c.Errors)}
 				x.Reset(c.Writer, c.Request)
 				if v := panicOf(func() {
-					_, _ = x.Next(core.Forward{Capture: true, Set: http.Header{"Accept": {"a"}}})
+					_, _ = x.Next(adapter.Forward{Capture: true, Set: http.Header{"Accept": {"a"}}})
 				}); v != "handler" {
 					t.Errorf("panic %v", v)
 				}
-				_ = x.Reply(&core.Response{Status: 200, Header: core.Fields{{Name: "X-Stale", Value: "1"}}, Body: []byte("stale")})
+				_ = x.Reply(&adapter.Response{Status: 200, Header: adapter.Fields{{Name: "X-Stale", Value: "1"}}, Body: []byte("stale")})
 			})
 			e.GET("/", func(c *gin.Context) {
 				c.Header("X-Outer", "changed")

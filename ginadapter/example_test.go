@@ -10,12 +10,12 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/ginadapter"
 )
 
 func ExampleNew() {
-	cache := core.Must(core.New(core.Config{TTL: 30 * time.Second})) // in this process: no Store is given
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: 30 * time.Second}})) // in this process: no Store is given
 	defer cache.Close(context.Background())
 
 	r := gin.New()
@@ -38,9 +38,9 @@ func ExampleNew() {
 
 // One route can have a policy of its own.
 func ExampleNew_route() {
-	cache := core.Must(core.New(core.Config{TTL: 30 * time.Second}))
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: 30 * time.Second}}))
 	defer cache.Close(context.Background())
-	news := core.Must(cache.With(func(p *core.Config) { p.TTL = time.Second }))
+	news := cacheaside.Must(cache.With(func(p *cacheaside.Policy) { p.TTL = time.Second }))
 
 	r := gin.New()
 	r.GET("/news", ginadapter.New(news), func(c *gin.Context) { c.String(http.StatusOK, "news") })

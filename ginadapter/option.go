@@ -3,7 +3,7 @@ package ginadapter
 import (
 	"github.com/gin-gonic/gin"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // Option changes how [New] sees a request. What is the same for all frameworks
@@ -37,7 +37,7 @@ func WithEngine(engine *gin.Engine) Option {
 	return func(o *options) { o.engine = engine }
 }
 
-func (o *options) prepare(c *gin.Context, req *core.Request) {
+func (o *options) prepare(c *gin.Context, req *cacheaside.Request) {
 	if o.skip != nil && o.skip(c) {
 		req.Bypass = "skip"
 	}

@@ -10,7 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // Status, body and placement: what a hit must give back.
@@ -58,7 +59,7 @@ func with(body string, fields ...string) Handler {
 }
 
 // one is an app with a handler at /x behind a global cache.
-func one(cache *core.Cache, h Handler) App {
+func one(cache *cacheaside.Cache, h Handler) App {
 	return App{Global: cache, Routes: []Route{{Path: "/x", Handler: h}}}
 }
 
@@ -181,8 +182,8 @@ func testTransparent(c *run) {
 	for _, name := range slices.Sorted(maps.Keys(scripts)) {
 		app.Routes = append(app.Routes, Route{Methods: methods, Path: "/s/" + name, Handler: scripts[name]})
 	}
-	app.Global = c.Cache(func(cfg *core.Config) {
-		cfg.StatusTTL = map[int]time.Duration{404: time.Minute, 418: time.Minute}
+	app.Global = c.Cache(func(cfg *cacheaside.Config) {
+		cfg.Policy.StatusTTL = map[int]time.Duration{404: time.Minute, 418: time.Minute}
 	})
 	bare, s := c.Plain(app), c.Site(app)
 	for _, r := range app.Routes {
@@ -240,7 +241,7 @@ func testRedirect(c *run) {
 }
 
 func testNegative(c *run) {
-	app := one(c.Cache(func(cfg *core.Config) { cfg.StatusTTL = map[int]time.Duration{404: 5 * time.Second} }),
+	app := one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.StatusTTL = map[int]time.Duration{404: 5 * time.Second} }),
 		func(x Ctx) error { return x.Send(404, plain, []byte("none")) })
 	app.Routes = append(app.Routes,
 		Route{Path: "/returned", Handler: func(x Ctx) error { return x.Error(404, "no such thing") }},
@@ -303,7 +304,7 @@ func testStatuses(c *run) {
 }
 
 func testUnknownPath(c *run) {
-	app := one(c.Cache(func(cfg *core.Config) { cfg.StatusTTL = map[int]time.Duration{404: time.Minute} }), text("a"))
+	app := one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.StatusTTL = map[int]time.Duration{404: time.Minute} }), text("a"))
 	bare, s := c.Plain(app), c.Site(app)
 	for _, target := range []string{"/none", "/none?a=1", "/x/", "/X", "/"} {
 		for range 3 {
@@ -336,7 +337,7 @@ func testBinaryBody(c *run) {
 
 func testMaxBytes(c *run) {
 	const limit = 1000
-	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.MaxBytes = limit }), func(x Ctx) error {
+	s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Storing.MaxBytes = limit }), func(x Ctx) error {
 		n, err := strconv.Atoi(x.Query("n"))
 		if err != nil {
 			return err
@@ -365,7 +366,7 @@ func testMaxBytes(c *run) {
 		for _, n := range []int{limit + 1, 2 * limit, 1 << 16} {
 			target := fmt.Sprintf("/x?n=%d%s", n, how)
 			for range 2 {
-				s.Get(target).Miss().NotStored().Detail(core.ReasonTooLarge).
+				s.Get(target).Miss().NotStored().Detail(adapter.ReasonTooLarge).
 					Is(200, strings.Repeat("a", n)).Has("X-N", strconv.Itoa(n))
 			}
 		}
@@ -391,7 +392,7 @@ func testWrongLength(c *run, declared string) {
 }
 
 func testTwoStatuses(c *run) {
-	app := one(c.Cache(func(cfg *core.Config) { cfg.StatusTTL = map[int]time.Duration{500: time.Minute} }), func(x Ctx) error {
+	app := one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.StatusTTL = map[int]time.Duration{500: time.Minute} }), func(x Ctx) error {
 		x.Status(200)
 		if _, err := x.Write([]byte("a")); err != nil {
 			return err
@@ -501,8 +502,8 @@ func testOuterSees(c *run) {
 
 func testPerRoute(c *run) {
 	cache := c.Cache()
-	short := c.With(cache, func(p *core.Config) { p.TTL = 10 * time.Second })
-	explicitOnly := c.With(cache, func(p *core.Config) { p.TTL = 0 })
+	short := c.With(cache, func(p *cacheaside.Policy) { p.TTL = 10 * time.Second })
+	explicitOnly := c.With(cache, func(p *cacheaside.Policy) { p.TTL = 0 })
 	s := c.Site(App{
 		Group: short,
 		Routes: []Route{
@@ -532,7 +533,7 @@ func testPerRoute(c *run) {
 func testNested(c *run) {
 	cache := c.Cache()
 	s := c.Site(App{Global: cache, Routes: []Route{
-		{Path: "/x", Cache: c.With(cache, func(p *core.Config) { p.TTL = 5 * time.Second }), Handler: with("a", "X-M", "1", "X-M", "2")},
+		{Path: "/x", Cache: c.With(cache, func(p *cacheaside.Policy) { p.TTL = 5 * time.Second }), Handler: with("a", "X-M", "1", "X-M", "2")},
 		{Path: "/free", Handler: text("f")},
 	}})
 	s.caches = 2

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // Requests that wait for one another, and handlers that run in the background.
@@ -22,11 +22,11 @@ var backgroundCases = []testCase{
 }
 
 // patient lets requests wait for as long as a case may take.
-func patient(c *core.Config) { c.WaitTimeout = giveUp }
+func patient(c *cacheaside.Config) { c.Policy.Coalescing.Wait = giveUp }
 
 // unlocked leaves other processes out: a lock is released after the answer, and
 // a refresh that finds it held, for the clock has moved, is left to its holder.
-func unlocked(c *core.Config) { c.Coalesce = core.CoalesceProcess }
+func unlocked(c *cacheaside.Config) { c.Policy.Coalescing.Scope = cacheaside.CoalesceProcess }
 
 func testColdKey(c *run) {
 	const n = 200
@@ -69,7 +69,7 @@ func testNestedColdKey(c *run) {
 			return next()
 		}},
 		Global: cache,
-		Group:  c.With(cache, func(p *core.Config) { p.TTL = 5 * time.Second }),
+		Group:  c.With(cache, func(p *cacheaside.Policy) { p.TTL = 5 * time.Second }),
 		Routes: []Route{{Path: "/group/x", Handler: func(x Ctx) error {
 			i := calls.Add(1)
 			if i <= rounds {
@@ -152,7 +152,7 @@ func testRevalidatedLater(c *run) {
 
 func testRevalidatedGroup(c *run) {
 	var calls atomic.Int64
-	cache := c.Cache(unlocked, func(p *core.Config) { p.StaleWhileRevalidate = time.Minute })
+	cache := c.Cache(unlocked, func(p *cacheaside.Config) { p.Policy.Stale.WhileRevalidate = time.Minute })
 	s := c.Site(App{Group: cache, Routes: []Route{{Path: "/group/*", Handler: func(x Ctx) error {
 		return x.Send(200, plain, []byte(strconv.FormatInt(calls.Add(1), 10)+x.Path()))
 	}}}})
@@ -165,7 +165,9 @@ func testRevalidatedGroup(c *run) {
 }
 
 func testStreamNotRefreshed(c *run) {
-	cache := c.Cache(func(p *core.Config) { p.StaleWhileRevalidate, p.RefreshAhead = time.Hour, 0.1 })
+	cache := c.Cache(func(p *cacheaside.Config) {
+		p.Policy.Stale.WhileRevalidate, p.Policy.Stale.RefreshAhead = time.Hour, 0.1
+	})
 	s := c.Site(one(cache, func(x Ctx) error {
 		x.SetHeader("Cache-Control", "max-age=10, stale-while-revalidate=600")
 		return x.Stream(200, plain, streamThree)
@@ -182,7 +184,7 @@ func testStreamNotRefreshed(c *run) {
 
 func testStaleInPlace(c *run) {
 	var how atomic.Int64
-	s := c.Site(one(c.Cache(func(p *core.Config) { p.StaleIfError = time.Hour }), func(x Ctx) error {
+	s := c.Site(one(c.Cache(func(p *cacheaside.Config) { p.Policy.Stale.IfError = time.Hour }), func(x Ctx) error {
 		switch how.Load() {
 		case 1:
 			x.SetHeader("X-Broken", "1")
@@ -215,11 +217,11 @@ func testSoftTimeout(c *run) {
 			close(proceed)
 		}
 		var calls atomic.Int64
-		cache := c.Cache(unlocked, func(p *core.Config) {
+		cache := c.Cache(unlocked, func(p *cacheaside.Config) {
 			p.Namespace += strconv.FormatBool(slow)
-			p.StaleIfError, p.SoftTimeout = time.Hour, giveUp
+			p.Policy.Stale.IfError, p.Policy.Stale.SoftTimeout = time.Hour, giveUp
 			if slow {
-				p.SoftTimeout = 20 * time.Millisecond
+				p.Policy.Stale.SoftTimeout = 20 * time.Millisecond
 			}
 		})
 		s := c.Site(one(cache, func(x Ctx) error {

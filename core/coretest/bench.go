@@ -15,9 +15,10 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
@@ -40,15 +41,17 @@ const benchHost = "http://example.com"
 // returns for the request's target: with a GET by a client of rueidis in get, that is
 // the least that a hit on a server can cost, and with a SET, a miss. What both cost is
 // reported side by side: see [Floor].
-func Benchmark(b *testing.B, build func(cache *core.Cache) BenchApp, bare func(get func(target string) []byte) BenchApp) {
+func Benchmark(b *testing.B, build func(cache *cacheaside.Cache) BenchApp, bare func(get func(target string) []byte) BenchApp) {
 	beClients()
-	prepare := func(b *testing.B, store core.Store) (cache *core.Cache, app BenchApp) {
+	prepare := func(b *testing.B, store store.Store) (cache *cacheaside.Cache, app BenchApp) {
 		if store == nil {
 			return nil, build(nil)
 		}
-		cache = core.Must(core.New(core.Config{
-			Store: store, TTL: benchTTL, Logger: slog.New(slog.DiscardHandler),
+		cache = cacheaside.Must(cacheaside.New(cacheaside.Config{
+			Store:     store,
+			Logger:    slog.New(slog.DiscardHandler),
 			Namespace: "bench-" + strings.ToLower(strings.NewReplacer("/", "-", " ", "-").Replace(b.Name())),
+			Policy:    cacheaside.Policy{TTL: benchTTL},
 		}))
 		b.Cleanup(func() { _ = cache.Close(context.Background()) })
 		app = build(cache)
@@ -64,7 +67,7 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) BenchApp, bare func(g
 		}
 		return cache, app
 	}
-	run := func(name string, store core.Store, next func() (target string)) {
+	run := func(name string, store store.Store, next func() (target string)) {
 		b.Run(name, func(b *testing.B) {
 			_, app := prepare(b, store)
 			serve := app.New()
@@ -74,7 +77,7 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) BenchApp, bare func(g
 			}
 		})
 	}
-	compare := func(name string, store core.Store) {
+	compare := func(name string, store store.Store) {
 		b.Run(name, func(b *testing.B) {
 			_, without := prepare(b, nil)
 			_, with := prepare(b, store)
@@ -83,7 +86,7 @@ func Benchmark(b *testing.B, build func(cache *core.Cache) BenchApp, bare func(g
 		})
 	}
 	run("uncached", nil, sameTarget)
-	mem := core.Must(memory.New(64 << 20))
+	mem := cacheaside.Must(memory.New(64 << 20))
 	defer mem.Close()
 	run("memory-hit", mem, sameTarget)
 	compare("memory-hit-uncached", mem)

@@ -32,9 +32,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
@@ -43,9 +44,9 @@ type Framework struct {
 	// Name is the package that has the adapter's New.
 	Name string
 	// New calls the adapter's New.
-	New func(*core.Cache)
+	New func(*cacheaside.Cache)
 	// NewPurge calls the adapter's NewPurge.
-	NewPurge func(*core.Cache, core.PurgeAccess) error
+	NewPurge func(*cacheaside.Cache, cacheaside.PurgeAccess) error
 	// Serve builds the app with the framework's own means and serves it on ln
 	// until tb ends.
 	Serve func(tb testing.TB, app App, ln net.Listener)
@@ -56,16 +57,16 @@ type Framework struct {
 
 // App is a service to be built.
 type App struct {
-	Outer  []Middleware // in front of the cache, in this order
-	Global *core.Cache  // in front of all routes; nil: none
-	Inner  []Middleware // behind Global
-	Group  *core.Cache  // in front of the routes under /group/; nil: none
+	Outer  []Middleware      // in front of the cache, in this order
+	Global *cacheaside.Cache // in front of all routes; nil: none
+	Inner  []Middleware      // behind Global
+	Group  *cacheaside.Cache // in front of the routes under /group/; nil: none
 	Routes []Route
 	// Spelled: the framework gives names of request fields as they came, if it can.
 	Spelled bool
 	// Purge, if not nil, is who may use the handler of NewPurge for Global, behind
 	// it and Inner: at [PurgePath] with [PurgeMethods], and with PURGE at /a.
-	Purge *core.PurgeAccess
+	Purge *cacheaside.PurgeAccess
 }
 
 // PurgePath is where an [App] has its handler that purges.
@@ -82,7 +83,7 @@ type Route struct {
 	// that begins with /group/ belongs to the group.
 	Path string
 	// Cache is in front of this route alone; nil: none.
-	Cache *core.Cache
+	Cache *cacheaside.Cache
 	Handler
 }
 
@@ -221,7 +222,7 @@ func Run(t *testing.T, fw Framework) {
 	})
 }
 
-func runCase(t *testing.T, fw *Framework, tc testCase, server core.Store, addr string) {
+func runCase(t *testing.T, fw *Framework, tc testCase, server store.Store, addr string) {
 	c := &run{TB: t, fw: fw, server: server, addr: addr, Clock: newClock(), namespace: "t-" + randomName()}
 	reason, cannot := fw.Cannot[tc.name]
 	if !cannot {
@@ -249,8 +250,8 @@ func runCase(t *testing.T, fw *Framework, tc testCase, server core.Store, addr s
 type run struct {
 	testing.TB
 	fw        *Framework
-	server    core.Store // nil: the embedded store is under test
-	addr      string     // of the server
+	server    store.Store // nil: the embedded store is under test
+	addr      string      // of the server
 	namespace string
 	Clock     *clock
 
@@ -318,23 +319,20 @@ func (c *run) Fatal(args ...any) { c.Helper(); c.Fatalf("%s", fmt.Sprint(args...
 
 // Cache makes a cache with a TTL of a minute, the suite's clock and the store
 // under test, changed by the functions.
-func (c *run) Cache(change ...func(*core.Config)) *core.Cache {
+func (c *run) Cache(change ...func(*cacheaside.Config)) *cacheaside.Cache {
 	c.Helper()
-	cfg := core.Config{
+	cfg := cacheaside.Config{
 		Store:     c.server,
 		Namespace: c.namespace,
-		TTL:       time.Minute,
 		Now:       c.Clock.Now,
 		Logger:    slog.New(slog.DiscardHandler),
-		// generous: the machine that runs the tests may be busy
-		LookupTimeout: 5 * time.Second,
-		StoreTimeout:  5 * time.Second,
-		PurgeTimeout:  10 * time.Second,
+		Timeouts:  cacheaside.Timeouts{Lookup: 5 * time.Second, Write: 5 * time.Second, Purge: 10 * time.Second},
+		Policy:    cacheaside.Policy{TTL: time.Minute},
 	}
 	for _, f := range change {
 		f(&cfg)
 	}
-	cache, err := core.New(cfg)
+	cache, err := cacheaside.New(cfg)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -348,7 +346,7 @@ func (c *run) Cache(change ...func(*core.Config)) *core.Cache {
 
 // Store is a store of the kind under test, for cases that put something in
 // between.
-func (c *run) Store() core.Store {
+func (c *run) Store() store.Store {
 	c.Helper()
 	if c.server != nil {
 		return c.server
@@ -362,7 +360,7 @@ func (c *run) Store() core.Store {
 }
 
 // With is cache.With, which must not fail.
-func (c *run) With(cache *core.Cache, change func(*core.Config)) *core.Cache {
+func (c *run) With(cache *cacheaside.Cache, change func(*cacheaside.Policy)) *cacheaside.Cache {
 	c.Helper()
 	h, err := cache.With(change)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // What is right for most requests and wrong for one; and what middleware in front
@@ -68,7 +68,7 @@ func testNothingWritten(c *run) {
 // testErrorsInFront: middleware in front maps a handler's error to a response of
 // its own, as it does without the cache.
 func testErrorsInFront(c *run) {
-	app := one(c.Cache(func(cfg *core.Config) { cfg.StatusTTL = map[int]time.Duration{404: time.Minute} }),
+	app := one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.StatusTTL = map[int]time.Duration{404: time.Minute} }),
 		func(x Ctx) error { return x.Error(http.StatusServiceUnavailable, "no such row") })
 	app.Outer = []Middleware{func(x Ctx, next func() error) error {
 		if next() != nil {
@@ -91,9 +91,9 @@ func testErrorsInFront(c *run) {
 // it, where the policy wants that, and replaced by a stale response.
 func testErrorsStored(c *run) {
 	fails := false
-	s := c.Site(App{Global: c.Cache(func(cfg *core.Config) {
-		cfg.StatusTTL = map[int]time.Duration{404: time.Minute}
-		cfg.StaleIfError = time.Hour
+	s := c.Site(App{Global: c.Cache(func(cfg *cacheaside.Config) {
+		cfg.Policy.StatusTTL = map[int]time.Duration{404: time.Minute}
+		cfg.Policy.Stale.IfError = time.Hour
 	}), Routes: []Route{
 		{Path: "/404", Handler: func(x Ctx) error { return x.Error(http.StatusNotFound, "none") }},
 		{Path: "/x", Handler: func(x Ctx) error {
@@ -134,8 +134,8 @@ func testCookieSetInFront(c *run) {
 // reached the client yet, who may get a cookie with it.
 func testCookieInFrontOfTwo(c *run) {
 	cache := c.Cache()
-	for name, inner := range map[string]*core.Cache{
-		"the same": cache, "its own policy": c.With(cache, func(p *core.Config) { p.TTL = 30 * time.Second }), "another cache": c.Cache(),
+	for name, inner := range map[string]*cacheaside.Cache{
+		"the same": cache, "its own policy": c.With(cache, func(p *cacheaside.Policy) { p.TTL = 30 * time.Second }), "another cache": c.Cache(),
 	} {
 		app := App{Global: cache, Routes: []Route{{Path: "/x", Cache: inner, Handler: text("form of " + name)}}}
 		app.Outer = []Middleware{func(x Ctx, next func() error) error {
@@ -244,17 +244,19 @@ func testRequestCookies(c *run) {
 
 func testSelectedCookies(c *run) {
 	for name, tc := range map[string]struct {
-		cookies core.Selection
+		cookies cacheaside.Selection
 		keyed   []string
 		shared  string // by requests without cookies
 		apart   string
 	}{
-		"analytics": {cookies: core.Except(core.AnalyticsCookies()...), shared: "_ga=GA1.2.3; _ga_X1=2; _gid=3", apart: "_ga=GA1.2.3; user=alice"},
-		"some":      {cookies: core.Only("user", "sess_*"), shared: "other=1", apart: "sess_1=a"},
-		"none":      {cookies: core.None(), shared: "user=alice; b"},
-		"keyed":     {cookies: core.Only("lang", "user"), keyed: []string{"lang"}, shared: "theme=dark", apart: "lang=de; user=alice"},
+		"analytics": {cookies: cacheaside.Except(cacheaside.AnalyticsCookies()...), shared: "_ga=GA1.2.3; _ga_X1=2; _gid=3", apart: "_ga=GA1.2.3; user=alice"},
+		"some":      {cookies: cacheaside.Only("user", "sess_*"), shared: "other=1", apart: "sess_1=a"},
+		"none":      {cookies: cacheaside.None(), shared: "user=alice; b"},
+		"keyed":     {cookies: cacheaside.Only("lang", "user"), keyed: []string{"lang"}, shared: "theme=dark", apart: "lang=de; user=alice"},
 	} {
-		s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.Cookies, cfg.KeyCookies = tc.cookies, tc.keyed }), text("page of "+name)))
+		s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) {
+			cfg.Policy.Requests.Cookies, cfg.Policy.Key.Cookies = tc.cookies, tc.keyed
+		}), text("page of "+name)))
 		target := "/x?" + name
 		s.Get(target).Stored()
 		s.Get(target, "Cookie: "+tc.shared).Hit()
@@ -312,7 +314,9 @@ func testVaryInFront(c *run) {
 	}
 	s.Get("/x").Hit().Has("Access-Control-Allow-Origin")
 	s.Handled("/x", 1)
-	app.Global = c.Cache(func(cfg *core.Config) { cfg.Partition = func(*core.Request) string { return "lang" } })
+	app.Global = c.Cache(func(cfg *cacheaside.Config) {
+		cfg.Policy.Key.Partition = func(*cacheaside.Request) string { return "lang" }
+	})
 	app.Outer = []Middleware{func(x Ctx, next func() error) error { x.AddHeader("Vary", "Accept-Language"); return next() }}
 	s = c.Site(app)
 	for _, lang := range []string{"de", "fr", "de"} {
@@ -349,10 +353,10 @@ func testCORSBehind(c *run) {
 // as well.
 func testNearestPolicy(c *run) {
 	cache := c.Cache()
-	inner := c.With(cache, func(p *core.Config) {
+	inner := c.With(cache, func(p *cacheaside.Policy) {
 		p.TTL = 5 * time.Second
-		p.Skip = func(r *core.Request) bool { return len(r.Header.Values("X-Preview")) > 0 }
-		p.StoreSetCookie = true
+		p.Skip = func(r *cacheaside.Request) bool { return len(r.Header.Values("X-Preview")) > 0 }
+		p.Storing.SetCookie = true
 	})
 	s := c.Site(App{Global: cache, Routes: []Route{{Path: "/x", Cache: inner, Handler: func(x Ctx) error {
 		x.SetHeader("Set-Cookie", "consent=asked")
@@ -372,7 +376,7 @@ func testNearestPolicy(c *run) {
 // testOneCount: a response that passes two handles is told of once.
 func testOneCount(c *run) {
 	cache := c.Cache()
-	inner := c.With(cache, func(p *core.Config) { p.TTL = 30 * time.Second })
+	inner := c.With(cache, func(p *cacheaside.Policy) { p.TTL = 30 * time.Second })
 	s := c.Site(App{Global: cache, Routes: []Route{
 		{Path: "/x", Cache: inner, Handler: text("x")},
 		{Methods: []string{"POST"}, Path: "/x", Cache: inner, Handler: text("posted")},
@@ -395,7 +399,9 @@ func testOneCount(c *run) {
 }
 
 func testSkipUnsafe(c *run) {
-	cache := c.Cache(func(cfg *core.Config) { cfg.Skip = func(r *core.Request) bool { return r.Method == "POST" } })
+	cache := c.Cache(func(cfg *cacheaside.Config) {
+		cfg.Policy.Skip = func(r *cacheaside.Request) bool { return r.Method == "POST" }
+	})
 	s := c.Site(App{Global: cache, Routes: []Route{{Methods: []string{"GET", "POST"}, Path: "/x", Handler: text("x")}}})
 	s.Get("/x").Stored()
 	s.Do("POST", "/x", "").Fwd("bypass").Detail("skip")
@@ -408,7 +414,7 @@ func testSkipUnsafe(c *run) {
 // testTTLFromResponse: the policy's lifetime begins with the response, whatever it
 // says of its age; its own lifetime goes by RFC 9111 section 4.2.3.
 func testTTLFromResponse(c *run) {
-	s := c.Site(App{Global: c.Cache(func(cfg *core.Config) { cfg.TTL = 30 * time.Second }), Routes: []Route{
+	s := c.Site(App{Global: c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.TTL = 30 * time.Second }), Routes: []Route{
 		{Path: "/silent", Handler: with("a", "Age", "60")},
 		{Path: "/old", Handler: with("a", "Age", "9999999999")},
 		{Path: "/explicit", Handler: with("b", "Age", "60", "Cache-Control", "max-age=70")},
@@ -430,7 +436,7 @@ func testFuture(c *run) {
 	store := c.Store()
 	handler := greeting("Cache-Control", "max-age=2, stale-if-error=600")
 	writer := func(ahead time.Duration) *site {
-		return c.Site(one(c.Cache(func(cfg *core.Config) {
+		return c.Site(one(c.Cache(func(cfg *cacheaside.Config) {
 			cfg.Store, cfg.Now = store, func() time.Time { return c.Clock.Now().Add(ahead) }
 		}), handler))
 	}

@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // Handlers that fail, stream, take the connection over or run side by side.
@@ -226,7 +226,7 @@ func testStream(c *run, contentType string) {
 			c.Fatal(err)
 		}
 		_ = res.Body.Close()
-		r.Is(200, "data: 2\n\n").Fwd("miss").NotStored().Detail(core.ReasonStream).Has("X-H", "1").Has("Content-Type", contentType)
+		r.Is(200, "data: 2\n\n").Fwd("miss").NotStored().Detail(adapter.ReasonStream).Has("X-H", "1").Has("Content-Type", contentType)
 		s.Handled("/x", i+1)
 	}
 }
@@ -237,7 +237,7 @@ func testStreamAtOnce(c *run) {
 		return x.Send(200, "Text/Event-Stream; charset=utf-8", []byte("data: 1\n\n"))
 	}))
 	for i := range 2 {
-		s.Get("/x").Miss().NotStored().Detail(core.ReasonStream).Is(200, "data: 1\n\n")
+		s.Get("/x").Miss().NotStored().Detail(adapter.ReasonStream).Is(200, "data: 1\n\n")
 		s.Handled("/x", i+1)
 	}
 }
@@ -369,7 +369,7 @@ func testTrailers(c *run, announced bool) {
 	for i := range 2 {
 		r := s.Get("/x").Miss().NotStored().Is(200, "body").Has("X-Sum")
 		// fasthttp sends trailers after streams only.
-		if d := r.CacheStatus()["detail"]; d != core.ReasonTrailers && d != core.ReasonStream {
+		if d := r.CacheStatus()["detail"]; d != adapter.ReasonTrailers && d != adapter.ReasonStream {
 			c.Errorf("detail=%s", d)
 		}
 		if got := r.Trailer.Values("X-Sum"); len(got) != 1 || got[0] != "42" {

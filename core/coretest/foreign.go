@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -76,7 +76,7 @@ func (c *run) command(args ...string) (answer []string) {
 
 // versions is a site whose responses tell when they were made: of a plain, a tagged and
 // a varied resource.
-func (c *run) versions(cache *core.Cache, version *atomic.Int64) *site {
+func (c *run) versions(cache *cacheaside.Cache, version *atomic.Int64) *site {
 	c.Helper()
 	handler := func(fields ...string) Handler {
 		return func(x Ctx) error {
@@ -97,7 +97,7 @@ func testForeign(c *run) {
 	if c.server == nil {
 		c.Skip("the embedded store has no keys that others could write")
 	}
-	cache := c.Cache(func(cfg *core.Config) { cfg.BreakerFailures = -1 })
+	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Breaker.Failures = -1 })
 	var version atomic.Int64
 	s := c.versions(cache, &version)
 	fresh := func(when string) {
@@ -199,7 +199,7 @@ func testForeign(c *run) {
 
 // refusing is a store that does not do some of what it is asked for.
 type refusing struct {
-	core.Coordinator
+	store.Coordinator
 	method atomic.Pointer[string] // which; "*": all that write
 	err    error
 }
@@ -278,9 +278,9 @@ var refusingMethods = []string{"Set", "Delete", "Begin", "Extend", "Swap", "Writ
 
 // testRefused: a store that takes no more costs the store of that response.
 func testRefused(c *run) {
-	broken := &refusing{Coordinator: c.Store().(core.Coordinator), err: core.ErrRefused}
-	cache := c.Cache(func(cfg *core.Config) { cfg.Store, cfg.BreakerFailures = broken, 2 })
-	c.unwritten(cache, broken, func(method string, before, after core.Stats) {
+	broken := &refusing{Coordinator: c.Store().(store.Coordinator), err: store.ErrRefused}
+	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Store, cfg.Breaker.Failures = broken, 2 })
+	c.unwritten(cache, broken, func(method string, before, after cacheaside.Stats) {
 		refused := after.Refused - before.Refused
 		if (method == "Begin" || method == "Write" || method == "*") && refused == 0 {
 			c.Errorf("%s: nothing was counted as refused", method)
@@ -296,16 +296,16 @@ func testRefused(c *run) {
 
 // testUnwritten: as with a server that has become a copy of another.
 func testUnwritten(c *run) {
-	broken := &refusing{Coordinator: c.Store().(core.Coordinator), err: errors.New("READONLY: it is a replica")}
-	cache := c.Cache(func(cfg *core.Config) { cfg.Store, cfg.BreakerFailures = broken, -1 })
-	c.unwritten(cache, broken, func(method string, before, after core.Stats) {
+	broken := &refusing{Coordinator: c.Store().(store.Coordinator), err: errors.New("READONLY: it is a replica")}
+	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Store, cfg.Breaker.Failures = broken, -1 })
+	c.unwritten(cache, broken, func(method string, before, after cacheaside.Stats) {
 		if (method == "Begin" || method == "Write" || method == "*") && after.StoreErrors == before.StoreErrors {
 			c.Errorf("%s: nothing was counted as a failure", method)
 		}
 	})
 }
 
-func (c *run) unwritten(cache *core.Cache, broken *refusing, check func(method string, before, after core.Stats)) {
+func (c *run) unwritten(cache *cacheaside.Cache, broken *refusing, check func(method string, before, after cacheaside.Stats)) {
 	c.Helper()
 	const clients = 4
 	app := App{Global: cache}
@@ -346,13 +346,13 @@ func (c *run) unwritten(cache *core.Cache, broken *refusing, check func(method s
 // testLostToken: a process that stands still for longer than its token lives does not
 // write what was purged meanwhile.
 func testLostToken(c *run) {
-	slow := &refusing{Coordinator: c.Store().(core.Coordinator), err: context.DeadlineExceeded}
+	slow := &refusing{Coordinator: c.Store().(store.Coordinator), err: context.DeadlineExceeded}
 	extend := "Extend"
 	slow.method.Store(&extend)
 	var version atomic.Int64
 	begun, end := make(chan struct{}), make(chan struct{})
-	one := c.Cache(func(cfg *core.Config) { cfg.Store = slow })
-	two := c.Cache(func(cfg *core.Config) { cfg.Store = slow.Coordinator })
+	one := c.Cache(func(cfg *cacheaside.Config) { cfg.Store = slow })
+	two := c.Cache(func(cfg *cacheaside.Config) { cfg.Store = slow.Coordinator })
 	var held atomic.Bool
 	held.Store(true)
 	handler := func(fields ...string) Handler {

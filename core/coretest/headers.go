@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // What is stored of the header, and whose fields a hit carries.
@@ -63,16 +63,16 @@ func testResponseHeaders(c *run) {
 	h := with("a", "X-Keep", "1", "X-Drop", "2", "Cache-Control", "max-age=60", "ETag", `"e"`)
 	cache := c.Cache()
 	s := c.Site(App{Routes: []Route{
-		{Path: "/except", Handler: h, Cache: c.With(cache, func(p *core.Config) { p.ResponseHeaders = core.Except("x-drop") })},
-		{Path: "/only", Handler: h, Cache: c.With(cache, func(p *core.Config) { p.ResponseHeaders = core.Only("X-Keep") })},
-		{Path: "/none", Handler: h, Cache: c.With(cache, func(p *core.Config) { p.ResponseHeaders = core.None() })},
+		{Path: "/except", Handler: h, Cache: c.With(cache, func(p *cacheaside.Policy) { p.Storing.Headers = cacheaside.Except("x-drop") })},
+		{Path: "/only", Handler: h, Cache: c.With(cache, func(p *cacheaside.Policy) { p.Storing.Headers = cacheaside.Only("X-Keep") })},
+		{Path: "/none", Handler: h, Cache: c.With(cache, func(p *cacheaside.Policy) { p.Storing.Headers = cacheaside.None() })},
 	}})
 	for path, keep := range map[string][]string{"/except": {"1"}, "/only": {"1"}, "/none": nil} {
 		s.Get(path).Stored().Has("X-Keep", "1").Has("X-Drop", "2")
 		s.Get(path).Hit().Is(200, "a").Has("X-Keep", keep...).Has("X-Drop").Has("Content-Type", plain).Has("Etag", `"e"`)
 	}
 	// What speaks to this cache is needed to apply a 304.
-	s = c.Site(App{Global: c.With(cache, func(p *core.Config) { p.ResponseHeaders = core.None() }), Routes: []Route{{Path: "/targeted", Handler: func(x Ctx) error {
+	s = c.Site(App{Global: c.With(cache, func(p *cacheaside.Policy) { p.Storing.Headers = cacheaside.None() }), Routes: []Route{{Path: "/targeted", Handler: func(x Ctx) error {
 		x.SetHeader("ETag", `"1"`)
 		x.SetHeader("Cache-Control", "max-age=60")
 		if x.Header("If-None-Match") != "" {
@@ -213,7 +213,7 @@ func testOuterTags(c *run) {
 		app := App{Spelled: name == "surrogate-key", Outer: []Middleware{func(x Ctx, next func() error) error {
 			x.SpellHeader(name, "outer")
 			return next()
-		}}, Global: c.Cache(func(cfg *core.Config) { cfg.Namespace += name }), Routes: []Route{
+		}}, Global: c.Cache(func(cfg *cacheaside.Config) { cfg.Namespace += name }), Routes: []Route{
 			{Path: "/silent", Handler: text("a")},
 			{Path: "/adds", Handler: with("a", name, "inner")},
 			{Path: "/sets", Handler: func(x Ctx) error {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 )
 
@@ -82,7 +82,7 @@ func testPretended(c *run) {
 }
 
 func testIgnoreForwarded(c *run) {
-	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.IgnoreForwarded = true }), text("a")))
+	s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Key.IgnoreForwarded = true }), text("a")))
 	s.Get("/x", "X-Forwarded-Host: a.test", "X-Forwarded-Proto: https").Miss().Stored()
 	s.Get("/x", "X-Forwarded-Host: b.test").Hit()
 	s.Get("/x").Hit()
@@ -161,7 +161,7 @@ func testDeception(c *run) {
 
 // testCloaked: a parameter that is left out of the key cannot carry another one.
 func testCloaked(c *run) {
-	cache := c.Cache(func(cfg *core.Config) { cfg.Query = core.Except("utm_*") })
+	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Key.Query = cacheaside.Except("utm_*") })
 	s := c.Site(one(cache, func(x Ctx) error { return x.Send(200, plain, []byte(x.Query("a"))) }))
 	s.Get("/x?utm_source=1;a=evil").Stored()
 	s.Get("/x?utm_source=1%26a=evil").Stored()
@@ -176,7 +176,7 @@ func testCloaked(c *run) {
 // testHopByHop: a client cannot have fields ignored by calling them the
 // connection's own (RFC 9110 section 7.6.1).
 func testHopByHop(c *run) {
-	cache := c.Cache(func(cfg *core.Config) { cfg.KeyHeaders = []string{"X-Tenant"} })
+	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Key.Headers = []string{"X-Tenant"} })
 	s := c.Site(one(cache, func(x Ctx) error {
 		return x.Send(200, plain, []byte(x.Header("X-Tenant")+x.Header("Authorization")))
 	}))

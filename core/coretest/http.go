@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // ServeHTTP serves h on ln until tb ends, for frameworks on net/http.
@@ -85,13 +85,13 @@ func Want(tb testing.TB, res *http.Response, status int, body string, hit bool) 
 
 // NewCache makes a cache in memory with a TTL of a minute, changed by the
 // functions.
-func NewCache(tb testing.TB, change ...func(*core.Config)) *core.Cache {
+func NewCache(tb testing.TB, change ...func(*cacheaside.Config)) *cacheaside.Cache {
 	tb.Helper()
-	cfg := core.Config{TTL: time.Minute}
+	cfg := cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}}
 	for _, f := range change {
 		f(&cfg)
 	}
-	cache, err := core.New(cfg)
+	cache, err := cacheaside.New(cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // Which requests share an entry.
@@ -56,12 +56,12 @@ func testQuery(c *run) {
 
 func testQuerySelection(c *run) {
 	cache := c.Cache()
-	route := func(path string, sel core.Selection) Route {
-		return Route{Path: path, Handler: params, Cache: c.With(cache, func(p *core.Config) { p.Query = sel })}
+	route := func(path string, sel cacheaside.Selection) Route {
+		return Route{Path: path, Handler: params, Cache: c.With(cache, func(p *cacheaside.Policy) { p.Key.Query = sel })}
 	}
 	s := c.Site(App{Routes: []Route{
-		route("/only", core.Only("a")), route("/except", core.Except("b", "utm_*")),
-		route("/none", core.None()), route("/tracking", core.Except(core.TrackingParameters()...)),
+		route("/only", cacheaside.Only("a")), route("/except", cacheaside.Except("b", "utm_*")),
+		route("/none", cacheaside.None()), route("/tracking", cacheaside.Except(cacheaside.TrackingParameters()...)),
 	}})
 	for _, pair := range []struct {
 		first, second string
@@ -86,10 +86,10 @@ func testQuerySelection(c *run) {
 }
 
 func testKeyFields(c *run) {
-	s := c.Site(one(c.Cache(func(cfg *core.Config) {
-		cfg.KeyHeaders = []string{"x-tenant", "X-Beta"}
-		cfg.KeyCookies = []string{"lang"}
-		cfg.Cookies = core.Only("lang")
+	s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) {
+		cfg.Policy.Key.Headers = []string{"x-tenant", "X-Beta"}
+		cfg.Policy.Key.Cookies = []string{"lang"}
+		cfg.Policy.Requests.Cookies = cacheaside.Only("lang")
 	}), func(x Ctx) error {
 		return x.Send(200, plain, []byte(x.Header("X-Tenant")+"|"+x.Header("X-Beta")+"|"+x.Header("Cookie")))
 	}))
@@ -139,8 +139,8 @@ func apart(bare, s *site, target string, requests ...string) {
 
 // testBlanks: what HTTP does not trim, the key does not trim.
 func testBlanks(c *run) {
-	app := one(c.Cache(func(cfg *core.Config) {
-		cfg.KeyHeaders, cfg.KeyCookies = []string{"X-Tenant"}, []string{"lang"}
+	app := one(c.Cache(func(cfg *cacheaside.Config) {
+		cfg.Policy.Key.Headers, cfg.Policy.Key.Cookies = []string{"X-Tenant"}, []string{"lang"}
 	}), func(x Ctx) error {
 		x.SetHeader("Cookie-Lang", strconv.QuoteToASCII(x.Cookie("lang")))
 		return told("X-Tenant", "X-Forwarded-Host", "Forwarded")(x)
@@ -159,7 +159,7 @@ func testBlanks(c *run) {
 
 // testCookies: whatever a reader could take for the cookie is part of the key.
 func testCookies(c *run) {
-	app := one(c.Cache(func(cfg *core.Config) { cfg.KeyCookies = []string{"role"} }), func(x Ctx) error {
+	app := one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Key.Cookies = []string{"role"} }), func(x Ctx) error {
 		x.SetHeader("Cache-Control", "public, max-age=60")
 		return x.Send(200, plain, strconv.AppendQuote(nil, x.Cookie("role")))
 	})
@@ -179,7 +179,7 @@ func testCookies(c *run) {
 
 // testLines: handlers take the first line of a field, or the last.
 func testLines(c *run) {
-	key := c.Cache(func(cfg *core.Config) { cfg.KeyHeaders = []string{"X-F"} })
+	key := c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Key.Headers = []string{"X-F"} })
 	vary := func(name string) Handler {
 		return func(x Ctx) error {
 			x.SetHeader("Vary", name)
@@ -207,9 +207,9 @@ func testLines(c *run) {
 // them on as they came.
 func testNames(c *run) {
 	for _, spelled := range []bool{false, true} {
-		cache := c.Cache(func(cfg *core.Config) {
-			cfg.KeyHeaders = []string{"X-Tenant"}
-			cfg.Partition = func(r *core.Request) string { return strings.Join(r.Header.Values("x-PART"), ",") }
+		cache := c.Cache(func(cfg *cacheaside.Config) {
+			cfg.Policy.Key.Headers = []string{"X-Tenant"}
+			cfg.Policy.Key.Partition = func(r *cacheaside.Request) string { return strings.Join(r.Header.Values("x-PART"), ",") }
 			cfg.Namespace += fmt.Sprint(spelled)
 		})
 		var fails atomic.Bool
@@ -259,12 +259,12 @@ func testNames(c *run) {
 
 // testHostSelects: the Host is a field like others.
 func testHostSelects(c *run) {
-	cache := c.Cache(func(cfg *core.Config) { cfg.IgnoreHost = true })
+	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Key.IgnoreHost = true })
 	s := c.Site(App{Routes: []Route{
-		{Path: "/key", Handler: text("x"), Cache: c.With(cache, func(p *core.Config) { p.KeyHeaders = []string{"host"} })},
+		{Path: "/key", Handler: text("x"), Cache: c.With(cache, func(p *cacheaside.Policy) { p.Key.Headers = []string{"host"} })},
 		{Path: "/vary", Handler: with("x", "Vary", "host"), Cache: cache},
-		{Path: "/part", Handler: text("x"), Cache: c.With(cache, func(p *core.Config) {
-			p.Partition = func(r *core.Request) string { return strings.Join(r.Header.Values("Host"), ",") }
+		{Path: "/part", Handler: text("x"), Cache: c.With(cache, func(p *cacheaside.Policy) {
+			p.Key.Partition = func(r *cacheaside.Request) string { return strings.Join(r.Header.Values("Host"), ",") }
 		})},
 	}})
 	for _, path := range []string{"/key", "/vary", "/part"} {
@@ -279,8 +279,8 @@ func testHostSelects(c *run) {
 }
 
 func testKeyGenerator(c *run) {
-	s := c.Site(App{Global: c.Cache(func(cfg *core.Config) {
-		cfg.KeyGenerator = func(r *core.Request) string { return strings.TrimSuffix(r.Path, ".html") }
+	s := c.Site(App{Global: c.Cache(func(cfg *cacheaside.Config) {
+		cfg.Policy.Key.Generator = func(r *cacheaside.Request) string { return strings.TrimSuffix(r.Path, ".html") }
 	}), Routes: []Route{{Path: "/p/*", Handler: text("p")}}})
 	s.Get("/p/a").Miss().Stored()
 	s.Get("/p/a.html?b=1").Hit()
@@ -288,8 +288,8 @@ func testKeyGenerator(c *run) {
 }
 
 func testPartition(c *run) {
-	s := c.Site(one(c.Cache(func(cfg *core.Config) {
-		cfg.Partition = func(r *core.Request) string { return strings.Join(r.Header.Values("X-Tenant"), ",") }
+	s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) {
+		cfg.Policy.Key.Partition = func(r *cacheaside.Request) string { return strings.Join(r.Header.Values("X-Tenant"), ",") }
 	}), func(x Ctx) error { return x.Send(200, plain, []byte(x.Header("X-Tenant"))) }))
 	for round := range 2 {
 		for _, tenant := range []string{"a", "b", "|v:a", "é"} {
@@ -306,7 +306,7 @@ func testHost(c *run) {
 	cache := c.Cache()
 	s := c.Site(App{Routes: []Route{
 		{Path: "/x", Handler: text("a"), Cache: cache},
-		{Path: "/any", Handler: text("a"), Cache: c.With(cache, func(p *core.Config) { p.IgnoreHost = true })},
+		{Path: "/any", Handler: text("a"), Cache: c.With(cache, func(p *cacheaside.Policy) { p.Key.IgnoreHost = true })},
 	}})
 	s.Get("/x", "Host: a.test").Miss().Stored()
 	s.Get("/x", "Host: b.test").Miss().Stored()
@@ -321,7 +321,7 @@ func testHost(c *run) {
 func testScheme(c *run) {
 	store := c.Store()
 	app := func(ignore bool) App {
-		return one(c.Cache(func(cfg *core.Config) { cfg.Store, cfg.IgnoreScheme = store, ignore }), text("a"))
+		return one(c.Cache(func(cfg *cacheaside.Config) { cfg.Store, cfg.Policy.Key.IgnoreScheme = store, ignore }), text("a"))
 	}
 	s, secure := c.Site(app(false)), c.TLSSite(app(false))
 	s.Get("/x").Miss().Stored()
@@ -340,7 +340,7 @@ func testOversized(c *run) {
 		s.Get("/x?q="+long).Fwd("bypass").NotStored().Is(200, "a")
 		s.Handled("/x", i+1)
 	}
-	small := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.MaxKeyBytes, cfg.KeyHeaders = 100, []string{"X-Key"} }), text("a")))
+	small := c.Site(one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Key.MaxBytes, cfg.Policy.Key.Headers = 100, []string{"X-Key"} }), text("a")))
 	for range 2 {
 		small.Get("/x?q="+long[:100]).Fwd("bypass").Is(200, "a")
 		small.Get("/x", "X-Key: "+long[:100]).Fwd("bypass").Is(200, "a")
@@ -369,8 +369,8 @@ func testLongKey(c *run) {
 // testHostile: no two paths share an entry unless the framework itself cannot
 // tell them apart.
 func testHostile(c *run) {
-	app := App{Global: c.Cache(func(cfg *core.Config) {
-		cfg.StatusTTL = map[int]time.Duration{404: time.Minute, 400: time.Minute}
+	app := App{Global: c.Cache(func(cfg *cacheaside.Config) {
+		cfg.Policy.StatusTTL = map[int]time.Duration{404: time.Minute, 400: time.Minute}
 	}), Routes: []Route{{Path: "/h/*", Handler: func(x Ctx) error {
 		return x.Send(200, plain, fmt.Appendf(nil, "%q a=%q b=%q", x.Path(), x.Query("a"), x.Query("b")))
 	}}}}
@@ -410,7 +410,7 @@ func testHostile(c *run) {
 func testInstances(c *run) {
 	store := c.Store()
 	app := func() App {
-		cache := c.Cache(func(cfg *core.Config) { cfg.Store = store })
+		cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Store = store })
 		return App{Global: cache, Routes: []Route{
 			{Path: "/x", Handler: with("a", "X-M", "1", "X-M", "2")},
 			{Path: "/v", Handler: func(x Ctx) error {
@@ -437,7 +437,7 @@ func testInstances(c *run) {
 func testNamespaces(c *run) {
 	store := c.Store()
 	site := func(ns, body string) *site {
-		return c.Site(one(c.Cache(func(cfg *core.Config) { cfg.Store, cfg.Namespace = store, c.namespace+ns }), text(body)))
+		return c.Site(one(c.Cache(func(cfg *cacheaside.Config) { cfg.Store, cfg.Namespace = store, c.namespace+ns }), text(body)))
 	}
 	a, b := site(".a", "a"), site(".b", "b")
 	a.Get("/x").Stored().Is(200, "a")

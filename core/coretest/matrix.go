@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // What a purge reaches: everything that answers for the public URL, by whatever
@@ -26,7 +26,7 @@ var matrixCases = []testCase{
 // stored is one way to store a response.
 type stored struct {
 	name   string // ends the path
-	policy func(*core.Config)
+	policy func(*cacheaside.Policy)
 	query  string
 	fields []string // of the request
 	answer []string // of the response
@@ -40,56 +40,62 @@ type stored struct {
 
 // ways are the rows of the matrix.
 func ways() []stored {
-	query := func(s core.Selection) func(*core.Config) { return func(p *core.Config) { p.Query = s } }
-	tracking := query(core.Except(core.TrackingParameters()...))
-	coalesce := func(how core.Coalescing) func(*core.Config) { return func(p *core.Config) { p.Coalesce = how } }
+	query := func(s cacheaside.Selection) func(*cacheaside.Policy) {
+		return func(p *cacheaside.Policy) { p.Key.Query = s }
+	}
+	tracking := query(cacheaside.Except(cacheaside.TrackingParameters()...))
+	coalesce := func(how cacheaside.CoalescingScope) func(*cacheaside.Policy) {
+		return func(p *cacheaside.Policy) { p.Coalescing.Scope = how }
+	}
 	const long = "a-name-as-long-as-it-takes-to-exceed-what-keys-and-tags-are-written-out-for-"
 	return []stored{
 		{name: "default"},
 		{name: "http", public: "http://" + defaultHost + "~"},
 		{name: "query", query: "?b=2&a=1", public: "https://" + defaultHost + "~?a=1&b=2"},
-		{name: "ordered", query: "?b=2&a=1", policy: func(p *core.Config) { p.KeepQueryOrder = true }},
-		{name: "no-scheme", policy: func(p *core.Config) { p.IgnoreScheme = true }},
-		{name: "no-host", policy: func(p *core.Config) { p.IgnoreHost = true }},
-		{name: "other-host", policy: func(p *core.Config) { p.IgnoreHost = true }, public: "https://other.test~"},
-		{name: "no-query", query: "?a=1", policy: query(core.None())},
-		{name: "other-query", query: "?a=1", policy: query(core.None()), public: "https://" + defaultHost + "~?b=2"},
-		{name: "without-query", query: "?a=1", policy: query(core.None()), public: "https://" + defaultHost + "~"},
-		{name: "only", query: "?page=2&x=1", policy: query(core.Only("page")), public: "https://" + defaultHost + "~?x=2&page=2"},
+		{name: "ordered", query: "?b=2&a=1", policy: func(p *cacheaside.Policy) { p.Key.KeepQueryOrder = true }},
+		{name: "no-scheme", policy: func(p *cacheaside.Policy) { p.Key.IgnoreScheme = true }},
+		{name: "no-host", policy: func(p *cacheaside.Policy) { p.Key.IgnoreHost = true }},
+		{name: "other-host", policy: func(p *cacheaside.Policy) { p.Key.IgnoreHost = true }, public: "https://other.test~"},
+		{name: "no-query", query: "?a=1", policy: query(cacheaside.None())},
+		{name: "other-query", query: "?a=1", policy: query(cacheaside.None()), public: "https://" + defaultHost + "~?b=2"},
+		{name: "without-query", query: "?a=1", policy: query(cacheaside.None()), public: "https://" + defaultHost + "~"},
+		{name: "only", query: "?page=2&x=1", policy: query(cacheaside.Only("page")), public: "https://" + defaultHost + "~?x=2&page=2"},
 		{name: "tracked", query: "?utm_source=a", policy: tracking, public: "https://" + defaultHost + "~"},
 		{name: "tracking", query: "?page=1", policy: tracking, public: "https://" + defaultHost + "~?gclid=1&page=1"},
-		{name: "neither", query: "?a=1", public: "https://other.test~?b=1", policy: func(p *core.Config) {
-			p.IgnoreHost, p.IgnoreScheme, p.Query = true, true, core.None()
+		{name: "neither", query: "?a=1", public: "https://other.test~?b=1", policy: func(p *cacheaside.Policy) {
+			p.Key.IgnoreHost, p.Key.IgnoreScheme, p.Key.Query = true, true, cacheaside.None()
 		}},
-		{name: "generated", policy: func(p *core.Config) { p.KeyGenerator = func(r *core.Request) string { return "k" + r.Path } }},
-		{name: "partition", policy: func(p *core.Config) { p.Partition = func(*core.Request) string { return "tenant" } }},
-		{name: "key-headers", policy: func(p *core.Config) { p.KeyHeaders = []string{"X-Tenant"} }, fields: []string{"X-Tenant: 1"}},
-		{name: "key-cookies", policy: func(p *core.Config) { p.KeyCookies = []string{"lang"} }, fields: []string{"Cookie: lang=de"}},
-		{name: "no-cookies", policy: func(p *core.Config) { p.Cookies = core.None() }, fields: []string{"Cookie: a=1"}},
+		{name: "generated", policy: func(p *cacheaside.Policy) {
+			p.Key.Generator = func(r *cacheaside.Request) string { return "k" + r.Path }
+		}},
+		{name: "partition", policy: func(p *cacheaside.Policy) { p.Key.Partition = func(*cacheaside.Request) string { return "tenant" } }},
+		{name: "key-headers", policy: func(p *cacheaside.Policy) { p.Key.Headers = []string{"X-Tenant"} }, fields: []string{"X-Tenant: 1"}},
+		{name: "key-cookies", policy: func(p *cacheaside.Policy) { p.Key.Cookies = []string{"lang"} }, fields: []string{"Cookie: lang=de"}},
+		{name: "no-cookies", policy: func(p *cacheaside.Policy) { p.Requests.Cookies = cacheaside.None() }, fields: []string{"Cookie: a=1"}},
 		{name: "cookie", fields: []string{"Cookie: a=1"}, answer: []string{"Cache-Control", "public, max-age=60"}},
 		{name: "varied", fields: []string{"Accept: text/plain"}, answer: []string{"Vary", "Accept"}},
 		{name: "coded", fields: []string{"Accept-Encoding: br;q=0.5, gzip"}, answer: []string{"Vary", "Accept-Encoding"}},
-		{name: "varied-key", fields: []string{"Accept: text/plain", "X-Tenant: 1"}, answer: []string{"Vary", "Accept"}, policy: func(p *core.Config) {
-			p.KeyHeaders, p.IgnoreHost = []string{"X-Tenant"}, true
+		{name: "varied-key", fields: []string{"Accept: text/plain", "X-Tenant: 1"}, answer: []string{"Vary", "Accept"}, policy: func(p *cacheaside.Policy) {
+			p.Key.Headers, p.Key.IgnoreHost = []string{"X-Tenant"}, true
 		}},
 		{name: "public", fields: []string{"Authorization: Bearer 1"}, answer: []string{"Cache-Control", "public, max-age=60"}},
 		{name: "s-maxage", fields: []string{"Authorization: Bearer 1"}, answer: []string{"Cache-Control", "s-maxage=60"}},
-		{name: "authorized", fields: []string{"Authorization: Bearer 1"}, policy: func(p *core.Config) { p.StoreAuthorized = true }},
-		{name: "process", policy: coalesce(core.CoalesceProcess)},
-		{name: "none", policy: coalesce(core.CoalesceNone)},
-		{name: "none-varied", policy: coalesce(core.CoalesceNone), fields: []string{"Accept: a"}, answer: []string{"Vary", "Accept"}},
-		{name: "deaf", policy: func(p *core.Config) { p.IgnoreRequestDirectives = true }, fields: []string{"Cache-Control: no-cache"}},
-		{name: "head-too", policy: func(p *core.Config) { p.Methods = []string{http.MethodGet} }},
-		{name: "rfc", answer: []string{"Cache-Control", "max-age=60"}, policy: func(p *core.Config) { p.ForwardConditions, p.ValidateVariants = true, true }},
-		{name: "negative", status: 404, policy: func(p *core.Config) { p.StatusTTL = map[int]time.Duration{404: time.Minute} }},
+		{name: "authorized", fields: []string{"Authorization: Bearer 1"}, policy: func(p *cacheaside.Policy) { p.Storing.Authorized = true }},
+		{name: "process", policy: coalesce(cacheaside.CoalesceProcess)},
+		{name: "none", policy: coalesce(cacheaside.CoalesceNone)},
+		{name: "none-varied", policy: coalesce(cacheaside.CoalesceNone), fields: []string{"Accept: a"}, answer: []string{"Vary", "Accept"}},
+		{name: "deaf", policy: func(p *cacheaside.Policy) { p.Requests.IgnoreDirectives = true }, fields: []string{"Cache-Control: no-cache"}},
+		{name: "head-too", policy: func(p *cacheaside.Policy) { p.Requests.Methods = []string{http.MethodGet} }},
+		{name: "rfc", answer: []string{"Cache-Control", "max-age=60"}, policy: func(p *cacheaside.Policy) { p.Requests.ForwardConditions, p.Requests.ValidateVariants = true, true }},
+		{name: "negative", status: 404, policy: func(p *cacheaside.Policy) { p.StatusTTL = map[int]time.Duration{404: time.Minute} }},
 		{name: "moved", status: 301, answer: []string{"Location", "/"}},
 		{name: "large", length: 100 << 10},
 		{name: long + long + long + long},
 		{name: long, query: "?" + long + long + long},
 		{name: "forwarded-proto", fields: []string{"X-Forwarded-Proto: https"}},
-		{name: "ignored-proto", fields: []string{"X-Forwarded-Proto: https"}, policy: func(p *core.Config) { p.IgnoreForwarded = true }},
+		{name: "ignored-proto", fields: []string{"X-Forwarded-Proto: https"}, policy: func(p *cacheaside.Policy) { p.Key.IgnoreForwarded = true }},
 		{name: "forwarded-host", fields: []string{"Host: 10.0.0.1:8080", "X-Forwarded-Host: public.test"}, public: "https://public.test~"},
-		{name: "ignored-host", fields: []string{"Host: 10.0.0.1:8080", "X-Forwarded-Host: public.test"}, public: "https://public.test~", policy: func(p *core.Config) { p.IgnoreForwarded = true }},
+		{name: "ignored-host", fields: []string{"Host: 10.0.0.1:8080", "X-Forwarded-Host: public.test"}, public: "https://public.test~", policy: func(p *cacheaside.Policy) { p.Key.IgnoreForwarded = true }},
 		{name: "forwarded", fields: []string{"Host: 10.0.0.1:8080", `Forwarded: for=192.0.2.1;host="public.test";proto=https`}, public: "https://public.test~"},
 		{name: "backend", fields: []string{"Host: 10.0.0.1:8080", "X-Forwarded-Host: public.test"}, public: "http://10.0.0.1:8080~"},
 		{name: "upper-host", fields: []string{"Host: EXAMPLE.test"}, public: "https://Example.TEST~"},
@@ -160,7 +166,7 @@ func change(x Ctx) error {
 // purger is somebody who purges.
 type purger struct {
 	name string
-	by   *core.Cache
+	by   *cacheaside.Cache
 	site *site // for unsafe requests
 }
 
@@ -181,7 +187,7 @@ func (c *run) matrix() *matrix {
 	store := c.Store()
 	m := &matrix{run: c, rows: ways()}
 	names := []string{"own", "base", "same", "stranger"}
-	build := func(base *core.Cache) *site {
+	build := func(base *cacheaside.Cache) *site {
 		app := App{}
 		for i := range m.rows {
 			w := &m.rows[i]
@@ -195,15 +201,15 @@ func (c *run) matrix() *matrix {
 		}
 		return c.Site(app)
 	}
-	config := func(cfg *core.Config) { cfg.Store, cfg.StaleWhileRevalidate = store, time.Minute }
-	changes := func(cache *core.Cache) *site {
+	config := func(cfg *cacheaside.Config) { cfg.Store, cfg.Policy.Stale.WhileRevalidate = store, time.Minute }
+	changes := func(cache *cacheaside.Cache) *site {
 		return c.Site(App{Global: cache, Routes: []Route{{Path: "/m/*", Methods: []string{"DELETE", "POST"}, Handler: change}}})
 	}
 	one, two := c.Cache(config), c.Cache(config)
-	stranger := c.Cache(config, func(cfg *core.Config) { cfg.MaxKeyBytes, cfg.StaleWhileRevalidate = 64, 0 })
+	stranger := c.Cache(config, func(cfg *cacheaside.Config) { cfg.Policy.Key.MaxBytes, cfg.Policy.Stale.WhileRevalidate = 64, 0 })
 	m.sites = [2]*site{build(one), build(two)}
-	own := c.With(one, func(p *core.Config) { p.IgnoreHost = true })
-	for i, by := range []*core.Cache{own, one, two, stranger} {
+	own := c.With(one, func(p *cacheaside.Policy) { p.Key.IgnoreHost = true })
+	for i, by := range []*cacheaside.Cache{own, one, two, stranger} {
 		m.purgers = append(m.purgers, purger{names[i], by, changes(by)})
 	}
 	return m
@@ -267,7 +273,7 @@ func testMatrix(c *run) {
 		},
 		func(p *purger, raw string) error { return p.change(http.MethodDelete, raw, "") },
 		func(p *purger, raw string) error {
-			u := core.Must(url.Parse(raw))
+			u := cacheaside.Must(url.Parse(raw))
 			return p.change(http.MethodPost, u.Scheme+"://"+u.Host+"/m/"+p.name, u.RequestURI())
 		},
 	}
@@ -316,11 +322,17 @@ func testMatrix(c *run) {
 		{"a purge of the URL", false, rotated(0)},
 		{"another purge of the URL", false, rotated(1)},
 		{"PurgeTags", false, each(func(p *purger, w *stored) error { return p.by.PurgeTags(ctx, w.tag(p.name)) })},
-		{"PurgePrefix", false, prefixes(func(p *purger, prefix string) error { return p.by.PurgePrefix(ctx, prefix) })},
-		{"PurgeAll", false, func() { c.purged(m.purgers[3].by.PurgeAll(ctx)) }},
-		{"SoftPurgeTags", true, each(func(p *purger, w *stored) error { return p.by.SoftPurgeTags(ctx, w.tag(p.name)) })},
-		{"SoftPurgePrefix", true, prefixes(func(p *purger, prefix string) error { return p.by.SoftPurgePrefix(ctx, prefix) })},
-		{"SoftPurgeAll", true, func() { c.purged(m.purgers[0].by.SoftPurgeAll(ctx)) }},
+		{"PurgePrefix", false, prefixes(func(p *purger, prefix string) error {
+			return p.by.Purge(ctx, cacheaside.Purge{Prefixes: []string{prefix}})
+		})},
+		{"PurgeAll", false, func() { c.purged(m.purgers[3].by.Purge(ctx, cacheaside.Purge{All: true})) }},
+		{"SoftPurgeTags", true, each(func(p *purger, w *stored) error {
+			return p.by.Purge(ctx, cacheaside.Purge{Tags: []string{w.tag(p.name)}, Soft: true})
+		})},
+		{"SoftPurgePrefix", true, prefixes(func(p *purger, prefix string) error {
+			return p.by.Purge(ctx, cacheaside.Purge{Prefixes: []string{prefix}, Soft: true})
+		})},
+		{"SoftPurgeAll", true, func() { c.purged(m.purgers[0].by.Purge(ctx, cacheaside.Purge{All: true, Soft: true})) }},
 	} {
 		m.next()
 		kind.purge()
@@ -330,10 +342,10 @@ func testMatrix(c *run) {
 
 // order asks the endpoint of a purger's cache.
 func (p *purger) order(ctx context.Context, method, raw string, order any) error {
-	e := core.Must(p.by.PurgeEndpoint(core.PurgeAccess{Token: purgeToken}))
-	u := core.Must(url.Parse(raw))
-	body := core.Must(json.Marshal(order))
-	if r := e.Serve(ctx, &core.Request{
+	e := cacheaside.Must(p.by.PurgeEndpoint(cacheaside.PurgeAccess{Token: purgeToken}))
+	u := cacheaside.Must(url.Parse(raw))
+	body := cacheaside.Must(json.Marshal(order))
+	if r := e.Serve(ctx, &cacheaside.Request{
 		Method: method, Scheme: "http", Host: u.Host, Path: u.EscapedPath(), RawQuery: u.RawQuery,
 		Header: http.Header{"Authorization": {"Bearer " + purgeToken}},
 	}, body); r.Status != http.StatusOK {
@@ -344,7 +356,7 @@ func (p *purger) order(ctx context.Context, method, raw string, order any) error
 
 // change sends an unsafe request by way of a purger's cache.
 func (p *purger) change(method, raw, location string) error {
-	u := core.Must(url.Parse(raw))
+	u := cacheaside.Must(url.Parse(raw))
 	fields := []string{"Host: " + u.Host}
 	if location != "" {
 		fields = append(fields, "X-To: "+location)
@@ -360,10 +372,12 @@ func (p *purger) change(method, raw, location string) error {
 func testMatrixWithout(c *run) {
 	app := App{}
 	rows := ways()
-	caches := make([]*core.Cache, len(rows))
+	caches := make([]*cacheaside.Cache, len(rows))
 	for i := range rows {
 		w := &rows[i]
-		base := c.Cache(func(cfg *core.Config) { cfg.Store, cfg.Namespace = unstamped{c.Store()}, c.namespace+fmt.Sprint(i) })
+		base := c.Cache(func(cfg *cacheaside.Config) {
+			cfg.Store, cfg.Namespace = unstamped{c.Store()}, c.namespace+fmt.Sprint(i)
+		})
 		caches[i] = base
 		if w.policy != nil {
 			base = c.With(base, w.policy)
@@ -385,18 +399,18 @@ func testMatrixWithout(c *run) {
 		}
 		ctx := c.context()
 		for what, err := range map[string]error{
-			"tags": caches[i].PurgeTags(ctx, w.tag("own")), "soft tags": caches[i].SoftPurgeTags(ctx, w.tag("own")),
-			"prefix": caches[i].PurgePrefix(ctx, w.url("own")), "soft prefix": caches[i].SoftPurgePrefix(ctx, w.url("own")),
-			"all": caches[i].PurgeAll(ctx), "soft all": caches[i].SoftPurgeAll(ctx),
+			"tags": caches[i].PurgeTags(ctx, w.tag("own")), "soft tags": caches[i].Purge(ctx, cacheaside.Purge{Tags: []string{w.tag("own")}, Soft: true}),
+			"prefix": caches[i].Purge(ctx, cacheaside.Purge{Prefixes: []string{w.url("own")}}), "soft prefix": caches[i].Purge(ctx, cacheaside.Purge{Prefixes: []string{w.url("own")}, Soft: true}),
+			"all": caches[i].Purge(ctx, cacheaside.Purge{All: true}), "soft all": caches[i].Purge(ctx, cacheaside.Purge{All: true, Soft: true}),
 		} {
-			if !errors.Is(err, core.ErrCannotPurge) {
+			if !errors.Is(err, cacheaside.ErrCannotPurge) {
 				c.Errorf("%s: a purge of %s: %v", w.name, what, err)
 			}
 		}
 		err := caches[i].PurgeURL(ctx, w.url("own"))
 		left := ask()
 		switch {
-		case err != nil && !errors.Is(err, core.ErrCannotPurge):
+		case err != nil && !errors.Is(err, cacheaside.ErrCannotPurge):
 			c.Errorf("%s: %v", w.name, err)
 		case err == nil && left:
 			c.Errorf("%s: %s is left, and nothing says so", w.name, w.url("own"))

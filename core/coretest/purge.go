@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -47,11 +47,11 @@ func testTagFields(c *run) {
 		}
 	}
 	for _, forward := range []bool{false, true} {
-		cache := c.Cache(func(cfg *core.Config) {
-			cfg.ForwardTags, cfg.Namespace = forward, fmt.Sprint(c.namespace, forward)
-			cfg.StatusTTL = map[int]time.Duration{404: time.Minute}
-			cfg.Skip = func(r *core.Request) bool { return r.Path == "/skip" }
-			cfg.MaxBytes = 1 << 20
+		cache := c.Cache(func(cfg *cacheaside.Config) {
+			cfg.Policy.Storing.ForwardTags, cfg.Namespace = forward, fmt.Sprint(c.namespace, forward)
+			cfg.Policy.StatusTTL = map[int]time.Duration{404: time.Minute}
+			cfg.Policy.Skip = func(r *cacheaside.Request) bool { return r.Path == "/skip" }
+			cfg.Policy.Storing.MaxBytes = 1 << 20
 		})
 		s := c.Site(App{Global: cache, Routes: []Route{
 			{Path: "/x", Handler: reply(200)},
@@ -110,16 +110,16 @@ func testAddTags(c *run) {
 	cache := c.Cache()
 	s := c.Site(App{Global: cache, Routes: []Route{
 		{Path: "/x", Handler: func(x Ctx) error {
-			core.AddTags(x.Context(), "one", "übung 💡")
-			core.AddTags(x.Context(), "two")
+			cacheaside.AddTags(x.Context(), "one", "übung 💡")
+			cacheaside.AddTags(x.Context(), "two")
 			return x.Send(200, plain, []byte("x"))
 		}},
 		{Path: "/y", Handler: func(x Ctx) error {
-			core.AddTags(x.Context(), "two")
+			cacheaside.AddTags(x.Context(), "two")
 			return answered(x, 200, "Cache-Tag", "three", "Surrogate-Key", "four")
 		}},
 		{Path: "/post", Methods: []string{http.MethodPost}, Handler: func(x Ctx) error {
-			core.AddTags(x.Context(), "nowhere")
+			cacheaside.AddTags(x.Context(), "nowhere")
 			return x.NoContent(204)
 		}},
 	}})
@@ -152,12 +152,12 @@ func (c *run) purged(err error) {
 // testRefusedTags: a response whose tags cannot be kept is not stored, and good
 // all the same.
 func testRefusedTags(c *run) {
-	cache := c.Cache(func(cfg *core.Config) { cfg.MaxTags = 4 })
-	long := strings.Repeat("t", core.MaxTagBytes)
+	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Storing.MaxTags = 4 })
+	long := strings.Repeat("t", cacheaside.MaxTagBytes)
 	answer := func(fields ...string) Handler { return with("body", append(fields, "X-H", "1")...) }
 	adding := func(tags ...string) Handler {
 		return func(x Ctx) error {
-			core.AddTags(x.Context(), tags...)
+			cacheaside.AddTags(x.Context(), tags...)
 			return answered(x, 200, "X-H", "1")
 		}
 	}
@@ -166,14 +166,14 @@ func testRefusedTags(c *run) {
 		answer("Cache-Tag", "a,b,c,d,e"), answer("Cache-Tag", "a,b", "Cache-Tag", "c,d,e"), answer("Surrogate-Key", "a b c d e"),
 		answer("Cache-Tag", "a,b", "Surrogate-Key", "c d e"), answer("Cache-Tag", "a", "Cache-Groups", `"b", "c", "d", "e"`),
 		answer("Cache-Tag", long+"t"), answer("Surrogate-Key", "a "+long+"t"),
-		adding("a", "b", "c", "d", "e"), adding(""), adding("a", long+"t"), adding(strings.Repeat("ü", core.MaxTagBytes/2+1)),
+		adding("a", "b", "c", "d", "e"), adding(""), adding("a", long+"t"), adding(strings.Repeat("ü", cacheaside.MaxTagBytes/2+1)),
 	} {
 		app.Routes = append(app.Routes, Route{Path: fmt.Sprint("/refused/", i), Handler: h})
 	}
 	refused := len(app.Routes)
 	for i, h := range []Handler{
 		answer("Cache-Tag", "a,b,c,d"), answer("Cache-Tag", ",, a ,,b, ,c,d,"), answer("Surrogate-Key", "  a  b "), answer("Cache-Tag", ""),
-		answer("Cache-Tag", long), adding(), adding("ü\x00\xff\n,"), adding(strings.Repeat("ü", core.MaxTagBytes/2)),
+		answer("Cache-Tag", long), adding(), adding("ü\x00\xff\n,"), adding(strings.Repeat("ü", cacheaside.MaxTagBytes/2)),
 	} {
 		app.Routes = append(app.Routes, Route{Path: fmt.Sprint("/taken/", i), Handler: h})
 	}
@@ -196,10 +196,10 @@ func testRefusedTags(c *run) {
 
 // pair is two caches on one store, as of two processes, with one handler of
 // rows: a version for each path, and the path as a tag.
-func (c *run) pair(change ...func(*core.Config)) (sites [2]*site, version *atomic.Int64) {
+func (c *run) pair(change ...func(*cacheaside.Config)) (sites [2]*site, version *atomic.Int64) {
 	c.Helper()
 	store := c.Store()
-	change = append(change, func(cfg *core.Config) { cfg.Store = store })
+	change = append(change, func(cfg *cacheaside.Config) { cfg.Store = store })
 	version = new(atomic.Int64)
 	row := func(x Ctx) error {
 		path, _, _ := strings.Cut(x.Path(), " ")
@@ -232,8 +232,8 @@ func testPurges(c *run) {
 		{"a URL with a query", func() error { return one.cache.PurgeURL(ctx, pairURL+"/a?q=1") }, "/a?q=1"},
 		{"a URL of another host", func() error { return one.cache.PurgeURL(ctx, "http://other.test/a") }, ""},
 		{"a URL of another scheme", func() error { return one.cache.PurgeURL(ctx, "https://"+defaultHost+"/a") }, "/a"},
-		{"a prefix", func() error { return one.cache.PurgePrefix(ctx, pairURL+"/a") }, "/a /a?q=1 /a/1"},
-		{"all", func() error { return one.cache.PurgeAll(ctx) }, "/a /a?q=1 /a/1 /ab"},
+		{"a prefix", func() error { return one.cache.Purge(ctx, cacheaside.Purge{Prefixes: []string{pairURL + "/a"}}) }, "/a /a?q=1 /a/1"},
+		{"all", func() error { return one.cache.Purge(ctx, cacheaside.Purge{All: true}) }, "/a /a?q=1 /a/1 /ab"},
 	} {
 		for _, path := range pairPaths {
 			one.Get(path)
@@ -265,9 +265,11 @@ func testSoftPurges(c *run) {
 	one, two := sites[0], sites[1]
 	ctx := c.context()
 	for name, purge := range map[string]func() error{
-		"tags":   func() error { return one.cache.SoftPurgeTags(ctx, "row/a") },
-		"prefix": func() error { return one.cache.SoftPurgePrefix(ctx, pairURL+"/a") },
-		"all":    func() error { return one.cache.SoftPurgeAll(ctx) },
+		"tags": func() error { return one.cache.Purge(ctx, cacheaside.Purge{Tags: []string{"row/a"}, Soft: true}) },
+		"prefix": func() error {
+			return one.cache.Purge(ctx, cacheaside.Purge{Prefixes: []string{pairURL + "/a"}, Soft: true})
+		},
+		"all": func() error { return one.cache.Purge(ctx, cacheaside.Purge{All: true, Soft: true}) },
 	} {
 		c.Clock.Advance(time.Hour)
 		one.Get("/a").Stored()
@@ -402,7 +404,7 @@ const (
 
 // purgeSite has a tagged resource at /a, the endpoint for all methods at /purge,
 // and for PURGE at /a.
-func (c *run) purgeSite(access core.PurgeAccess, change ...func(*core.Config)) *site {
+func (c *run) purgeSite(access cacheaside.PurgeAccess, change ...func(*cacheaside.Config)) *site {
 	c.Helper()
 	s := c.Site(App{Purge: &access, Global: c.Cache(change...), Routes: []Route{{Path: "/a", Handler: with("a", "Cache-Tag", "row")}}})
 	s.Get("/a").Stored()
@@ -435,7 +437,7 @@ func (s *site) order(method, target, body string, status int, gone bool, fields 
 }
 
 func testEndpoint(c *run) {
-	s := c.purgeSite(core.PurgeAccess{Token: purgeToken})
+	s := c.purgeSite(cacheaside.PurgeAccess{Token: purgeToken})
 	url := pairURL + "/a"
 	for _, o := range []struct {
 		method, target, body string
@@ -454,7 +456,7 @@ func testEndpoint(c *run) {
 		{"POST", "/purge", `{"prefixes":["` + pairURL + `/"]}`, 200, true, ""},
 		{"POST", "/purge", `{"all":true}`, 200, true, ""},
 		{"POST", "/purge", `{"all":true}`, 200, true, "Host: other.test"},
-		{"POST", "/purge", `{"tags":["row"]}` + strings.Repeat(" ", core.MaxPurgeBody-16), 200, true, ""},
+		{"POST", "/purge", `{"tags":["row"]}` + strings.Repeat(" ", cacheaside.MaxPurgeBody-16), 200, true, ""},
 
 		{"POST", "/purge", "", 400, false, ""},
 		{"POST", "/purge", "", 400, false, "X-Http-Method-Override: PURGE"},
@@ -478,7 +480,7 @@ func testEndpoint(c *run) {
 		{"POST", "/purge", `"tags"`, 400, false, ""},
 		{"POST", "/purge", `{"tags":null,"urls":null,"prefixes":[],"all":null,"soft":null}`, 400, false, ""},
 		{"POST", "/purge", `{"tags":["row",""]}`, 400, false, ""},
-		{"POST", "/purge", `{"tags":["row","` + strings.Repeat("x", core.MaxTagBytes+1) + `"]}`, 400, false, ""},
+		{"POST", "/purge", `{"tags":["row","` + strings.Repeat("x", cacheaside.MaxTagBytes+1) + `"]}`, 400, false, ""},
 		{"POST", "/purge", `{"tags":["row"],"urls":["/a"]}`, 400, false, ""},
 		{"POST", "/purge", `{"tags":["row"],"prefixes":["//` + defaultHost + `/a"]}`, 400, false, ""},
 		{"POST", "/purge", `{"tags":["row"],"urls":["http://u:p@` + defaultHost + `/a"]}`, 400, false, ""},
@@ -488,7 +490,7 @@ func testEndpoint(c *run) {
 		{"POST", "/purge", zipped(`{"all":true}`), 400, false, "Content-Encoding: gzip"},
 		{"POST", "/purge", zipped(strings.Repeat(" ", 4<<20)), 400, false, "Content-Encoding: gzip"},
 
-		{"POST", "/purge", `{"tags":["row"]}` + strings.Repeat(" ", core.MaxPurgeBody-15), 413, false, ""},
+		{"POST", "/purge", `{"tags":["row"]}` + strings.Repeat(" ", cacheaside.MaxPurgeBody-15), 413, false, ""},
 		{"PUT", "/purge", `{"tags":["row"]}`, 405, false, ""},
 		{"DELETE", "/purge", "", 405, false, ""},
 		{"GET", "/purge?all=true", "", 405, false, ""},
@@ -521,7 +523,7 @@ func zipped(text string) string {
 // decision, lets anybody purge.
 func testAccess(c *run) {
 	const all, other = `{"all":true}`, "another token, of equal len."
-	s := c.purgeSite(core.PurgeAccess{Token: purgeToken})
+	s := c.purgeSite(cacheaside.PurgeAccess{Token: purgeToken})
 	for _, forged := range [][]string{
 		nil,
 		{"Authorization: Bearer " + other}, {"Authorization: Bearer " + purgeToken[:len(purgeToken)-1]}, {bearer + "x"},
@@ -539,7 +541,7 @@ func testAccess(c *run) {
 	s.order("PURGE", "/a"+token, "", 401, false)
 	s.order("POST", "/purge", `{"all":true,"token":"`+purgeToken+`"}`, 401, false)
 	s.order("POST", "/purge", "", 401, false)
-	s.order("POST", "/purge", strings.Repeat(" ", core.MaxPurgeBody+1), 401, false)
+	s.order("POST", "/purge", strings.Repeat(" ", cacheaside.MaxPurgeBody+1), 401, false)
 	s.order("GET", "/purge", "", 401, false)
 	// Fields that other servers take for the method: this is a GET of /a.
 	if r := s.order("GET", "/a", "", 200, false, bearer, "X-Http-Method-Override: PURGE", "X-Method-Override: PURGE", "X-Http-Method: PURGE"); r.Body != "a" {
@@ -547,28 +549,28 @@ func testAccess(c *run) {
 	}
 	s.order("PURGE", "/a", "", 200, true, "Authorization: bearer   "+purgeToken+" ")
 
-	admin := func(_ context.Context, r *core.Request) bool {
+	admin := func(_ context.Context, r *cacheaside.Request) bool {
 		user := r.Header.Values("X-User")
 		return len(user) == 1 && user[0] == "admin" && r.Host == defaultHost
 	}
-	s = c.purgeSite(core.PurgeAccess{Authorize: admin}, func(cfg *core.Config) { cfg.Namespace += "-2" })
+	s = c.purgeSite(cacheaside.PurgeAccess{Authorize: admin}, func(cfg *cacheaside.Config) { cfg.Namespace += "-2" })
 	s.order("POST", "/purge", all, 401, false)
 	s.order("POST", "/purge", all, 401, false, "X-User: guest")
 	s.order("POST", "/purge", all, 401, false, bearer)
 	s.order("POST", "/purge", all, 401, false, "Authorization: Bearer ")
 	s.order("PURGE", "/a", "", 401, false, "X-User: admin", "X-User: guest")
 	s.order("PURGE", "/a", "", 200, true, "X-User: admin")
-	s = c.purgeSite(core.PurgeAccess{Token: purgeToken, Authorize: admin}, func(cfg *core.Config) { cfg.Namespace += "-3" })
+	s = c.purgeSite(cacheaside.PurgeAccess{Token: purgeToken, Authorize: admin}, func(cfg *cacheaside.Config) { cfg.Namespace += "-3" })
 	s.order("PURGE", "/a", "", 401, false)
 	s.order("PURGE", "/a", "", 200, true, "X-User: admin")
 	s.order("PURGE", "/a", "", 200, true, bearer, "X-User: guest")
 }
 
 // unstamped hides what a store can do beyond keeping values.
-type unstamped struct{ core.Store }
+type unstamped struct{ store.Store }
 
 func testEndpointWithout(c *run) {
-	s := c.purgeSite(core.PurgeAccess{Token: purgeToken}, func(cfg *core.Config) { cfg.Store = unstamped{c.Store()} })
+	s := c.purgeSite(cacheaside.PurgeAccess{Token: purgeToken}, func(cfg *cacheaside.Config) { cfg.Store = unstamped{c.Store()} })
 	for _, body := range []string{`{"tags":["row"]}`, `{"prefixes":["` + pairURL + `/"]}`, `{"all":true}`, `{"all":true,"soft":true}`, `{"urls":["` + pairURL + `/a"],"tags":["row"]}`} {
 		s.order("POST", "/purge", body, 501, false, bearer)
 	}
@@ -578,7 +580,7 @@ func testEndpointWithout(c *run) {
 
 // unwritable is a store that acknowledges no purge while it is down.
 type unwritable struct {
-	core.Coordinator
+	store.Coordinator
 	down atomic.Bool
 }
 
@@ -606,8 +608,8 @@ func (s *unwritable) WriteJournal(ctx context.Context, clock string, old store.J
 }
 
 func testEndpointDown(c *run) {
-	down := &unwritable{Coordinator: c.Store().(core.Coordinator)}
-	s := c.purgeSite(core.PurgeAccess{Token: purgeToken}, func(cfg *core.Config) { cfg.Store, cfg.BreakerFailures = down, -1 })
+	down := &unwritable{Coordinator: c.Store().(store.Coordinator)}
+	s := c.purgeSite(cacheaside.PurgeAccess{Token: purgeToken}, func(cfg *cacheaside.Config) { cfg.Store, cfg.Breaker.Failures = down, -1 })
 	for i, body := range []string{`{"tags":["row"]}`, `{"urls":["` + pairURL + `/a"]}`, `{"prefixes":["` + pairURL + `/"]}`, `{"all":true}`, ""} {
 		method, target := "POST", "/purge"
 		if body == "" {
@@ -625,15 +627,15 @@ func testEndpointDown(c *run) {
 
 func testNewPurge(c *run) {
 	cache := c.Cache()
-	for _, access := range []core.PurgeAccess{{}, {Token: "short"}, {Token: purgeToken + " "}, {Token: strings.Repeat(" ", 20)}} {
+	for _, access := range []cacheaside.PurgeAccess{{}, {Token: "short"}, {Token: purgeToken + " "}, {Token: strings.Repeat(" ", 20)}} {
 		if err := c.fw.NewPurge(cache, access); err == nil || !strings.Contains(err.Error(), "PurgeAccess") {
 			c.Errorf("NewPurge takes the token %q: %v", access.Token, err)
 		}
 	}
-	if err := c.fw.NewPurge(nil, core.PurgeAccess{Token: purgeToken}); err == nil || !strings.Contains(err.Error(), "NewPurge") {
+	if err := c.fw.NewPurge(nil, cacheaside.PurgeAccess{Token: purgeToken}); err == nil || !strings.Contains(err.Error(), "NewPurge") {
 		c.Errorf("NewPurge takes no cache: %v", err)
 	}
-	if err := c.fw.NewPurge(cache, core.PurgeAccess{Token: purgeToken[:16]}); err != nil {
+	if err := c.fw.NewPurge(cache, cacheaside.PurgeAccess{Token: purgeToken[:16]}); err != nil {
 		c.Error(err)
 	}
 }
@@ -688,11 +690,11 @@ func testRawURLs(c *run) {
 	if err != nil {
 		c.Fatal(err)
 	}
-	endpoint, err := cache.PurgeEndpoint(core.PurgeAccess{Token: purgeToken})
+	endpoint, err := cache.PurgeEndpoint(cacheaside.PurgeAccess{Token: purgeToken})
 	if err != nil {
 		c.Fatal(err)
 	}
-	r := endpoint.Serve(c.context(), &core.Request{Method: http.MethodPost, Header: http.Header{"Authorization": {"Bearer " + purgeToken}}}, body)
+	r := endpoint.Serve(c.context(), &cacheaside.Request{Method: http.MethodPost, Header: http.Header{"Authorization": {"Bearer " + purgeToken}}}, body)
 	if r.Status != http.StatusOK {
 		c.Fatalf("%d %s", r.Status, r.Body)
 	}

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // Which requests and responses the cache may use.
@@ -63,7 +63,7 @@ func testExpiry(c *run) {
 }
 
 func testShortLife(c *run) {
-	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.TTL = 500 * time.Millisecond }), text("a")))
+	s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.TTL = 500 * time.Millisecond }), text("a")))
 	s.Get("/x").Stored()
 	c.Clock.Advance(400 * time.Millisecond)
 	s.Get("/x").Hit().TTL(0)
@@ -105,7 +105,7 @@ func testFreshness(c *run) {
 		s.Get(cc(value)).Miss().Stored()
 		s.Get(cc(value)).Hit().TTL(ttl)
 	}
-	none := c.Site(one(c.With(cache, func(p *core.Config) { p.TTL, p.KeyHeaders = 0, []string{"X-Own-Keys"} }), saying))
+	none := c.Site(one(c.With(cache, func(p *cacheaside.Policy) { p.TTL, p.Key.Headers = 0, []string{"X-Own-Keys"} }), saying))
 	for range 2 {
 		none.Get(cc("")).Miss().NotStored()
 		none.Get(cc("public")).Miss().NotStored()
@@ -202,7 +202,7 @@ func testOnlyIfCached(c *run) {
 }
 
 func testIgnoreDirectives(c *run) {
-	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.IgnoreRequestDirectives = true }), text("a")))
+	s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Requests.IgnoreDirectives = true }), text("a")))
 	s.Get("/x", "Cache-Control: no-store").Miss().Stored()
 	for _, field := range []string{"Cache-Control: no-cache", "Cache-Control: no-store", "Cache-Control: max-age=0", "Pragma: no-cache"} {
 		s.Get("/x", field).Hit()
@@ -215,7 +215,7 @@ func testSetCookie(c *run) {
 	cache := c.Cache()
 	s := c.Site(App{Routes: []Route{
 		{Path: "/x", Handler: h, Cache: cache},
-		{Path: "/y", Handler: h, Cache: c.With(cache, func(p *core.Config) { p.StoreSetCookie = true })},
+		{Path: "/y", Handler: h, Cache: c.With(cache, func(p *cacheaside.Policy) { p.Storing.SetCookie = true })},
 	}})
 	for i := range 2 {
 		s.Get("/x").Miss().NotStored().Has("Set-Cookie", "a=1; Path=/", "b=2")
@@ -235,9 +235,9 @@ func testAuthorization(c *run) {
 	}
 	s := c.Site(App{Routes: []Route{
 		{Path: "/x", Handler: mine, Cache: cache},
-		{Path: "/y", Handler: mine, Cache: c.With(cache, func(p *core.Config) {
-			p.StoreAuthorized = true
-			p.Partition = func(r *core.Request) string { return strings.Join(r.Header.Values("Authorization"), ",") }
+		{Path: "/y", Handler: mine, Cache: c.With(cache, func(p *cacheaside.Policy) {
+			p.Storing.Authorized = true
+			p.Key.Partition = func(r *cacheaside.Request) string { return strings.Join(r.Header.Values("Authorization"), ",") }
 		})},
 	}})
 	for _, who := range []string{"Basic a", "Basic b", "Basic a"} {
@@ -369,7 +369,7 @@ func testInvalidation(c *run) {
 // testStaleIfError: where the handler fails, an old answer is better than none.
 func testStaleIfError(c *run) {
 	var failing atomic.Bool
-	app := one(c.Cache(func(cfg *core.Config) { cfg.StaleIfError = time.Hour }), func(x Ctx) error {
+	app := one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Stale.IfError = time.Hour }), func(x Ctx) error {
 		if failing.Load() {
 			x.SetHeader("X-Failed", "1")
 			return x.Error(503, "later")
@@ -404,7 +404,7 @@ func testStaleIfError(c *run) {
 }
 
 func testMethods(c *run) {
-	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.Methods = []string{"GET"} }), text("a")))
+	s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Requests.Methods = []string{"GET"} }), text("a")))
 	s.Get("/x").Stored()
 	s.Get("/x").Hit()
 	for range 2 {
@@ -443,8 +443,8 @@ func testSkip(c *run) {
 	var calls atomic.Int64
 	var early atomic.Bool
 	early.Store(true)
-	s := c.Site(one(c.Cache(func(cfg *core.Config) {
-		cfg.Skip = func(r *core.Request) bool {
+	s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) {
+		cfg.Policy.Skip = func(r *cacheaside.Request) bool {
 			if calls.Load() != 0 {
 				early.Store(false)
 			}
@@ -609,7 +609,7 @@ func testRange(c *run) {
 
 // testRangePolicy: or the policy says it for them.
 func testRangePolicy(c *run) {
-	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.AcceptRanges = true }), text("0123456789")))
+	s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Requests.AcceptRanges = true }), text("0123456789")))
 	s.Get("/x").Miss().Stored()
 	s.Get("/x", "Range: bytes=2-4").Hit().Is(206, "234").Has("Content-Range", "bytes 2-4/10")
 }
@@ -709,7 +709,7 @@ func testVaryLater(c *run) {
 }
 
 func testMaxVariants(c *run) {
-	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.MaxVariants = 4 }), func(x Ctx) error {
+	s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Storing.MaxVariants = 4 }), func(x Ctx) error {
 		x.SetHeader("Vary", "X-V")
 		return x.Send(200, plain, []byte(x.Header("X-V")))
 	}))

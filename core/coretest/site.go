@@ -25,7 +25,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // defaultHost is the Host of requests that name none, so that servers on
@@ -40,7 +40,7 @@ type site struct {
 	c     *run
 	addr  string
 	base  string
-	cache *core.Cache
+	cache *cacheaside.Cache
 	calls map[string]*atomic.Int64
 	// caches is how many of them a request passes, each of which reports
 	caches int

@@ -10,7 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // Stores that fail or hold something else than what was put into them.
@@ -26,7 +27,7 @@ var storeCases = []testCase{
 
 // recorder is a store that remembers what it was given.
 type recorder struct {
-	core.Store
+	store.Store
 	mu     sync.Mutex
 	values map[string][]byte
 	gets   atomic.Int64
@@ -59,7 +60,7 @@ func (s *recorder) kept() map[string][]byte {
 }
 
 // flush waits until all that cache is to store is stored.
-func (c *run) flush(cache *core.Cache) {
+func (c *run) flush(cache *cacheaside.Cache) {
 	c.Helper()
 	if err := cache.Flush(c.context()); err != nil {
 		c.Fatal(err)
@@ -67,10 +68,10 @@ func (c *run) flush(cache *core.Cache) {
 }
 
 // recording is a cache on a recording store.
-func (c *run) recording() (*core.Cache, *recorder) {
+func (c *run) recording() (*cacheaside.Cache, *recorder) {
 	c.Helper()
 	rec := &recorder{Store: c.Store()}
-	cache := c.Cache(func(cfg *core.Config) { cfg.Store = rec })
+	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Store = rec })
 	rec.flush = func() { c.flush(cache) }
 	return cache, rec
 }
@@ -211,9 +212,9 @@ func (hanging) Close() error { return nil }
 func testHanging(c *run) { testBroken(c, hanging{}, 2) }
 
 // testBroken: the handler's answer reaches the client whatever the store does.
-func testBroken(c *run, store core.Store, rounds int) {
-	app := one(c.Cache(func(cfg *core.Config) {
-		cfg.Store, cfg.LookupTimeout, cfg.StoreTimeout = store, 20*time.Millisecond, 20*time.Millisecond
+func testBroken(c *run, store store.Store, rounds int) {
+	app := one(c.Cache(func(cfg *cacheaside.Config) {
+		cfg.Store, cfg.Timeouts.Lookup, cfg.Timeouts.Write = store, 20*time.Millisecond, 20*time.Millisecond
 	}), with("a", "X-A", "1"))
 	app.Routes = append(app.Routes,
 		Route{Path: "/error", Handler: func(x Ctx) error { return x.Error(503, "later") }},
@@ -249,7 +250,7 @@ func (amnesiac) Delete(context.Context, ...string) error                  { retu
 func (amnesiac) Close() error                                             { return nil }
 
 func testForgetful(c *run) {
-	s := c.Site(one(c.Cache(func(cfg *core.Config) { cfg.Store = amnesiac{} }), text("a")))
+	s := c.Site(one(c.Cache(func(cfg *cacheaside.Config) { cfg.Store = amnesiac{} }), text("a")))
 	for range 3 {
 		s.Get("/x").Miss().Stored().Is(200, "a")
 	}

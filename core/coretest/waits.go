@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // Requests that must not wait, clients that do not, and what a handler finds in its
@@ -35,7 +35,7 @@ func testContexts(c *run) {
 			for i, ctx := range kept {
 				type own struct{}
 				for j, ctx := range []context.Context{ctx, context.WithValue(ctx, own{}, 1)} {
-					if !core.AddTags(ctx, fmt.Sprint("tag", i, j)) {
+					if !cacheaside.AddTags(ctx, fmt.Sprint("tag", i, j)) {
 						c.Errorf("AddTags is not heard in %T", ctx)
 					}
 				}
@@ -44,7 +44,7 @@ func testContexts(c *run) {
 		}},
 		{Path: "/post", Methods: []string{http.MethodPost}, Handler: func(x Ctx) error {
 			for _, ctx := range x.Contexts() {
-				if core.AddTags(ctx, "nowhere") {
+				if cacheaside.AddTags(ctx, "nowhere") {
 					c.Errorf("AddTags says that it is heard in %T where nothing is stored", ctx)
 				}
 			}
@@ -63,12 +63,12 @@ func testContexts(c *run) {
 		}
 	}
 	s.Handled("/x", 1+2*ways)
-	if core.AddTags(context.Background(), "nowhere") {
+	if cacheaside.AddTags(context.Background(), "nowhere") {
 		c.Errorf("AddTags says that it is heard in no context")
 	}
 	s = c.Plain(App{Routes: []Route{{Path: "/x", Handler: func(x Ctx) error {
 		for _, ctx := range x.Contexts() {
-			if core.AddTags(ctx, "nowhere") {
+			if cacheaside.AddTags(ctx, "nowhere") {
 				c.Errorf("AddTags says that it is heard in %T behind no cache", ctx)
 			}
 		}
@@ -79,7 +79,7 @@ func testContexts(c *run) {
 
 // testTwoCaches: caches that were made apart, on one store and namespace.
 func testTwoCaches(c *run) {
-	front, behind := c.Cache(patient), c.Cache(patient, func(p *core.Config) { p.TTL = 5 * time.Second })
+	front, behind := c.Cache(patient), c.Cache(patient, func(p *cacheaside.Config) { p.Policy.TTL = 5 * time.Second })
 	s := c.Site(App{Global: front, Group: behind, Routes: []Route{
 		{Path: "/group/x", Handler: text("body")},
 		{Path: "/group/private", Handler: with("body", "Cache-Control", "private")},
@@ -105,8 +105,8 @@ func testGateway(c *run) {
 	began, proceed := make(chan struct{}, 1), make(chan struct{})
 	var loops atomic.Value
 	var arrived atomic.Bool
-	origin := c.Site(one(c.Cache(patient, func(p *core.Config) {
-		p.Skip = func(*core.Request) bool { arrived.Store(true); return false }
+	origin := c.Site(one(c.Cache(patient, func(p *cacheaside.Config) {
+		p.Policy.Skip = func(*cacheaside.Request) bool { arrived.Store(true); return false }
 	}), func(x Ctx) error {
 		loops.Store(x.Header("Cdn-Loop"))
 		x.SetHeader("Vary", "CDN-Loop, X-Any")
@@ -164,7 +164,7 @@ func testClientLeavesUnnoticed(c *run) {
 }
 
 func testFillWithoutClient(c *run) {
-	policy := func(p *core.Config) { p.BackgroundFill = true }
+	policy := func(p *cacheaside.Config) { p.Policy.Requests.BackgroundFill = true }
 	s := abandoned(c, policy, func(x Ctx) error {
 		if err := x.Context().Err(); err != nil {
 			c.Errorf("the context has ended: %v", err)
@@ -185,7 +185,7 @@ func testFillWithoutClient(c *run) {
 func testStreamWithoutClient(c *run) {
 	told := make(chan bool, 1)
 	began := make(chan struct{}, 1)
-	s := c.Site(one(c.Cache(func(p *core.Config) { p.BackgroundFill = true }), func(x Ctx) error {
+	s := c.Site(one(c.Cache(func(p *cacheaside.Config) { p.Policy.Requests.BackgroundFill = true }), func(x Ctx) error {
 		ctx := x.Context()
 		return x.Stream(200, plain, func(w Stream) error {
 			_, err := io.WriteString(w, "one")
@@ -213,9 +213,9 @@ func testStreamWithoutClient(c *run) {
 
 // abandoned has h answer a request at /x whose client has left, as far as the
 // framework can tell, and returns when it has answered.
-func abandoned(c *run, policy func(*core.Config), h Handler) *site {
+func abandoned(c *run, policy func(*cacheaside.Config), h Handler) *site {
 	if policy == nil {
-		policy = func(*core.Config) {}
+		policy = func(*cacheaside.Config) {}
 	}
 	began, ended := make(chan struct{}, 1), make(chan struct{}, 1)
 	var client context.Context

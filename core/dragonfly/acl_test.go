@@ -13,8 +13,9 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
+	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
@@ -77,7 +78,7 @@ func TestACLStore(t *testing.T) {
 	}
 	p, admin := startACL(t, rights+" ~storetest:*")
 	url := "redis://cacheaside:hunter2@" + p.Addr
-	storetest.Run(t, func(t *testing.T) core.Store { return open(t, url) })
+	storetest.Run(t, func(t *testing.T) store.Store { return open(t, url) })
 	if got := denials(t, admin); got != "" && got != "command client|setinfo" {
 		t.Errorf("the server has refused: %s", got)
 	}
@@ -101,9 +102,9 @@ func exercise(t *testing.T, p *storetest.Process, journal bool) (trouble []strin
 		note("the version is unknown: %s", log)
 	}
 	var cacheLog logBuffer
-	w := newSite(t, s, func(c *core.Config) {
-		c.Logger, c.LookupTimeout, c.StoreTimeout = slog.New(slog.NewTextHandler(&cacheLog, nil)), 10*time.Second, 10*time.Second
-		c.BreakerFailures, c.PurgeTimeout, c.LockTTL = 1000, 10*time.Second, 100*time.Millisecond
+	w := newSite(t, s, func(c *cacheaside.Config) {
+		c.Logger, c.Timeouts.Lookup, c.Timeouts.Write = slog.New(slog.NewTextHandler(&cacheLog, nil)), 10*time.Second, 10*time.Second
+		c.Breaker.Failures, c.Timeouts.Purge, c.Timeouts.Lock = 1000, 10*time.Second, 100*time.Millisecond
 	})
 	w.get(t, "/a")
 	if _, hit := w.get(t, "/a"); !hit {
@@ -118,7 +119,7 @@ func exercise(t *testing.T, p *storetest.Process, journal bool) (trouble []strin
 		}
 	}
 	if journal { // which takes half a second
-		if err := w.PurgeAll(ctx); err != nil {
+		if err := w.Purge(ctx, cacheaside.Purge{All: true}); err != nil {
 			note("PurgeAll: %v", err)
 		}
 	}
@@ -205,7 +206,7 @@ func TestACLRotation(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	var log logBuffer
-	w := newSite(t, s, func(c *core.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	w := newSite(t, s, func(c *cacheaside.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	w.hits(t, "/a")
 	for round, next := range []string{"hunter22", "hunter23"} {
 		setUser(t, admin, "resetpass >"+next)

@@ -13,8 +13,9 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
+	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
@@ -65,7 +66,7 @@ func TestCluster(t *testing.T) {
 	for _, p := range c.Nodes {
 		c.Must(p, "ACL", "SETUSER", "cacheaside", "~storetest:*")
 	}
-	storetest.Run(t, func(t *testing.T) core.Store { return open(t, clusterURL(c, "cacheaside:hunter2@")) },
+	storetest.Run(t, func(t *testing.T) store.Store { return open(t, clusterURL(c, "cacheaside:hunter2@")) },
 		storetest.MaxValue(1<<20)) // a busy machine takes too long for more
 	for _, p := range c.Nodes {
 		admin := other(t, "redis://"+p.Addr)
@@ -98,8 +99,8 @@ type load struct {
 func startLoad(t *testing.T, c *storetest.Cluster) *load {
 	l := &load{t: t}
 	for range 2 {
-		l.sites = append(l.sites, newSite(t, open(t, clusterURL(c, "")), func(cfg *core.Config) {
-			cfg.PurgeTimeout = 500 * time.Millisecond
+		l.sites = append(l.sites, newSite(t, open(t, clusterURL(c, "")), func(cfg *cacheaside.Config) {
+			cfg.Timeouts.Purge = 500 * time.Millisecond
 		}))
 	}
 	for _, w := range l.sites {
@@ -292,7 +293,7 @@ func TestClusterLostPurge(t *testing.T) {
 		t.Errorf("%s: %q, want 1: its stamp is lost", newer, body)
 	}
 
-	until(t, "PurgeAll", func() bool { return w.PurgeAll(t.Context()) == nil })
+	until(t, "PurgeAll", func() bool { return w.Purge(t.Context(), cacheaside.Purge{All: true}) == nil })
 	for _, path := range []string{known, newer} {
 		if body, _ := w.get(t, path); body != "1" {
 			t.Errorf("%s: %q after PurgeAll, want 1", path, body)

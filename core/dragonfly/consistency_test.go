@@ -18,7 +18,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 	"github.com/cacheaside/cacheaside/core/storetest"
@@ -62,7 +62,7 @@ func TestConsistency(t *testing.T) {
 		v := rows[i].version.Load()
 		time.Sleep(time.Duration(rand.IntN(4000)) * time.Microsecond)
 		if i%2 == 1 {
-			core.AddTags(r.Context(), "row-"+strconv.Itoa(i), "rows")
+			cacheaside.AddTags(r.Context(), "row-"+strconv.Itoa(i), "rows")
 		}
 		if i%3 == 0 {
 			w.Header().Set("Vary", "Accept-Language")
@@ -70,7 +70,7 @@ func TestConsistency(t *testing.T) {
 		fmt.Fprint(w, v)
 	})
 	// plain and parted are the handles of each process.
-	plain, parted := make([]*core.Cache, nodes), make([]*core.Cache, nodes)
+	plain, parted := make([]*cacheaside.Cache, nodes), make([]*cacheaside.Cache, nodes)
 	handlers := make([]http.Handler, nodes)
 	for n := range nodes {
 		s, err := dragonfly.Open(t.Context(), p.Addr, dragonfly.WithLogger(slog.New(slog.DiscardHandler)))
@@ -78,9 +78,9 @@ func TestConsistency(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = s.Close() })
-		plain[n] = core.Must(core.New(core.Config{Store: s, TTL: time.Hour, Logger: slog.New(slog.DiscardHandler)}))
+		plain[n] = cacheaside.Must(cacheaside.New(cacheaside.Config{Store: s, Logger: slog.New(slog.DiscardHandler), Policy: cacheaside.Policy{TTL: time.Hour}}))
 		t.Cleanup(func() { _ = plain[n].Close(context.Background()) })
-		parted[n] = core.Must(plain[n].With(func(c *core.Config) { c.KeyHeaders = []string{"X-Part"} }))
+		parted[n] = cacheaside.Must(plain[n].With(func(c *cacheaside.Policy) { c.Key.Headers = []string{"X-Part"} }))
 		one, two := nethttp.New(plain[n])(origin), nethttp.New(parted[n])(origin)
 		handlers[n] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if i, _ := strconv.Atoi(r.URL.Path[1:]); i%4 == 0 {
@@ -154,9 +154,9 @@ func TestConsistency(t *testing.T) {
 		var err error
 		switch k := rng.IntN(400); {
 		case k == 0:
-			err = c.PurgeAll(ctx)
+			err = c.Purge(ctx, cacheaside.Purge{All: true})
 		case k == 1:
-			err = c.PurgePrefix(ctx, "http://example.com/")
+			err = c.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
 		case i%2 == 1 && k < 240:
 			err = c.PurgeTags(ctx, "row-"+strconv.Itoa(i))
 		case i%2 == 1 && k < 250:

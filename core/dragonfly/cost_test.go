@@ -19,22 +19,26 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/nethttp"
+	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
 // costly is a cache whose time stands still, so that nothing but requests asks
 // the server, in front of a handler that answers with the fields of the query
 // and with tags.
-func costly(tb testing.TB, store core.Store, tags ...string) (cache *core.Cache, get func(target, want string)) {
+func costly(tb testing.TB, store store.Store, tags ...string) (cache *cacheaside.Cache, get func(target, want string)) {
 	tb.Helper()
 	now := time.Now()
-	cache = core.Must(core.New(core.Config{
-		Store: store, TTL: time.Hour, Namespace: "cost", Now: func() time.Time { return now },
-		LookupTimeout: 10 * time.Second, StoreTimeout: 10 * time.Second, PurgeTimeout: 10 * time.Second,
+	cache = cacheaside.Must(cacheaside.New(cacheaside.Config{
+		Store:     store,
+		Namespace: "cost",
+		Now:       func() time.Time { return now },
+		Timeouts:  cacheaside.Timeouts{Lookup: 10 * time.Second, Write: 10 * time.Second, Purge: 10 * time.Second},
+		Policy:    cacheaside.Policy{TTL: time.Hour},
 	}))
 	tb.Cleanup(func() { _ = cache.Close(context.Background()) })
 	h := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -14,7 +14,6 @@ import (
 	"github.com/alicebob/miniredis/v2/server"
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
@@ -242,7 +241,7 @@ func TestFillLooksAgain(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
-	large := string(largeValue(0, 0, core.LargeValue))
+	large := string(largeValue(0, 0, store.LargeValue))
 	if written := r.write("b", begun.Mark, large); !written.Stored {
 		t.Fatal(written)
 	}
@@ -269,7 +268,7 @@ func TestTokenLost(t *testing.T) {
 		"a note":    func(r *resource) { _, _ = s.Swap(t.Context(), r.lock, "a", "pass:a", time.Hour) },
 		"longer":    func(r *resource) { r.must("APPEND", r.lock, " ") },
 	} {
-		for _, data := range []string{"v", string(largeValue(1, 1, core.LargeValue))} {
+		for _, data := range []string{"v", string(largeValue(1, 1, store.LargeValue))} {
 			r := resourceOn(t, s, 1)
 			begun := r.begin(r.fill("a"))
 			if begun.Token != "a" {
@@ -403,7 +402,7 @@ func TestFillOnOldServer(t *testing.T) {
 func TestOldServerSuite(t *testing.T) {
 	m := miniredis.RunT(t)
 	refuseNXGet(m)
-	storetest.Run(t, func(t *testing.T) core.Store {
+	storetest.Run(t, func(t *testing.T) store.Store {
 		s, err := dragonfly.OpenOption(t.Context(), rueidis.ClientOption{
 			InitAddress: []string{m.Addr()}, ConnWriteTimeout: time.Minute, // scripts take their time
 		})
@@ -523,7 +522,7 @@ func TestFullServer(t *testing.T) {
 		r.must("SET", r.lock, "a", "PX", "60000")
 		calls := r.calls()
 		calls["WriteLarge"] = func(ctx context.Context) error {
-			w := r.value(string(largeValue(0, 0, core.LargeValue)))
+			w := r.value(string(largeValue(0, 0, store.LargeValue)))
 			w.Token = "a"
 			_, err := s.Write(ctx, w)
 			return err

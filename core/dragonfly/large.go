@@ -16,7 +16,6 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -72,10 +71,10 @@ func (l *large) init(client rueidis.Client) {
 }
 
 // isLarge reports whether value is stored in two parts.
-func isLarge(value []byte) bool { return len(value) >= core.LargeValue || isStub(value) }
+func isLarge(value []byte) bool { return len(value) >= store.LargeValue || isStub(value) }
 
 var (
-	errBusy    = fmt.Errorf("%w: too many others are on their way", core.ErrSlow)
+	errBusy    = fmt.Errorf("%w: too many others are on their way", store.ErrSlow)
 	errTooLong = fmt.Errorf("%w: the value is longer than %d bytes", ErrRefused, maxLarge)
 	errClosed  = errors.New("the store is closed")
 	errNotIts  = errors.New("not the bytes of this value")
@@ -86,7 +85,7 @@ func (s *Store) deadline(ctx context.Context, size int) time.Time {
 	if at, ok := ctx.Deadline(); ok {
 		return at
 	}
-	return time.Now().Add(s.timeout + core.TransferTime(size))
+	return time.Now().Add(s.timeout + store.TransferTime(size))
 }
 
 // getLarge returns the value that the stub raw under key stands for. One whose bytes
@@ -98,7 +97,7 @@ func (s *Store) getLarge(ctx context.Context, key string, raw []byte) (value []b
 		return nil, false, nil
 	}
 	l := &s.large
-	core.ExpectBytes(ctx, st.size)
+	store.ExpectBytes(ctx, st.size)
 	c, err := l.join(st, from, s.deadline(ctx, st.size))
 	if err != nil {
 		return nil, false, err
@@ -115,7 +114,7 @@ func (s *Store) getLarge(ctx context.Context, key string, raw []byte) (value []b
 		return nil, false, errBusy
 	case c.arrived.Load():
 		l.tooSlow(st)
-		return nil, false, core.ErrSlow
+		return nil, false, store.ErrSlow
 	}
 	return nil, false, err
 }
@@ -128,7 +127,7 @@ func (l *large) join(st stub, from string, deadline time.Time) (*call, error) {
 		return nil, errClosed
 	}
 	if until, slow := l.slow[st]; slow && time.Now().Before(until) {
-		return nil, core.ErrSlow
+		return nil, store.ErrSlow
 	}
 	c := l.calls[st]
 	if c == nil {
@@ -138,7 +137,7 @@ func (l *large) join(st stub, from string, deadline time.Time) (*call, error) {
 			ctx, cancel := context.WithDeadline(context.Background(), deadline)
 			defer cancel()
 			c.value, c.found, c.err = l.read(ctx, c, st, from)
-			if c.arrived.Load() && errors.Is(c.err, core.ErrSlow) {
+			if c.arrived.Load() && errors.Is(c.err, store.ErrSlow) {
 				l.tooSlow(st)
 			}
 			l.mu.Lock()
@@ -199,7 +198,7 @@ func (l *large) read(ctx context.Context, c *call, st stub, from string) (value 
 	case err == nil, errors.Is(err, errNotIts), rueidis.IsRedisNil(err), isWrongType(err):
 		return nil, false, nil
 	case isTimeout(err) && c.arrived.Load():
-		err = core.ErrSlow
+		err = store.ErrSlow
 	case isTimeout(err):
 		err = context.DeadlineExceeded
 	}
@@ -372,7 +371,7 @@ func (s *Store) putBytes(ctx context.Context, st stub, to string, value []byte, 
 		err = ctx.Err()
 	}
 	if isTimeout(err) { // a server that gives no answer fails other calls as well
-		return fmt.Errorf("%w: %w", core.ErrSlow, err)
+		return fmt.Errorf("%w: %w", store.ErrSlow, err)
 	}
 	return err
 }

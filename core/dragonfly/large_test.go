@@ -16,7 +16,6 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
@@ -54,7 +53,7 @@ func writeAgain(ctx context.Context, s *dragonfly.Store, token, key string, valu
 	return written.Stored, err
 }
 
-func wantValue(t *testing.T, s core.Store, key string, want []byte) {
+func wantValue(t *testing.T, s store.Store, key string, want []byte) {
 	t.Helper()
 	got, found, err := s.Get(t.Context(), key)
 	if err != nil || found != (want != nil) || !bytes.Equal(got, want) {
@@ -82,7 +81,7 @@ func TestLargeInTwoParts(t *testing.T) {
 		}
 		return n
 	}
-	small := largeValue(0, 0, core.LargeValue-1)
+	small := largeValue(0, 0, store.LargeValue-1)
 	for name, n := range ran(t, c, func() {
 		if err := s.Set(ctx, largeKey, small, time.Hour); err != nil {
 			t.Fatal(err)
@@ -97,7 +96,7 @@ func TestLargeInTwoParts(t *testing.T) {
 		t.Errorf("a value that is not large takes %d keys", keys())
 	}
 	for i := range 4 {
-		value := largeValue(0, i, core.LargeValue<<i)
+		value := largeValue(0, i, store.LargeValue<<i)
 		if written, err := writeLarge(ctx, s, "a", value); !written || err != nil {
 			t.Fatal(written, err)
 		}
@@ -116,7 +115,7 @@ func TestLargeInTwoParts(t *testing.T) {
 			t.Errorf("the stub lasts for %d ms, its bytes for %d", stub, bytes)
 		}
 	}
-	for name, n := range ran(t, c, func() { wantValue(t, s, largeKey, largeValue(0, 3, core.LargeValue<<3)) }) {
+	for name, n := range ran(t, c, func() { wantValue(t, s, largeKey, largeValue(0, 3, store.LargeValue<<3)) }) {
 		if name != "hello" && name != "client|setinfo" && (name != "get" || n != 2) {
 			t.Errorf("a large hit takes %d %s", n, name)
 		}
@@ -143,7 +142,7 @@ func TestLargeDamaged(t *testing.T) {
 	p := storetest.StartServer(t)
 	s, c := open(t, p.Addr, withNear()), other(t, p.Addr)
 	ctx := t.Context()
-	const size = core.LargeValue + 10_000
+	const size = store.LargeValue + 10_000
 	const body, another = largeKey + ":body:0", "some:{large}:other:key"
 	get := func(key string) string {
 		text, err := c.Do(ctx, c.B().Get().Key(key).Build()).ToString()
@@ -231,7 +230,7 @@ func TestLargeWriters(t *testing.T) {
 	for i, s := range stores {
 		all.Go(func() {
 			for round := range 60 {
-				size := core.LargeValue + 1000*((i+round)%7)
+				size := store.LargeValue + 1000*((i+round)%7)
 				if (i+round)%5 == 0 {
 					size = 1000
 				}
@@ -325,7 +324,7 @@ func TestLargeRefused(t *testing.T) {
 				_, err = writeAgain(ctx, s, "a", fmt.Sprint(largeKey, i), largeValue(1, i, size))
 			}
 		}
-		if !errors.Is(err, dragonfly.ErrRefused) || errors.Is(err, core.ErrSlow) {
+		if !errors.Is(err, dragonfly.ErrRefused) || errors.Is(err, store.ErrSlow) {
 			t.Fatalf("writes to a full server: %v", err)
 		}
 		if written, err := writeAgain(ctx, s, "a", largeKey, largeValue(1, 1, size)); written || !errors.Is(err, dragonfly.ErrRefused) {
@@ -388,13 +387,13 @@ func TestLargeTooSlow(t *testing.T) {
 		return err
 	}
 	left.Store(1 << 20)
-	if err := get(largeKey); !errors.Is(err, core.ErrSlow) {
+	if err := get(largeKey); !errors.Is(err, store.ErrSlow) {
 		t.Errorf("what arrives in part: %v, want ErrSlow", err)
 	}
 	left.Store(1 << 40)
 	c := other(t, p.Addr)
 	if got := ran(t, c, func() {
-		if err := get(largeKey); !errors.Is(err, core.ErrSlow) {
+		if err := get(largeKey); !errors.Is(err, store.ErrSlow) {
 			t.Errorf("what has not arrived: %v, want ErrSlow", err)
 		}
 	}); got["get"] != 1 {
@@ -407,7 +406,7 @@ func TestLargeTooSlow(t *testing.T) {
 	wantValue(t, s, largeKey, value)
 
 	left.Store(200) // the stub alone
-	if err := get(largeKey + "2"); err == nil || errors.Is(err, core.ErrSlow) {
+	if err := get(largeKey + "2"); err == nil || errors.Is(err, store.ErrSlow) {
 		t.Errorf("what does not arrive at all: %v", err)
 	}
 	left.Store(1 << 40)

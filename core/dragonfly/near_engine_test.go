@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/nethttp"
@@ -22,7 +22,7 @@ func nearBench(tb testing.TB, tags string) (serve func()) {
 	if !storetest.HasServer() {
 		tb.Skip("no server that tracks")
 	}
-	cache := core.Must(core.New(core.Config{Store: open(tb, storetest.Server(tb), withNear()), TTL: time.Hour}))
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Store: open(tb, storetest.Server(tb), withNear()), Policy: cacheaside.Policy{TTL: time.Hour}}))
 	tb.Cleanup(func() { _ = cache.Close(context.Background()) })
 	serve = coretest.BenchHTTP(nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if tags != "" {
@@ -83,7 +83,7 @@ func TestNearHits(t *testing.T) {
 		}
 		fmt.Fprint(w, row.Load())
 	})
-	var caches [2]*core.Cache
+	var caches [2]*cacheaside.Cache
 	var nodes [2]http.Handler
 	for i := range caches {
 		store, err := dragonfly.Open(t.Context(), addr, dragonfly.WithNear(dragonfly.NearOptions{Bytes: 1 << 20}))
@@ -91,7 +91,7 @@ func TestNearHits(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = store.Close() })
-		caches[i] = core.Must(core.New(core.Config{Store: store, TTL: time.Hour, Namespace: "near-hits"}))
+		caches[i] = cacheaside.Must(cacheaside.New(cacheaside.Config{Store: store, Namespace: "near-hits", Policy: cacheaside.Policy{TTL: time.Hour}}))
 		t.Cleanup(func() { _ = caches[i].Close(t.Context()) })
 		nodes[i] = nethttp.New(caches[i])(h)
 	}
@@ -122,7 +122,7 @@ func TestNearHits(t *testing.T) {
 	for i, purge := range []func() error{
 		func() error { return caches[0].PurgeTags(t.Context(), "row") },
 		func() error { return caches[0].PurgeURL(t.Context(), "http://example.com/tagged") },
-		func() error { return caches[0].PurgeAll(t.Context()) },
+		func() error { return caches[0].Purge(t.Context(), cacheaside.Purge{All: true}) },
 	} {
 		n := fmt.Sprint(row.Add(1))
 		if err := purge(); err != nil {

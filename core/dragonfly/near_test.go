@@ -16,7 +16,6 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/store"
@@ -139,7 +138,7 @@ func (s tiered) Get(ctx context.Context, key string) ([]byte, bool, error) {
 
 func TestNearStore(t *testing.T) {
 	addr := storetest.Server(t)
-	storetest.Run(t, func(t *testing.T) core.Store { return tiered{open(t, addr, withNear())} })
+	storetest.Run(t, func(t *testing.T) store.Store { return tiered{open(t, addr, withNear())} })
 }
 
 func TestNearHotOnly(t *testing.T) {

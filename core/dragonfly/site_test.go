@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
@@ -20,20 +20,20 @@ import (
 // site is a cache on a store, in front of a handler that counts. The path of a
 // request is the tag of its response, too.
 type site struct {
-	*core.Cache
+	*cacheaside.Cache
 	handler http.Handler
 	calls   atomic.Int64
 	row     atomic.Int64 // what the handler answers
 	answer  func(path string) string
 }
 
-func newSite(t *testing.T, s *dragonfly.Store, change ...func(*core.Config)) *site {
+func newSite(t *testing.T, s *dragonfly.Store, change ...func(*cacheaside.Config)) *site {
 	t.Helper()
-	cfg := core.Config{Store: s, TTL: time.Hour, BreakerPause: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
+	cfg := cacheaside.Config{Store: s, Logger: slog.New(slog.DiscardHandler), Breaker: cacheaside.Breaker{Pause: 50 * time.Millisecond}, Policy: cacheaside.Policy{TTL: time.Hour}}
 	for _, c := range change {
 		c(&cfg)
 	}
-	w := &site{Cache: core.Must(core.New(cfg))}
+	w := &site{Cache: cacheaside.Must(cacheaside.New(cfg))}
 	w.answer = func(string) string { return fmt.Sprint(w.row.Load()) }
 	t.Cleanup(func() { _ = w.Close(t.Context()) })
 	w.handler = nethttp.New(w.Cache)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

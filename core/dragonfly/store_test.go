@@ -18,7 +18,6 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
@@ -60,7 +59,7 @@ func openPatiently(tb testing.TB, addr string) *dragonfly.Store {
 
 func TestStore(t *testing.T) {
 	addr := storetest.Server(t)
-	storetest.Run(t, func(t *testing.T) core.Store { return openPatiently(t, addr) })
+	storetest.Run(t, func(t *testing.T) store.Store { return openPatiently(t, addr) })
 }
 
 func TestExpiryOnTheWire(t *testing.T) {

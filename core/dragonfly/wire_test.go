@@ -20,10 +20,11 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/nethttp"
+	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
@@ -186,13 +187,16 @@ func TestWireTable(t *testing.T) {
 	}
 	now := time.Now()
 	ctx := t.Context()
-	cache := core.Must(core.New(core.Config{
-		Store: openTaped(), TTL: time.Hour, Namespace: "wire", Now: func() time.Time { return now },
-		LookupTimeout: time.Minute, StoreTimeout: time.Minute, PurgeTimeout: time.Minute, LockTTL: time.Hour,
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{
+		Store:     openTaped(),
+		Namespace: "wire",
+		Now:       func() time.Time { return now },
+		Timeouts:  cacheaside.Timeouts{Lookup: time.Minute, Write: time.Minute, Purge: time.Minute, Lock: time.Hour},
+		Policy:    cacheaside.Policy{TTL: time.Hour},
 	}))
 	t.Cleanup(func() { _ = cache.Close(context.Background()) })
-	with := func(cache *core.Cache, change func(*core.Config)) *core.Cache {
-		return core.Must(cache.With(change))
+	with := func(cache *cacheaside.Cache, change func(*cacheaside.Policy)) *cacheaside.Cache {
+		return cacheaside.Must(cache.With(change))
 	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tape.note("handler")
@@ -208,11 +212,11 @@ func TestWireTable(t *testing.T) {
 		}
 		body := coretest.BenchBody
 		if strings.HasPrefix(r.URL.Path, "/large") {
-			body = bytes.Repeat(body, core.LargeValue/len(body)+1)
+			body = bytes.Repeat(body, store.LargeValue/len(body)+1)
 		}
 		_, _ = w.Write(body)
 	})
-	get := func(cache *core.Cache, target, want string, fields ...string) {
+	get := func(cache *cacheaside.Cache, target, want string, fields ...string) {
 		t.Helper()
 		tape.mu.Lock()
 		tape.answered, tape.from = make(chan struct{}), len(tape.groups)
@@ -259,7 +263,7 @@ func TestWireTable(t *testing.T) {
 		})
 	}
 	near := openTaped(withNear())
-	nearCache := core.Must(core.New(core.Config{Store: near, TTL: time.Hour, Namespace: "wire", Now: func() time.Time { return now }, LookupTimeout: time.Minute, LockTTL: time.Hour}))
+	nearCache := cacheaside.Must(cacheaside.New(cacheaside.Config{Store: near, Namespace: "wire", Now: func() time.Time { return now }, Timeouts: cacheaside.Timeouts{Lookup: time.Minute, Lock: time.Hour}, Policy: cacheaside.Policy{TTL: time.Hour}}))
 	t.Cleanup(func() { _ = nearCache.Close(context.Background()) })
 	until(t, "a near hit", func() bool { get(nearCache, "/hit", "; hit;"); return nearCache.Stats().Near > 0 })
 
@@ -278,21 +282,23 @@ func TestWireTable(t *testing.T) {
 		"miss, another variant":   tape.of(func() { get(cache, "/vary?Vary=Accept", "stored", "Accept", "text/plain") }),
 		"miss, large":             tape.of(func() { get(cache, fresh("")[:0]+"/large2", "stored") }),
 		"miss, CoalesceProcess": tape.of(func() {
-			get(with(cache, func(c *core.Config) { c.Coalesce = core.CoalesceProcess }), fresh(""), "stored")
+			get(with(cache, func(c *cacheaside.Policy) { c.Coalescing.Scope = cacheaside.CoalesceProcess }), fresh(""), "stored")
 		}),
-		"miss, CoalesceNone":     tape.of(func() { get(with(cache, func(c *core.Config) { c.Coalesce = core.CoalesceNone }), fresh(""), "stored") }),
+		"miss, CoalesceNone": tape.of(func() {
+			get(with(cache, func(c *cacheaside.Policy) { c.Coalescing.Scope = cacheaside.CoalesceNone }), fresh(""), "stored")
+		}),
 		"not stored":             tape.of(func() { get(cache, fresh("?Cache-Control=private"), ""); settle() }),
 		"not stored, again":      tape.of(func() { get(cache, "/private?Cache-Control=private", "") }),
 		"no-cache of the client": tape.of(func() { get(cache, "/hit", "", "Cache-Control", "no-cache") }),
 		"PurgeTags, one":         tape.of(func() { must(cache.PurgeTags(ctx, "a")) }),
 		"PurgeTags, five":        tape.of(func() { must(cache.PurgeTags(ctx, "a", "b", "c", "d", "e")) }),
-		"SoftPurgeTags, five":    tape.of(func() { must(cache.SoftPurgeTags(ctx, "a", "b", "c", "d", "e")) }),
+		"SoftPurgeTags, five":    tape.of(func() { must(cache.Purge(ctx, cacheaside.Purge{Tags: []string{"a", "b", "c", "d", "e"}, Soft: true})) }),
 		"PurgeURL":               beside(tape.of(func() { must(cache.PurgeURL(ctx, "http://example.com/hit")) })),
 	}
 	for range 2 { // the first time its script is unknown
-		measured["PurgePrefix"] = tape.of(func() { must(cache.PurgePrefix(ctx, "http://example.com/blogs")) })
+		measured["PurgePrefix"] = tape.of(func() { must(cache.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/blogs"}})) })
 		get(cache, fresh(""), "") // reads the journal
-		measured["PurgeAll"] = tape.of(func() { must(cache.PurgeAll(ctx)) })
+		measured["PurgeAll"] = tape.of(func() { must(cache.Purge(ctx, cacheaside.Purge{All: true})) })
 		get(cache, fresh(""), "")
 	}
 	now = now.Add(2 * time.Hour)

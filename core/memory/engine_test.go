@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
@@ -63,6 +64,9 @@ func TestPurgedInMemory(t *testing.T) {
 		w.Header().Set("Cache-Tag", "a, b")
 		_, _ = w.Write([]byte(strconv.Itoa(runs)))
 	}))
+	softPurgeTags := func(ctx context.Context, tags ...string) error {
+		return cache.Purge(ctx, cacheaside.Purge{Tags: tags, Soft: true})
+	}
 	for i, step := range []struct {
 		purge func(context.Context, ...string) error
 		tag   string
@@ -71,9 +75,9 @@ func TestPurgedInMemory(t *testing.T) {
 	}{
 		{nil, "", 1, "fwd=miss"},
 		{nil, "", 1, "hit"},
-		{cache.SoftPurgeTags, "c", 1, "hit"},
+		{softPurgeTags, "c", 1, "hit"},
 		{cache.PurgeTags, "c", 1, "hit"},
-		{cache.SoftPurgeTags, "b", 2, "fwd=stale"},
+		{softPurgeTags, "b", 2, "fwd=stale"},
 		{nil, "", 2, "hit"},
 		{cache.PurgeTags, "a", 3, "fwd=miss"},
 		{nil, "", 3, "hit"},

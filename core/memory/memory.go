@@ -210,3 +210,6 @@ type clock func() time.Time
 
 func (c clock) NowNano() int64                        { return c().UnixNano() }
 func (c clock) Tick(d time.Duration) <-chan time.Time { return time.Tick(d) }
+
+// InProcess implements [store.InProcess].
+func (*Store) InProcess() {}

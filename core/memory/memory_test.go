@@ -12,7 +12,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
@@ -53,12 +52,12 @@ func (c *fakeClock) Advance(d time.Duration) { c.nanos.Add(int64(d)) }
 func TestStore(t *testing.T) {
 	t.Run("FakeClock", func(t *testing.T) {
 		clock := newFakeClock()
-		storetest.Run(t, func(t *testing.T) core.Store {
+		storetest.Run(t, func(t *testing.T) store.Store {
 			return open(t, 32<<20, memory.WithClock(clock.Now))
 		}, storetest.Clock(clock.Advance))
 	})
 	t.Run("RealClock", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) core.Store { return open(t, 32<<20, memory.WithClock(nil)) })
+		storetest.Run(t, func(t *testing.T) store.Store { return open(t, 32<<20, memory.WithClock(nil)) })
 	})
 }
 

@@ -4,13 +4,13 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
 func Benchmark(b *testing.B) {
-	app := func(cache *core.Cache, body func(target string) []byte) coretest.BenchApp {
+	app := func(cache *cacheaside.Cache, body func(target string) []byte) coretest.BenchApp {
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /blogs/{id}", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
@@ -21,7 +21,7 @@ func Benchmark(b *testing.B) {
 		}
 		return coretest.BenchTargets(mux)
 	}
-	coretest.Benchmark(b, func(cache *core.Cache) coretest.BenchApp {
+	coretest.Benchmark(b, func(cache *cacheaside.Cache) coretest.BenchApp {
 		return app(cache, func(string) []byte { return coretest.BenchBody })
 	}, func(get func(string) []byte) coretest.BenchApp { return app(nil, get) })
 }

@@ -14,7 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
@@ -23,10 +23,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
 	coretest.Run(t, coretest.Framework{
-		Name:     "nethttp",
-		New:      func(c *core.Cache) { nethttp.New(c) },
-		NewPurge: func(c *core.Cache, a core.PurgeAccess) error { _, err := nethttp.NewPurge(c, a); return err },
-		Serve:    serve,
+		Name: "nethttp",
+		New:  func(c *cacheaside.Cache) { nethttp.New(c) },
+		NewPurge: func(c *cacheaside.Cache, a cacheaside.PurgeAccess) error {
+			_, err := nethttp.NewPurge(c, a)
+			return err
+		},
+		Serve: serve,
 	})
 }
 
@@ -48,7 +51,7 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		}
 	}
 	if app.Purge != nil {
-		purge := core.Must(nethttp.NewPurge(app.Global, *app.Purge))
+		purge := cacheaside.Must(nethttp.NewPurge(app.Global, *app.Purge))
 		mux.Handle(coretest.PurgePath, purge)
 		mux.Handle("PURGE /a", purge)
 	}
@@ -146,7 +149,7 @@ func TestLateWrites(t *testing.T) {
 // for what the outer one fetches, which is what it gives itself.
 func TestNestedBehindAnotherWriter(t *testing.T) {
 	cache := coretest.NewCache(t)
-	inner := nethttp.New(core.Must(cache.With(func(c *core.Config) { c.TTL = time.Hour })))
+	inner := nethttp.New(cacheaside.Must(cache.With(func(c *cacheaside.Policy) { c.TTL = time.Hour })))
 	calls := 0
 	var h http.Handler
 	h = nethttp.New(cache)(http.TimeoutHandler(inner(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // detached is a middleware that makes the exchange as New does. It keeps the
@@ -23,8 +23,8 @@ type detached struct {
 	entry func(*http.Request) http.Handler
 
 	mu         sync.Mutex
-	refreshers []core.Refresher
-	reruns     []*core.Rerun
+	refreshers []adapter.Refresher
+	reruns     []*adapter.Rerun
 }
 
 func (d *detached) wrap(next http.Handler) http.Handler {
@@ -40,7 +40,7 @@ func (d *detached) wrap(next http.Handler) http.Handler {
 			d.refreshers = append(d.refreshers, x.Detach())
 		}
 		d.mu.Unlock()
-		_, _ = x.Next(core.Forward{})
+		_, _ = x.Next(adapter.Forward{})
 	})
 }
 
@@ -152,13 +152,13 @@ func TestDetach(t *testing.T) {
 
 					ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 					defer cancel()
-					rerun := new(core.Rerun)
+					rerun := new(adapter.Rerun)
 					s.refreshers[0](ctx, rerun)
 
 					want := original
 					want.Method, want.Body, want.Hijacker = http.MethodGet, false, false
 					want.Header = want.Header.Clone()
-					maps.DeleteFunc(want.Header, func(name string, _ []string) bool { return core.OmittedInRerun(name) })
+					maps.DeleteFunc(want.Header, func(name string, _ []string) bool { return adapter.OmittedInRerun(name) })
 					if len(want.Header) == len(original.Header) {
 						t.Error("the original request has no fields to leave out")
 					}
@@ -201,7 +201,7 @@ func TestDetachWithoutServer(t *testing.T) {
 
 func TestDetachPanic(t *testing.T) {
 	s := newSite(func(w http.ResponseWriter, r *http.Request) {
-		if core.RerunFrom(r.Context()) != nil {
+		if adapter.RerunFrom(r.Context()) != nil {
 			panic(http.ErrAbortHandler)
 		}
 	})
@@ -211,7 +211,7 @@ func TestDetachPanic(t *testing.T) {
 			t.Errorf("panic: %v", v)
 		}
 	}()
-	s.refreshers[0](t.Context(), new(core.Rerun))
+	s.refreshers[0](t.Context(), new(adapter.Rerun))
 }
 
 func TestDetachConcurrently(t *testing.T) {
@@ -223,7 +223,7 @@ func TestDetachConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 	for _, refresh := range s.refreshers {
-		wg.Go(func() { refresh(t.Context(), new(core.Rerun)) })
+		wg.Go(func() { refresh(t.Context(), new(adapter.Rerun)) })
 		wg.Go(func() { send(t, server, http.MethodGet, "/b") })
 	}
 	wg.Wait()
@@ -243,7 +243,7 @@ func TestDetachStream(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			s := newSite(func(w http.ResponseWriter, r *http.Request) {
-				if core.RerunFrom(r.Context()) == nil {
+				if adapter.RerunFrom(r.Context()) == nil {
 					return
 				}
 				for n := range 1000 {
@@ -260,7 +260,7 @@ func TestDetachStream(t *testing.T) {
 				t.Error("the handler does not learn that nobody reads")
 			})
 			send(t, start(t, s, false), http.MethodGet, "/")
-			s.refreshers[0](ctx, new(core.Rerun))
+			s.refreshers[0](ctx, new(adapter.Rerun))
 		})
 	}
 }
@@ -296,13 +296,13 @@ func TestPanic(t *testing.T) {
 								t.Error("no panic")
 							}
 						}()
-						_, _ = x.Next(core.Forward{Capture: true})
+						_, _ = x.Next(adapter.Forward{Capture: true})
 					}()
 					if x.Ran() {
 						t.Error("the handler has not returned")
 					}
 					if reply {
-						_ = x.Reply(&core.Response{Status: 200, Header: core.Fields{{Name: "X-Stale", Value: "1"}}, Body: []byte("stale")})
+						_ = x.Reply(&adapter.Response{Status: 200, Header: adapter.Fields{{Name: "X-Stale", Value: "1"}}, Body: []byte("stale")})
 						return
 					}
 					w.WriteHeader(http.StatusInternalServerError)
@@ -345,9 +345,9 @@ func TestPanicAfterHijack(t *testing.T) {
 		})
 		func() {
 			defer func() { _ = recover() }()
-			_, _ = x.Next(core.Forward{Capture: true})
+			_, _ = x.Next(adapter.Forward{Capture: true})
 		}()
-		if err := x.Reply(&core.Response{Status: 200}); err != nil {
+		if err := x.Reply(&adapter.Response{Status: 200}); err != nil {
 			t.Error(err)
 		}
 	}))
@@ -378,7 +378,7 @@ func TestDetachDefaultServeMux(t *testing.T) {
 	http.DefaultServeMux.Handle("GET /{id}", s)
 	r := httptest.NewRequest(http.MethodGet, "/a", nil)
 	s.ServeHTTP(httptest.NewRecorder(), r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, new(http.Server))))
-	s.refreshers[0](t.Context(), new(core.Rerun))
+	s.refreshers[0](t.Context(), new(adapter.Rerun))
 	if len(s.reruns) != 1 || !reflect.DeepEqual(s.seen[0].Header, s.seen[1].Header) || s.seen[1].Path != "/a" {
 		t.Errorf("%+v", s.seen)
 	}

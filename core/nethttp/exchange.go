@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
@@ -25,11 +25,11 @@ type Exchange struct {
 
 	w       http.ResponseWriter
 	r       *http.Request
-	req     core.Request
+	req     adapter.Request
 	capture *writer
-	sent    *core.Response // the captured response
-	resp    core.Response
-	one     [1]func(core.Header)
+	sent    *adapter.Response // the captured response
+	resp    adapter.Response
+	one     [1]func(adapter.Header)
 }
 
 // Reset prepares x for a request. Replies go to w.
@@ -43,34 +43,34 @@ func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
 	if r.TLS != nil {
 		q.Scheme = "https"
 	}
-	q.Target = core.RewrittenTarget(r.RequestURI, q.Scheme, r.Host, q.Path, q.RawQuery)
+	q.Target = adapter.RewrittenTarget(r.RequestURI, q.Scheme, r.Host, q.Path, q.RawQuery)
 	q.Header = r.Header
 	q.HasBody = r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
-	if q.Outer = outerFlight(w); q.Outer == nil {
+	if q.Outer = outerRun(w); q.Outer == nil {
 		// Perhaps a writer in between hides it, or another framework is in front. A
 		// request that the handler makes of its own, with its context, is another one.
-		if f := core.FlightIn(r.Context()); f != nil && f.Target == target(r) {
+		if f := adapter.RunIn(r.Context()); f != nil && f.Target == target(r) {
 			q.Outer = f
 		} else if f != nil {
 			q.Within = f
 			return // also if it is made by a handler that runs in the background
 		}
 	}
-	q.Rerun = core.RerunFrom(r.Context())
+	q.Rerun = adapter.RerunFrom(r.Context())
 }
 
 // Kept is what a pooled x keeps for the next request: memory that nobody else has.
 func (x *Exchange) Kept() Exchange {
 	header := x.resp.Header
 	clear(header)
-	return Exchange{resp: core.Response{Header: header[:0]}}
+	return Exchange{resp: adapter.Response{Header: header[:0]}}
 }
 
-// outerFlight finds the capture that w writes into.
-func outerFlight(w http.ResponseWriter) *core.Flight {
+// outerRun finds the capture that w writes into.
+func outerRun(w http.ResponseWriter) *adapter.Run {
 	for {
 		if o := own(w); o != nil {
-			return o.forward.Flight
+			return o.forward.Run
 		}
 		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
 		if !ok {
@@ -92,22 +92,22 @@ func target(r *http.Request) string {
 func (x *Exchange) Context() context.Context { return x.r.Context() }
 
 // Request describes the request. Its Partition may be set before Serve.
-func (x *Exchange) Request() *core.Request { return &x.req }
+func (x *Exchange) Request() *adapter.Request { return &x.req }
 
-// Run does the work of core.Exchange's Next: it calls run with the writer and
+// Run does the work of adapter.Exchange's Next: it calls run with the writer and
 // the request that the handler shall see, and returns what the handler made of
 // them. An error of run is returned as it is.
-func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.ResponseWriter, *http.Request) error) (*core.Response, error) {
+func (x *Exchange) Run(f adapter.Forward, inner http.ResponseWriter, run func(http.ResponseWriter, *http.Request) error) (*adapter.Response, error) {
 	r := x.r
-	var ctx *core.RunContext
-	if f.Tags != nil {
-		f.Flight.Target = target(r)
+	var ctx *adapter.RunContext
+	if f.Run != nil {
+		f.Run.Target = target(r)
 		ctx = f.Context(r.Context())
 		defer ctx.Close()
 		r = r.WithContext(ctx)
 	}
 	if f.Capture || f.Set != nil {
-		if f.Tags == nil {
+		if f.Run == nil {
 			r = r.WithContext(r.Context())
 		}
 		r.Header = r.Header.Clone() // what the handler makes of it is none of the cache's business
@@ -121,8 +121,8 @@ func (x *Exchange) Run(f core.Forward, inner http.ResponseWriter, run func(http.
 	var w http.ResponseWriter
 	w, x.capture = newWriter(inner, f, r.Method)
 	x.capture.run = ctx
-	if f.Capture && f.Flight != nil {
-		f.Flight.Held = x.capture
+	if f.Capture && f.Run != nil {
+		f.Run.Held = x.capture
 	}
 	panics := true
 	defer func() {
@@ -177,7 +177,7 @@ func (x *Exchange) routed(r *http.Request) {
 }
 
 // Reply sends a response to the writer given to Reset.
-func (x *Exchange) Reply(resp *core.Response) error {
+func (x *Exchange) Reply(resp *adapter.Response) error {
 	if x.capture != nil && x.capture.hijacked { // and then the handler panicked
 		return nil
 	}
@@ -197,7 +197,7 @@ func (x *Exchange) Reply(resp *core.Response) error {
 	}
 	apply(h, resp.Extra, backing)
 	body := resp.Body
-	if !core.BodyAllowed(resp.Status) {
+	if !adapter.BodyAllowed(resp.Status) {
 		body = nil
 	}
 	if !x.Plain || !resp.Implicit || resp.Status != http.StatusOK || len(body) == 0 {
@@ -225,7 +225,7 @@ func (x *Exchange) Reply(resp *core.Response) error {
 }
 
 // left tells handles further in that nothing is held back any more.
-func (x *Exchange) left(h core.Header) {
+func (x *Exchange) left(h adapter.Header) {
 	for _, f := range x.capture.leaving() {
 		f(h)
 	}
@@ -233,7 +233,7 @@ func (x *Exchange) left(h core.Header) {
 
 // leaving returns what is to be called when resp has left: also for handles further
 // in, unless one further out holds it back in its turn.
-func (x *Exchange) leaving(resp *core.Response) (all []func(core.Header)) {
+func (x *Exchange) leaving(resp *adapter.Response) (all []func(adapter.Header)) {
 	if x.capture != nil {
 		for _, f := range x.capture.leaving() {
 			if !x.req.Outer.Hold(f) {

@@ -8,18 +8,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // behind puts layers around a cached handler and returns a function that asks for
 // it over a connection.
-func behind(t *testing.T, layer func(http.Handler) http.Handler, handler http.HandlerFunc, change ...func(*core.Config)) (get func(method string) (*http.Response, string)) {
+func behind(t *testing.T, layer func(http.Handler) http.Handler, handler http.HandlerFunc, change ...func(*cacheaside.Config)) (get func(method string) (*http.Response, string)) {
 	t.Helper()
-	cfg := core.Config{TTL: time.Minute}
+	cfg := cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}}
 	for _, f := range change {
 		f(&cfg)
 	}
-	cache := core.Must(core.New(cfg))
+	cache := cacheaside.Must(cacheaside.New(cfg))
 	t.Cleanup(func() { _ = cache.Close(t.Context()) })
 	server := start(t, layer(New(cache)(handler)), false)
 	return func(method string) (*http.Response, string) {
@@ -69,7 +70,7 @@ func TestPersonalAsItGoesOut(t *testing.T) {
 	for _, c := range []struct {
 		name, value string
 		stored      bool
-		change      func(*core.Config)
+		change      func(*cacheaside.Config)
 	}{
 		{"Set-Cookie", "session=1", false, nil},
 		{"set-cookie", "session=1", false, nil},
@@ -78,11 +79,11 @@ func TestPersonalAsItGoesOut(t *testing.T) {
 		{"Cache-Control", "no-store", false, nil},
 		{"Cache-Control", "max-age=5", true, nil},
 		{"X-Any", "1", true, nil},
-		{"Set-Cookie", "a=b", true, func(c *core.Config) { c.StoreSetCookie = true }},
+		{"Set-Cookie", "a=b", true, func(c *cacheaside.Config) { c.Policy.Storing.SetCookie = true }},
 	} {
 		for _, size := range []int{0, 3, 100_000} {
 			calls := 0
-			change := []func(*core.Config){func(*core.Config) {}}
+			change := []func(*cacheaside.Config){func(*cacheaside.Config) {}}
 			if c.change != nil {
 				change = append(change, c.change)
 			}
@@ -137,8 +138,8 @@ func TestKeeps(t *testing.T) {
 		if !keeps(w) || !keeps(httptest.NewRecorder()) || keeps(inPlace{w}) || keeps(&onHeader{ResponseWriter: w}) {
 			t.Error("a writer is taken for another kind")
 		}
-		holding, _ := newWriter(inPlace{w}, core.Forward{Capture: true}, http.MethodGet)
-		passing, _ := newWriter(inPlace{w}, core.Forward{}, http.MethodGet)
+		holding, _ := newWriter(inPlace{w}, adapter.Forward{Capture: true}, http.MethodGet)
+		passing, _ := newWriter(inPlace{w}, adapter.Forward{}, http.MethodGet)
 		if !keeps(holding) || keeps(passing) {
 			t.Error("a capture copies, what passes through does not")
 		}
@@ -182,7 +183,7 @@ func TestAppendedInFront(t *testing.T) {
 
 // TestPatternOnAMiss: tracing in front learns the route.
 func TestPatternOnAMiss(t *testing.T) {
-	cache := core.Must(core.New(core.Config{TTL: time.Minute}))
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}}))
 	t.Cleanup(func() { _ = cache.Close(t.Context()) })
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /users/{id}/{rest...}", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "user") })
@@ -198,7 +199,7 @@ func TestPatternOnAMiss(t *testing.T) {
 // TestFormAfterwards: middleware in front sees the form that the handler has read, and
 // the server removes its files.
 func TestFormAfterwards(t *testing.T) {
-	cache := core.Must(core.New(core.Config{TTL: time.Minute}))
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}}))
 	t.Cleanup(func() { _ = cache.Close(t.Context()) })
 	h := New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := r.ParseMultipartForm(1); err != nil {

@@ -8,18 +8,19 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // New returns a middleware that answers from cache. It panics if cache is nil.
-func New(cache *core.Cache) func(http.Handler) http.Handler {
+func New(cache *cacheaside.Cache) func(http.Handler) http.Handler {
 	return NewFunc("nethttp.New", cache, nil, nil)
 }
 
 // NewFunc is New for adapters: name is theirs, for the text of a panic;
 // prepare, if not nil, may complete the core's view of a request; and entry, if
 // not nil, finds what [Exchange.Refresher] starts from.
-func NewFunc(name string, cache *core.Cache, prepare func(*http.Request, *core.Request), entry func(*http.Request) http.Handler) func(http.Handler) http.Handler {
+func NewFunc(name string, cache *cacheaside.Cache, prepare func(*http.Request, *adapter.Request), entry func(*http.Request) http.Handler) func(http.Handler) http.Handler {
 	if cache == nil {
 		panic(name + ": the cache is nil: make one with core.New")
 	}
@@ -53,14 +54,14 @@ func (x *exchange) release() {
 	exchanges.Put(x)
 }
 
-func (x *exchange) Next(f core.Forward) (*core.Response, error) {
+func (x *exchange) Next(f adapter.Forward) (*adapter.Response, error) {
 	return x.Run(f, x.w, func(w http.ResponseWriter, r *http.Request) error {
 		x.next.ServeHTTP(w, r)
 		return nil
 	})
 }
 
-func (x *exchange) Detach() core.Refresher {
+func (x *exchange) Detach() adapter.Refresher {
 	if x.entry == nil {
 		return x.Exchange.Detach()
 	}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
@@ -16,7 +16,7 @@ import (
 // TestRequestNames: middleware in front may put names into the map as it likes. They
 // count, and the cache's own conditions replace them.
 func TestRequestNames(t *testing.T) {
-	cache := coretest.NewCache(t, func(c *core.Config) { c.KeyHeaders = []string{"X-Tenant"} })
+	cache := coretest.NewCache(t, func(c *cacheaside.Config) { c.Policy.Key.Headers = []string{"X-Tenant"} })
 	var got []string
 	h := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got = slices.Concat(r.Header["if-none-match"], r.Header["If-None-Match"]) //nolint:staticcheck // middleware has put it there

@@ -5,12 +5,12 @@ import (
 	"io"
 	"net/http"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // NewPurge returns a handler that purges: see [core.PurgeEndpoint] for what it
 // takes. It fails where access lets nobody in, or everybody.
-func NewPurge(cache *core.Cache, access core.PurgeAccess) (http.Handler, error) {
+func NewPurge(cache *cacheaside.Cache, access cacheaside.PurgeAccess) (http.Handler, error) {
 	if cache == nil {
 		return nil, errors.New("NewPurge: the cache is nil: make one with core.New")
 	}
@@ -23,7 +23,7 @@ func NewPurge(cache *core.Cache, access core.PurgeAccess) (http.Handler, error) 
 		x.Reset(w, r)
 		var body []byte
 		if r.Body != nil { // what cannot be read is no JSON
-			body, _ = io.ReadAll(io.LimitReader(r.Body, core.MaxPurgeBody+1))
+			body, _ = io.ReadAll(io.LimitReader(r.Body, cacheaside.MaxPurgeBody+1))
 		}
 		_ = x.Reply(endpoint.Serve(r.Context(), x.Request(), body))
 	}), nil

@@ -9,11 +9,11 @@ import (
 	"net/netip"
 	"net/url"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // Detach runs the request again from the handler of its server.
-func (x *Exchange) Detach() core.Refresher { return x.Refresher(nil) }
+func (x *Exchange) Detach() adapter.Refresher { return x.Refresher(nil) }
 
 // Refresher does the work of core.Exchange's Detach. The request is run again
 // from the handler of the http.Server that serves it, so that layers around the
@@ -26,7 +26,7 @@ func (x *Exchange) Detach() core.Refresher { return x.Refresher(nil) }
 // They are called once more for it, with a listener and a connection that have the
 // right addresses, but are closed. Their context also ends the run, as it would
 // end a request.
-func (x *Exchange) Refresher(entry http.Handler) core.Refresher {
+func (x *Exchange) Refresher(entry http.Handler) adapter.Refresher {
 	ctx := x.r.Context()
 	server, served := ctx.Value(http.ServerContextKey).(*http.Server)
 	rewritten := x.req.Target != ""
@@ -53,9 +53,9 @@ func (x *Exchange) Refresher(entry http.Handler) core.Refresher {
 		Header: x.r.Header.Clone(), Body: http.NoBody,
 		RemoteAddr: x.r.RemoteAddr, TLS: x.r.TLS,
 	}
-	maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return core.OmittedInRerun(http.CanonicalHeaderKey(name)) })
+	maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return adapter.OmittedInRerun(http.CanonicalHeaderKey(name)) })
 	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
-	return func(ctx context.Context, rerun *core.Rerun) {
+	return func(ctx context.Context, rerun *adapter.Rerun) {
 		if served {
 			base := serverContext(server, local, r)
 			var cancel context.CancelFunc
@@ -64,7 +64,7 @@ func (x *Exchange) Refresher(entry http.Handler) core.Refresher {
 			defer context.AfterFunc(base, cancel)() // it ends the requests of the server
 			ctx = serving{ctx, base}
 		}
-		ctx = core.WithRerun(ctx, rerun)
+		ctx = adapter.WithRerun(ctx, rerun)
 		entry.ServeHTTP(&discard{ctx, http.Header{}}, r.WithContext(ctx))
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/nethttp"
@@ -27,20 +28,20 @@ type shared struct{ *memory.Store }
 // of it, two handles, or two caches on one store.
 func TestHandlerThatAsksItself(t *testing.T) {
 	for _, control := range []string{"max-age=10", "private", "max-age=10, stale-if-error=1000"} {
-		for name, stack := range map[string]func(first, second *core.Cache, h http.Handler) http.Handler{
-			"one cache": func(first, _ *core.Cache, h http.Handler) http.Handler { return nethttp.New(first)(h) },
-			"two handles": func(first, _ *core.Cache, h http.Handler) http.Handler {
-				return nethttp.New(first)(nethttp.New(core.Must(first.With(func(p *core.Config) { p.KeyHeaders = []string{"Accept"} })))(h))
+		for name, stack := range map[string]func(first, second *cacheaside.Cache, h http.Handler) http.Handler{
+			"one cache": func(first, _ *cacheaside.Cache, h http.Handler) http.Handler { return nethttp.New(first)(h) },
+			"two handles": func(first, _ *cacheaside.Cache, h http.Handler) http.Handler {
+				return nethttp.New(first)(nethttp.New(cacheaside.Must(first.With(func(p *cacheaside.Policy) { p.Key.Headers = []string{"Accept"} })))(h))
 			},
-			"two caches": func(first, second *core.Cache, h http.Handler) http.Handler {
+			"two caches": func(first, second *cacheaside.Cache, h http.Handler) http.Handler {
 				return nethttp.New(first)(nethttp.New(second)(h))
 			},
 		} {
 			t.Run(name+" "+control, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					m := core.Must(memory.New(1 << 20))
+					m := cacheaside.Must(memory.New(1 << 20))
 					defer func() { _ = m.Close() }()
-					policy := func(p *core.Config) { p.Store, p.SoftTimeout = shared{m}, 3*time.Second }
+					policy := func(p *cacheaside.Config) { p.Store, p.Policy.Stale.SoftTimeout = shared{m}, 3*time.Second }
 					var h http.Handler
 					h = stack(coretest.NewCache(t, policy), coretest.NewCache(t, policy), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						w.Header().Set("Cache-Control", control)
@@ -50,7 +51,7 @@ func TestHandlerThatAsksItself(t *testing.T) {
 						}
 						for _, target := range []string{r.URL.Path, "/other"} {
 							for _, part := range []*http.Request{
-								core.Must(http.NewRequestWithContext(r.Context(), http.MethodGet, target, nil)),
+								cacheaside.Must(http.NewRequestWithContext(r.Context(), http.MethodGet, target, nil)),
 								httptest.NewRequestWithContext(r.Context(), http.MethodGet, target, nil),
 							} {
 								part.Host = r.Host
@@ -85,7 +86,7 @@ func TestHandlerThatAsksItself(t *testing.T) {
 // context is one like others.
 func TestRefreshAsksOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cache := coretest.NewCache(t, func(p *core.Config) { p.StaleWhileRevalidate = time.Hour })
+		cache := coretest.NewCache(t, func(p *cacheaside.Config) { p.Policy.Stale.WhileRevalidate = time.Hour })
 		n := 0
 		var h http.Handler
 		h = nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -117,9 +118,9 @@ func TestRefreshAsksOthers(t *testing.T) {
 // TestRefreshBehindAnotherCache: it reaches the cache that it is meant for.
 func TestRefreshBehindAnotherCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		front := coretest.NewCache(t, func(p *core.Config) { p.TTL = time.Hour })
-		behind := coretest.NewCache(t, func(p *core.Config) {
-			p.TTL, p.StaleWhileRevalidate, p.IgnoreRequestDirectives = 10*time.Second, time.Hour, true
+		front := coretest.NewCache(t, func(p *cacheaside.Config) { p.Policy.TTL = time.Hour })
+		behind := coretest.NewCache(t, func(p *cacheaside.Config) {
+			p.Policy.TTL, p.Policy.Stale.WhileRevalidate, p.Policy.Requests.IgnoreDirectives = 10*time.Second, time.Hour, true
 		})
 		h := nethttp.New(front)(nethttp.New(behind)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "page")
@@ -146,7 +147,7 @@ type connKey struct{}
 func TestServerContext(t *testing.T) {
 	for name, secure := range map[string]bool{"plain": false, "TLS": true} {
 		t.Run(name, func(t *testing.T) {
-			refreshers := make(chan core.Refresher, 1)
+			refreshers := make(chan adapter.Refresher, 1)
 			var seen []context.Context
 			var local []net.Addr
 			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -188,7 +189,7 @@ func TestServerContext(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 			defer cancel()
 			refresher := <-refreshers
-			refresher(ctx, new(core.Rerun))
+			refresher(ctx, new(adapter.Rerun))
 			if len(seen) != 2 || seen[1].Value(ownKey{}) != seen[0].Value(ownKey{}) || seen[1].Value(connKey{}) != seen[0].Value(connKey{}) ||
 				seen[1].Value(http.LocalAddrContextKey) != seen[0].Value(http.LocalAddrContextKey) || local[len(local)-1].String() != local[0].String() {
 				t.Errorf("the run sees %v %v, the request saw %v %v", seen[1].Value(ownKey{}), seen[1].Value(connKey{}), seen[0].Value(ownKey{}), seen[0].Value(connKey{}))
@@ -215,9 +216,9 @@ func TestServerContextFails(t *testing.T) {
 		"ConnContext is nil": {ConnContext: func(context.Context, net.Conn) context.Context { return nil }},
 	} {
 		ran := false
-		var refresher core.Refresher
+		var refresher adapter.Refresher
 		server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if ran = refresher != nil; ran && (r.Context().Value(http.ServerContextKey) != server || core.RerunFrom(r.Context()) == nil) {
+			if ran = refresher != nil; ran && (r.Context().Value(http.ServerContextKey) != server || adapter.RerunFrom(r.Context()) == nil) {
 				t.Errorf("%s: the context is incomplete", name)
 			}
 			var x nethttp.Exchange
@@ -226,7 +227,7 @@ func TestServerContextFails(t *testing.T) {
 		})
 		r := httptest.NewRequestWithContext(context.WithValue(t.Context(), http.ServerContextKey, server), http.MethodGet, "/", nil)
 		server.Handler.ServeHTTP(httptest.NewRecorder(), r)
-		refresher(t.Context(), new(core.Rerun))
+		refresher(t.Context(), new(adapter.Rerun))
 		if !ran {
 			t.Errorf("%s: the handler did not run", name)
 		}
@@ -246,7 +247,9 @@ func TestBackgroundFillEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				cache := coretest.NewCache(t, func(p *core.Config) { p.BackgroundFill, p.RefreshTimeout = true, 5*time.Second })
+				cache := coretest.NewCache(t, func(p *cacheaside.Config) {
+					p.Policy.Requests.BackgroundFill, p.Policy.Stale.RefreshTimeout = true, 5*time.Second
+				})
 				var kept context.Context
 				h := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					began := time.Now()
@@ -300,7 +303,7 @@ func TestDeclaredLength(t *testing.T) {
 		"declared late":    {"4", true, 200, false},
 		"an error as such": {"4", false, 404, false},
 	} {
-		cache := coretest.NewCache(t, func(p *core.Config) { p.StatusTTL = map[int]time.Duration{404: time.Minute} })
+		cache := coretest.NewCache(t, func(p *cacheaside.Config) { p.Policy.StatusTTL = map[int]time.Duration{404: time.Minute} })
 		ctx, leave := context.WithCancel(t.Context())
 		nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if tc.late {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
@@ -20,9 +20,9 @@ import (
 // handler may keep it.
 type writer struct {
 	inner     http.ResponseWriter
-	forward   core.Forward
-	run       *core.RunContext // what the handler has as its context; nil: the request's own
-	passing   bool             // false: holding back
+	forward   adapter.Forward
+	run       *adapter.RunContext // what the handler has as its context; nil: the request's own
+	passing   bool                // false: holding back
 	hijacked  bool
 	annotated bool
 	implicit  bool        // the handler has written without WriteHeader
@@ -37,14 +37,14 @@ type writer struct {
 
 	leave struct { // what is to be called when the response leaves, of handles further in
 		mu   sync.Mutex
-		list []func(core.Header)
+		list []func(adapter.Header)
 		over bool
 	}
 }
 
 // newWriter returns the writer that the handler gets, and its state. Hijack is
 // there only where the inner writer has it, because handlers ask for it.
-func newWriter(inner http.ResponseWriter, f core.Forward, method string) (http.ResponseWriter, *writer) {
+func newWriter(inner http.ResponseWriter, f adapter.Forward, method string) (http.ResponseWriter, *writer) {
 	w := &writer{inner: inner, forward: f, passing: !f.Capture, head: method == http.MethodHead}
 	if h := inner.Header(); f.Capture && len(h) > 0 {
 		w.before = h.Clone()
@@ -71,7 +71,7 @@ func (w *writer) writeHeader(status int, implicit bool) {
 		return
 	case w.status != 0:
 		if w.status != status && w.reason == "" {
-			w.reason = core.ReasonStatusTwice
+			w.reason = adapter.ReasonStatusTwice
 		}
 		if w.passing {
 			w.inner.WriteHeader(status) // net/http logs it
@@ -95,13 +95,13 @@ func (w *writer) writeHeader(status int, implicit bool) {
 	w.promised = declared && status == http.StatusOK && w.run != nil && !w.run.Ended()
 	switch {
 	case status == http.StatusSwitchingProtocols:
-		w.pass(core.ReasonHijack)
+		w.pass(adapter.ReasonHijack)
 	case len(h["Trailer"]) > 0:
-		w.pass(core.ReasonTrailers)
-	case core.IsEventStream(first(h, "Content-Type")):
-		w.pass(core.ReasonStream)
+		w.pass(adapter.ReasonTrailers)
+	case adapter.IsEventStream(first(h, "Content-Type")):
+		w.pass(adapter.ReasonStream)
 	case declared && w.tooLarge(length) && !w.head:
-		w.pass(core.ReasonTooLarge)
+		w.pass(adapter.ReasonTooLarge)
 	}
 }
 
@@ -124,17 +124,17 @@ func write[T []byte | string](w *writer, data T, inner func(*writer, T) (int, er
 		w.writeHeader(http.StatusOK, true)
 	}
 	if !w.passing && w.tooLarge(int64(len(w.body))+int64(len(data))) {
-		w.pass(core.ReasonTooLarge)
+		w.pass(adapter.ReasonTooLarge)
 	}
 	if w.passing {
 		return inner(w, data)
 	}
 	switch {
-	case !core.BodyAllowed(w.status):
+	case !adapter.BodyAllowed(w.status):
 		return 0, http.ErrBodyNotAllowed
 	case w.length >= 0 && int64(len(w.body)+len(data)) > w.length: // as net/http does it
 		if w.reason == "" {
-			w.reason = core.ReasonIncomplete
+			w.reason = adapter.ReasonIncomplete
 		}
 		return 0, http.ErrContentLength
 	}
@@ -160,7 +160,7 @@ func (w *writer) Flush() { _ = w.FlushError() }
 // there is.
 func (w *writer) FlushError() error {
 	if !w.passing {
-		w.pass(core.ReasonStream)
+		w.pass(adapter.ReasonStream)
 	} else if w.status == 0 && !w.hijacked {
 		w.writeHeader(http.StatusOK, true)
 	}
@@ -174,9 +174,9 @@ func (w hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err == nil {
 		if !w.passing && w.forward.Annotate != nil { // no field is sent, but it is decided
 			w.annotated = true
-			w.forward.Annotate(0, httprules.Fold(w.inner.Header()), core.ReasonHijack)
+			w.forward.Annotate(0, httprules.Fold(w.inner.Header()), adapter.ReasonHijack)
 		}
-		w.passing, w.hijacked, w.reason = true, true, core.ReasonHijack
+		w.passing, w.hijacked, w.reason = true, true, adapter.ReasonHijack
 	}
 	return conn, rw, err
 }
@@ -237,7 +237,7 @@ func Later(w http.ResponseWriter) (annotate func(status int)) {
 	if o == nil || o.status != 0 || o.annotated {
 		return func(int) {}
 	}
-	o.passing, o.annotated, o.reason = true, true, core.ReasonHandler
+	o.passing, o.annotated, o.reason = true, true, adapter.ReasonHandler
 	return func(status int) {
 		o.annotated = false
 		o.annotateAs(status)
@@ -299,12 +299,12 @@ func (w *writer) tooLarge(n int64) bool { return w.forward.MaxBody > 0 && n > w.
 // response gives what the handler has made of it, after it has returned;
 // clientGone says that it may have known that nobody waits for it. Then only a
 // body of the length that it had declared before is known to be whole.
-func (w *writer) response(resp *core.Response, clientGone bool) {
+func (w *writer) response(resp *adapter.Response, clientGone bool) {
 	if w.passing {
 		if w.status == 0 && !w.hijacked { // the server will send an empty 200, unless somebody in front has more to say
 			w.annotateAs(http.StatusOK)
 		}
-		*resp = core.Response{Status: w.status, Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
+		*resp = adapter.Response{Status: w.status, Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
 		return
 	}
 	if w.status == 0 {
@@ -314,7 +314,7 @@ func (w *writer) response(resp *core.Response, clientGone bool) {
 	for name := range w.inner.Header() {
 		if strings.HasPrefix(name, http.TrailerPrefix) { // trailers that were not announced
 			maps.Copy(w.frozen, trailersOf(w.inner.Header()))
-			w.pass(core.ReasonTrailers)
+			w.pass(adapter.ReasonTrailers)
 			w.response(resp, clientGone)
 			return
 		}
@@ -322,18 +322,18 @@ func (w *writer) response(resp *core.Response, clientGone bool) {
 	switch {
 	case w.reason != "":
 	case clientGone && (!w.promised || w.length != int64(len(w.body))):
-		w.reason = core.ReasonClientGone
-	case w.length >= 0 && w.length != int64(len(w.body)) && core.BodyAllowed(w.status) && !w.head:
-		w.reason = core.ReasonIncomplete
+		w.reason = adapter.ReasonClientGone
+	case w.length >= 0 && w.length != int64(len(w.body)) && adapter.BodyAllowed(w.status) && !w.head:
+		w.reason = adapter.ReasonIncomplete
 	}
-	*resp = core.Response{
+	*resp = adapter.Response{
 		Status: w.status, Body: w.body, Reason: w.reason, Implicit: w.implicit,
-		Header: core.AppendAdded(resp.Header, w.before, w.frozen), Effective: httprules.Fold(w.frozen),
+		Header: adapter.AppendAdded(resp.Header, w.before, w.frozen), Effective: httprules.Fold(w.frozen),
 	}
 }
 
 // OnLeave is for core.Flight.
-func (w *writer) OnLeave(f func(core.Header)) bool {
+func (w *writer) OnLeave(f func(adapter.Header)) bool {
 	w.leave.mu.Lock()
 	defer w.leave.mu.Unlock()
 	if !w.leave.over {
@@ -344,7 +344,7 @@ func (w *writer) OnLeave(f func(core.Header)) bool {
 
 // leaving returns what is to be called as the response leaves; nothing more comes
 // after that.
-func (w *writer) leaving() []func(core.Header) {
+func (w *writer) leaving() []func(adapter.Header) {
 	w.leave.mu.Lock()
 	defer w.leave.mu.Unlock()
 	w.leave.over = true
@@ -354,20 +354,20 @@ func (w *writer) leaving() []func(core.Header) {
 // unwritten leaves the response to whoever is in front of the cache, as a handler
 // does that returns without a word: a time-out's 504, a page made of what the
 // handler has left in a context, or the server's empty 200.
-func (w *writer) unwritten(resp *core.Response) {
-	w.passing, w.reason = true, core.ReasonUnwritten
+func (w *writer) unwritten(resp *adapter.Response) {
+	w.passing, w.reason = true, adapter.ReasonUnwritten
 	w.annotateAs(0)
-	*resp = core.Response{Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
+	*resp = adapter.Response{Effective: httprules.Fold(w.inner.Header()), Sent: true, Reason: w.reason}
 }
 
 // apply sets fields on h; their values lie in backing, if it is long enough.
-func apply(h http.Header, fields core.Fields, backing []string) []string {
+func apply(h http.Header, fields adapter.Fields, backing []string) []string {
 	for i, f := range fields {
 		switch {
-		case f.Op == core.OpDel:
+		case f.Op == adapter.OpDel:
 			h[f.Name] = nil // also keeps net/http from adding its own
 			continue
-		case f.Op == core.OpAdd && i > 0 && fields[i-1].Name == f.Name, f.Op == core.OpAdd && len(h[f.Name]) > 0:
+		case f.Op == adapter.OpAdd && i > 0 && fields[i-1].Name == f.Name, f.Op == adapter.OpAdd && len(h[f.Name]) > 0:
 			h[f.Name] = append(h[f.Name], f.Value)
 			continue
 		}
@@ -380,7 +380,7 @@ func apply(h http.Header, fields core.Fields, backing []string) []string {
 
 // deleteOdd removes from h what fields replace or remove under names that are not in
 // canonical form. It is called before they are applied.
-func deleteOdd(h http.Header, fields core.Fields) {
+func deleteOdd(h http.Header, fields adapter.Fields) {
 	if len(h) == 0 {
 		return
 	}
@@ -390,7 +390,7 @@ func deleteOdd(h http.Header, fields core.Fields) {
 		}
 		canonical := http.CanonicalHeaderKey(name)
 		for i := range fields {
-			if fields[i].Name == canonical && fields[i].Op != core.OpAdd {
+			if fields[i].Name == canonical && fields[i].Op != adapter.OpAdd {
 				delete(h, name)
 				break
 			}

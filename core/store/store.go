@@ -205,3 +205,12 @@ type Judge interface {
 	// not judged.
 	GetJudged(key string) (value []byte, judged bool, soft uint64, found bool)
 }
+
+// InProcess is a [Local] whose calls do not leave this process: they neither wait nor
+// fail, so they are given no deadline and no circuit breaker, and are made while a
+// client waits. Begin orders fills without tokens, by the moment of its answer.
+type InProcess interface {
+	Local
+	// InProcess does nothing.
+	InProcess()
+}

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
@@ -22,9 +21,9 @@ import (
 // broken changes one thing in a store that is right.
 type broken struct {
 	*reference
-	get    func(s core.Store, ctx context.Context, key string) ([]byte, bool, error)
-	set    func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error
-	delete func(s core.Store, ctx context.Context, key string) error
+	get    func(s store.Store, ctx context.Context, key string) ([]byte, bool, error)
+	set    func(s store.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error
+	delete func(s store.Store, ctx context.Context, key string) error
 
 	begin   func(r *reference, ctx context.Context, f store.Fill) (store.Begun, error)
 	extend  func(r *reference, ctx context.Context, lock, token string, ttl time.Duration) (bool, error)
@@ -142,7 +141,7 @@ func (b broken) WriteJournal(ctx context.Context, clock string, old store.Journa
 
 // changedSet and changedKey are broken stores that only change arguments.
 func changedSet(change func([]byte, time.Duration) ([]byte, time.Duration)) broken {
-	return broken{set: func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return broken{set: func(s store.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
 		value, ttl = change(value, ttl)
 		return s.Set(ctx, key, value, ttl)
 	}}
@@ -150,13 +149,13 @@ func changedSet(change func([]byte, time.Duration) ([]byte, time.Duration)) brok
 
 func changedKey(change func(string) string) broken {
 	return broken{
-		get: func(s core.Store, ctx context.Context, key string) ([]byte, bool, error) {
+		get: func(s store.Store, ctx context.Context, key string) ([]byte, bool, error) {
 			return s.Get(ctx, change(key))
 		},
-		set: func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
+		set: func(s store.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
 			return s.Set(ctx, change(key), value, ttl)
 		},
-		delete: func(s core.Store, ctx context.Context, key string) error { return s.Delete(ctx, change(key)) },
+		delete: func(s store.Store, ctx context.Context, key string) error { return s.Delete(ctx, change(key)) },
 	}
 }
 
@@ -164,7 +163,7 @@ func changedKey(change func(string) string) broken {
 // store.Coordinator are in brokenFills.
 var brokenStores = map[string]func() broken{
 	"Absent/error": func() broken {
-		return broken{get: func(s core.Store, ctx context.Context, key string) ([]byte, bool, error) {
+		return broken{get: func(s store.Store, ctx context.Context, key string) ([]byte, bool, error) {
 			v, found, err := s.Get(ctx, key)
 			if !found && err == nil {
 				err = errors.New("not found")
@@ -173,14 +172,14 @@ var brokenStores = map[string]func() broken{
 		}}
 	},
 	"SetGet/read once": func() broken {
-		return broken{get: func(s core.Store, ctx context.Context, key string) ([]byte, bool, error) {
+		return broken{get: func(s store.Store, ctx context.Context, key string) ([]byte, bool, error) {
 			v, found, err := s.Get(ctx, key)
 			_ = s.Delete(ctx, key)
 			return v, found, err
 		}}
 	},
 	"Overwrite/only once": func() broken {
-		return broken{set: func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
+		return broken{set: func(s store.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
 			if _, found, _ := s.Get(ctx, key); found {
 				return nil
 			}
@@ -188,7 +187,7 @@ var brokenStores = map[string]func() broken{
 		}}
 	},
 	"EmptyValue/absent": func() broken {
-		return broken{get: func(s core.Store, ctx context.Context, key string) ([]byte, bool, error) {
+		return broken{get: func(s store.Store, ctx context.Context, key string) ([]byte, bool, error) {
 			v, _, err := s.Get(ctx, key)
 			return v, len(v) > 0, err
 		}}
@@ -203,7 +202,7 @@ var brokenStores = map[string]func() broken{
 		return changedSet(func(v []byte, ttl time.Duration) ([]byte, time.Duration) { return v[:min(len(v), 1<<20)], ttl })
 	},
 	"LargeReplaced/kept when large": func() broken {
-		return broken{set: func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
+		return broken{set: func(s store.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
 			if old, _, _ := s.Get(ctx, key); len(old) >= 64<<10 && len(value) >= 64<<10 {
 				return nil
 			}
@@ -222,7 +221,7 @@ var brokenStores = map[string]func() broken{
 		var one sync.Mutex
 		var mixed, seen atomic.Bool
 		return broken{
-			get: func(s core.Store, ctx context.Context, key string) ([]byte, bool, error) {
+			get: func(s store.Store, ctx context.Context, key string) ([]byte, bool, error) {
 				late := mixed.Load()
 				v, found, err := s.Get(ctx, key)
 				if late {
@@ -230,7 +229,7 @@ var brokenStores = map[string]func() broken{
 				}
 				return v, found, err
 			},
-			set: func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
+			set: func(s store.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
 				one.Lock()
 				defer one.Unlock()
 				if old, _, _ := s.Get(ctx, key); !mixed.Load() && len(value) >= 64<<10 && len(old) >= 64<<10 {
@@ -252,10 +251,10 @@ var brokenStores = map[string]func() broken{
 	"KeysDiffer/fold case":  func() broken { return changedKey(strings.ToLower) },
 	"KeysDiffer/trim space": func() broken { return changedKey(strings.TrimSpace) },
 	"Delete/nothing": func() broken {
-		return broken{delete: func(core.Store, context.Context, string) error { return nil }}
+		return broken{delete: func(store.Store, context.Context, string) error { return nil }}
 	},
 	"Delete/error if absent": func() broken {
-		return broken{delete: func(s core.Store, ctx context.Context, key string) error {
+		return broken{delete: func(s store.Store, ctx context.Context, key string) error {
 			if _, found, _ := s.Get(ctx, key); !found {
 				return errors.New("not found")
 			}
@@ -275,7 +274,7 @@ var brokenStores = map[string]func() broken{
 	},
 	"ExpiryReplaced/kept": func() broken {
 		first := map[string]time.Time{}
-		return broken{set: func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
+		return broken{set: func(s store.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
 			if end, ok := first[key]; ok {
 				ttl = time.Until(end)
 			} else {
@@ -285,7 +284,7 @@ var brokenStores = map[string]func() broken{
 		}}
 	},
 	"TinyTTL/refused": func() broken {
-		return broken{set: func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
+		return broken{set: func(s store.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
 			if ttl < time.Millisecond {
 				return errors.New("ttl is 0 ms")
 			}
@@ -301,13 +300,13 @@ var brokenStores = map[string]func() broken{
 		})
 	},
 	"DoneContext/ignored": func() broken {
-		return broken{get: func(s core.Store, ctx context.Context, key string) ([]byte, bool, error) {
+		return broken{get: func(s store.Store, ctx context.Context, key string) ([]byte, bool, error) {
 			return s.Get(context.WithoutCancel(ctx), key)
 		}}
 	},
 	"Immutable/one buffer": func() broken {
 		buffer := make([]byte, 16<<20)
-		return broken{get: func(s core.Store, ctx context.Context, key string) ([]byte, bool, error) {
+		return broken{get: func(s store.Store, ctx context.Context, key string) ([]byte, bool, error) {
 			v, found, err := s.Get(ctx, key)
 			return buffer[:copy(buffer, v)], found, err
 		}}
@@ -315,14 +314,14 @@ var brokenStores = map[string]func() broken{
 	"Concurrent/mixed up": func() broken {
 		var last atomic.Pointer[[]byte]
 		return broken{
-			get: func(s core.Store, ctx context.Context, key string) ([]byte, bool, error) {
+			get: func(s store.Store, ctx context.Context, key string) ([]byte, bool, error) {
 				v, found, err := s.Get(ctx, key)
 				if found {
 					v = *last.Load()
 				}
 				return v, found, err
 			},
-			set: func(s core.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
+			set: func(s store.Store, ctx context.Context, key string, value []byte, ttl time.Duration) error {
 				last.Store(&value)
 				return s.Set(ctx, key, value, ttl)
 			},
@@ -336,7 +335,7 @@ const brokenEnv = "STORETEST_BROKEN"
 // suite must fail, in the case that is named.
 func TestFindsBrokenStores(t *testing.T) {
 	if name := os.Getenv(brokenEnv); name != "" {
-		storetest.Run(t, func(t *testing.T) core.Store {
+		storetest.Run(t, func(t *testing.T) store.Store {
 			b := allBroken()[name]()
 			b.reference = newReference(time.Now)
 			if b.prepare != nil {
@@ -384,7 +383,7 @@ func TestEveryCaseFinds(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) core.Store {
+	storetest.Run(t, func(t *testing.T) store.Store {
 		s, err := memory.New(1 << 20)
 		if err != nil {
 			t.Fatal(err)

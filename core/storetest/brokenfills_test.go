@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -244,7 +243,7 @@ var brokenFills = map[string]func() broken{
 		_ = r.Delete(context.Background(), w.Values[0].Key)
 	}),
 	"WriteEnded/Delete leaves locks": func() broken {
-		return broken{delete: func(s core.Store, ctx context.Context, key string) error {
+		return broken{delete: func(s store.Store, ctx context.Context, key string) error {
 			if strings.Contains(key, "lock:") {
 				return nil
 			}
@@ -252,7 +251,7 @@ var brokenFills = map[string]func() broken{
 		}}
 	},
 	"WriteEnded/by any Delete": func() broken {
-		return broken{delete: func(s core.Store, ctx context.Context, key string) error {
+		return broken{delete: func(s store.Store, ctx context.Context, key string) error {
 			r := s.(*reference)
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -429,7 +428,7 @@ var brokenFills = map[string]func() broken{
 				}
 				return written, err
 			},
-			delete: func(s core.Store, ctx context.Context, key string) error {
+			delete: func(s store.Store, ctx context.Context, key string) error {
 				before := writes.Load()
 				err := s.Delete(ctx, key)
 				// Until a fill has ended, but not for ever, and not always, so that there are fills.
@@ -445,7 +444,7 @@ var brokenFills = map[string]func() broken{
 		}
 	},
 	"WriteConcurrent/Delete returns early": func() broken {
-		return broken{delete: func(s core.Store, ctx context.Context, key string) error {
+		return broken{delete: func(s store.Store, ctx context.Context, key string) error {
 			if strings.Contains(key, "lock:") {
 				time.AfterFunc(time.Millisecond, func() { _ = s.Delete(context.WithoutCancel(ctx), key) })
 				return nil

@@ -4,14 +4,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // Foreign lets the suite damage a store whose keys others can write to: put puts what is
 // neither a value nor a string under a key, and parts are what the keys of the clock's
 // other parts have behind its own key.
-func Foreign(put func(t *testing.T, s core.Store, key string), parts ...string) Option {
+func Foreign(put func(t *testing.T, s store.Store, key string), parts ...string) Option {
 	return func(s *suite) { s.foreign, s.parts = put, parts }
 }
 

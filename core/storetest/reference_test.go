@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
@@ -373,7 +372,7 @@ func hashTag(key string) string {
 }
 
 // foreign puts under key what nothing expects there.
-func foreign(_ *testing.T, s core.Store, key string) {
+func foreign(_ *testing.T, s store.Store, key string) {
 	r := s.(interface{ right() *reference }).right()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -389,7 +388,7 @@ func TestReference(t *testing.T) {
 	t.Run("FakeClock", func(t *testing.T) {
 		var mu sync.Mutex
 		now := time.Unix(1_800_000_000, 0)
-		storetest.Run(t, func(*testing.T) core.Store {
+		storetest.Run(t, func(*testing.T) store.Store {
 			return newReference(func() time.Time {
 				mu.Lock()
 				defer mu.Unlock()
@@ -402,6 +401,6 @@ func TestReference(t *testing.T) {
 		}))
 	})
 	t.Run("RealClock", func(t *testing.T) {
-		storetest.Run(t, func(*testing.T) core.Store { return newReference(time.Now) }, parts())
+		storetest.Run(t, func(*testing.T) store.Store { return newReference(time.Now) }, parts())
 	})
 }

@@ -23,7 +23,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // Option changes what [Run] does.
@@ -48,11 +48,11 @@ func Lacks(name, reason string) Option {
 }
 
 type suite struct {
-	open     func(t *testing.T) core.Store
+	open     func(t *testing.T) store.Store
 	advance  func(time.Duration)
 	maxValue int
 	lacks    map[string]string
-	foreign  func(t *testing.T, s core.Store, key string)
+	foreign  func(t *testing.T, s store.Store, key string)
 	parts    []string
 }
 
@@ -136,7 +136,7 @@ var cases = []struct {
 // "storetest:" and a random part.
 //
 // The store must hold what the suite writes: give a bounded one 32 MiB.
-func Run(t *testing.T, open func(t *testing.T) core.Store, opts ...Option) {
+func Run(t *testing.T, open func(t *testing.T) store.Store, opts ...Option) {
 	t.Helper()
 	s := &suite{open: open, maxValue: 8 << 20, lacks: map[string]string{}}
 	for _, opt := range opts {
@@ -168,7 +168,7 @@ func Prefix() string { return "storetest:" + rand.Text() + ":" }
 // one is a store under test with the prefix of its keys.
 type one struct {
 	*testing.T
-	core.Store
+	store.Store
 	prefix string
 }
 

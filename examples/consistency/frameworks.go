@@ -14,7 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/cacheaside/cacheaside/chiadapter"
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/echoadapter"
 	"github.com/cacheaside/cacheaside/fiberadapter"
 	"github.com/cacheaside/cacheaside/ginadapter"
@@ -23,7 +23,7 @@ import (
 // route is all below a path, with the handles in front of it, the outermost first.
 type route struct {
 	path    string
-	handles []*core.Cache
+	handles []*cacheaside.Cache
 }
 
 // newServer returns a server in one of the frameworks whose handlers get rows

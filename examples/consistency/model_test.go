@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // TestJudge: the model finds what it is there to find, and nothing else. In each
@@ -96,16 +96,16 @@ func TestCheck(t *testing.T) {
 
 // TestPolicies: what judge takes for the most is what the handles have.
 func TestPolicies(t *testing.T) {
-	base := core.Must(core.New(core.Config{TTL: time.Hour}))
+	base := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Hour}}))
 	t.Cleanup(func() { _ = base.Close(t.Context()) })
 	for _, p := range everything.policies() {
 		for process := range 4 {
-			var got core.Config
-			if _, err := base.With(func(c *core.Config) { p.change(process)(c); got = *c }); err != nil {
+			var got cacheaside.Policy
+			if _, err := base.With(func(c *cacheaside.Policy) { p.change(process)(c); got = *c }); err != nil {
 				t.Errorf("%s: %v", p.name, err)
 			}
-			if got.TTL > p.ttl || got.StaleWhileRevalidate > p.swr || got.StaleIfError > p.sie {
-				t.Errorf("%s in process %d has more than it says: %v, %v, %v", p.name, process, got.TTL, got.StaleWhileRevalidate, got.StaleIfError)
+			if got.TTL > p.ttl || got.Stale.WhileRevalidate > p.swr || got.Stale.IfError > p.sie {
+				t.Errorf("%s in process %d has more than it says: %v, %v, %v", p.name, process, got.TTL, got.Stale.WhileRevalidate, got.Stale.IfError)
 			}
 		}
 	}

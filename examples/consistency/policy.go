@@ -3,7 +3,7 @@ package main
 import (
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // Features are what a run exercises beyond hard purges of what is plainly fresh.
@@ -30,15 +30,15 @@ type policy struct {
 	// The most that any process may answer by: lifetime, stale-while-revalidate
 	// and stale-if-error.
 	ttl, swr, sie time.Duration
-	soft          time.Duration                     // SoftTimeout
-	more          func(c *core.Config, process int) // what else the handle has
-	nested        bool                              // inside the plain handle
-	parts         bool                              // the response depends on X-Part, in the key
-	orders        bool                              // the response depends on the order of the query
-	untagged      bool                              // the origin sends no ETag
-	stated        string                            // Cache-Control
-	unbending     bool                              // nothing stale, whatever has been purged softly
-	fails, slow   bool                              // the origin, at random
+	soft          time.Duration                           // SoftTimeout
+	more          func(c *cacheaside.Policy, process int) // what else the handle has
+	nested        bool                                    // inside the plain handle
+	parts         bool                                    // the response depends on X-Part, in the key
+	orders        bool                                    // the response depends on the order of the query
+	untagged      bool                                    // the origin sends no ETag
+	stated        string                                  // Cache-Control
+	unbending     bool                                    // nothing stale, whatever has been purged softly
+	fails, slow   bool                                    // the origin, at random
 }
 
 // policies are those of a run. The first one is plain: only purges end what it
@@ -51,50 +51,50 @@ func (f Features) policies() []*policy {
 			list = append(list, &p)
 		}
 	}
-	add(f.Policies, policy{name: "parted", ttl: long, parts: true, untagged: true, more: func(c *core.Config, _ int) {
-		c.KeyHeaders, c.GenerateETag, c.Coalesce = []string{"X-Part"}, true, core.CoalesceProcess
+	add(f.Policies, policy{name: "parted", ttl: long, parts: true, untagged: true, more: func(c *cacheaside.Policy, _ int) {
+		c.Key.Headers, c.Storing.GenerateETag, c.Coalescing.Scope = []string{"X-Part"}, true, cacheaside.CoalesceProcess
 	}})
-	add(f.Policies, policy{name: "ordered", ttl: long, orders: true, more: func(c *core.Config, _ int) {
-		c.KeepQueryOrder, c.Coalesce = true, core.CoalesceNone
+	add(f.Policies, policy{name: "ordered", ttl: long, orders: true, more: func(c *cacheaside.Policy, _ int) {
+		c.Key.KeepQueryOrder, c.Coalescing.Scope = true, cacheaside.CoalesceNone
 	}})
 	add(f.Policies, policy{name: "nested", ttl: brief, swr: grace, nested: true})
 	// As while a new version of a service is rolled out: one URL, several policies.
-	add(f.Policies, policy{name: "mixed", ttl: long, swr: grace, sie: grace, more: func(c *core.Config, process int) {
+	add(f.Policies, policy{name: "mixed", ttl: long, swr: grace, sie: grace, more: func(c *cacheaside.Policy, process int) {
 		switch process % 4 {
 		case 0:
-			c.StaleWhileRevalidate, c.StaleIfError = 0, 0
+			c.Stale.WhileRevalidate, c.Stale.IfError = 0, 0
 		case 1:
 			c.TTL = brief
 		case 2:
-			c.TTL, c.RefreshAhead, c.Coalesce = brief, 0.3, core.CoalesceProcess
+			c.TTL, c.Stale.RefreshAhead, c.Coalescing.Scope = brief, 0.3, cacheaside.CoalesceProcess
 		case 3:
-			c.TTL, c.SoftTimeout, c.StaleWhileRevalidate, c.Coalesce = brief, 3*time.Millisecond, 0, core.CoalesceNone
+			c.TTL, c.Stale.SoftTimeout, c.Stale.WhileRevalidate, c.Coalescing.Scope = brief, 3*time.Millisecond, 0, cacheaside.CoalesceNone
 		}
 	}})
 	// Its responses are not to be served stale: what runs in the background, does so
 	// ahead.
-	add(f.Ahead, policy{name: "ahead", ttl: 3 * brief, stated: "must-revalidate", unbending: true, more: func(c *core.Config, _ int) {
-		c.RefreshAhead = 0.2
+	add(f.Ahead, policy{name: "ahead", ttl: 3 * brief, stated: "must-revalidate", unbending: true, more: func(c *cacheaside.Policy, _ int) {
+		c.Stale.RefreshAhead = 0.2
 	}})
-	add(f.SWR, policy{name: "swr", ttl: brief, swr: grace, more: func(c *core.Config, _ int) {
+	add(f.SWR, policy{name: "swr", ttl: brief, swr: grace, more: func(c *cacheaside.Policy, _ int) {
 		c.TTLJitter = 0.5
 	}})
 	add(f.SIE, policy{name: "sie", ttl: brief, sie: grace, fails: true})
 	add(f.SoftTimeout, policy{name: "soft-timeout", ttl: brief, sie: grace, soft: 3 * time.Millisecond, slow: true})
 	add(f.Stated, policy{
 		name: "stated", ttl: 2 * time.Second, swr: 2 * time.Second, sie: 2 * time.Second, fails: true,
-		stated: "max-age=2, stale-while-revalidate=2, stale-if-error=2", more: func(c *core.Config, _ int) {
-			c.TTL, c.StaleWhileRevalidate, c.StaleIfError = 0, 0, 0
-			c.ForwardConditions, c.ValidateVariants, c.KeepQueryOrder = true, true, true
+		stated: "max-age=2, stale-while-revalidate=2, stale-if-error=2", more: func(c *cacheaside.Policy, _ int) {
+			c.TTL, c.Stale.WhileRevalidate, c.Stale.IfError = 0, 0, 0
+			c.Requests.ForwardConditions, c.Requests.ValidateVariants, c.Key.KeepQueryOrder = true, true, true
 		},
 	})
 	return list
 }
 
 // change makes the policy of a handle in a process.
-func (p *policy) change(process int) func(*core.Config) {
-	return func(c *core.Config) {
-		c.TTL, c.StaleWhileRevalidate, c.StaleIfError, c.SoftTimeout = p.ttl, p.swr, p.sie, p.soft
+func (p *policy) change(process int) func(*cacheaside.Policy) {
+	return func(c *cacheaside.Policy) {
+		c.TTL, c.Stale.WhileRevalidate, c.Stale.IfError, c.Stale.SoftTimeout = p.ttl, p.swr, p.sie, p.soft
 		if p.more != nil {
 			p.more(c, process)
 		}

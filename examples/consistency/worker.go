@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
@@ -31,7 +31,7 @@ const lockTTL = 300 * time.Millisecond
 
 // counts are what a worker knows that cannot be seen from outside.
 type counts struct {
-	Stats core.Stats
+	Stats cacheaside.Stats
 	Ahead int64 // runs in the background of what is not to be served stale
 }
 
@@ -47,11 +47,11 @@ func (w worker) serve() error {
 	if err != nil {
 		return err
 	}
-	cfg := core.Config{Store: store, TTL: time.Hour, Logger: logger}
+	cfg := cacheaside.Config{Store: store, Logger: logger, Policy: cacheaside.Policy{TTL: time.Hour}}
 	if w.Features.Pause {
-		cfg.LockTTL = lockTTL
+		cfg.Timeouts.Lock = lockTTL
 	}
-	cache, err := core.New(cfg)
+	cache, err := cacheaside.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -61,8 +61,8 @@ func (w worker) serve() error {
 	for _, p := range w.Features.policies() {
 		handle, err := cache.With(p.change(w.Number))
 		if err == nil && p.unbending {
-			handle, err = handle.With(func(c *core.Config) {
-				c.Skip = func(r *core.Request) bool {
+			handle, err = handle.With(func(c *cacheaside.Policy) {
+				c.Skip = func(r *cacheaside.Request) bool {
 					if r.Rerun != nil {
 						ahead.Add(1)
 					}
@@ -73,12 +73,12 @@ func (w worker) serve() error {
 		if err != nil {
 			return err
 		}
-		to := route{"/" + p.name, []*core.Cache{handle}}
+		to := route{"/" + p.name, []*cacheaside.Cache{handle}}
 		if p.nested {
-			to.handles = []*core.Cache{cache, handle}
+			to.handles = []*cacheaside.Cache{cache, handle}
 		}
 		routes = append(routes, to)
-		purge, err := nethttp.NewPurge(handle, core.PurgeAccess{Token: w.Token})
+		purge, err := nethttp.NewPurge(handle, cacheaside.PurgeAccess{Token: w.Token})
 		if err != nil {
 			return err
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/echoadapter"
 	"github.com/cacheaside/cacheaside/examples/internal/blog"
 	"github.com/cacheaside/cacheaside/examples/internal/server"
@@ -22,9 +22,9 @@ func run(ctx context.Context, opt blog.Options) error {
 	if err != nil {
 		return err
 	}
-	cache, err := core.New(opt.Config(core.Config{ // the flags are fields of core.Config
-		Store:   store,
-		Cookies: core.None(), // no handler reads any
+	cache, err := cacheaside.New(opt.Config(cacheaside.Config{
+		Store:  store,
+		Policy: cacheaside.Policy{Requests: cacheaside.RequestPolicy{Cookies: cacheaside.None()}},
 	}))
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func run(ctx context.Context, opt blog.Options) error {
 		return send(c, db.PostBlog(r.Context(), cache, blog.ReadBody(r.Body)))
 	})
 	if opt.PurgeToken != "" {
-		purge, err := echoadapter.NewPurge(cache, core.PurgeAccess{Token: opt.PurgeToken})
+		purge, err := echoadapter.NewPurge(cache, cacheaside.PurgeAccess{Token: opt.PurgeToken})
 		if err != nil {
 			return err
 		}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/examples/internal/faultproxy"
 	"github.com/cacheaside/cacheaside/examples/internal/server"
 )
@@ -116,7 +116,7 @@ func faults() []fault {
 			[][]string{{"CONFIG", "SET", "requirepass", "another"}, {"CLIENT", "KILL", "TYPE", "normal"}},
 			[][]string{{"CONFIG", "SET", "requirepass", ""}}),
 		// What looks like the lock of another process is waited for while it lasts.
-		{name: "corrupt values under live keys", begin: nothing, end: nothing, during: corrupt, slow: core.DefaultLockTTL},
+		{name: "corrupt values under live keys", begin: nothing, end: nothing, during: corrupt, slow: (3 * time.Second)},
 		handler("handler answers 503", unavailable, false),
 		handler("handler answers 503, with stale copies", unavailable, true),
 		handler("handler panics", panicking, false),
@@ -177,9 +177,9 @@ func ignoreServer(err error) error {
 }
 
 // policy is that of the cache under a fault.
-func (f *fault) policy(c *core.Config) {
+func (f *fault) policy(c *cacheaside.Config) {
 	if f.stale {
-		c.StaleIfError = time.Minute
-		c.SoftTimeout = 50 * time.Millisecond
+		c.Policy.Stale.IfError = time.Minute
+		c.Policy.Stale.SoftTimeout = 50 * time.Millisecond
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/examples/internal/faultproxy"
 	"github.com/cacheaside/cacheaside/examples/internal/server"
@@ -49,7 +49,7 @@ type lab struct {
 // patience is what a request may take beyond its handler: it may wait for a few
 // look-ups in vain.
 func (l *lab) patience() time.Duration {
-	return patience + 5*max(0, l.lookup-core.DefaultLookupTimeout)
+	return patience + 5*max(0, l.lookup-(50*time.Millisecond))
 }
 
 // result is that of one fault in one framework.
@@ -235,12 +235,12 @@ func (l *lab) start(ctx context.Context, f fault, addr string, data *database, f
 	if err != nil {
 		return nil, err
 	}
-	cfg := core.Config{Store: store, TTL: ttl, Namespace: framework, Logger: quiet, GenerateETag: true, LookupTimeout: l.lookup}
-	if l.lookup > core.DefaultStoreTimeout {
-		cfg.StoreTimeout = l.lookup
+	cfg := cacheaside.Config{Store: store, Namespace: framework, Logger: quiet, Timeouts: cacheaside.Timeouts{Lookup: l.lookup}, Policy: cacheaside.Policy{TTL: ttl, Storing: cacheaside.StoringPolicy{GenerateETag: true}}}
+	if l.lookup > (250 * time.Millisecond) {
+		cfg.Timeouts.Write = l.lookup
 	}
 	f.policy(&cfg)
-	cache, err := core.New(cfg)
+	cache, err := cacheaside.New(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +249,7 @@ func (l *lab) start(ctx context.Context, f fault, addr string, data *database, f
 		Timeout:   10 * time.Second,
 	}}
 	var stops []func()
-	for c, base := range map[*core.Cache]*string{nil: &out.bare, cache: &out.cached} {
+	for c, base := range map[*cacheaside.Cache]*string{nil: &out.bare, cache: &out.cached} {
 		var lc net.ListenConfig
 		ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
@@ -279,7 +279,7 @@ type load struct {
 	patience     time.Duration
 	framework    string
 	data         *database
-	cache        *core.Cache
+	cache        *cacheaside.Cache
 	client       *http.Client
 	cached, bare string // URLs
 	stop         func()
@@ -464,7 +464,7 @@ func write(ctx context.Context, d *database, loads []*load, seed uint64) {
 			all.Go(func() {
 				if l.fault.stale { // what takes the place of errors is to stay
 					refused.Store(true)
-					_ = l.cache.SoftPurgeTags(ctx, tagOf(n))
+					_ = l.cache.Purge(ctx, cacheaside.Purge{Tags: []string{tagOf(n)}, Soft: true})
 				} else if l.cache.PurgeTags(ctx, tagOf(n)) != nil {
 					refused.Store(true)
 				}

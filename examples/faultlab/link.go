@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/examples/internal/faultproxy"
 	"github.com/cacheaside/cacheaside/examples/internal/server"
@@ -20,7 +20,7 @@ const (
 	narrowLink = "link of 1 Gb/s, bodies of 8 MiB beside small ones"
 	linkRate   = 125e6
 	largeRow   = 7 // whose page is as large as is stored by default
-	largeBody  = core.DefaultMaxBytes
+	largeBody  = (8 << 20)
 	smallRows  = 10
 )
 
@@ -68,7 +68,7 @@ func (l *lab) linked(ctx context.Context, addr, framework, namespace string) (r 
 		return nil, err
 	}
 	defer func() { _ = store.Close() }()
-	cache, err := core.New(core.Config{Store: store, TTL: time.Hour, Namespace: namespace, Logger: quiet})
+	cache, err := cacheaside.New(cacheaside.Config{Store: store, Namespace: namespace, Logger: quiet, Policy: cacheaside.Policy{TTL: time.Hour}})
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 	echomiddleware "github.com/labstack/echo/v4/middleware"
 
 	"github.com/cacheaside/cacheaside/chiadapter"
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/echoadapter"
 	"github.com/cacheaside/cacheaside/fiberadapter"
 	"github.com/cacheaside/cacheaside/ginadapter"
@@ -81,7 +81,7 @@ func (d *database) answer(ctx context.Context, id string) (body string, err erro
 	if err != nil || n < 0 || n >= len(d.rows) {
 		return "", err
 	}
-	core.AddTags(ctx, tagOf(n))
+	cacheaside.AddTags(ctx, tagOf(n))
 	switch d.mode.Load() {
 	case panicking:
 		d.failed.Add(1)
@@ -115,7 +115,7 @@ var frameworks = []string{"fiber", "gin", "echo", "chi"}
 
 // service is an app in one framework; its handlers recover from panics as apps
 // do. A nil cache leaves it bare.
-func service(framework string, d *database, cache *core.Cache) (serve func(net.Listener) error, stop func()) {
+func service(framework string, d *database, cache *cacheaside.Cache) (serve func(net.Listener) error, stop func()) {
 	const broken = "the handler failed"
 	var h http.Handler
 	switch framework {

@@ -8,7 +8,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	fiberrecover "github.com/gofiber/fiber/v2/middleware/recover"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/examples/internal/blog"
 	"github.com/cacheaside/cacheaside/examples/internal/server"
 	"github.com/cacheaside/cacheaside/fiberadapter"
@@ -21,9 +21,9 @@ func run(ctx context.Context, opt blog.Options) error {
 	if err != nil {
 		return err
 	}
-	cache, err := core.New(opt.Config(core.Config{ // the flags are fields of core.Config
-		Store:   store,
-		Cookies: core.None(), // no handler reads any
+	cache, err := cacheaside.New(opt.Config(cacheaside.Config{
+		Store:  store,
+		Policy: cacheaside.Policy{Requests: cacheaside.RequestPolicy{Cookies: cacheaside.None()}},
 	}))
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func run(ctx context.Context, opt blog.Options) error {
 		return send(c, db.PostBlog(c.UserContext(), cache, c.Body()))
 	})
 	if opt.PurgeToken != "" {
-		purge, err := fiberadapter.NewPurge(cache, core.PurgeAccess{Token: opt.PurgeToken})
+		purge, err := fiberadapter.NewPurge(cache, cacheaside.PurgeAccess{Token: opt.PurgeToken})
 		if err != nil {
 			return err
 		}

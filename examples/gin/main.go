@@ -8,7 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/examples/internal/blog"
 	"github.com/cacheaside/cacheaside/examples/internal/server"
 	"github.com/cacheaside/cacheaside/ginadapter"
@@ -21,9 +21,9 @@ func run(ctx context.Context, opt blog.Options) error {
 	if err != nil {
 		return err
 	}
-	cache, err := core.New(opt.Config(core.Config{ // the flags are fields of core.Config
-		Store:   store,
-		Cookies: core.None(), // no handler reads any
+	cache, err := cacheaside.New(opt.Config(cacheaside.Config{
+		Store:  store,
+		Policy: cacheaside.Policy{Requests: cacheaside.RequestPolicy{Cookies: cacheaside.None()}},
 	}))
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func run(ctx context.Context, opt blog.Options) error {
 		send(c, db.PostBlog(c.Request.Context(), cache, blog.ReadBody(c.Request.Body)))
 	})
 	if opt.PurgeToken != "" {
-		purge, err := ginadapter.NewPurge(cache, core.PurgeAccess{Token: opt.PurgeToken})
+		purge, err := ginadapter.NewPurge(cache, cacheaside.PurgeAccess{Token: opt.PurgeToken})
 		if err != nil {
 			return err
 		}

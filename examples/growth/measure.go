@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
@@ -25,12 +25,12 @@ const (
 
 // site is a service behind a cache.
 type site struct {
-	cache   *core.Cache
+	cache   *cacheaside.Cache
 	handler http.Handler
 }
 
 // newSite has bodies of so many bytes, with so many tags.
-func newSite(cache *core.Cache, bytes, tags int) *site {
+func newSite(cache *cacheaside.Cache, bytes, tags int) *site {
 	body := []byte(strings.Repeat("0123456789abcdef", bytes/16+1)[:bytes])
 	return &site{cache, nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
@@ -103,7 +103,7 @@ func (s *site) load(ctx context.Context, n int) error {
 }
 
 // stored waits until n more responses are in the store than before.
-func (s *site) stored(before core.Stats, n int) error {
+func (s *site) stored(before cacheaside.Stats, n int) error {
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Microsecond) {
 		now := s.cache.Stats()
 		lost := now.Overtaken + now.Contended + now.Refused + now.TagsRefused + now.StoresDropped + now.StoreErrors
@@ -144,9 +144,12 @@ func (g growth) measure(ctx context.Context, kind string, tags, size int) (cost 
 		return cost, err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	cache, err := core.New(core.Config{
-		Store: st.Store, Namespace: st.namespace, TTL: 24 * time.Hour, Logger: slog.New(slog.DiscardHandler),
-		LookupTimeout: 10 * time.Second, StoreTimeout: 10 * time.Second, PurgeTimeout: 10 * time.Second, // a busy machine is no failure
+	cache, err := cacheaside.New(cacheaside.Config{
+		Store:     st.Store,
+		Namespace: st.namespace,
+		Logger:    slog.New(slog.DiscardHandler),
+		Timeouts:  cacheaside.Timeouts{Lookup: 10 * time.Second, Write: 10 * time.Second, Purge: 10 * time.Second},
+		Policy:    cacheaside.Policy{TTL: 24 * time.Hour},
 	})
 	if err != nil {
 		return cost, err
@@ -174,7 +177,7 @@ func (g growth) measure(ctx context.Context, kind string, tags, size int) (cost 
 			paths[i] = pathOf(rand.IntN(size))
 		}
 	}
-	var was core.Stats
+	var was cacheaside.Stats
 	cost.hit, err = best(g.each, func() { atRandom(); was = cache.Stats() }, func(i int) error {
 		c.get(paths[i])
 		return nil

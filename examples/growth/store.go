@@ -12,26 +12,26 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
-// store is one that tells how much it holds.
-type store struct {
-	core.Store
+// target is a store that tells how much it holds.
+type target struct {
+	store.Store
 	namespace string
 	used      func(context.Context) (int64, error) // bytes
 	close     func() error
 }
 
-func open(ctx context.Context, kind, addr string) (*store, error) {
+func open(ctx context.Context, kind, addr string) (*target, error) {
 	if kind == "memory" {
 		mem, err := memory.New(64 << 30) // nothing is evicted: what there is, is measured
 		if err != nil {
 			return nil, err
 		}
-		return &store{Store: mem, namespace: "growth", used: heap, close: mem.Close}, nil
+		return &target{Store: mem, namespace: "growth", used: heap, close: mem.Close}, nil
 	}
 	remote, err := dragonfly.Open(ctx, addr, dragonfly.WithLogger(slog.New(slog.DiscardHandler)), dragonfly.WithTimeout(10*time.Second))
 	if err != nil {
@@ -42,7 +42,7 @@ func open(ctx context.Context, kind, addr string) (*store, error) {
 		_ = remote.Close()
 		return nil, err
 	}
-	s := &store{Store: remote, namespace: "growth-" + strings.ToLower(rand.Text())}
+	s := &target{Store: remote, namespace: "growth-" + strings.ToLower(rand.Text())}
 	s.used = func(ctx context.Context) (int64, error) { return usedMemory(ctx, client) }
 	s.close = func() error {
 		defer client.Close()

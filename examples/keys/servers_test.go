@@ -23,7 +23,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/cacheaside/cacheaside/chiadapter"
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 	"github.com/cacheaside/cacheaside/echoadapter"
@@ -34,7 +34,7 @@ import (
 // policy is one way to make keys, and what a handler behind it may look at.
 type policy struct {
 	name   string
-	change func(*core.Config)
+	change func(*cacheaside.Policy)
 	vary   string // what the handler sends
 
 	fields    []string          // that it may read, canonical
@@ -46,18 +46,18 @@ type policy struct {
 }
 
 var policies = []policy{
-	{name: "default", change: func(*core.Config) {}},
-	{name: "KeyHeaders", change: func(c *core.Config) { c.KeyHeaders = []string{"X-Tenant", "Accept-Language"} }, fields: []string{"X-Tenant", "Accept-Language"}},
-	{name: "KeyCookies", change: func(c *core.Config) { c.KeyCookies = []string{"role", "k"} }, cookies: []string{"role", "k"}},
-	{name: "Only", change: func(c *core.Config) { c.Query = core.Only("id", "a b") }, parameter: func(n string) bool { return n == "id" || n == "a b" }},
-	{name: "Except", change: func(c *core.Config) { c.Query = core.Except("id", "utm_*") }, parameter: func(n string) bool { return n != "id" && !strings.HasPrefix(n, "utm_") }},
-	{name: "KeepQueryOrder", change: func(c *core.Config) { c.KeepQueryOrder = true }, ordered: true},
-	{name: "KeepQueryOrder Except", change: func(c *core.Config) { c.KeepQueryOrder, c.Query = true, core.Except("id") }, parameter: func(n string) bool { return n != "id" }},
-	{name: "IgnoreHost", change: func(c *core.Config) { c.IgnoreHost, c.KeyHeaders = true, []string{"Host"} }, fields: []string{"Host"}},
-	{name: "Vary Host", change: func(c *core.Config) { c.IgnoreHost, c.IgnoreForwarded = true, true }, vary: "host", fields: []string{"Host"}, anyHost: true, direct: true},
-	{name: "IgnoreForwarded", change: func(c *core.Config) { c.IgnoreForwarded = true }, direct: true},
-	{name: "Vary", change: func(*core.Config) {}, vary: "x-tenant, Cookie", fields: []string{"X-Tenant", "Cookie"}, cookies: []string{"role", "k"}},
-	{name: "Vary Accept", change: func(*core.Config) {}, vary: "Accept, Accept-Language, Accept-Encoding", fields: []string{"Accept", "Accept-Language", "Accept-Encoding"}},
+	{name: "default", change: func(*cacheaside.Policy) {}},
+	{name: "KeyHeaders", change: func(c *cacheaside.Policy) { c.Key.Headers = []string{"X-Tenant", "Accept-Language"} }, fields: []string{"X-Tenant", "Accept-Language"}},
+	{name: "KeyCookies", change: func(c *cacheaside.Policy) { c.Key.Cookies = []string{"role", "k"} }, cookies: []string{"role", "k"}},
+	{name: "Only", change: func(c *cacheaside.Policy) { c.Key.Query = cacheaside.Only("id", "a b") }, parameter: func(n string) bool { return n == "id" || n == "a b" }},
+	{name: "Except", change: func(c *cacheaside.Policy) { c.Key.Query = cacheaside.Except("id", "utm_*") }, parameter: func(n string) bool { return n != "id" && !strings.HasPrefix(n, "utm_") }},
+	{name: "KeepQueryOrder", change: func(c *cacheaside.Policy) { c.Key.KeepQueryOrder = true }, ordered: true},
+	{name: "KeepQueryOrder Except", change: func(c *cacheaside.Policy) { c.Key.KeepQueryOrder, c.Key.Query = true, cacheaside.Except("id") }, parameter: func(n string) bool { return n != "id" }},
+	{name: "IgnoreHost", change: func(c *cacheaside.Policy) { c.Key.IgnoreHost, c.Key.Headers = true, []string{"Host"} }, fields: []string{"Host"}},
+	{name: "Vary Host", change: func(c *cacheaside.Policy) { c.Key.IgnoreHost, c.Key.IgnoreForwarded = true, true }, vary: "host", fields: []string{"Host"}, anyHost: true, direct: true},
+	{name: "IgnoreForwarded", change: func(c *cacheaside.Policy) { c.Key.IgnoreForwarded = true }, direct: true},
+	{name: "Vary", change: func(*cacheaside.Policy) {}, vary: "x-tenant, Cookie", fields: []string{"X-Tenant", "Cookie"}, cookies: []string{"role", "k"}},
+	{name: "Vary Accept", change: func(*cacheaside.Policy) {}, vary: "Accept, Accept-Language, Accept-Encoding", fields: []string{"Accept", "Accept-Language", "Accept-Encoding"}},
 }
 
 var frameworks = []string{"net/http", "chi", "gin", "echo", "fiber", "fiber with names as they are"}
@@ -67,7 +67,7 @@ var frameworks = []string{"net/http", "chi", "gin", "echo", "fiber", "fiber with
 // it the same is the body.
 type service struct {
 	listener listener
-	cache    *core.Cache
+	cache    *cacheaside.Cache
 	conn     net.Conn
 	in       *bufio.Reader
 }
@@ -104,9 +104,9 @@ func serviceOf(tb testing.TB, framework, pol int) *service {
 	if s == nil {
 		s = &service{listener: make(listener)}
 		p := &policies[pol]
-		cfg := core.Config{TTL: time.Hour, Store: core.Must(memory.New(4 << 20)), Logger: slog.New(slog.DiscardHandler)}
-		p.change(&cfg)
-		s.cache = core.Must(core.New(cfg))
+		cfg := cacheaside.Config{Store: cacheaside.Must(memory.New(4 << 20)), Logger: slog.New(slog.DiscardHandler), Policy: cacheaside.Policy{TTL: time.Hour}}
+		p.change(&cfg.Policy)
+		s.cache = cacheaside.Must(cacheaside.New(cfg))
 		serve(frameworks[framework], p, s)
 		services[[2]int{framework, pol}] = s
 	}

@@ -16,7 +16,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/examples/internal/proxy"
 	"github.com/cacheaside/cacheaside/examples/internal/server"
 )
@@ -45,12 +45,12 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	config := core.RFC9111()
+	policy := cacheaside.RFC9111()
 	if o.TTL > 0 { // what the RFC knows nothing of, and so is cautious
-		config = core.Config{}
+		policy = cacheaside.Policy{}
 	}
-	config.Store, config.MaxBytes = store, maxBytes
-	cache, err := core.New(o.Config(config))
+	policy.Storing.MaxBytes = maxBytes
+	cache, err := cacheaside.New(o.Config(cacheaside.Config{Store: store, Policy: policy}))
 	if err != nil {
 		return err
 	}

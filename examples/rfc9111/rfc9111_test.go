@@ -27,7 +27,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/examples/internal/proxy"
 )
@@ -147,7 +147,7 @@ type world struct {
 	name   string
 	base   string
 	client *http.Client
-	cache  *core.Cache
+	cache  *cacheaside.Cache
 
 	mu    sync.Mutex
 	now   time.Time // of the cache and the origin
@@ -186,11 +186,10 @@ func newWorld(t *testing.T, framework string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := core.RFC9111()
-	config.Store, config.Now = store, w.Now
+	config := cacheaside.Config{Store: store, Now: w.Now, Policy: cacheaside.RFC9111()}
 	// A machine that stands still for long is none of the rules' business.
-	config.LookupTimeout, config.StoreTimeout, config.PurgeTimeout = 10*time.Second, 10*time.Second, 10*time.Second
-	cache, err := core.New(config)
+	config.Timeouts.Lookup, config.Timeouts.Write, config.Timeouts.Purge = 10*time.Second, 10*time.Second, 10*time.Second
+	cache, err := cacheaside.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

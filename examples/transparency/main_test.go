@@ -22,7 +22,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // A stack is middleware of one kind, in front of the cache and behind it. Either
@@ -30,11 +30,11 @@ import (
 type stack struct {
 	name          string
 	front, behind builder
-	header        []string           // in every request that has no such field: name, value, ...
-	config        func(*core.Config) // changes the policy
-	unstored      string             // why nothing is ever answered from the store here
-	h2c           bool               // HTTP/2 without TLS
-	differ        bool               // the two places are different services without the cache as well
+	header        []string                 // in every request that has no such field: name, value, ...
+	config        func(*cacheaside.Policy) // changes the policy
+	unstored      string                   // why nothing is ever answered from the store here
+	h2c           bool                     // HTTP/2 without TLS
+	differ        bool                     // the two places are different services without the cache as well
 }
 
 // A builder makes a service of a stack, with the cache of e in it.
@@ -42,7 +42,7 @@ type builder func(e *env) server
 
 // env is what a service is made from.
 type env struct {
-	cache *core.Cache // nil: without
+	cache *cacheaside.Cache // nil: without
 	log   *journal
 }
 
@@ -65,7 +65,7 @@ func (s stack) onlyBehind() stack {
 	return s
 }
 
-func (s stack) policy(config func(*core.Config)) stack {
+func (s stack) policy(config func(*cacheaside.Policy)) stack {
 	s.config = config
 	return s
 }
@@ -155,12 +155,12 @@ func start(t *testing.T, st stack, build builder, cached bool) *site {
 	t.Helper()
 	e := &env{log: new(journal)}
 	if cached {
-		cfg := core.Config{TTL: time.Minute, MaxBytes: maxBytes, Logger: slog.New(slog.DiscardHandler), LookupTimeout: time.Minute}
+		cfg := cacheaside.Config{Logger: slog.New(slog.DiscardHandler), Timeouts: cacheaside.Timeouts{Lookup: time.Minute}, Policy: cacheaside.Policy{TTL: time.Minute, Storing: cacheaside.StoringPolicy{MaxBytes: maxBytes}}}
 		if st.config != nil {
-			st.config(&cfg)
+			st.config(&cfg.Policy)
 		}
 		var err error
-		if e.cache, err = core.New(cfg); err != nil {
+		if e.cache, err = cacheaside.New(cfg); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = e.cache.Close(context.Background()) })

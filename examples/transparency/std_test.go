@@ -21,11 +21,11 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/h2c"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // authorized is the policy of a service that asks for credentials in front of the cache.
-func authorized(c *core.Config) { c.StoreAuthorized = true }
+func authorized(p *cacheaside.Policy) { p.Storing.Authorized = true }
 
 type wrapper = func(http.Handler) http.Handler
 

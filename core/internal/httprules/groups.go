@@ -27,3 +27,7 @@ func Groups(lines []string) []string {
 	}
 	return out
 }
+
+// TagFields are the response fields in which a handler names the tags (surrogate
+// keys) of its response.
+var TagFields = []string{"Cache-Tag", "Surrogate-Key"}

@@ -21,9 +21,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite", in Go only
+	_ "modernc.org/sqlite"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core" // the driver "sqlite", in Go only
 )
 
 const schema = `
@@ -158,13 +158,13 @@ func (d *DB) Blog(ctx context.Context, text string) Answer {
 	if wrong != nil {
 		return *wrong
 	}
-	core.AddTags(ctx, blogTag(id)) // even if there is none yet: a 404 may be cached
+	cacheaside.AddTags(ctx, blogTag(id)) // even if there is none yet: a 404 may be cached
 	var b blog
 	return d.read(ctx, &b, `SELECT id, user_id, title, body FROM blogs WHERE id = ?`, id, &b.ID, &b.UserID, &b.Title, &b.Body)
 }
 
 // Stats answers GET /stats.
-func (d *DB) Stats(cache core.Stats) Answer {
+func (d *DB) Stats(cache cacheaside.Stats) Answer {
 	return answer(http.StatusOK, map[string]any{"origin_reads": d.reads.Load(), "cache": cache})
 }
 

@@ -11,7 +11,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // maxBody is the longest body that is accepted, in bytes.
@@ -26,7 +26,7 @@ func ReadBody(r io.Reader) []byte {
 
 // PutUser answers PUT /users/:id. Once it has, no process answers with the old
 // user any more.
-func (d *DB) PutUser(ctx context.Context, cache *core.Cache, text string, body []byte) Answer {
+func (d *DB) PutUser(ctx context.Context, cache *cacheaside.Cache, text string, body []byte) Answer {
 	id, wrong := number(text)
 	if wrong != nil {
 		return *wrong
@@ -58,7 +58,7 @@ func (d *DB) PutUser(ctx context.Context, cache *core.Cache, text string, body [
 }
 
 // PostBlog answers POST /blogs.
-func (d *DB) PostBlog(ctx context.Context, cache *core.Cache, body []byte) Answer {
+func (d *DB) PostBlog(ctx context.Context, cache *cacheaside.Cache, body []byte) Answer {
 	var b blog
 	if wrong := decode(body, &b); wrong != nil {
 		return *wrong
@@ -89,7 +89,7 @@ func (d *DB) PostBlog(ctx context.Context, cache *core.Cache, body []byte) Answe
 
 // purge reports whether the purge was acknowledged. What was written stays
 // written when the client leaves, so the purge must not end then.
-func purge(ctx context.Context, cache *core.Cache, tag string) bool {
+func purge(ctx context.Context, cache *cacheaside.Cache, tag string) bool {
 	err := cache.PurgeTags(context.WithoutCancel(ctx), tag)
 	if err != nil {
 		slog.Error("purging", "tag", tag, "error", err)

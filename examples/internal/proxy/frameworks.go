@@ -18,7 +18,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/cacheaside/cacheaside/chiadapter"
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 	"github.com/cacheaside/cacheaside/echoadapter"
 	"github.com/cacheaside/cacheaside/fiberadapter"
@@ -45,7 +45,7 @@ func Frameworks() []string { return []string{"chi", "gin", "echo", "fiber"} }
 
 // New returns a proxy in the framework named that answers from cache or else
 // forwards to origin.
-func New(framework string, cache *core.Cache, origin *url.URL) (Server, error) {
+func New(framework string, cache *cacheaside.Cache, origin *url.URL) (Server, error) {
 	h := newOrigin(origin)
 	switch framework {
 	case "chi":
@@ -67,7 +67,7 @@ type fiberServer struct{ *fiber.App }
 func (s fiberServer) Serve(l net.Listener) error         { return s.Listener(l) }
 func (s fiberServer) Shutdown(ctx context.Context) error { return s.ShutdownWithContext(ctx) }
 
-func newChi(cache *core.Cache, origin http.Handler) http.Handler {
+func newChi(cache *cacheaside.Cache, origin http.Handler) http.Handler {
 	r := chi.NewRouter()
 	r.Use(chiadapter.New(cache))
 	r.Handle("/*", origin)
@@ -76,7 +76,7 @@ func newChi(cache *core.Cache, origin http.Handler) http.Handler {
 	return r
 }
 
-func newEcho(cache *core.Cache, origin http.Handler) http.Handler {
+func newEcho(cache *cacheaside.Cache, origin http.Handler) http.Handler {
 	e := echo.New()
 	cached := echoadapter.New(cache)
 	h := func(c echo.Context) error {
@@ -100,7 +100,7 @@ func (w echoWriter) WriteHeader(status int) {
 	w.Response.WriteHeader(status)
 }
 
-func newGin(cache *core.Cache, origin http.Handler) http.Handler {
+func newGin(cache *cacheaside.Cache, origin http.Handler) http.Handler {
 	gin.SetMode(gin.ReleaseMode)
 	r := gin.New()
 	cached, h := ginadapter.New(cache), gin.WrapH(origin)
@@ -113,7 +113,7 @@ func newGin(cache *core.Cache, origin http.Handler) http.Handler {
 	return r
 }
 
-func newFiber(cache *core.Cache, origin http.Handler) *fiber.App {
+func newFiber(cache *cacheaside.Cache, origin http.Handler) *fiber.App {
 	app := fiber.New(fiber.Config{
 		DisableStartupMessage:     true,
 		DisableDefaultContentType: true,

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 )
 
 // Options are the settings that every example has.
@@ -29,37 +29,37 @@ type Options struct {
 	StaleWhileRevalidate, StaleIfError, SoftTimeout time.Duration
 	RefreshAhead, TTLJitter                         float64
 	NotFoundTTL                                     time.Duration // of a 404
-	Coalesce                                        core.Coalescing
+	Coalesce                                        cacheaside.CoalescingScope
 	WaitTimeout                                     time.Duration
 	Near                                            int64 // bytes of a near tier
 }
 
 // Config is base with what the flags say; what they leave at zero stays as it
 // is in base.
-func (o *Options) Config(base core.Config) core.Config {
+func (o *Options) Config(base cacheaside.Config) cacheaside.Config {
 	for _, d := range []struct {
 		to   *time.Duration
 		from time.Duration
 	}{
-		{&base.TTL, o.TTL},
-		{&base.LookupTimeout, o.StoreTimeout},
-		{&base.StoreTimeout, o.StoreTimeout},
-		{&base.StaleWhileRevalidate, o.StaleWhileRevalidate},
-		{&base.StaleIfError, o.StaleIfError},
-		{&base.SoftTimeout, o.SoftTimeout},
-		{&base.WaitTimeout, o.WaitTimeout},
+		{&base.Policy.TTL, o.TTL},
+		{&base.Timeouts.Lookup, o.StoreTimeout},
+		{&base.Timeouts.Write, o.StoreTimeout},
+		{&base.Policy.Stale.WhileRevalidate, o.StaleWhileRevalidate},
+		{&base.Policy.Stale.IfError, o.StaleIfError},
+		{&base.Policy.Stale.SoftTimeout, o.SoftTimeout},
+		{&base.Policy.Coalescing.Wait, o.WaitTimeout},
 	} {
 		if d.from > 0 {
 			*d.to = d.from
 		}
 	}
-	if o.StoreTimeout > core.DefaultPurgeTimeout {
-		base.PurgeTimeout = o.StoreTimeout
+	if o.StoreTimeout > time.Second {
+		base.Timeouts.Purge = o.StoreTimeout
 	}
 	if o.NotFoundTTL > 0 {
-		base.StatusTTL = map[int]time.Duration{http.StatusNotFound: o.NotFoundTTL}
+		base.Policy.StatusTTL = map[int]time.Duration{http.StatusNotFound: o.NotFoundTTL}
 	}
-	base.RefreshAhead, base.TTLJitter, base.Coalesce = o.RefreshAhead, o.TTLJitter, o.Coalesce
+	base.Policy.Stale.RefreshAhead, base.Policy.TTLJitter, base.Policy.Coalescing.Scope = o.RefreshAhead, o.TTLJitter, o.Coalesce
 	return base
 }
 
@@ -91,7 +91,7 @@ func (o *Options) Flags(ttl time.Duration) *Flags {
 		"by up to which fraction lifetimes are shortened at random, 0.9 at most", ttlJitter)
 	Add(f, &o.NotFoundTTL, "not-found-ttl", "NOT_FOUND_TTL", 0,
 		"how long a 404 is reused that does not say it itself (0: not at all)", Duration)
-	Add(f, &o.Coalesce, "coalesce", "COALESCE", core.CoalesceAll,
+	Add(f, &o.Coalesce, "coalesce", "COALESCE", cacheaside.CoalesceAll,
 		"which requests wait for one that asks the handler: all (of all processes on the server), process or none", coalesce)
 	Add(f, &o.WaitTimeout, "wait-timeout", "WAIT_TIMEOUT", 0,
 		"how long they wait before they ask the handler themselves (0: 10s)", Duration)
@@ -117,7 +117,7 @@ func Add[T any](f *Flags, p *T, name, env string, def T, usage string, parse fun
 	}
 	usage += "; environment " + env
 	switch d := any(def).(type) {
-	case core.Coalescing:
+	case cacheaside.CoalescingScope:
 		usage += ", default all"
 	default:
 		if d := fmt.Sprint(d); d != "" {
@@ -165,11 +165,14 @@ func Duration(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// maxSoftTimeout is when a handler in the background is ended.
+const maxSoftTimeout = 30 * time.Second
+
 // softTimeout must end before the background run that it leaves behind.
 func softTimeout(s string) (time.Duration, error) {
 	d, err := Duration(s)
-	if err == nil && d > core.DefaultRefreshTimeout {
-		return 0, fmt.Errorf("longer than %v, at which a handler in the background is ended", core.DefaultRefreshTimeout)
+	if err == nil && d > maxSoftTimeout {
+		return 0, fmt.Errorf("longer than %v, at which a handler in the background is ended", maxSoftTimeout)
 	}
 	return d, err
 }
@@ -190,14 +193,14 @@ func ttlJitter(s string) (float64, error) {
 	return v, nil
 }
 
-func coalesce(s string) (core.Coalescing, error) {
+func coalesce(s string) (cacheaside.CoalescingScope, error) {
 	switch s {
 	case "all":
-		return core.CoalesceAll, nil
+		return cacheaside.CoalesceAll, nil
 	case "process":
-		return core.CoalesceProcess, nil
+		return cacheaside.CoalesceProcess, nil
 	case "none":
-		return core.CoalesceNone, nil
+		return cacheaside.CoalesceNone, nil
 	}
 	return 0, errors.New("not one of all, process and none")
 }

@@ -14,9 +14,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core"
+	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // grace is how long requests may take to finish once the program shall end.
@@ -36,10 +37,10 @@ func Main(flags *Flags, run func(ctx context.Context) error) {
 }
 
 // OpenStore opens the store that the cache is kept in, and says which.
-func OpenStore(ctx context.Context, addr string, near int64) (core.Store, error) {
+func OpenStore(ctx context.Context, addr string, near int64) (store.Store, error) {
 	if addr == "" {
 		slog.Info("cache: the embedded memory store of this process; -dragonfly host:port shares it")
-		return memory.New(core.DefaultMemoryBytes)
+		return memory.New((64 << 20))
 	}
 	shown := addr
 	if u, err := url.Parse(addr); err == nil {
@@ -77,7 +78,7 @@ func Serve(ctx context.Context, addr string, serve func(net.Listener) error, shu
 }
 
 // Close closes the cache and then what it or the handlers have used.
-func Close(cache *core.Cache, others ...io.Closer) {
+func Close(cache *cacheaside.Cache, others ...io.Closer) {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	if err := cache.Close(ctx); err != nil { // a refresh in the background takes too long

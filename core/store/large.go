@@ -1,8 +1,7 @@
-package core
+package store
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
@@ -18,9 +17,6 @@ const (
 	leastRate = 10 << 20
 	// maxTransfer bounds what a size, which may be wrong, adds to a deadline.
 	maxTransfer = 10 * time.Second
-	// slowAge is how long a large response is not stored after one under its key
-	// did not arrive in time.
-	slowAge = time.Minute
 )
 
 // TransferTime is how long a value of size bytes may be on its way: a second for
@@ -33,31 +29,22 @@ func TransferTime(size int) time.Duration {
 }
 
 // ExpectBytes is called by a store that has learned how large the value is which
-// it reads for ctx. Where ctx is that of a request's look-up, and has not ended, its
-// deadline moves by [TransferTime]. Nobody else may use ctx meanwhile.
+// it reads for ctx. If ctx is an [Extender], as that of a request's look-up is, and
+// has not ended, its deadline moves by [TransferTime]. Nobody else may use ctx
+// meanwhile.
 func ExpectBytes(ctx context.Context, size int) {
-	if l, ok := ctx.Value(deadlineKey{}).(*deadline); ok {
-		l.extend(TransferTime(size))
+	if e, ok := ctx.Value(ExtenderKey{}).(Extender); ok {
+		e.Extend(TransferTime(size))
 	}
 }
 
-// slow reports whether err is [ErrSlow], which is counted, and remembered for the
-// primary key wire.
-func (c *Cache) slow(wire string, err error) bool {
-	if !errors.Is(err, ErrSlow) {
-		return false
-	}
-	c.stats.slow.Add(1)
-	c.slowMemo.put(wire, struct{}{}, c.cfg.Now().UnixNano())
-	return true
+// Extender is a context whose deadline can be moved. It is found as its own value
+// under [ExtenderKey], so that contexts derived from it lead to it.
+type Extender interface {
+	context.Context
+	// Extend moves the deadline by more, unless it has passed.
+	Extend(more time.Duration)
 }
 
-// slowLately reports whether a value of size bytes is not worth storing: the last
-// one under wire could not be read, or written, in time.
-func (c *Cache) slowLately(wire string, size int, now time.Time) bool {
-	if size < LargeValue {
-		return false
-	}
-	_, slow := c.slowMemo.get(wire, now.UnixNano(), slowAge)
-	return slow
-}
+// ExtenderKey is the key of an [Extender].
+type ExtenderKey struct{}

@@ -1,17 +1,14 @@
-package core
+package adapter
 
 import (
 	"context"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
-
-	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // Exchange is one request/response cycle of a framework, as the engine sees
-// it. An adapter implements it; [Cache.Serve] drives it. The engine calls its
+// it. An adapter implements it; the cache drives it. The engine calls its
 // methods from the goroutine that called Serve, and never after Serve has
 // returned.
 type Exchange interface {
@@ -37,132 +34,23 @@ type Exchange interface {
 	Detach() Refresher
 }
 
-// Refresher sends a copy of a request through the framework from its entry on,
-// middleware in front of the cache included, and returns when the handler has.
-// The copy is a GET for the same target with the same fields, but without a
-// body and without those that [OmittedInRerun] names. It carries nothing of
-// the original's context, but what each request of its server finds in there: it ends with ctx, and the [Request] made of it has
-// rerun as its Rerun. The response goes nowhere. A panic passes through. It is
-// called once at most, from any goroutine.
-type Refresher func(ctx context.Context, rerun *Rerun)
-
-// Rerun marks a request that the engine makes itself to refresh what is stored.
-// Its fields are the engine's.
-type Rerun struct {
-	cache *shared
-	by    *Cache // the handle that wants it
-	lead  *lead
-	claim *claim      // by which the response may be stored
-	key   string      // the primary key that is to be refreshed
-	born  int64       // of the entry that was found
-	done  atomic.Bool // there is a new entry
-}
-
-type rerunKey struct{}
-
-// WithRerun returns a context that carries rerun from a [Refresher] to the
-// adapter, for frameworks whose requests have a context.
-func WithRerun(ctx context.Context, rerun *Rerun) context.Context {
-	return context.WithValue(ctx, rerunKey{}, rerun)
-}
-
-// RerunFrom returns what WithRerun has put into ctx, or nil.
-func RerunFrom(ctx context.Context) *Rerun {
-	r, _ := ctx.Value(rerunKey{}).(*Rerun)
-	return r
-}
-
-// OmittedInRerun reports whether a request field, named in canonical form, is
-// left out when a request is run again: it asks for a part of the response, or
-// sets conditions, or speaks of the connection, of a body, or of the way by which
-// the request came.
-func OmittedInRerun(name string) bool {
-	switch name {
-	case "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
-		"Cache-Control", "Pragma", "Cdn-Loop", "Expect", "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer",
-		"Transfer-Encoding", "Upgrade", "Content-Length", "Content-Type", "Content-Encoding":
-		return true
-	}
-	return false
-}
-
-// Header gives read access to header fields. http.Header satisfies it.
-type Header = httprules.Header
-
-// Request is what the cache needs to know of a request.
-type Request struct {
-	Method   string
-	Scheme   string // "http" or "https", from the connection and not from a header field
-	Host     string // the Host field or :authority, as the client sent it
-	Path     string // the path as the router sees it, still percent-encoded
-	RawQuery string // without the question mark
-	// Target is the request-target as received where an outer layer has
-	// rewritten path or query since (http.StripPrefix and the like); otherwise
-	// empty. It becomes part of the key, so that two mounts of one handler
-	// cannot share entries.
-	Target string
-	// Partition separates users or tenants; it becomes part of the key.
-	Partition string
-	// Header gives the fields. In what a policy's functions get, names may be in any
-	// case, on either side, and Host is among them.
-	Header  Header
-	HasBody bool // a body was announced, whatever its length
-	// Upgrade says that the client asks for another protocol (WebSocket), where
-	// Header does not.
-	Upgrade bool
-	// Outer is the [Forward.Flight] of a handle inside of whose Next this same
-	// request is being served; nil if there is none. Adapters find it by [FlightIn].
-	Outer *Flight
-	// Within is the flight of a handler that has made this request as one of its
-	// own, with its context, in this process. Only where Outer is nil.
-	Within *Flight
-	// Rerun is set on a request that a [Refresher] has made.
-	Rerun *Rerun
-	// Bypass, if not empty, makes the cache leave the request to the handler;
-	// it is the reason as Cache-Status shows it.
-	Bypass string
-	// forwarded says that there is a field by which a proxy, or anybody, says what
-	// it has seen.
-	forwarded bool
-	entered
-}
-
-// RewrittenTarget gives [Request.Target]: the request-target as it was received
-// if scheme, path and query are not what it says, otherwise "".
-func RewrittenTarget(target, scheme, host, path, query string) string {
-	rest := target
-	if !strings.HasPrefix(rest, "/") { // the absolute form (RFC 9112 section 3.2.2)
-		if said, after, ok := strings.Cut(rest, "://"); ok && httprules.EqualFold(said, scheme) &&
-			len(after) >= len(host) && httprules.EqualFold(after[:len(host)], host) {
-			rest = after[len(host):]
-		}
-	}
-	rest, ok := strings.CutPrefix(rest, path)
-	if ok && (rest == "" && query == "" || rest != "" && rest[0] == '?' && rest[1:] == query) {
-		return ""
-	}
-	return target
-}
-
 // Forward tells [Exchange.Next] how to run the handler.
 type Forward struct {
 	// Capture asks for the response to be held back until the handler returns.
 	// When false it goes straight to the client.
 	Capture bool
-	// Flight is to be found, by the [Request] of a handle further in, as Outer,
-	// whether anything is captured or not. It is part of Tags.
-	Flight *Flight
+	// Run is this call of the handler, which is to be found under [RunKey] in all that
+	// the framework gives the handler as a context, whether anything is captured or
+	// not; [Forward.Context] makes such a one. Nil: there is none.
+	Run *Run
 	// MaxBody is the largest body that is held back, in bytes; 0 is no limit.
 	// A longer one is passed on as it is written.
 	MaxBody int64
 	// Set holds request fields to set before the handler runs (conditional
 	// requests); a field without values is removed.
 	Set http.Header
-	// Tags is to be found under [RunKey] in all that the framework gives the handler
-	// as a context; [Forward.Context] makes such a one. Nil: there is none.
-	Tags *Tags
 	// Linger is how long the handler may go on without its client, where the
-	// policy lets it ([Config.BackgroundFill]); see [Forward.Context].
+	// policy lets it; see [Forward.Context].
 	Linger time.Duration
 	// Annotate is called once when the response goes to the client without
 	// Reply, just before its header is sent, or when the handler takes the

@@ -1,4 +1,4 @@
-package core
+package adapter
 
 import (
 	"net/http"
@@ -37,8 +37,8 @@ func (f Fields) Get(name string) string {
 	return ""
 }
 
-// has reports whether there is a line under name, which is in canonical form.
-func (f Fields) has(name string) bool {
+// Has reports whether there is a line under name, which is in canonical form.
+func (f Fields) Has(name string) bool {
 	for i := range f {
 		if f[i].Op != OpDel && f[i].Name == name {
 			return true
@@ -91,7 +91,7 @@ func AppendAdded(dst Fields, before, after http.Header) Fields {
 		if n := len(old); n > 0 && len(values) > n && slices.Equal(values[:n], old) && !describes(name) {
 			values, op = values[n:], OpAdd
 		}
-		if len(values) == 0 || len(old) > 0 && op == OpSet && slices.Contains(tagFields, name) {
+		if len(values) == 0 || len(old) > 0 && op == OpSet && slices.Contains(httprules.TagFields, name) {
 			fields = append(fields, Field{Name: name, Op: OpDel}) // of tags nothing else may be left
 		}
 		for _, v := range values {
