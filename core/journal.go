@@ -206,7 +206,7 @@ func (l *leases) held(c *Cache, now time.Time) *lease {
 		return nil
 	}
 	if !last.holds(now, journalLease/2) && l.renewing.CompareAndSwap(false, true) {
-		c.background.aside(func() {
+		c.background.Aside(func() {
 			defer l.renewing.Store(false)
 			ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Timeouts.Write)
 			defer cancel()

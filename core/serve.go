@@ -83,7 +83,7 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 // way.
 func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
 	at := v.key.wire
-	if known, ok := c.variants.get(at, v.now.UnixNano(), memoAge); ok {
+	if known, ok := c.variants.Get(at, v.now.UnixNano(), memoAge); ok {
 		v.by = known
 		v.scratch = known.selecting(v.scratch[:0], &v.req)
 		v.variant = v.key.appendVariant(v.variant[:0], v.scratch)
@@ -351,7 +351,7 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 		defer c.deadlines.end(l)
 		ctx = l
 	}
-	known, ok := c.variants.get(v.key.wire, v.now.UnixNano(), memoAge)
+	known, ok := c.variants.Get(v.key.wire, v.now.UnixNano(), memoAge)
 	if ok {
 		v.by = known
 		if c.readVariant(ctx, v, known) {
@@ -362,7 +362,7 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 		return foundNothing
 	}
 	if v.entry.Kind == entry.KindResponse {
-		c.variants.drop(v.key.wire)
+		c.variants.Drop(v.key.wire)
 		v.by = choice{}
 		if matches(&v.entry, &v.req, v.scratch) && c.current(ctx, v, v.key.wire, v.known) {
 			return c.granted(v)
@@ -374,7 +374,7 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 		return foundNothing
 	}
 	v.by = v.record.choice
-	c.variants.put(v.key.wire, v.record.choice, v.now.UnixNano())
+	c.variants.Put(v.key.wire, v.record.choice, v.now.UnixNano())
 	same := known.generation == v.record.generation && slices.Equal(known.names, v.by.names)
 	if !same && c.readVariant(ctx, v, v.record.choice) {
 		return c.granted(v)
@@ -393,7 +393,7 @@ func (c *Cache) readVariant(ctx context.Context, v *visit, by choice) bool {
 // together with it.
 func (c *Cache) knownTags(wire string, now time.Time) *tagged {
 	if c.coordinator != nil {
-		if known, ok := c.tagMemo.get(wire, now.UnixNano(), tagsAge); ok {
+		if known, ok := c.tagMemo.Get(wire, now.UnixNano(), tagsAge); ok {
 			return known
 		}
 	}

@@ -213,7 +213,7 @@ func (c *Cache) stillCurrent(v *visit, wire string, judged bool, soft uint64) bo
 		v.softly(soft)
 		return true
 	}
-	known, ok := c.tagMemo.get(wire, v.now.UnixNano(), tagsAge)
+	known, ok := c.tagMemo.Get(wire, v.now.UnixNano(), tagsAge)
 	if !ok || !known.are(&v.entry) {
 		return false
 	}
@@ -254,7 +254,7 @@ func (c *Cache) current(ctx context.Context, v *visit, wire string, known *tagge
 			tags = append(tags, strings.Clone(tag))
 		}
 		known = c.tagged(tags)
-		c.tagMemo.put(wire, known, v.now.UnixNano())
+		c.tagMemo.Put(wire, known, v.now.UnixNano())
 	}
 	if !same || len(v.stamps) != len(known.keys) {
 		var err error
