@@ -3,7 +3,7 @@ module github.com/cacheaside/cacheaside/chiadapter
 go 1.26.0
 
 require (
-	github.com/cacheaside/cacheaside/core v0.0.0
+	github.com/cacheaside/cacheaside/core v0.1.0
 	github.com/go-chi/chi/v5 v5.5.0
 	go.uber.org/goleak v1.3.0
 )

@@ -156,7 +156,7 @@ func TestBreaker(t *testing.T) {
 		if want := int64(time.Since(began)/defaultBreakerPause) + 1; asked < 5 || asked > want {
 			t.Errorf("the store was asked %d times in %v", asked, time.Since(began))
 		}
-		if st := one.Stats(); st.StoreErrors != errorsBefore || st.BreakerOpened != 1 || st.Spared == 0 || st.Hits != 1 {
+		if st := one.Stats(); st.StoreErrors != errorsBefore || st.BreakerOpened != 1 || st.Skipped == 0 || st.Hits != 1 {
 			t.Errorf("stats %+v", st)
 		}
 

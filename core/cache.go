@@ -14,6 +14,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/breaker"
+	"github.com/cacheaside/cacheaside/core/internal/jobs"
+	"github.com/cacheaside/cacheaside/core/internal/recent"
+
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
@@ -41,27 +45,26 @@ type shared struct {
 	store     store.Store
 	ownStore  bool
 	inProcess bool // the store needs no deadline
-	variants  memo[choice]
-	passes    memo[struct{}] // flights whose outcome could not be shared
-	refreshes memo[struct{}] // flights that were started in the background
-	inners    memo[uint8]    // keys that a handle further in takes care of, than one of this depth
+	variants  recent.Map[choice]
+	passes    recent.Map[struct{}] // flights whose outcome could not be shared
+	refreshes recent.Map[struct{}] // flights that were started in the background
+	inners    recent.Map[uint8]    // keys that a handle further in takes care of, than one of this depth
 	flights   flight.Group[entry.Entry, lock]
 	// coordinator is nil where the store orders nothing: then only URLs can be
 	// purged, and requests of this process wait for each other.
 	coordinator store.Coordinator
 	tiered      store.Tiered
-	local       store.Local // nil: nothing is in this process
-	judging     store.Judge // local, if it is one
-	breaker     *breaker    // between the engine and the store; nil: none
+	local       store.Local    // nil: nothing is in this process
+	judging     store.Judge    // local, if it is one
+	breaker     *breaker.Store // between the engine and the store; nil: none
 	ledger      *purges.Ledger
-	tagMemo     tagMemory
-	slowMemo    memo[struct{}] // primary keys under which a large value did not arrive in time
+	slowMemo    recent.Map[struct{}] // primary keys under which a large value did not arrive in time
 	tokens      atomic.Uint64
 	urls        urls
 	live        live   // tokens
 	process     string // begins the tokens of this cache
 	clock       string // the key of the clock of purges
-	background  *background
+	background  *jobs.Pool
 	writes      *writes
 	waiting     atomic.Int64 // requests that wait for others
 	deadlines   deadlines
@@ -97,23 +100,24 @@ func New(cfg Config) (*Cache, error) {
 	}
 	s.judging, _ = s.local.(store.Judge)
 	s.process = rand.Text()[:tokenStart-1] + "-"
-	keys := purgeKeys(cfg.Namespace)
-	s.clock = keys.Clock()
+	s.clock = purgeKeys(cfg.Namespace).Clock()
 	if !s.inProcess && cfg.Breaker.Failures > 0 {
 		s.shield()
 	}
 	s.writes = newWrites(cfg.Background.WriteBuffer)
-	s.background = newBackground(cfg.Background.Runs, cfg.Background.Queue)
+	s.background = jobs.New(cfg.Background.Runs, cfg.Background.Queue, false)
 	s.ledger = purges.New(purges.Dependencies{
-		Store: s.coordinator, Local: s.local, Keys: keys, Tags: &s.tagMemo, Now: cfg.Now, Alone: s.ownStore,
-		RenewTimeout: cfg.Timeouts.Write, Background: s.background.aside, Failed: s.storeTrouble, Learn: s.urls.learn, URLOf: urlOf,
+		Store: s.coordinator, Local: s.local, Keys: purgeKeys(cfg.Namespace), Now: cfg.Now, Alone: s.ownStore,
+		RenewTimeout: cfg.Timeouts.Write, Background: s.background.Aside, Failed: s.storeTrouble, Learn: s.urls.learn, URLOf: urlOf,
 	})
 	return newHandle(s, cfg.Policy), nil
 }
 
 // shield puts the circuit breaker in front of the store.
 func (s *shared) shield() {
-	b := newBreaker(wholeStore{s.store, s.coordinator, s.tiered}, &s.cfg, s.clock)
+	b := breaker.New(breaker.Parts{Store: s.store, Coordinator: s.coordinator, Tiered: s.tiered}, breaker.Options{
+		Failures: s.cfg.Breaker.Failures, Pause: s.cfg.Breaker.Pause, Timeout: s.cfg.Timeouts.Lookup, ProbeKey: s.clock, Logger: s.log,
+	})
 	s.breaker, s.store = b, b
 	if s.coordinator != nil {
 		s.coordinator = b
@@ -177,6 +181,11 @@ func Must[T any](v T, err error) T {
 	return v
 }
 
+// BreakerOpen reports whether the circuit breaker is open: requests are answered
+// as if nothing were stored, since the store has failed too often in a row. See
+// [Breaker].
+func (c *Cache) BreakerOpen() bool { return c.breaker != nil && c.breaker.Open() }
+
 // Close waits for what goes on in the background, and for what is on its way to
 // the store, until ctx ends: then that is
 // cancelled, and Close returns the error of ctx. It releases what the cache has
@@ -185,9 +194,9 @@ func Must[T any](v T, err error) T {
 // return what the first one did.
 func (c *Cache) Close(ctx context.Context) error {
 	c.closeOnce.Do(func() {
-		c.closeErr = errors.Join(c.background.close(ctx), c.writes.jobs.close(ctx))
+		c.closeErr = errors.Join(c.background.Close(ctx), c.writes.jobs.Close(ctx))
 		if c.breaker != nil {
-			c.breaker.stop()
+			c.breaker.Stop()
 		}
 		if c.ownStore {
 			c.closeErr = errors.Join(c.closeErr, c.store.Close())
@@ -226,7 +235,7 @@ type Stats struct {
 	StoreErrors          uint64 `json:"store_errors"`    // reads and writes that failed or took too long
 	Corrupt              uint64 `json:"corrupt"`         // values under our keys that were no entries of ours
 	BreakerOpened        uint64 `json:"breaker_opened"`  // times the circuit breaker has opened
-	Spared               uint64 `json:"spared"`          // calls not made of the store because it was open
+	Skipped              uint64 `json:"skipped"`         // calls not made of the store because it was open
 	Slow                 uint64 `json:"slow"`            // large values that did not arrive in time, from the store or there
 }
 
@@ -248,7 +257,7 @@ func (c *Cache) Stats() Stats {
 		Slow: s.slow.Load(), Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(), RefreshHung: s.refreshHung.Load(),
 	}
 	if b := c.breaker; b != nil {
-		stats.BreakerOpened, stats.Spared = b.opened.Load(), b.spared.Load()
+		stats.BreakerOpened, stats.Skipped = b.Opened(), b.Skipped()
 	}
 	return stats
 }
@@ -279,7 +288,7 @@ func (s *shared) storeTrouble(what string, err error) {
 
 // trouble counts a failure of the store and logs at most one in ten seconds.
 func (s *shared) trouble(what string, err error) {
-	if errors.Is(err, errBreakerOpen) {
+	if errors.Is(err, breaker.ErrOpen) {
 		return // counted and told of already
 	}
 	n := s.stats.storeErrors.Add(1)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/breaker"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -65,7 +66,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 	}
 	if err != nil {
 		c.storeTrouble("taking a lock", err)
-		if !errors.Is(err, errBreakerOpen) && !errors.Is(err, store.ErrRefused) { // perhaps only the answer was lost
+		if !errors.Is(err, breaker.ErrOpen) && !errors.Is(err, store.ErrRefused) { // perhaps only the answer was lost
 			c.swapLater(lock, f.Token, "")
 		}
 		return nil, "", err
@@ -179,9 +180,9 @@ func (c *Cache) release(cl *claim, pass bool) {
 
 // swapLater does not keep the client waiting.
 func (c *Cache) swapLater(lock, token, next string) {
-	c.background.aside(func() {
+	c.background.Aside(func() {
 		_, err := c.swapOnce(lock, token, next)
-		if err != nil && !errors.Is(err, errBreakerOpen) { // the connection was lost, perhaps
+		if err != nil && !errors.Is(err, breaker.ErrOpen) { // the connection was lost, perhaps
 			time.Sleep(firstPoll)
 			_, err = c.swapOnce(lock, token, next)
 		}

@@ -95,7 +95,7 @@ func (c *Cache) ask(x adapter.Exchange, v *visit) error {
 		if c.inside(v, key) {
 			return c.fetch(x, v)
 		}
-		if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
+		if _, pass := c.passes.Get(key, v.now.UnixNano(), passAge); pass {
 			return c.fetch(x, v)
 		}
 		f, leads, ticket := c.join(key)
@@ -448,9 +448,9 @@ func (c *Cache) end(l *lead, o flight.Outcome, e *entry.Entry) {
 	}
 	switch o {
 	case flight.Pass:
-		c.passes.put(l.Key(), struct{}{}, c.cfg.Now().UnixNano())
+		c.passes.Put(l.Key(), struct{}{}, c.cfg.Now().UnixNano())
 	case flight.Shared:
-		c.passes.drop(l.Key())
+		c.passes.Drop(l.Key())
 	}
 	if cl := l.Lead.release(); cl != nil { // before those who wait take the lock themselves
 		c.release(cl, o == flight.Pass)

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/cacheaside/cacheaside/core/internal/breaker"
+
 	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
@@ -78,7 +80,7 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *adapter.Request, body []
 	var err error
 	switch req.Method {
 	case "PURGE":
-		err = p.cache.purgeRequest(insisting(ctx), &request{Request: *req})
+		err = p.cache.purgeRequest(breaker.Insist(ctx), &request{Request: *req})
 	case http.MethodPost:
 		if len(body) > MaxPurgeBody {
 			return purgeAnswer(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body exceeds %d bytes: send several requests", MaxPurgeBody))

@@ -143,7 +143,7 @@ func (c *Cache) prepare(ctx context.Context, v *visit) {
 		}
 		return
 	}
-	if _, pass := c.passes.get(key, c.cfg.Now().UnixNano(), passAge); pass { // perhaps since a moment
+	if _, pass := c.passes.Get(key, c.cfg.Now().UnixNano(), passAge); pass { // perhaps since a moment
 		start = passStart // nothing has to be removed afterwards
 	}
 	v.claim, _, _ = c.begin(ctx, lock, start, true, nil) // nil: nothing will be stored

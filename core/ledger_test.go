@@ -53,19 +53,3 @@ func TestPurgesDoNotExpireTheJournal(t *testing.T) {
 		}
 	})
 }
-
-// TestURLOf: a purge can name a primary key that is the URL alone, with any scheme.
-func TestURLOf(t *testing.T) {
-	for _, scheme := range schemes {
-		for _, url := range []string{"//h", "//h/", "//h/a?q=1", "//h/b|h:x=1", "//"} {
-			if got := urlOf("GET:" + scheme + url); got != url {
-				t.Errorf("%s%s: %q", scheme, url, got)
-			}
-		}
-	}
-	for _, primary := range []string{"", "anything", "GET:", "GET:http:", "GET:ftp://h/", "GET:|k://h/"} {
-		if got := urlOf(primary); got != "" {
-			t.Errorf("%s: %q", primary, got)
-		}
-	}
-}

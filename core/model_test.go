@@ -854,7 +854,7 @@ func TestModelConcurrently(t *testing.T) {
 			w := newWorld(p)
 			w.t = t
 			var roll sync.Mutex
-			d := randDice{rand.New(rand.NewPCG(1, uint64(len(p.name))))} //nolint:gosec // for tests
+			d := randDice{rand.New(rand.NewPCG(1, uint64(len(p.name))))}
 			w.plan = func(q *ask, a *answer) bool {
 				roll.Lock()
 				defer roll.Unlock()

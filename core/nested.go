@@ -48,10 +48,10 @@ func (c *Cache) letPass(x adapter.Exchange, run *run, note func(int, adapter.Hea
 func (c *Cache) noteInner(v *visit, run *run) {
 	v.inner = run.dealtWith()
 	if v.inner && run.inner.Load() != c && !c.leavesToInner(v) {
-		c.inners.put(v.key.wire, v.depth, v.now.UnixNano())
+		c.inners.Put(v.key.wire, v.depth, v.now.UnixNano())
 	}
 	if v.leaves && !v.inner { // it does not any more
-		c.inners.drop(v.key.wire)
+		c.inners.Drop(v.key.wire)
 	}
 }
 
@@ -66,7 +66,7 @@ func (v *visit) count() {
 
 // leavesToInner reports whether a handle further in takes care of the request's key.
 func (c *Cache) leavesToInner(v *visit) bool {
-	deepest, ok := c.inners.get(v.key.wire, v.now.UnixNano(), passAge)
+	deepest, ok := c.inners.Get(v.key.wire, v.now.UnixNano(), passAge)
 	return ok && deepest >= v.depth
 }
 
@@ -76,7 +76,7 @@ func (c *Cache) passInner(x adapter.Exchange, v *visit) error {
 	run := c.onward(&v.req, v.depth)
 	err := c.letPass(x, run, annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: adapter.ReasonInner}))
 	if !run.dealtWith() { // it is not there any more
-		c.inners.drop(v.key.wire)
+		c.inners.Drop(v.key.wire)
 		c.stats.bypasses.Add(1)
 	}
 	return err

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cacheaside/cacheaside/core/internal/breaker"
+
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
@@ -107,7 +109,7 @@ func (p *Purge) sensible() error {
 
 // purge does what checkPurge has found to make sense.
 func (c *Cache) purge(ctx context.Context, p *Purge) error {
-	ctx = insisting(ctx)
+	ctx = breaker.Insist(ctx)
 	tags := make([]string, len(p.Tags))
 	for i, tag := range p.Tags {
 		tags[i] = purges.OfHandler + tag
@@ -204,7 +206,7 @@ func (c *Cache) purgeTexts(ctx context.Context, urls []string) error {
 		tags = append(tags, purges.OfURL+url)
 	}
 	for _, k := range c.namedKeys(urls) {
-		c.variants.drop(k.wire)
+		c.variants.Drop(k.wire)
 		keys = append(keys, lockKey(k.wire), k.wire)
 	}
 	bumped := make(chan error, 1)
@@ -222,7 +224,7 @@ func (c *Cache) deleteURL(ctx context.Context, req *request, urls []string) erro
 	}
 	var keys []string
 	for _, k := range named {
-		c.variants.drop(k.wire)
+		c.variants.Drop(k.wire)
 		keys = append(append(keys, k.wire), c.variantKeys(ctx, k)...)
 	}
 	err := c.store.Delete(ctx, keys...)

@@ -165,7 +165,7 @@ func (i *instance) send(t testing.TB, method, path string, fields ...string) (bo
 	for n := 0; n+1 < len(fields); n += 2 {
 		r.Header.Add(fields[n], fields[n+1])
 	}
-	r = r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, &http.Server{Handler: i.h})) //nolint:gosec // it does not listen
+	r = r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, &http.Server{Handler: i.h}))
 	w := httptest.NewRecorder()
 	i.h.ServeHTTP(w, r)
 	must(t, i.Flush(context.Background()))

@@ -44,10 +44,10 @@ func (c *Cache) early(v *visit) bool {
 // of that; otherwise the request itself has to.
 func (c *Cache) refresh(x adapter.Exchange, v *visit) bool {
 	key, now := c.flightKey(v), v.now.UnixNano()
-	if _, pass := c.passes.get(key, now, passAge); pass {
+	if _, pass := c.passes.Get(key, now, passAge); pass {
 		return false
 	}
-	if _, lately := c.refreshes.get(key, now, refreshPause); lately {
+	if _, lately := c.refreshes.Get(key, now, refreshPause); lately {
 		return true
 	}
 	l := c.tryLead(key)
@@ -67,13 +67,13 @@ func (c *Cache) detach(x adapter.Exchange, v *visit, l *lead) (can, room bool) {
 		return false, false
 	}
 	l.Lead.behind.Store(true)
-	c.refreshes.put(l.Key(), struct{}{}, v.now.UnixNano())
+	c.refreshes.Put(l.Key(), struct{}{}, v.now.UnixNano())
 	j := &refreshing{c: c, send: send, rerun: rerun{by: c, lead: l, key: v.key.primary, born: v.entry.Born}}
 	j.rerun.Rerun = adapter.NewRerun(&j.rerun)
 	// Whoever needs the response does not wait for a queue that is stuck.
 	j.late = time.AfterFunc(c.policy.Stale.RefreshTimeout, j.giveUp)
-	if !c.background.submit(j) {
-		j.dropped()
+	if !c.background.Submit(j) {
+		j.Dropped()
 		return true, false
 	}
 	return true, true
@@ -107,7 +107,8 @@ type refreshing struct {
 	late  *time.Timer
 }
 
-func (r *refreshing) dropped() {
+// Dropped implements [jobs.Job].
+func (r *refreshing) Dropped() {
 	if r.late.Stop() {
 		r.giveUp()
 	}
@@ -159,7 +160,8 @@ func (r *refreshing) lock(ctx context.Context) bool {
 // hungAfter is how long a handler may take to return when its context has ended.
 const hungAfter = 100 * time.Millisecond
 
-func (r *refreshing) run(ctx context.Context, late func()) {
+// Run implements [jobs.Job].
+func (r *refreshing) Run(ctx context.Context, late func()) {
 	c, l := r.c, r.rerun.lead
 	if !r.late.Stop() {
 		return
@@ -248,7 +250,7 @@ func (c *Cache) askSoftly(x adapter.Exchange, v *visit) error {
 	deadline := time.Now().Add(c.policy.Stale.SoftTimeout)
 	for range maxLooks {
 		key := c.flightKey(v)
-		if _, pass := c.passes.get(key, v.now.UnixNano(), passAge); pass {
+		if _, pass := c.passes.Get(key, v.now.UnixNano(), passAge); pass {
 			return c.fetch(x, v)
 		}
 		if c.outerLead(v, key) != nil {

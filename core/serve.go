@@ -83,7 +83,7 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 // way.
 func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
 	at := v.key.wire
-	if known, ok := c.variants.get(at, v.now.UnixNano(), memoAge); ok {
+	if known, ok := c.variants.Get(at, v.now.UnixNano(), memoAge); ok {
 		v.by = known
 		v.scratch = known.selecting(v.scratch[:0], &v.req)
 		v.variant = v.key.appendVariant(v.variant[:0], v.scratch)
@@ -350,7 +350,7 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 		defer c.deadlines.end(l)
 		ctx = l
 	}
-	known, ok := c.variants.get(v.key.wire, v.now.UnixNano(), memoAge)
+	known, ok := c.variants.Get(v.key.wire, v.now.UnixNano(), memoAge)
 	if ok {
 		v.by = known
 		if c.readVariant(ctx, v, known) {
@@ -361,7 +361,7 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 		return foundNothing
 	}
 	if v.entry.Kind == entry.KindResponse {
-		c.variants.drop(v.key.wire)
+		c.variants.Drop(v.key.wire)
 		v.by = choice{}
 		if matches(&v.entry, &v.req, v.scratch) && c.ledger.Current(ctx, &v.Check, &v.entry, v.key.wire, c.way, v.now) {
 			return c.granted(v)
@@ -373,7 +373,7 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 		return foundNothing
 	}
 	v.by = v.record.choice
-	c.variants.put(v.key.wire, v.record.choice, v.now.UnixNano())
+	c.variants.Put(v.key.wire, v.record.choice, v.now.UnixNano())
 	same := known.generation == v.record.generation && slices.Equal(known.names, v.by.names)
 	if !same && c.readVariant(ctx, v, v.record.choice) {
 		return c.granted(v)

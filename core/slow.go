@@ -18,7 +18,7 @@ func (c *Cache) slow(wire string, err error) bool {
 		return false
 	}
 	c.stats.slow.Add(1)
-	c.slowMemo.put(wire, struct{}{}, c.cfg.Now().UnixNano())
+	c.slowMemo.Put(wire, struct{}{}, c.cfg.Now().UnixNano())
 	return true
 }
 
@@ -28,6 +28,6 @@ func (c *Cache) slowLately(wire string, size int, now time.Time) bool {
 	if size < store.LargeValue {
 		return false
 	}
-	_, slow := c.slowMemo.get(wire, now.UnixNano(), slowAge)
+	_, slow := c.slowMemo.Get(wire, now.UnixNano(), slowAge)
 	return slow
 }

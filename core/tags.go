@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
@@ -119,12 +118,3 @@ func received(req request) (request, bool) {
 	}
 	return req, true
 }
-
-// tagMemory is the memory of tags that [purges.Ledger] needs.
-type tagMemory struct{ memo[*purges.TagSet] }
-
-func (m *tagMemory) Get(key string, now int64, age time.Duration) (*purges.TagSet, bool) {
-	return m.get(key, now, age)
-}
-
-func (m *tagMemory) Put(key string, tags *purges.TagSet, now int64) { m.put(key, tags, now) }

@@ -38,10 +38,10 @@ func onTheWire(t interface{ Errorf(string, ...any) }, key string) {
 // clock, or what belongs to it, cannot be taken for one.
 func TestStampKeys(t *testing.T) {
 	for _, namespace := range []string{"a", "cacheaside", strings.Repeat("n", 64)} {
-		keys := purgeKeys(namespace)
-		onTheWire(t, keys.Clock())
+		spelled := purgeKeys(namespace)
+		onTheWire(t, spelled.Clock())
 		for _, tag := range []string{"x.", "x|", "x..", "x||||||||||"} { // as if it were made longer
-			if keys.Stamp(purges.OfHandler+tag) == keys.Stamp(purges.OfHandler+"x") {
+			if spelled.Stamp(purges.OfHandler+tag) == spelled.Stamp(purges.OfHandler+"x") {
 				t.Errorf("%q shares its key with x", tag)
 			}
 		}
@@ -49,13 +49,13 @@ func TestStampKeys(t *testing.T) {
 			tag := rapid.OneOf(rapid.String(), rapid.StringMatching(`[a-c.|^{}%]{0,4}`), rapid.StringN(200, 400, -1))
 			of := rapid.SampledFrom([]string{purges.OfHandler, purges.OfGroup, purges.OfURL})
 			a, b := of.Draw(t, "a")+tag.Draw(t, "a"), of.Draw(t, "b")+tag.Draw(t, "b")
-			ka, kb := keys.Stamp(a), keys.Stamp(b)
+			ka, kb := spelled.Stamp(a), spelled.Stamp(b)
 			if (a == b) != (ka == kb) {
 				t.Fatalf("%q and %q have the keys %q and %q", a, b, ka, kb)
 			}
 			for _, key := range []string{ka, kb} {
 				onTheWire(t, key)
-				if !strings.HasPrefix(key, namespace+":2:{tags}:") || strings.HasPrefix(key, keys.Clock()) || len(key) > len(keys.Prefix)+3*MaxTagBytes {
+				if !strings.HasPrefix(key, namespace+":2:{tags}:") || strings.HasPrefix(key, spelled.Clock()) || len(key) > len(spelled.Prefix)+3*MaxTagBytes {
 					t.Errorf("the key %q of a stamp", key)
 				}
 			}

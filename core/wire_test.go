@@ -169,7 +169,7 @@ func TestKeysOnTheWire(t *testing.T) {
 				for i := 0; i+1 < len(fields); i += 2 {
 					r.Header.Add(fields[i], fields[i+1])
 				}
-				r = r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, &http.Server{Handler: h})) //nolint:gosec // it does not listen
+				r = r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, &http.Server{Handler: h}))
 				h.ServeHTTP(httptest.NewRecorder(), r)
 				must(t, cache.Flush(context.Background()))
 			}

@@ -34,7 +34,7 @@ func TestCookiesAreToldOfOnce(t *testing.T) {
 			t.Errorf("Cache-Status %q", got)
 		}
 	}
-	if got := log.String(); strings.Count(got, "Config.Cookies") != 1 || strings.Contains(got, "alice") {
+	if got := log.String(); strings.Count(got, "Policy.Requests.Cookies") != 1 || strings.Contains(got, "alice") {
 		t.Errorf("the log: %s", got)
 	}
 }

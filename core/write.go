@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/jobs"
+
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
@@ -106,7 +108,7 @@ func (w *write) leaving(sent adapter.Header) {
 		w.c.writes.over(w)
 		w.end(errPersonal)
 	case w.c.inProcess || w.rerun != nil:
-		if w.run(context.Background(), nil); w.rerun != nil && w.stored {
+		if w.Run(context.Background(), nil); w.rerun != nil && w.stored {
 			w.rerun.done.Store(true)
 		}
 	default:
@@ -219,13 +221,14 @@ func (v *visit) beginRecord() {
 	v.record, v.hasRec = varyRecord{choice: choice{generation: rand.Uint64()}}, true
 }
 
-func (w *write) run(context.Context, func()) {
+// Run implements [jobs.Job].
+func (w *write) Run(context.Context, func()) {
 	defer w.c.writes.over(w)
 	_ = w.store()
 }
 
-// dropped is called when the cache has been closed and may not wait any longer.
-func (w *write) dropped() {
+// Dropped is called when the cache has been closed and may not wait any longer.
+func (w *write) Dropped() {
 	defer w.c.writes.over(w)
 	w.c.stats.storesDropped.Add(1)
 	w.end(errUnclaimed)
@@ -260,10 +263,10 @@ func (w *write) store() (err error) {
 		return err
 	}
 	if w.record == nil {
-		c.variants.drop(w.wire)
+		c.variants.Drop(w.wire)
 		return nil
 	}
-	c.variants.put(w.wire, w.choice, c.cfg.Now().UnixNano())
+	c.variants.Put(w.wire, w.choice, c.cfg.Now().UnixNano())
 	var surplus []string
 	for _, d := range w.surplus {
 		if validDigest(d) {
@@ -368,7 +371,7 @@ const maxWriters = 64
 
 // writes are those under way: a bounded number of bytes.
 type writes struct {
-	jobs    *background
+	jobs    *jobs.Pool
 	limit   int64 // of bytes
 	mu      sync.Mutex
 	pending map[string]*write // by the primary key, the latest one
@@ -381,11 +384,11 @@ type writes struct {
 // writeSlots is how many keys apart wait can tell writes that have just ended.
 const writeSlots = 1024
 
+var writeSeed = maphash.MakeSeed()
+
 func newWrites(limit int64) *writes {
-	jobs := newBackground(maxWriters, math.MaxInt)
-	jobs.drains = true
 	return &writes{
-		jobs: jobs, limit: limit,
+		jobs: jobs.New(maxWriters, math.MaxInt, true), limit: limit,
 		pending: map[string]*write{}, all: map[*write]struct{}{},
 	}
 }
@@ -408,8 +411,8 @@ func (q *writes) reserve(w *write) bool {
 
 // submit has a write done for which there is room.
 func (q *writes) submit(w *write) {
-	if !q.jobs.submit(w) { // closed: nobody would wait for it
-		w.run(context.Background(), nil)
+	if !q.jobs.Submit(w) { // closed: nobody would wait for it
+		w.Run(context.Background(), nil)
 	}
 }
 
@@ -435,7 +438,7 @@ func (w *write) ends() <-chan struct{} {
 	return w.done
 }
 
-func (q *writes) slot(wire string) uint64 { return maphash.String(memoSeed, wire) % writeSlots }
+func (q *writes) slot(wire string) uint64 { return maphash.String(writeSeed, wire) % writeSlots }
 
 // wait waits for a write under way of what is under a primary key, and reports
 // whether there was one that has ended in time, or probably one since ended was

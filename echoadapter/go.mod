@@ -3,7 +3,7 @@ module github.com/cacheaside/cacheaside/echoadapter
 go 1.26.0
 
 require (
-	github.com/cacheaside/cacheaside/core v0.0.0
+	github.com/cacheaside/cacheaside/core v0.1.0
 	github.com/labstack/echo/v4 v4.16.0
 	go.uber.org/goleak v1.3.0
 )

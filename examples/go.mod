@@ -3,11 +3,11 @@ module github.com/cacheaside/cacheaside/examples
 go 1.26.0
 
 require (
-	github.com/cacheaside/cacheaside/chiadapter v0.0.0
-	github.com/cacheaside/cacheaside/core v0.0.0
-	github.com/cacheaside/cacheaside/echoadapter v0.0.0
-	github.com/cacheaside/cacheaside/fiberadapter v0.0.0
-	github.com/cacheaside/cacheaside/ginadapter v0.0.0
+	github.com/cacheaside/cacheaside/chiadapter v0.1.0
+	github.com/cacheaside/cacheaside/core v0.1.0
+	github.com/cacheaside/cacheaside/echoadapter v0.1.0
+	github.com/cacheaside/cacheaside/fiberadapter v0.1.0
+	github.com/cacheaside/cacheaside/ginadapter v0.1.0
 	github.com/gin-gonic/gin v1.12.0
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/gofiber/fiber/v2 v2.52.15

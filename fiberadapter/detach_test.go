@@ -88,7 +88,7 @@ func serve(t *testing.T, app *fiber.App, secure bool) (string, *http.Client) {
 		t.Cleanup(donor.Close)
 		url = "https://" + ln.Addr().String()
 		transport.TLSClientConfig = donor.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-		ln = tls.NewListener(ln, &tls.Config{Certificates: donor.TLS.Certificates}) //nolint:gosec // a test
+		ln = tls.NewListener(ln, &tls.Config{Certificates: donor.TLS.Certificates})
 	}
 	done := make(chan struct{})
 	go func() {

@@ -3,7 +3,7 @@ module github.com/cacheaside/cacheaside/ginadapter
 go 1.26.0
 
 require (
-	github.com/cacheaside/cacheaside/core v0.0.0
+	github.com/cacheaside/cacheaside/core v0.1.0
 	github.com/gin-gonic/gin v1.12.0
 	go.uber.org/goleak v1.3.0
 )

@@ -84,7 +84,7 @@ func (c *run) site(app App, secure *tls.Config) *site {
 	tr := &http.Transport{
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: 64,
-		TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // made above for this test
+		TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, // made above for this test
 	}
 	s.Client = &http.Client{
 		Transport:     tr,

@@ -1,7 +1,7 @@
 package dragonfly
 
 import (
-	"crypto/sha1" //nolint:gosec // as in the product
+	"crypto/sha1"
 	"fmt"
 	"strings"
 	"testing"

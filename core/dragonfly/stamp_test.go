@@ -2,7 +2,7 @@ package dragonfly_test
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // as in the product
+	"crypto/sha1"
 	"fmt"
 	"slices"
 	"strings"

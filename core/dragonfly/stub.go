@@ -50,7 +50,7 @@ func newStub(slot byte, size int) stub {
 func (s *stub) encode() []byte {
 	b := append(make([]byte, 0, stubLen), magic...)
 	b = append(b, s.slot)
-	b = binary.LittleEndian.AppendUint64(b, uint64(s.size)) //nolint:gosec // not negative
+	b = binary.LittleEndian.AppendUint64(b, uint64(s.size)) // not negative
 	b = append(b, s.id[:]...)
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
@@ -67,7 +67,7 @@ func parseStub(value []byte) (s stub, ok bool) {
 		return s, false
 	}
 	size := binary.LittleEndian.Uint64(value[offSize:])
-	s.slot, s.size = value[offSlot], int(size) //nolint:gosec // checked below
+	s.slot, s.size = value[offSlot], int(size) // checked below
 	copy(s.id[:], value[offID:])
 	return s, s.slot <= 1 && size <= maxLarge
 }

@@ -62,7 +62,7 @@ func TestHandlerThatAsksItself(t *testing.T) {
 							}
 						}
 					}))
-					server := &http.Server{Handler: h} //nolint:gosec // it serves nothing
+					server := &http.Server{Handler: h}
 					for range 3 {
 						began := time.Now()
 						r := httptest.NewRequestWithContext(context.WithValue(t.Context(), http.ServerContextKey, server), http.MethodGet, "/page", nil)
@@ -102,7 +102,7 @@ func TestRefreshAsksOthers(t *testing.T) {
 			}
 			_, _ = io.WriteString(w, "page")
 		}))
-		server := &http.Server{Handler: h} //nolint:gosec // it serves nothing
+		server := &http.Server{Handler: h}
 		for range 3 {
 			r := httptest.NewRequestWithContext(context.WithValue(t.Context(), http.ServerContextKey, server), http.MethodGet, "/page", nil)
 			h.ServeHTTP(httptest.NewRecorder(), r)
@@ -125,7 +125,7 @@ func TestRefreshBehindAnotherCache(t *testing.T) {
 		h := nethttp.New(front)(nethttp.New(behind)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "page")
 		})))
-		server := &http.Server{Handler: h} //nolint:gosec // it serves nothing
+		server := &http.Server{Handler: h}
 		for range 2 {
 			r := httptest.NewRequestWithContext(context.WithValue(t.Context(), http.ServerContextKey, server), http.MethodGet, "/page", nil)
 			r.Header.Set("Cache-Control", "no-cache") // front asks, whatever it has
@@ -204,7 +204,7 @@ func TestServerContext(t *testing.T) {
 
 // TestServerContextFails: the run goes on without.
 func TestServerContextFails(t *testing.T) {
-	for name, server := range map[string]*http.Server{ //nolint:gosec // they serve nothing
+	for name, server := range map[string]*http.Server{
 		"BaseContext panics": {BaseContext: func(net.Listener) context.Context { panic("base") }},
 		"BaseContext is nil": {BaseContext: func(net.Listener) context.Context { return nil }},
 		"ConnContext panics": {ConnContext: func(_ context.Context, c net.Conn) context.Context {

@@ -96,7 +96,7 @@ func (l *lab) run(ctx context.Context, report func([]*result)) (ok bool, err err
 		if l.only != nil && !l.only.MatchString(f.name) {
 			continue
 		}
-		results, err := l.try(ctx, f, dir, rand.New(rand.NewPCG(l.seed, uint64(i)))) //nolint:gosec // not for secrets
+		results, err := l.try(ctx, f, dir, rand.New(rand.NewPCG(l.seed, uint64(i))))
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", f.name, err)
 		}
@@ -344,14 +344,14 @@ func (l *load) warm(ctx context.Context) error {
 func (l *load) ask(ctx context.Context, base string, phase int32, seed uint64) {
 	var all sync.WaitGroup
 	for k := range clients {
-		rng := rand.New(rand.NewPCG(seed, uint64(k))) //nolint:gosec // not for secrets
+		rng := rand.New(rand.NewPCG(seed, uint64(k)))
 		popular := rand.NewZipf(rng, 1.2, 5, rows-1)
 		all.Go(func() {
 			for ctx.Err() == nil {
 				if phase == phaseBare && l.phase.Load() != phaseBare {
 					return
 				}
-				l.one(ctx, base, int(popular.Uint64()), base == l.bare) //nolint:gosec // below rows
+				l.one(ctx, base, int(popular.Uint64()), base == l.bare)
 				time.Sleep(time.Duration(rng.Int64N(int64(2 * pause))))
 			}
 		})
@@ -449,7 +449,7 @@ func (r *row) expired(version int64, began time.Time, stalled int64) bool {
 // responses counts. Some are purged, in all services; if all acknowledge, nobody
 // may see an older one any more.
 func write(ctx context.Context, d *database, loads []*load, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // not for secrets
+	rng := rand.New(rand.NewPCG(seed, 1))
 	for ctx.Err() == nil {
 		time.Sleep(5 * time.Millisecond)
 		n := rng.IntN(len(d.rows))

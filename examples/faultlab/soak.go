@@ -63,7 +63,7 @@ func (l *lab) soak(ctx context.Context, d time.Duration, rows int, w io.Writer) 
 	var s mixture
 	for i, one := range loads {
 		for k := range clients {
-			rng := rand.New(rand.NewPCG(l.seed, uint64(100*i+k))) //nolint:gosec // not for secrets
+			rng := rand.New(rand.NewPCG(l.seed, uint64(100*i+k)))
 			all.Go(func() { s.ask(running, one, rng) })
 		}
 	}
@@ -87,7 +87,7 @@ func (l *lab) soak(ctx context.Context, d time.Duration, rows int, w io.Writer) 
 	var sum int64
 	for _, one := range loads {
 		st := one.cache.Stats()
-		sum += int64(st.Hits) //nolint:gosec // no overflow
+		sum += int64(st.Hits)
 		one.stop()
 	}
 	left := runtime.NumGoroutine()
@@ -162,9 +162,9 @@ type mixture struct {
 }
 
 func (m *mixture) ask(ctx context.Context, l *load, rng *rand.Rand) {
-	popular := rand.NewZipf(rng, 1.05, 100, uint64(len(l.data.rows)-1)) //nolint:gosec // it is positive
+	popular := rand.NewZipf(rng, 1.05, 100, uint64(len(l.data.rows)-1))
 	for ctx.Err() == nil {
-		n := int(popular.Uint64()) //nolint:gosec // below the number of rows
+		n := int(popular.Uint64())
 		if what := m.one(ctx, l, rng, n); what != "" {
 			m.wrong.Add(1)
 			m.example.CompareAndSwap(nil, fmt.Sprintf("%s /%d: %s", l.framework, n, what))

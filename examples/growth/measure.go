@@ -174,7 +174,7 @@ func (g growth) measure(ctx context.Context, kind string, tags, size int) (cost 
 	paths := make([]string, round)
 	atRandom := func() {
 		for i := range paths {
-			paths[i] = pathOf(rand.IntN(size)) //nolint:gosec // not for secrets
+			paths[i] = pathOf(rand.IntN(size))
 		}
 	}
 	var was cacheaside.Stats

@@ -185,7 +185,7 @@ func serve(framework string, p *policy, s *service) {
 		go func() { _ = app.Listener(s.listener) }()
 		return
 	}
-	server := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)} //nolint:gosec // of this process alone
+	server := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = server.Serve(s.listener) }()
 }
 

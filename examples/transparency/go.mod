@@ -5,11 +5,11 @@ go 1.26.0
 require (
 	github.com/alexedwards/scs/v2 v2.9.0
 	github.com/appleboy/gin-jwt/v2 v2.10.3
-	github.com/cacheaside/cacheaside/chiadapter v0.0.0
-	github.com/cacheaside/cacheaside/core v0.0.0
-	github.com/cacheaside/cacheaside/echoadapter v0.0.0
-	github.com/cacheaside/cacheaside/fiberadapter v0.0.0
-	github.com/cacheaside/cacheaside/ginadapter v0.0.0
+	github.com/cacheaside/cacheaside/chiadapter v0.1.0
+	github.com/cacheaside/cacheaside/core v0.1.0
+	github.com/cacheaside/cacheaside/echoadapter v0.1.0
+	github.com/cacheaside/cacheaside/fiberadapter v0.1.0
+	github.com/cacheaside/cacheaside/ginadapter v0.1.0
 	github.com/felixge/httpsnoop v1.0.4
 	github.com/gin-contrib/cors v1.7.6
 	github.com/gin-contrib/gzip v1.2.5

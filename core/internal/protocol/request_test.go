@@ -55,7 +55,7 @@ const (
 	getClock
 	makeClock
 	getStamps = getA | getB | getURL
-	// while storing
+	// While storing.
 	doSettle = setLock
 	doWrite  = getClock
 )

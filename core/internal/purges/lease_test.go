@@ -54,7 +54,7 @@ func newLedger(t *testing.T, s store.Coordinator, alone bool) *Ledger {
 	var background sync.WaitGroup
 	t.Cleanup(background.Wait)
 	return New(Dependencies{
-		Store: s, Tags: remembered{}, Now: time.Now, Alone: alone,
+		Store: s, Now: time.Now, Alone: alone,
 		Keys:         Keys{Prefix: "test:{tags}:", MinBytes: 17, Escape: func(dst []byte, text string) []byte { return append(dst, text...) }},
 		RenewTimeout: time.Second,
 		Background:   background.Go,
@@ -63,16 +63,6 @@ func newLedger(t *testing.T, s store.Coordinator, alone bool) *Ledger {
 		URLOf:        func(primary string) string { return primary },
 	})
 }
-
-// remembered is a memory for one goroutine.
-type remembered map[string]*TagSet
-
-func (m remembered) Get(key string, _ int64, _ time.Duration) (*TagSet, bool) {
-	tags, ok := m[key]
-	return tags, ok
-}
-
-func (m remembered) Put(key string, tags *TagSet, _ int64) { m[key] = tags }
 
 // TestLease: one of many reads the journal; a copy is used for a lease, renewed
 // beside it from its half on, and never used longer.

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/recent"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -38,7 +39,6 @@ type Dependencies struct {
 	Store store.Coordinator // nil: nothing can be purged, and every entry is current
 	Local store.Local       // nil: nothing is in this process
 	Keys  Keys
-	Tags  Memory
 	Now   func() time.Time
 	// Alone says that no other process uses the store, so that a purge waits for none.
 	Alone bool
@@ -55,14 +55,6 @@ type Dependencies struct {
 	URLOf func(primary string) string
 }
 
-// Memory remembers the tags that were last seen under a key of the store. It may forget
-// at any time.
-type Memory interface {
-	// Get returns what was put for key at most age before now.
-	Get(key string, now int64, age time.Duration) (*TagSet, bool)
-	Put(key string, tags *TagSet, now int64)
-}
-
 func (d *Dependencies) micros() uint64 { return uint64(max(0, d.Now().UnixMicro())) }
 
 // Ledger knows what has been purged, for one process. All methods may be called
@@ -70,6 +62,7 @@ func (d *Dependencies) micros() uint64 { return uint64(max(0, d.Now().UnixMicro(
 type Ledger struct {
 	Dependencies
 	leases leases
+	tags   recent.Map[*TagSet] // last seen under the keys of the store
 }
 
 // New returns a ledger.
@@ -94,7 +87,7 @@ func (l *Ledger) CurrentHere(c *Check, e *entry.Entry, key string, way *Way, now
 		c.noteSoft(soft)
 		return true
 	}
-	known, ok := l.Tags.Get(key, now.UnixNano(), tagsAge)
+	known, ok := l.tags.Get(key, now.UnixNano(), tagsAge)
 	if !ok || !known.isOf(e) {
 		return false
 	}
@@ -133,7 +126,7 @@ func (l *Ledger) Current(ctx context.Context, c *Check, e *entry.Entry, key stri
 			tags = append(tags, strings.Clone(tag))
 		}
 		known = l.TagSet(tags)
-		l.Tags.Put(key, known, now.UnixNano())
+		l.tags.Put(key, known, now.UnixNano())
 	}
 	if !same || len(c.Stamps) != len(known.Keys) {
 		var err error
@@ -179,7 +172,7 @@ func (l *Ledger) TagSet(tags []string) *TagSet { return l.Keys.tagSet(tags) }
 // Known returns the tags last seen under key, an empty set if they are not known.
 func (l *Ledger) Known(key string, now time.Time) *TagSet {
 	if l.Store != nil {
-		if known, ok := l.Tags.Get(key, now.UnixNano(), tagsAge); ok {
+		if known, ok := l.tags.Get(key, now.UnixNano(), tagsAge); ok {
 			return known
 		}
 	}
@@ -187,7 +180,7 @@ func (l *Ledger) Known(key string, now time.Time) *TagSet {
 }
 
 // Remember notes that what is under key has these tags.
-func (l *Ledger) Remember(key string, tags *TagSet) { l.Tags.Put(key, tags, l.Now().UnixNano()) }
+func (l *Ledger) Remember(key string, tags *TagSet) { l.tags.Put(key, tags, l.Now().UnixNano()) }
 
 // Announce enters a way into the journal, unless it is there or nil. That comes before
 // anything is stored by it.

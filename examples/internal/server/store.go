@@ -53,7 +53,7 @@ func StartStore(ctx context.Context, dir string, args ...string) (*StoreProcess,
 func freePort(ctx context.Context) (int, error) {
 	var lc net.ListenConfig
 	for range 100 {
-		port := 10_000 + rand.IntN(20_000) //nolint:gosec // not for secrets
+		port := 10_000 + rand.IntN(20_000)
 		if l, err := lc.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
 			return port, l.Close()
 		}

@@ -1,9 +1,10 @@
-package cacheaside
+package breaker
 
 import (
 	"context"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -28,20 +29,16 @@ func (c copies) GetStamped(ctx context.Context, key string, dst []store.Stamp, _
 // TestOpenBreakerLeavesCopies: they need no server.
 func TestOpenBreakerLeavesCopies(t *testing.T) {
 	s := copies{t: t}
-	cfg, err := Config{Logger: slog.New(slog.DiscardHandler)}.validated()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, c := range map[string]struct {
-		inner wholeStore
+		inner Parts
 		key   string
 		found bool
 	}{
-		"a copy":       {wholeStore{coordinator: s, tiered: s}, "near", true},
-		"no copy":      {wholeStore{coordinator: s, tiered: s}, "far", false},
-		"no near tier": {wholeStore{coordinator: s}, "near", false},
+		"a copy":       {Parts{Coordinator: s, Tiered: s}, "near", true},
+		"no copy":      {Parts{Coordinator: s, Tiered: s}, "far", false},
+		"no near tier": {Parts{Coordinator: s}, "near", false},
 	} {
-		b := newBreaker(c.inner, &cfg, "clock")
+		b := New(c.inner, Options{Failures: 5, Pause: time.Second, Timeout: time.Second, ProbeKey: "clock", Logger: slog.New(slog.DiscardHandler)})
 		b.open.Store(true)
 		value, found, stamps, err := b.GetStamped(t.Context(), c.key, nil, []string{"tag"})
 		if found != c.found || (err == nil) != c.found || c.found && (string(value) != "v" || len(stamps) != 1) {
