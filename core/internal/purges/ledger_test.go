@@ -89,7 +89,7 @@ func TestCurrent(t *testing.T) {
 // TestCurrentHere: what this process does not know counts as not current; and what the
 // store has judged is not looked at again.
 func TestCurrentHere(t *testing.T) {
-	l, _, e := filled(t, nil, "t:a")
+	l, _, e := filled(t, nil, "t:a", "t:b")
 	var check Check
 	if now := time.Now(); l.CurrentHere(&check, e, "k", nil, now.Add(time.Hour), true, 0) {
 		t.Error("current without a copy of the journal")
@@ -99,6 +99,10 @@ func TestCurrentHere(t *testing.T) {
 	}
 	if l.CurrentHere(&check, e, "k", nil, time.Now(), false, 0) {
 		t.Error("current, though its tags are not known")
+	}
+	l.Remember("k", l.TagSet([]string{"t:a"})) // of what was there before
+	if l.CurrentHere(&check, e, "k", nil, time.Now(), false, 0) {
+		t.Error("current by other tags")
 	}
 	if !l.CurrentHere(&check, e, "k", nil, time.Now(), true, 7) || check.Soft != 7 {
 		t.Errorf("what was judged is not current, or was purged softly at %d", check.Soft)
