@@ -266,18 +266,18 @@ func isToken(s string) bool {
 	return !strings.ContainsFunc(s[:tokenStart-1], func(r rune) bool { return (r < 'A' || r > 'Z') && (r < '2' || r > '7') })
 }
 
-// storeTrouble is trouble, but a refusal is none: it costs the store of one response, and
+// storeError is reportError, but a refusal is none: it costs the store of one response, and
 // is counted apart.
-func (c *Cache) storeTrouble(what string, err error) {
+func (c *Cache) storeError(what string, err error) {
 	if errors.Is(err, store.ErrRefused) {
 		c.stats.refused.Add(1)
 		return
 	}
-	c.trouble(what, err)
+	c.reportError(what, err)
 }
 
-// trouble counts a failure of the store and logs at most one in ten seconds.
-func (c *Cache) trouble(what string, err error) {
+// reportError counts a failure of the store and logs at most one in ten seconds.
+func (c *Cache) reportError(what string, err error) {
 	if errors.Is(err, breaker.ErrOpen) {
 		return // counted and told of already
 	}

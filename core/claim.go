@@ -53,7 +53,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
 	if err := c.announced(at); err != nil {
 		c.deadlines.end(at)
-		c.storeTrouble("announcing a policy", err)
+		c.storeError("announcing a policy", err)
 		return nil, "", err
 	}
 	if !isNote(f.Token) { // before another request finds it under the lock, and takes it for one that was left
@@ -65,7 +65,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 		c.live.leave(f.Token, true)
 	}
 	if err != nil {
-		c.storeTrouble("taking a lock", err)
+		c.storeError("taking a lock", err)
 		if !errors.Is(err, breaker.ErrOpen) && !errors.Is(err, store.ErrRefused) { // perhaps only the answer was lost
 			c.swapLater(lock, f.Token, "")
 		}
@@ -88,7 +88,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 		// Of a run that is over: its release is on its way, or was lost. Or of somebody
 		// who has no business there, and it might never go away.
 		if !mine {
-			c.trouble("taking a lock", errNoToken)
+			c.reportError("taking a lock", errNoToken)
 		}
 		cl.token, cl.own = f.Token, !isNote(f.Token)
 		if cl.own {
@@ -114,7 +114,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 // moment is begin for a store in this process, which orders fills by themselves.
 func (c *Cache) moment(lock string) (store.Mark, error) {
 	if err := c.announced(context.Background()); err != nil {
-		c.storeTrouble("taking a lock", err)
+		c.storeError("taking a lock", err)
 		return store.Mark{}, err
 	}
 	begun, err := c.coordinator.Begin(context.Background(), store.Fill{Lock: lock, TTL: c.cfg.Timeouts.Lock, Clock: c.clock})
@@ -131,7 +131,7 @@ func (c *Cache) prolong(cl *claim, first time.Duration, until time.Time) {
 		defer cancel()
 		held, err := c.coordinator.CompareAndExtend(ctx, cl.lock, cl.token, c.cfg.Timeouts.Lock)
 		if err != nil {
-			c.storeTrouble("prolonging a lock", err)
+			c.storeError("prolonging a lock", err)
 		}
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
@@ -187,7 +187,7 @@ func (c *Cache) swapLater(lock, token, next string) {
 			_, err = c.swapOnce(lock, token, next)
 		}
 		if err != nil {
-			c.storeTrouble("releasing a lock", err)
+			c.storeError("releasing a lock", err)
 		}
 	})
 }
@@ -196,7 +196,7 @@ func (c *Cache) swapLater(lock, token, next string) {
 func (c *Cache) swap(lock, token, next string) bool {
 	held, err := c.swapOnce(lock, token, next)
 	if err != nil {
-		c.storeTrouble("taking a lock from who is gone", err)
+		c.storeError("taking a lock from who is gone", err)
 	}
 	return held && err == nil
 }

@@ -205,7 +205,7 @@ func TestLogAfterClockStepsBack(t *testing.T) {
 	for i, step := range []time.Duration{0, 9 * time.Second, time.Second, -time.Hour, 9 * time.Second, time.Second} {
 		now = now.Add(step)
 		out.Reset()
-		c.trouble("testing", errors.New("down"))
+		c.reportError("testing", errors.New("down"))
 		if told := out.Len() > 0; told != (step != 9*time.Second) {
 			t.Errorf("step %d: told %t", i, told)
 		}

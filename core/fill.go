@@ -20,63 +20,95 @@ import (
 )
 
 // miss answers with what the handler gives.
-func (c *Cache) miss(x adapter.Exchange, v *visit) error {
-	v.counter = &c.stats.misses
+func (v *visit) miss() error {
+	v.counter = &v.c.stats.misses
 	defer v.count()
 	if v.control.OnlyIfCached {
-		return c.gatewayTimeout(x)
+		return v.gatewayTimeout()
 	}
-	return c.ask(x, v)
+	return v.ask()
 }
 
-// fetch runs the handler, stores its response where the rules allow it and
-// sends it. A 304 freshens the stored entry, a failure may bring it back.
-func (c *Cache) fetch(x adapter.Exchange, v *visit) error {
-	set, validate := c.conditions(x, v)
-	c.prepare(x.Context(), v)
-	defer v.unclaim(c)
-	status := httprules.CacheStatus{Fwd: v.fwd, Key: c.shownKey(v)}
+// fetch runs the handler and answers with what that gives: its response, which is
+// stored where the rules allow it, or what is stored, where it has given a 304 or
+// failed.
+func (v *visit) fetch() error {
+	set, validate := v.conditions()
+	v.prepare()
+	defer v.unclaim()
+	status := httprules.CacheStatus{Fwd: v.fwd, Key: v.shownKey()}
 	run := v.run
-	run.begin(c, v.depth, v.lead, &v.req)
-	v.began = c.cfg.Now()
+	run.begin(v.c, v.depth, v.lead, &v.req)
+	v.began = v.c.cfg.Now()
 	if v.lead != nil { // what the handler gives is new to who has joined by now
-		v.lead.Vouch(v.lead.Advance())
+		v.lead.ValidBefore(v.lead.Advance())
 	}
-	resp, panicked, at, err := c.next(x, v, adapter.Forward{
-		Capture:  true,
-		Run:      &run.Run,
-		MaxBody:  c.policy.Storing.MaxBytes,
-		Set:      v.looped(set),
-		Linger:   c.linger(v),
-		Annotate: c.lettingGo(v.lead, run, status),
-		Settle:   v.settling(c),
+	resp, panicked, at, err := v.next(adapter.Forward{
+		Capture:     true,
+		Run:         &run.Run,
+		MaxBody:     v.c.policy.Storing.MaxBytes,
+		Set:         v.looped(set),
+		Linger:      v.linger(),
+		Annotate:    v.c.lettingGo(v.lead, run, status),
+		HandleError: v.handlingError(),
 	})
-	c.noteInner(v, run)
+	v.noteInner(run)
 	v.count()
-	if err != nil { // the response is somebody else's to make, for this request alone
-		c.unshared(v)
-		return err
-	}
-	if !panicked && (resp == nil || resp.Sent) {
+	switch {
+	case err != nil: // the response is somebody else's to make, for this request alone
+		return v.settle(answer{outcome: flight.Pass, personal: true, err: err})
+	case !panicked && (resp == nil || resp.Sent): // see lettingGo
 		return nil
 	}
 	if panicked || serverError(resp.Status) || resp.Reason == adapter.ReasonIncomplete {
 		if !panicked {
 			v.failure, status.FwdStatus = resp.Status, resp.Status
 		}
-		if ok, err := c.failed(x, v, at); ok {
-			return err
+		if a, ok := v.staleAnswer(at, detailStaleIfError, false); ok {
+			a.outcome = flight.Failed
+			return v.settle(a)
 		}
 	}
 	if validate && resp.Status == http.StatusNotModified && resp.Reason == "" {
-		if len(v.candidates) > 0 && !v.selected(resp.Effective) {
-			c.conclude(v.lead, flight.Retry, nil)
-			status.FwdStatus, status.Detail = resp.Status, "other-validator"
-			return c.noAnswer(x, http.StatusBadGateway, status)
-		}
-		return c.freshened(x, v, resp)
+		return v.settle(v.validated(resp, status))
 	}
-	if v.fwd == "stale" {
+	return v.settle(v.fetched(resp, status, set != nil))
+}
+
+// answer is how a request is answered once it is known what the handler gives, and how
+// the flight ends that it leads.
+type answer struct {
+	outcome  flight.Outcome
+	personal bool  // for requests in other processes, too, there is nothing to wait for
+	err      error // the framework's, instead of a response
+	code     int   // an error of the cache's own, if not 0
+	// resp is the handler's; nil: what is stored is sent, of the age that it has at the
+	// time now.
+	resp   *adapter.Response
+	now    time.Time
+	status httprules.CacheStatus // of all but resp, which has its own
+}
+
+// settle ends the flight, unless a write has to do that, and sends the answer: those
+// who wait do not wait for this client as well.
+func (v *visit) settle(a answer) error {
+	v.personal = a.personal
+	v.c.conclude(v.lead, a.outcome, nil)
+	switch {
+	case a.err != nil:
+		return a.err
+	case a.code != 0:
+		return v.noAnswer(a.code, a.status)
+	case a.resp == nil:
+		return v.replyStored(a.now, a.status)
+	}
+	return v.send(a.resp)
+}
+
+// fetched is the answer with the handler's response, which is stored if that may be.
+// Where the handler was not shown the client's own conditions, they are judged here.
+func (v *visit) fetched(resp *adapter.Response, status httprules.CacheStatus, conditions bool) (a answer) {
+	if v.fwd == fwdStale {
 		status.FwdStatus = resp.Status
 	}
 	if (v.inner || v.leaves) && resp.Reason == "" {
@@ -84,10 +116,13 @@ func (c *Cache) fetch(x adapter.Exchange, v *visit) error {
 	}
 	if v.req.Method == http.MethodHead {
 		if v.stale {
-			c.headAnswered(x, v, resp)
+			v.headAnswered(resp)
 		}
-	} else if reason := c.storeResponse(x, v, resp, &status); reason != "" {
-		status.Detail = reason
+	} else {
+		var reason string
+		if a, reason = v.admit(resp, &status); reason != "" {
+			status.Detail = reason
+		}
 	}
 	if !v.inner {
 		if resp.Extra == nil {
@@ -95,58 +130,55 @@ func (c *Cache) fetch(x adapter.Exchange, v *visit) error {
 		}
 		resp.Extra = append(resp.Extra, adapter.Field{Name: "Cache-Status", Value: viewOf(appendStatus(v.fill.text[:0], status)), Op: adapter.OpAdd})
 	}
-	resp.Extra = c.untagged(resp.Extra, resp.Effective)
-	if set != nil && resp.Status == http.StatusOK && c.notModified(v, resp) {
-		return c.reply(x, v, &adapter.Response{
-			Status: http.StatusNotModified, Extra: resp.Extra,
-			Header: undescribed(resp.Header),
-		})
+	resp.Extra = v.c.withoutTags(resp.Extra, resp.Effective)
+	if a.resp = resp; conditions && resp.Status == http.StatusOK && v.notModified(resp) {
+		a.resp = &adapter.Response{Status: http.StatusNotModified, Extra: resp.Extra, Header: undescribed(resp.Header)}
 	}
-	return c.reply(x, v, resp)
+	return a
 }
 
-// settles reports whether an error of the handler is to become a response at once:
+// handlesError reports whether an error of the handler is to become a response at once:
 // one that may be stored, or in whose place a stale one may be sent. Any other error
 // is for middleware in front to see, as without a cache.
-func (c *Cache) settles(v *visit, status int, h adapter.Header) bool {
-	if serverError(status) && v.stale && v.decide(c.cfg.Now()).MaySIE {
+func (v *visit) handlesError(status int, h adapter.Header) bool {
+	if serverError(status) && v.stale && v.decide(v.c.cfg.Now()).MaySIE {
 		return true
 	}
-	return v.req.Method == http.MethodGet && c.judge(v, status, h, c.cfg.Now()).Store
+	return v.req.Method == http.MethodGet && v.judge(status, h, v.c.cfg.Now()).Store
 }
 
-// settling is settles for Forward, which does not keep it: so the visit does.
-func (v *visit) settling(c *Cache) func(status int, h adapter.Header) bool {
-	if v.handle = c; v.settle == nil {
-		v.settle = func(status int, h adapter.Header) bool { return v.handle.settles(v, status, h) }
+// handlingError is handlesError for Forward, made once for each visit that the pool has.
+func (v *visit) handlingError() func(status int, h adapter.Header) bool {
+	if v.onError == nil {
+		v.onError = v.handlesError
 	}
-	return v.settle
+	return v.onError
 }
 
 // prepare sees to it that the handler's response can be stored: with what is under the
 // lock, where others are not waited for.
-func (c *Cache) prepare(ctx context.Context, v *visit) {
+func (v *visit) prepare() {
 	f := new(fill)
 	v.run, v.fill = &f.run, f
-	if c.coordinator == nil || v.begun || v.claim != nil || v.req.Method != http.MethodGet && !v.stale {
+	if v.c.coordinator == nil || v.begun || v.claim != nil || v.req.Method != http.MethodGet && !v.stale {
 		return
 	}
-	if v.leaves = c.leavesToInner(v); v.leaves {
+	if v.leaves = v.leavesToInner(); v.leaves {
 		return // others may wait for the lock of the handle further in
 	}
-	key, start := c.flightKey(v), freeStart
+	key, start := v.flightKey(), freeStart
 	lock := v.key.lockOf(key)
-	if c.inProcess { // which has no tokens
-		if since, err := c.moment(lock); err == nil {
+	if v.c.inProcess { // which has no tokens
+		if since, err := v.c.moment(lock); err == nil {
 			f.claim.lock, f.claim.since = lock, since
 			v.claim = &f.claim
 		}
 		return
 	}
-	if _, pass := c.passes.Get(key, c.cfg.Now().UnixNano(), passAge); pass { // perhaps since a moment
+	if _, pass := v.c.passes.Get(key, v.c.cfg.Now().UnixNano(), passAge); pass { // perhaps since a moment
 		start = passStart // nothing has to be removed afterwards
 	}
-	v.claim, _, _ = c.begin(ctx, lock, start, true, nil) // nil: nothing will be stored
+	v.claim, _, _ = v.c.begin(v.x.Context(), lock, start, true, nil) // nil: nothing will be stored
 }
 
 // fill is what a run of the handler needs that outlives the visit, in one allocation.
@@ -157,8 +189,8 @@ type fill struct {
 	text  [64]byte // of a field, which is a view of it
 }
 
-// untagged takes the fields with tags out of what the client sees.
-func (c *Cache) untagged(extra adapter.Fields, h adapter.Header) adapter.Fields {
+// withoutTags takes the fields with tags out of what the client sees.
+func (c *Cache) withoutTags(extra adapter.Fields, h adapter.Header) adapter.Fields {
 	if c.policy.Storing.ForwardTags {
 		return extra
 	}
@@ -172,10 +204,10 @@ func (c *Cache) untagged(extra adapter.Fields, h adapter.Header) adapter.Fields 
 
 // lettingGo gives the Cache-Status of a response that cannot be held back, and
 // tells those who wait for it that they wait in vain.
-func (c *Cache) lettingGo(l *lead, run *run, s httprules.CacheStatus) func(int, adapter.Header, string) adapter.Fields {
+func (c *Cache) lettingGo(l *inFlight, run *run, s httprules.CacheStatus) func(int, adapter.Header, string) adapter.Fields {
 	return func(_ int, h adapter.Header, reason string) adapter.Fields {
 		c.conclude(l, ending(reason), nil)
-		return c.untagged(noted(run, s, reason), h)
+		return c.withoutTags(noted(run, s, reason), h)
 	}
 }
 
@@ -195,7 +227,7 @@ func ending(reason string) flight.Outcome {
 // a panic is one, unless the client has seen something of the handler's already.
 // It ended at the moment that is returned: whether a stale response may still be
 // used is decided for that alone.
-func (c *Cache) next(x adapter.Exchange, v *visit, f adapter.Forward) (resp *adapter.Response, panicked bool, at time.Time, err error) {
+func (v *visit) next(f adapter.Forward) (resp *adapter.Response, panicked bool, at time.Time, err error) {
 	defer v.run.end()
 	if v.stale && v.decide(v.began).MaySIE {
 		note, sent := f.Annotate, false
@@ -204,86 +236,73 @@ func (c *Cache) next(x adapter.Exchange, v *visit, f adapter.Forward) (resp *ada
 			return note(status, h, reason)
 		}
 		defer func() {
-			if at = c.cfg.Now(); sent || !v.decide(at).MaySIE {
+			if at = v.c.cfg.Now(); sent || !v.decide(at).MaySIE {
 				return
 			}
 			if p := recover(); p != nil {
-				c.panicked(p)
+				v.c.panicked(p)
 				panicked = true
 			}
 		}()
 	}
-	resp, err = x.Next(f)
-	return resp, false, c.cfg.Now(), err
-}
-
-// failed puts the stale entry in the place of an error, where that was allowed
-// when it came. Otherwise the error is a response like others.
-func (c *Cache) failed(x adapter.Exchange, v *visit, at time.Time) (ok bool, err error) {
-	if !v.stale || !v.decide(at).MaySIE {
-		return false, nil
-	}
-	c.conclude(v.lead, flight.Failed, nil)
-	return c.replyStale(x, v, at, "stale-if-error", false)
+	resp, err = v.x.Next(f)
+	return resp, false, v.c.cfg.Now(), err
 }
 
 // notModified reports whether the client, whose own conditions the handler has
 // not seen, has resp already.
-func (c *Cache) notModified(v *visit, resp *adapter.Response) bool {
+func (v *visit) notModified(resp *adapter.Response) bool {
 	first := func(name string) string {
 		if s := resp.Effective.Values(name); len(s) > 0 {
 			return s[0]
 		}
 		return ""
 	}
-	return httprules.NotModified(v.header, first("Etag"), first("Last-Modified"), c.cfg.Now())
+	return httprules.NotModified(v.header, first("Etag"), first("Last-Modified"), v.c.cfg.Now())
 }
 
-// storeResponse stores resp and says in status what became of it; the result
-// is why it was not stored.
-func (c *Cache) storeResponse(x adapter.Exchange, v *visit, resp *adapter.Response, status *httprules.CacheStatus) (reason string) {
-	now := c.cfg.Now()
+// admit stores resp where the rules allow it, and says in status what became of it. The
+// answer says how the flight ends, if a write does not see to that; the reason is why
+// resp was not stored.
+func (v *visit) admit(resp *adapter.Response, status *httprules.CacheStatus) (a answer, reason string) {
+	now := v.c.cfg.Now()
+	private := answer{outcome: flight.Pass, personal: true}
 	if reason = resp.Reason; reason != "" {
-		outcome := ending(reason)
-		v.passes = outcome == flight.Pass
-		c.conclude(v.lead, outcome, nil)
+		a.outcome = ending(reason)
+		a.personal = a.outcome == flight.Pass
 		if reason == adapter.ReasonUnwritten { // which matters only to what would be stored
-			if verdict := c.judge(v, resp.Status, resp.Effective, now); !verdict.Store {
-				return verdict.Reason
+			if verdict := v.judge(resp.Status, resp.Effective, now); !verdict.Store {
+				return a, verdict.Reason
 			}
 		}
-		return reason
+		return a, reason
 	}
-	verdict := c.judge(v, resp.Status, resp.Effective, now)
+	verdict := v.judge(resp.Status, resp.Effective, now)
 	if !verdict.Store {
-		if v.req.Rerun != nil && temporary(resp.Status) { // what is stored stays, and so does its window
-			c.conclude(v.lead, flight.Failed, nil)
+		v.superseded(resp.Status, verdict)
+		if v.rerun != nil && temporary(resp.Status) { // what is stored stays, and so does its window
+			private.outcome = flight.Failed
 		}
-		c.unshared(v)
-		c.superseded(x, v, resp.Status, verdict)
-		return verdict.Reason
+		return private, verdict.Reason
 	}
-	names, anyOrigin := c.selectingNames(v, resp.Header, resp.Effective)
+	names, anyOrigin := v.selectingNames(resp.Header, resp.Effective)
 	if len(mergeNames(names, v.by.names)) > maxVaryNames {
-		c.unshared(v)
-		return "vary"
+		return private, detailVary
 	}
-	if c.policy.Storing.GenerateETag {
+	if v.c.policy.Storing.GenerateETag {
 		generateETag(resp)
 	}
-	tags, ok := c.tagsOf(v, resp.Effective, len(names) > 0)
+	tags, ok := v.tagsOf(resp.Effective, len(names) > 0)
 	if !ok {
-		c.stats.tagsRefused.Add(1)
-		c.unshared(v)
-		return "tags"
+		v.c.stats.tagsRefused.Add(1)
+		return private, detailTags
 	}
-	header, reason := c.storable(v, resp, verdict)
+	header, reason := v.storable(resp, verdict)
 	if reason != "" {
-		c.unshared(v)
-		return reason
+		return private, reason
 	}
 	content := entry.Content{
-		Meta:   c.meta(v, verdict, anyOrigin, resp.Status, now),
+		Meta:   v.meta(verdict, anyOrigin, resp.Status, now),
 		Key:    v.key.primary,
 		Tags:   tags,
 		Header: header,
@@ -292,34 +311,27 @@ func (c *Cache) storeResponse(x adapter.Exchange, v *visit, resp *adapter.Respon
 	if resp.Implicit {
 		content.Flags |= entry.Implicit
 	}
-	reason = c.send(x, v, content, names, verdict, now)
-	if reason != "" {
-		return reason
+	if reason = v.startWrite(content, names, verdict, now); reason != "" {
+		return answer{outcome: flight.Retry}, reason
 	}
 	status.Stored = true
 	if ttl := verdict.Lifetime - verdict.InitialAge; ttl > 0 {
 		status.TTL, status.HasTTL = seconds(ttl), true
 	}
-	return ""
-}
-
-// unshared tells others that what the handler gives is not for them.
-func (c *Cache) unshared(v *visit) {
-	v.passes = true
-	c.conclude(v.lead, flight.Pass, nil)
+	return answer{}, ""
 }
 
 // superseded removes the stale entry when the handler has answered with
 // something newer that is not stored: nobody is to be given the old one any more
 // (RFC 9111 section 4.3.3).
-func (c *Cache) superseded(x adapter.Exchange, v *visit, status int, verdict httprules.Verdict) {
+func (v *visit) superseded(status int, verdict httprules.Verdict) {
 	if !v.stale || verdict.OfRequest || temporary(status) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.Context()), c.cfg.Timeouts.Write)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.x.Context()), v.c.cfg.Timeouts.Write)
 	defer cancel()
-	if err := c.store.Delete(ctx, v.at); err != nil {
-		c.trouble("deleting", err)
+	if err := v.c.store.Delete(ctx, v.at); err != nil {
+		v.c.reportError("deleting", err)
 	}
 }
 
@@ -328,13 +340,13 @@ func temporary(status int) bool {
 	return status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests
 }
 
-func (c *Cache) judge(v *visit, status int, effective adapter.Header, now time.Time) httprules.Verdict {
-	ttl, special := c.policy.StatusTTL[status]
-	if !special && c.listed[status] {
-		ttl = c.policy.TTL
+func (v *visit) judge(status int, effective adapter.Header, now time.Time) httprules.Verdict {
+	ttl, special := v.c.policy.StatusTTL[status]
+	if !special && v.c.listed[status] {
+		ttl = v.c.policy.TTL
 	}
 	reqHeader := v.req.Header
-	if c.policy.Requests.IgnoreDirectives {
+	if v.c.policy.Requests.IgnoreDirectives {
 		reqHeader = withoutDirectives{reqHeader}
 	}
 	verdict := httprules.Judge(httprules.Fill{
@@ -342,20 +354,20 @@ func (c *Cache) judge(v *visit, status int, effective adapter.Header, now time.T
 		Status: status, ResponseHeader: effective,
 		RequestTime: v.began, ResponseTime: now,
 		Rules: httprules.Rules{
-			TTL: ttl, Listed: c.listed[status], Heuristic: c.policy.Storing.Heuristic,
-			SetCookie: c.policy.Storing.SetCookie, Authorization: c.policy.Storing.Authorized,
-			AnyStatus: c.policy.Storing.AnyStatusCode, Targets: c.targets,
-			Grace: max(c.policy.Stale.WhileRevalidate, c.policy.Stale.IfError),
+			TTL: ttl, Listed: v.c.listed[status], Heuristic: v.c.policy.Storing.Heuristic,
+			SetCookie: v.c.policy.Storing.SetCookie, Authorization: v.c.policy.Storing.Authorized,
+			AnyStatus: v.c.policy.Storing.AnyStatusCode, Targets: v.c.targets,
+			Grace: max(v.c.policy.Stale.WhileRevalidate, v.c.policy.Stale.IfError),
 		},
 	})
-	if verdict.Store && verdict.PolicyTTL && v.asked&cookies != 0 && c.readsCookies(v.header) {
+	if verdict.Store && verdict.PolicyTTL && v.asked&cookies != 0 && v.c.readsCookies(v.header) {
 		if names, _ := httprules.VaryNames(effective); !slices.Contains(names, "Cookie") {
 			verdict.Store, verdict.Reason, verdict.OfRequest = false, detailCookie, true
-			c.tellOfCookies()
+			v.c.tellOfCookies()
 		}
 	}
-	if left := verdict.Lifetime - verdict.InitialAge; c.policy.TTLJitter > 0 && left > 0 {
-		verdict.Lifetime -= jitter(left, c.policy.TTLJitter, v.key.primary, now)
+	if left := verdict.Lifetime - verdict.InitialAge; v.c.policy.TTLJitter > 0 && left > 0 {
+		verdict.Lifetime -= jitter(left, v.c.policy.TTLJitter, v.key.primary, now)
 	}
 	return verdict
 }
@@ -378,34 +390,34 @@ func (h withoutDirectives) Values(name string) []string {
 	return h.Header.Values(name)
 }
 
-func (c *Cache) meta(visit *visit, v httprules.Verdict, anyOrigin bool, status int, now time.Time) entry.Meta {
+func (v *visit) meta(verdict httprules.Verdict, anyOrigin bool, status int, now time.Time) entry.Meta {
 	m := entry.Meta{
-		Kind: entry.KindResponse, Status: uint16(status), Flags: entry.Flags(0).WithDepth(visit.depth),
-		Born: now.UnixNano() - int64(v.InitialAge), Date: v.Date.UnixNano(),
-		Lifetime: int64(v.Lifetime), SWR: int64(v.StaleWhileRevalidate.D), SIE: int64(v.StaleIfError.D),
-		Took: uint32(min(max(now.Sub(visit.began).Milliseconds(), 0), math.MaxUint32)),
+		Kind: entry.KindResponse, Status: uint16(status), Flags: entry.Flags(0).WithDepth(v.depth),
+		Born: now.UnixNano() - int64(verdict.InitialAge), Date: verdict.Date.UnixNano(),
+		Lifetime: int64(verdict.Lifetime), SWR: int64(verdict.StaleWhileRevalidate.D), SIE: int64(verdict.StaleIfError.D),
+		Took: uint32(min(max(now.Sub(v.began).Milliseconds(), 0), math.MaxUint32)),
 	}
-	if v.PolicyTTL {
+	if verdict.PolicyTTL {
 		m.Flags |= entry.PolicyTTL
 	}
 	if anyOrigin {
 		m.Flags |= entry.AnyOrigin
 	}
 	switch {
-	case v.StatedStale && v.MustRevalidate: // no other window than what is stated
+	case verdict.StatedStale && verdict.MustRevalidate: // no other window than what is stated
 		m.Flags |= entry.StatedStale
 	default:
-		if !v.StaleIfError.OK {
-			m.SIE = int64(c.policy.Stale.IfError)
+		if !verdict.StaleIfError.OK {
+			m.SIE = int64(v.c.policy.Stale.IfError)
 		}
-		if !v.StaleWhileRevalidate.OK {
-			m.SWR = int64(c.policy.Stale.WhileRevalidate)
+		if !verdict.StaleWhileRevalidate.OK {
+			m.SWR = int64(v.c.policy.Stale.WhileRevalidate)
 		}
 	}
-	if v.NoCache {
+	if verdict.NoCache {
 		m.Flags |= entry.NoCache
 	}
-	if v.MustRevalidate {
+	if verdict.MustRevalidate {
 		m.Flags |= entry.MustRevalidate
 	}
 	return m
@@ -413,8 +425,8 @@ func (c *Cache) meta(visit *visit, v httprules.Verdict, anyOrigin bool, status i
 
 // storable gives the fields of resp that are kept, or says why they cannot be. They
 // are good while visit is.
-func (c *Cache) storable(visit *visit, resp *adapter.Response, v httprules.Verdict) (fields []entry.Field, reason string) {
-	out := visit.stored[:0]
+func (v *visit) storable(resp *adapter.Response, verdict httprules.Verdict) (fields []entry.Field, reason string) {
+	out := v.stored[:0]
 	hasDate := false
 fields:
 	for _, f := range resp.Header {
@@ -429,25 +441,25 @@ fields:
 			}
 			f.Value = strconv.Itoa(len(resp.Body))
 		case "Cache-Tag", "Surrogate-Key":
-			if !c.policy.Storing.ForwardTags && f.Op != adapter.OpDel {
+			if !v.c.policy.Storing.ForwardTags && f.Op != adapter.OpDel {
 				continue
 			}
 		case "Date":
 			hasDate = true
 		case "Content-Type", "Content-Encoding", "Vary", "Cache-Control", "Expires", "Etag", "Last-Modified", "Location":
 		default:
-			if !c.policy.Storing.Headers.has(f.Name, true) && !c.targeted(f.Name) {
+			if !v.c.policy.Storing.Headers.has(f.Name, true) && !v.c.targeted(f.Name) {
 				continue
 			}
 		}
-		for _, s := range v.Strip {
+		for _, s := range verdict.Strip {
 			if s == f.Name {
 				continue fields
 			}
 		}
 		out = append(out, entry.Field{Name: f.Name, Value: f.Value, Op: uint8(f.Op)})
 	}
-	if !c.policy.Storing.ForwardTags && resp.Effective != nil {
+	if !v.c.policy.Storing.ForwardTags && resp.Effective != nil {
 		for _, name := range httprules.TagFields { // those that somebody in front adds to hits as well
 			if len(resp.Effective.Values(name)) > len(resp.Header.Values(name)) {
 				out = append(out, entry.Field{Name: name, Op: uint8(adapter.OpDel)})
@@ -455,19 +467,19 @@ fields:
 		}
 	}
 	if !hasDate { // RFC 9110 section 6.6.1
-		date := v.Date.UTC().AppendFormat(visit.date[:0], http.TimeFormat)
+		date := verdict.Date.UTC().AppendFormat(v.date[:0], http.TimeFormat)
 		out = append(out, entry.Field{Name: "Date", Value: viewOf(date)})
 	}
-	visit.stored = out
+	v.stored = out
 	size := 0
 	for i := range out {
 		size += len(out[i].Name) + len(out[i].Value)
 		if !entry.ValidField(out[i].Name, out[i].Value) {
-			return nil, "header"
+			return nil, detailHeader
 		}
 	}
-	if size > c.policy.Storing.MaxHeaderBytes {
-		return nil, "header-too-large"
+	if size > v.c.policy.Storing.MaxHeaderBytes {
+		return nil, detailHeaderTooLarge
 	}
 	return out, ""
 }

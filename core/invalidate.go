@@ -24,11 +24,11 @@ func safe(method string) bool {
 // request without an error, first removes what is stored for its target, and
 // for Location and Content-Location on the same host (RFC 9111 section 4.4).
 // That is before the client can see the answer and ask again.
-func (c *Cache) invalidating(x adapter.Exchange, v *visit, run *run, note func(int, adapter.Header, string) adapter.Fields) func(int, adapter.Header, string) adapter.Fields {
+func (v *visit) invalidating(run *run, note func(int, adapter.Header, string) adapter.Fields) func(int, adapter.Header, string) adapter.Fields {
 	return func(status int, h adapter.Header, reason string) adapter.Fields {
 		if status >= 200 && status < 400 && !run.dealtWith() {
 			req := v.req
-			c.invalidateGroups(x.Context(), &req, h)
+			v.c.invalidateGroups(v.x.Context(), &req, h)
 			targets := []request{req}
 			for _, name := range []string{"Location", "Content-Location"} {
 				for _, value := range h.Values(name) {
@@ -38,10 +38,10 @@ func (c *Cache) invalidating(x adapter.Exchange, v *visit, run *run, note func(i
 				}
 			}
 			for i := range targets {
-				c.invalidate(x.Context(), &targets[i])
+				v.c.invalidate(v.x.Context(), &targets[i])
 				if host := withoutPort(req.Scheme, req.Host); host != req.Host {
 					targets[i].Host = host
-					c.invalidate(x.Context(), &targets[i])
+					v.c.invalidate(v.x.Context(), &targets[i])
 				}
 			}
 		}
@@ -84,7 +84,7 @@ func unescaped(path string) string {
 // invalidate removes what is stored for the URL of req.
 func (c *Cache) invalidate(ctx context.Context, req *request) {
 	if err := c.purgeRequest(context.WithoutCancel(ctx), req); err != nil {
-		c.trouble("invalidating", err)
+		c.reportError("invalidating", err)
 		return
 	}
 	c.stats.invalidated.Add(1)
@@ -102,6 +102,6 @@ func (c *Cache) invalidateGroups(ctx context.Context, req *request, h adapter.He
 		tags = append(tags, groupTag(req, group))
 	}
 	if err := c.raise(context.WithoutCancel(ctx), "groups", tags, false); err != nil {
-		c.trouble("invalidating groups", err)
+		c.reportError("invalidating groups", err)
 	}
 }

@@ -268,7 +268,7 @@ func (l *leases) renew(ctx context.Context, c *Cache) (*lease, error) {
 	}
 	if err != nil {
 		l.failed.Store(c.cfg.Now().UnixNano())
-		c.storeTrouble("reading what was purged", err)
+		c.storeError("reading what was purged", err)
 		return nil, err
 	}
 	l.keep(fresh, era)

@@ -36,22 +36,22 @@ func (c *Cache) onward(req *request, depth uint8) *run {
 
 // letPass runs the handler with its response going straight to the client; note
 // gives the fields to add.
-func (c *Cache) letPass(x adapter.Exchange, run *run, note func(int, adapter.Header, string) adapter.Fields) error {
-	_, err := x.Next(adapter.Forward{Run: &run.Run, Annotate: func(status int, h adapter.Header, reason string) adapter.Fields {
-		return c.untagged(note(status, h, reason), h)
+func (v *visit) letPass(run *run, note func(int, adapter.Header, string) adapter.Fields) error {
+	_, err := v.x.Next(adapter.Forward{Run: &run.Run, Annotate: func(status int, h adapter.Header, reason string) adapter.Fields {
+		return v.c.withoutTags(note(status, h, reason), h)
 	}})
 	return err
 }
 
 // noteInner notes, for requests to come, that a handle further in with another
 // policy has dealt with this one.
-func (c *Cache) noteInner(v *visit, run *run) {
+func (v *visit) noteInner(run *run) {
 	v.inner = run.dealtWith()
-	if v.inner && run.inner.Load() != c && !c.leavesToInner(v) {
-		c.inners.Put(v.key.wire, v.depth, v.now.UnixNano())
+	if v.inner && run.inner.Load() != v.c && !v.leavesToInner() {
+		v.c.inners.Put(v.key.wire, v.depth, v.now.UnixNano())
 	}
 	if v.leaves && !v.inner { // it does not any more
-		c.inners.Drop(v.key.wire)
+		v.c.inners.Drop(v.key.wire)
 	}
 }
 
@@ -65,19 +65,19 @@ func (v *visit) count() {
 }
 
 // leavesToInner reports whether a handle further in takes care of the request's key.
-func (c *Cache) leavesToInner(v *visit) bool {
-	deepest, ok := c.inners.Get(v.key.wire, v.now.UnixNano(), passAge)
+func (v *visit) leavesToInner() bool {
+	deepest, ok := v.c.inners.Get(v.key.wire, v.now.UnixNano(), passAge)
 	return ok && deepest >= v.depth
 }
 
 // passInner leaves a request to the handle further in that has stored what is
 // there.
-func (c *Cache) passInner(x adapter.Exchange, v *visit) error {
-	run := c.onward(&v.req, v.depth)
-	err := c.letPass(x, run, annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: adapter.ReasonInner}))
+func (v *visit) passInner() error {
+	run := v.c.onward(&v.req, v.depth)
+	err := v.letPass(run, annotate(run, httprules.CacheStatus{Fwd: fwdBypass, Detail: adapter.ReasonInner}))
 	if !run.dealtWith() { // it is not there any more
-		c.inners.Drop(v.key.wire)
-		c.stats.bypasses.Add(1)
+		v.c.inners.Drop(v.key.wire)
+		v.c.stats.bypasses.Add(1)
 	}
 	return err
 }

@@ -12,7 +12,7 @@ import (
 
 // replyStored answers from the entry found: with the whole of it, with 304
 // where the client has it already, or with the range that it asks for.
-func (c *Cache) replyStored(x adapter.Exchange, v *visit, now time.Time, status httprules.CacheStatus) error {
+func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 	v.count()
 	r := &v.reply
 	r.Status, r.Body, r.Implicit = int(v.entry.Status), v.entry.Body, v.entry.Flags&entry.Implicit != 0
@@ -25,7 +25,7 @@ func (c *Cache) replyStored(x adapter.Exchange, v *visit, now time.Time, status 
 		case "Last-Modified":
 			modified = f.Value
 		case "Set-Cookie":
-			if !c.policy.Storing.SetCookie { // not stored by us
+			if !v.c.policy.Storing.SetCookie { // not stored by us
 				continue
 			}
 		}
@@ -39,7 +39,7 @@ func (c *Cache) replyStored(x adapter.Exchange, v *visit, now time.Time, status 
 			// RFC 9110 section 15.4.5: nothing that describes a body.
 			r.Header = undescribed(fields)
 			r.Status, r.Body = http.StatusNotModified, nil
-		} else if v.asked&ranged != 0 && (c.policy.Requests.AcceptRanges || acceptsRanges(fields)) {
+		} else if v.asked&ranged != 0 && (v.c.policy.Requests.AcceptRanges || acceptsRanges(fields)) {
 			selectRange(r, v.req.Method, v.header, etag, modified, date)
 		}
 	}
@@ -58,14 +58,14 @@ func (c *Cache) replyStored(x adapter.Exchange, v *visit, now time.Time, status 
 	if v.own != nil {
 		r.Extra = append(v.own, r.Extra...)
 	}
-	return c.reply(x, v, r)
+	return v.send(r)
 }
 
-// reply sends a response, and has what is to be written go when it leaves.
-func (c *Cache) reply(x adapter.Exchange, v *visit, r *adapter.Response) error {
+// send sends a response, and has what is to be written go when it leaves.
+func (v *visit) send(r *adapter.Response) error {
 	w := v.write
 	if w == nil {
-		return x.Reply(r)
+		return v.x.Reply(r)
 	}
 	v.write = nil
 	if leaving := w.leaving; !v.req.Outer.Hold(leaving) {
@@ -73,20 +73,20 @@ func (c *Cache) reply(x adapter.Exchange, v *visit, r *adapter.Response) error {
 	}
 	sent := false
 	defer func() { w.replied(sent) }() // also when somebody in front panics
-	err := x.Reply(r)
+	err := v.x.Reply(r)
 	sent = err == nil
 	return err
 }
 
 // gatewayTimeout answers only-if-cached where nothing usable is stored (RFC
 // 9111 section 5.2.1.7).
-func (c *Cache) gatewayTimeout(x adapter.Exchange) error {
-	return c.noAnswer(x, http.StatusGatewayTimeout, httprules.CacheStatus{Detail: "only-if-cached"}) // not forwarded
+func (v *visit) gatewayTimeout() error {
+	return v.noAnswer(http.StatusGatewayTimeout, httprules.CacheStatus{Detail: detailOnlyIfCached}) // not forwarded
 }
 
 // noAnswer sends an error of the cache's own.
-func (c *Cache) noAnswer(x adapter.Exchange, code int, s httprules.CacheStatus) error {
-	return x.Reply(&adapter.Response{
+func (v *visit) noAnswer(code int, s httprules.CacheStatus) error {
+	return v.x.Reply(&adapter.Response{
 		Status: code,
 		Header: adapter.Fields{{Name: "Content-Length", Value: "0"}},
 		Extra:  adapter.Fields{{Name: "Cache-Status", Value: statusValue(s), Op: adapter.OpAdd}},

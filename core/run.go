@@ -23,7 +23,7 @@ type run struct {
 	adapter.Run
 	by    *Cache
 	depth uint8 // handles of the same cache in front of by, with other policies
-	lead  *lead
+	lead  *inFlight
 	inner atomic.Pointer[Cache] // the handle of the same cache further in that has dealt with it
 	deaf  bool                  // the response is none of the handle's
 
@@ -32,7 +32,7 @@ type run struct {
 }
 
 // begin says whose run r is; lead is nil where nobody waits for it.
-func (r *run) begin(by *Cache, depth uint8, lead *lead, req *request) {
+func (r *run) begin(by *Cache, depth uint8, lead *inFlight, req *request) {
 	r.by, r.depth, r.lead = by, depth, lead
 	r.Begin(r, &req.Request)
 }
@@ -107,9 +107,9 @@ func (r *request) servedBy(cache *shared) bool {
 
 // inside reports whether a handler that is to give what the flight for key waits
 // for has made the request.
-func (c *Cache) inside(v *visit, key string) bool {
+func (v *visit) inside(key string) bool {
 	for f := range v.req.chain {
-		if f.by.shared == c.shared && f.lead != nil && f.lead.Key() == key {
+		if f.by.shared == v.c.shared && f.lead != nil && f.lead.Key() == key {
 			return true
 		}
 	}
@@ -127,7 +127,7 @@ const (
 // holds reports whether a run of the chain holds a lock by that token.
 func (v *visit) holds(token string) bool {
 	for f := range v.req.chain {
-		if f.lead != nil && f.lead.Lead.held() == token {
+		if f.lead != nil && f.lead.Leader.held() == token {
 			return true
 		}
 	}
@@ -179,7 +179,7 @@ func (v *visit) looped(set http.Header) http.Header {
 		if f == nil || f.lead == nil || !f.by.locks() {
 			continue
 		}
-		token := f.lead.Lead.held()
+		token := f.lead.Leader.held()
 		if token == "" {
 			continue
 		}
@@ -209,9 +209,9 @@ func withoutLoop(names []string) []string {
 }
 
 // linger is for Forward.
-func (c *Cache) linger(v *visit) time.Duration {
-	if !c.policy.Requests.BackgroundFill || v.req.Method != http.MethodGet || v.req.Rerun != nil {
+func (v *visit) linger() time.Duration {
+	if !v.c.policy.Requests.BackgroundFill || v.req.Method != http.MethodGet || v.req.Rerun != nil {
 		return 0
 	}
-	return c.policy.Stale.RefreshTimeout
+	return v.c.policy.Stale.RefreshTimeout
 }

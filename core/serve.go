@@ -22,15 +22,16 @@ import (
 func (c *Cache) Serve(x adapter.Exchange) error {
 	v := visits.Get().(*visit)
 	defer v.release()
+	v.c, v.x = c, x
 	req := &v.req
 	v.header, v.asked = req.enter(x.Request())
 	v.depth, v.rerun = c.nest(req), engineRerun(req.Rerun)
 	if fwd, detail := c.bypass(req, v.asked); fwd != "" {
-		return c.pass(x, v, fwd, detail)
+		return v.pass(fwd, detail)
 	}
 	var ok bool
 	if v.key, v.wire, ok = c.keys.view(v.wire, req); !ok {
-		return c.pass(x, v, "bypass", "key-too-long")
+		return v.pass(fwdBypass, detailKeyTooLong)
 	}
 	if v.asked&directed != 0 && !c.policy.Requests.IgnoreDirectives && req.Rerun == nil {
 		v.control = httprules.ParseRequestControl(v.header)
@@ -38,52 +39,52 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 
 	v.now = c.cfg.Now()
 	if c.local != nil && req.Rerun == nil {
-		if d, ok := c.nearby(v); ok {
-			if c.policy.Stale.RefreshAhead > 0 && c.early(v) {
+		if d, ok := v.nearby(); ok {
+			if c.policy.Stale.RefreshAhead > 0 && v.early() {
 				v.key = c.keys.owned(v.key)
-				c.refresh(x, v)
+				v.refresh()
 			}
-			return c.hit(x, v, d)
+			return v.hit(d)
 		}
 		v.entry, v.by, v.soft = entry.Entry{}, choice{}, 0
 	}
 	v.key, v.epoch = c.keys.owned(v.key), c.flights.Ended()
 	if r := v.rerun; r != nil && r.by.shared == c.shared {
-		return c.serveRerun(x, v)
+		return v.serveRerun()
 	} else if req.Rerun != nil && (r == nil || !req.servedBy(r.by.shared)) { // meant for another cache further in
-		return c.passRerun(x, v)
+		return v.passRerun()
 	}
 	mark := c.writes.ended.Load()
-	found, d := c.find(x.Context(), v)
+	found, d := v.find(x.Context())
 	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.wire, mark, c.cfg.Timeouts.Lookup) {
-		found, d = c.find(x.Context(), v)
+		found, d = v.find(x.Context())
 	}
 	switch {
-	case found == foundInner && c.leavesToInner(v):
-		return c.passInner(x, v)
+	case found == foundInner && v.leavesToInner():
+		return v.passInner()
 	case found == foundOtherVariants:
-		v.fwd = "vary-miss"
-		return c.miss(x, v)
+		v.fwd = fwdVaryMiss
+		return v.miss()
 	case found != foundEntry:
-		v.fwd = "miss"
-		return c.miss(x, v)
+		v.fwd = fwdMiss
+		return v.miss()
 	}
 	if d.Use != httprules.Validate {
-		if c.policy.Stale.RefreshAhead > 0 && c.early(v) {
-			c.refresh(x, v)
+		if c.policy.Stale.RefreshAhead > 0 && v.early() {
+			v.refresh()
 		}
-		return c.hit(x, v, d)
+		return v.hit(d)
 	}
 	v.fwd = d.Fwd
-	return c.revalidate(x, v, d)
+	return v.revalidate(d)
 }
 
 // nearby looks in this process for a response that answers the request as it is. It
 // takes no lock, no deadline and no memory: what else there is to do takes the long
 // way.
-func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
+func (v *visit) nearby() (d httprules.Decision, ok bool) {
 	at := v.key.wire
-	if known, ok := c.variants.Get(at, v.now.UnixNano(), memoAge); ok {
+	if known, ok := v.c.variants.Get(at, v.now.UnixNano(), memoAge); ok {
 		v.by = known
 		v.scratch = known.selecting(v.scratch[:0], &v.req)
 		v.variant = v.key.appendVariant(v.variant[:0], v.scratch)
@@ -92,23 +93,23 @@ func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
 	var b []byte
 	var judged bool
 	var soft uint64
-	if c.judging != nil {
-		b, judged, soft, ok = c.judging.GetJudged(at)
+	if v.c.judging != nil {
+		b, judged, soft, ok = v.c.judging.GetJudged(at)
 	} else {
-		b, ok = c.local.GetLocal(at)
+		b, ok = v.c.local.GetLocal(at)
 	}
 	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.primary ||
-		!matches(&v.entry, &v.req, v.scratch) || c.withheld(v) != "" || !c.stillCurrent(v, at, judged, soft) {
+		!matches(&v.entry, &v.req, v.scratch) || v.withheld() != "" || !v.stillCurrent(at, judged, soft) {
 		return d, false
 	}
-	v.near = !c.inProcess
+	v.near = !v.c.inProcess
 	d = v.decide(v.now)
 	return d, d.Use != httprules.Validate
 }
 
 // find looks for what is stored, and decides what it is good for.
-func (c *Cache) find(ctx context.Context, v *visit) (found finding, d httprules.Decision) {
-	if found = c.lookup(ctx, v); found == foundEntry {
+func (v *visit) find(ctx context.Context) (found finding, d httprules.Decision) {
+	if found = v.lookup(ctx); found == foundEntry {
 		d = v.decide(v.now)
 	}
 	return found, d
@@ -119,31 +120,31 @@ func (c *Cache) find(ctx context.Context, v *visit) (found finding, d httprules.
 func (c *Cache) bypass(req *request, asked asked) (fwd, detail string) {
 	switch {
 	case req.Bypass != "":
-		return "bypass", req.Bypass
+		return fwdBypass, req.Bypass
 	case c.policy.Skip != nil && c.policy.Skip(&req.Request):
-		return "bypass", "skip"
+		return fwdBypass, detailSkip
 	}
 	switch req.Method {
 	case http.MethodGet:
 		if !c.answers[0] {
-			return "bypass", "method"
+			return fwdBypass, detailMethod
 		}
 	case http.MethodHead:
 		if !c.answers[1] {
-			return "bypass", "method"
+			return fwdBypass, detailMethod
 		}
 	default:
-		return "method", ""
+		return fwdMethod, ""
 	}
 	switch {
 	case req.HasBody, asked&chunked != 0: // the key cannot tell two bodies apart
-		return "bypass", "request-body"
+		return fwdBypass, detailRequestBody
 	case req.Upgrade, asked&upgrade != 0:
-		return "bypass", "upgrade"
+		return fwdBypass, detailUpgrade
 	case asked&precondition != 0:
-		return "bypass", "precondition"
+		return fwdBypass, detailPrecondition
 	case asked&override != 0:
-		return "bypass", "override"
+		return fwdBypass, detailOverride
 	}
 	return "", ""
 }
@@ -151,18 +152,18 @@ func (c *Cache) bypass(req *request, asked asked) (fwd, detail string) {
 // pass runs the handler with its response going straight to the client. Of two
 // handles that a request passes, the one nearest to the handler tells of it, and
 // does what there is to do.
-func (c *Cache) pass(x adapter.Exchange, v *visit, fwd, detail string) error {
-	run := c.onward(&v.req, v.depth)
+func (v *visit) pass(fwd, detail string) error {
+	run := v.c.onward(&v.req, v.depth)
 	defer func() {
 		if !run.dealtWith() {
-			c.stats.bypasses.Add(1)
+			v.c.stats.bypasses.Add(1)
 		}
 	}()
 	note := annotate(run, httprules.CacheStatus{Fwd: fwd, Detail: detail})
-	if fwd == "method" && !safe(v.req.Method) {
-		note = c.invalidating(x, v, run, note)
+	if fwd == fwdMethod && !safe(v.req.Method) {
+		note = v.invalidating(run, note)
 	}
-	return c.letPass(x, run, note)
+	return v.letPass(run, note)
 }
 
 // annotate gives the Cache-Status field for a response that is not replied by
@@ -182,20 +183,11 @@ func noted(run *run, s httprules.CacheStatus, reason string) adapter.Fields {
 }
 
 // shownKey is the key for Cache-Status, where the policy shows it.
-func (c *Cache) shownKey(v *visit) string {
-	if c.policy.Requests.ShowKey == nil || !c.policy.Requests.ShowKey(&v.req.Request) {
+func (v *visit) shownKey() string {
+	if v.c.policy.Requests.ShowKey == nil || !v.c.policy.Requests.ShowKey(&v.req.Request) {
 		return ""
 	}
 	return v.key.wire
-}
-
-func statusValue(s httprules.CacheStatus) string {
-	return string(appendStatus(make([]byte, 0, 64), s))
-}
-
-func appendStatus(b []byte, s httprules.CacheStatus) []byte {
-	s.Name = "cacheaside"
-	return s.Append(b)
 }
 
 // visit is the state of one request on its way through the engine. It is
@@ -207,49 +199,51 @@ type visit struct {
 
 // visitRoom is memory that the next visit uses again.
 type visitRoom struct {
-	wire    []byte                     // where key is, until it is owned
-	variant []byte                     // of a variant's key
-	scratch []byte                     // for other keys and values
-	fields  []adapter.Field            // the reply's fields
-	stamps  []store.Stamp              // of known
-	stored  []entry.Field              // the fields of an entry
-	date    [len(http.TimeFormat)]byte // among them
-	settle  func(status int, h adapter.Header) bool
+	wire    []byte                                  // where key is, until it is owned
+	variant []byte                                  // of a variant's key
+	scratch []byte                                  // for other keys and values
+	fields  []adapter.Field                         // the reply's fields
+	stamps  []store.Stamp                           // of known
+	stored  []entry.Field                           // the fields of an entry
+	date    [len(http.TimeFormat)]byte              // among them
+	onError func(status int, h adapter.Header) bool // handlesError
 }
 
 type visitState struct {
-	req     request
-	rerun   *rerun         // by which the engine has made the request; nil: it has not
-	header  adapter.Header // of req
-	asked   asked          // by header
-	depth   uint8          // handles of the same cache in front
-	inner   bool           // a handle further in has dealt with the request
-	counter *atomic.Uint64 // to be counted in, see count
-	control httprules.RequestControl
-	now     time.Time // when the request came
-	key     key
-	fwd     string         // why the handler is asked, for Cache-Status
-	stale   bool           // an entry was found that may not be used as it is
-	entry   entry.Entry    // what was found
-	at      string         // its key in the store
-	by      choice         // the resource's Vary names, if known
-	record  varyRecord     // valid if hasRec
-	hasRec  bool           // it is known whether the primary key holds one
-	epoch   uint64         // flights that had ended when the request came
-	soft    uint64         // when a purge has made the entry stale, in microseconds since 1970; 0: none has
-	known   *tagged        // the tags that were last seen under the entry's key
-	claim   *claim         // by which the response may be stored; nil: by none
-	begun   bool           // one was asked for
-	leaves  bool           // storing was left to a handle further in
-	passes  bool           // the handler's response is not for others
-	ahead   *lookahead     // what was read of the store before
-	near    bool           // the entry was in this process
-	run     *run           // of the handler; nil: it was not called
-	fill    *fill          // has run
-	lead    *lead          // whom others wait for; nil: nobody waits
-	value   []byte         // what was written to the store
-	write   *write         // that goes when the response does; nil: none
-	own     adapter.Fields // what a 304 says to this client alone
+	c        *Cache
+	x        adapter.Exchange
+	req      request
+	rerun    *rerun         // by which the engine has made the request; nil: it has not
+	header   adapter.Header // of req
+	asked    asked          // by header
+	depth    uint8          // handles of the same cache in front
+	inner    bool           // a handle further in has dealt with the request
+	counter  *atomic.Uint64 // to be counted in, see count
+	control  httprules.RequestControl
+	now      time.Time // when the request came
+	key      key
+	fwd      string         // why the handler is asked, for Cache-Status
+	stale    bool           // an entry was found that may not be used as it is
+	entry    entry.Entry    // what was found
+	at       string         // its key in the store
+	by       choice         // the resource's Vary names, if known
+	record   varyRecord     // valid if hasRec
+	hasRec   bool           // it is known whether the primary key holds one
+	epoch    uint64         // flights that had ended when the request came
+	soft     uint64         // when a purge has made the entry stale, in microseconds since 1970; 0: none has
+	known    *tagged        // the tags that were last seen under the entry's key
+	claim    *claim         // by which the response may be stored; nil: by none
+	begun    bool           // one was asked for
+	leaves   bool           // storing was left to a handle further in
+	personal bool           // see answer
+	ahead    *lookahead     // what was read of the store before
+	near     bool           // the entry was in this process
+	run      *run           // of the handler; nil: it was not called
+	fill     *fill          // has run
+	lead     *inFlight      // whom others wait for; nil: nobody waits
+	value    []byte         // what was written to the store
+	write    *write         // that goes when the response does; nil: none
+	own      adapter.Fields // what a 304 says to this client alone
 	// candidates are variants for other requests that the handler may select.
 	candidates []entry.Entry
 	extra      [2]adapter.Field // Age and Cache-Status
@@ -328,8 +322,8 @@ const (
 )
 
 // granted says whether the entry that was found is for this request.
-func (c *Cache) granted(v *visit) finding {
-	switch c.withheld(v) {
+func (v *visit) granted() finding {
+	switch v.withheld() {
 	case "":
 		return foundEntry
 	case adapter.ReasonInner:
@@ -342,30 +336,30 @@ func (c *Cache) granted(v *visit) finding {
 
 // lookup reads what is stored for the request. A hit takes one command: also
 // that on a variant, while the names of its Vary are remembered.
-func (c *Cache) lookup(ctx context.Context, v *visit) finding {
+func (v *visit) lookup(ctx context.Context) finding {
 	// That the client has left is no failure of the store.
-	if c.inProcess {
+	if v.c.inProcess {
 		ctx = context.Background()
 	} else {
-		l := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
-		defer c.deadlines.end(l)
+		l := v.c.deadlines.begin(ctx, v.c.cfg.Timeouts.Lookup)
+		defer v.c.deadlines.end(l)
 		ctx = l
 	}
-	known, ok := c.variants.Get(v.key.wire, v.now.UnixNano(), memoAge)
+	known, ok := v.c.variants.Get(v.key.wire, v.now.UnixNano(), memoAge)
 	if ok {
 		v.by = known
-		if c.readVariant(ctx, v, known) {
-			return c.granted(v)
+		if v.readVariant(ctx, known) {
+			return v.granted()
 		}
 	}
-	if !c.read(ctx, v, v.key.wire) {
+	if !v.read(ctx, v.key.wire) {
 		return foundNothing
 	}
 	if v.entry.Kind == entry.KindResponse {
-		c.variants.Drop(v.key.wire)
+		v.c.variants.Drop(v.key.wire)
 		v.by = choice{}
-		if matches(&v.entry, &v.req, v.scratch) && c.current(ctx, v, v.key.wire, v.known) {
-			return c.granted(v)
+		if matches(&v.entry, &v.req, v.scratch) && v.current(ctx, v.key.wire, v.known) {
+			return v.granted()
 		}
 		return foundNothing
 	}
@@ -374,19 +368,19 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 		return foundNothing
 	}
 	v.by = v.record.choice
-	c.variants.Put(v.key.wire, v.record.choice, v.now.UnixNano())
+	v.c.variants.Put(v.key.wire, v.record.choice, v.now.UnixNano())
 	same := known.generation == v.record.generation && slices.Equal(known.names, v.by.names)
-	if !same && c.readVariant(ctx, v, v.record.choice) {
-		return c.granted(v)
+	if !same && v.readVariant(ctx, v.record.choice) {
+		return v.granted()
 	}
 	return foundOtherVariants
 }
 
-func (c *Cache) readVariant(ctx context.Context, v *visit, by choice) bool {
+func (v *visit) readVariant(ctx context.Context, by choice) bool {
 	v.scratch = by.selecting(v.scratch[:0], &v.req)
 	wire := v.key.variant(v.scratch)
-	return c.read(ctx, v, wire) && v.entry.Kind == entry.KindResponse &&
-		matches(&v.entry, &v.req, v.scratch) && c.current(ctx, v, wire, v.known)
+	return v.read(ctx, wire) && v.entry.Kind == entry.KindResponse &&
+		matches(&v.entry, &v.req, v.scratch) && v.current(ctx, wire, v.known)
 }
 
 // knownTags are those that were last seen under a key, so that their stamps can be read
@@ -401,9 +395,9 @@ func (c *Cache) knownTags(wire string, now time.Time) *tagged {
 }
 
 // unclaim gives up the claim of a run, unless a write or the flight has it.
-func (v *visit) unclaim(c *Cache) {
-	if v.claim != nil && (v.lead == nil || !v.lead.Lead.has(v.claim)) {
-		c.release(v.claim, v.passes)
+func (v *visit) unclaim() {
+	if v.claim != nil && (v.lead == nil || !v.lead.Leader.has(v.claim)) {
+		v.c.release(v.claim, v.personal)
 	}
 	v.claim = nil
 }
@@ -411,25 +405,25 @@ func (v *visit) unclaim(c *Cache) {
 // read decodes what is under a key, and reads along the stamps of the tags that
 // were under it last. Whatever is not an entry of ours for this request is
 // absent.
-func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
+func (v *visit) read(ctx context.Context, wire string) bool {
 	var b []byte
 	var found bool
 	var err error
-	v.stamps, v.near, v.known = v.stamps[:0], false, c.knownTags(wire, v.now)
+	v.stamps, v.near, v.known = v.stamps[:0], false, v.c.knownTags(wire, v.now)
 	ahead := v.ahead
 	switch {
 	case ahead != nil && ahead.read && ahead.key == wire:
 		b, found, v.stamps, v.known = ahead.value, ahead.found, ahead.stamps, ahead.known
 	case len(v.known.keys) > 0: // what is near, with its stamps, was found before
-		b, found, v.stamps, err = c.coordinator.GetStamped(ctx, wire, v.stamps, v.known.keys)
-	case c.tiered != nil && c.tiered.Near():
-		b, found, v.near, err = c.tiered.GetTier(ctx, wire)
+		b, found, v.stamps, err = v.c.coordinator.GetStamped(ctx, wire, v.stamps, v.known.keys)
+	case v.c.tiered != nil && v.c.tiered.Near():
+		b, found, v.near, err = v.c.tiered.GetTier(ctx, wire)
 	default:
-		b, found, err = c.store.Get(ctx, wire)
+		b, found, err = v.c.store.Get(ctx, wire)
 	}
 	if err != nil {
-		if !c.slow(v.key.wire, err) {
-			c.storeTrouble("reading", err)
+		if !v.c.slow(v.key.wire, err) {
+			v.c.storeError("reading", err)
 		}
 		return false
 	}
@@ -438,8 +432,8 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 	}
 	v.at = wire
 	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.primary ||
-		!c.inProcess && v.entry.Kind == entry.KindResponse && !v.entry.Harmless() {
-		c.stats.corrupt.Add(1)
+		!v.c.inProcess && v.entry.Kind == entry.KindResponse && !v.entry.Harmless() {
+		v.c.stats.corrupt.Add(1)
 		return false
 	}
 	return true

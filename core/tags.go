@@ -68,11 +68,11 @@ func checkTag(tag string) error {
 
 // tagsOf returns the tags of a response as they are stored. It fails where they
 // exceed the limits: a response without some of its tags could not be purged.
-func (c *Cache) tagsOf(v *visit, resp adapter.Header, varied bool) ([]string, bool) {
+func (v *visit) tagsOf(resp adapter.Header, varied bool) ([]string, bool) {
 	var out []string
 	add := func(tag string) bool {
 		out = append(out, ofHandler+tag)
-		return checkTag(tag) == nil && len(out) <= c.policy.Storing.MaxTags
+		return checkTag(tag) == nil && len(out) <= v.c.policy.Storing.MaxTags
 	}
 	for _, line := range resp.Values("Cache-Tag") {
 		for tag := range strings.SplitSeq(line, ",") {
@@ -98,15 +98,15 @@ func (c *Cache) tagsOf(v *visit, resp adapter.Header, varied bool) ([]string, bo
 	for _, group := range httprules.Groups(resp.Values("Cache-Groups")) {
 		out = append(out, groupTag(&v.req, group))
 	}
-	if len(out) > c.policy.Storing.MaxTags {
+	if len(out) > v.c.policy.Storing.MaxTags {
 		return nil, false
 	}
-	named := c.named(v.key.primary, &v.req)
-	if !named && c.coordinator == nil {
-		c.urls.unnamed.Store(true)
+	named := v.c.named(v.key.primary, &v.req)
+	if !named && v.c.coordinator == nil {
+		v.c.urls.unnamed.Store(true)
 	}
 	if varied || v.claim != nil && v.claim.lock != v.key.lock || !named {
-		out = c.urlTags(out, &v.req)
+		out = v.c.urlTags(out, &v.req)
 	}
 	slices.Sort(out)
 	return slices.Compact(out), true
@@ -201,25 +201,25 @@ func (t *tagged) are(e *entry.Entry) bool {
 
 // stillCurrent is current as far as this process knows by itself. Where the store has
 // judged the tags, soft is when one of them was purged softly.
-func (c *Cache) stillCurrent(v *visit, wire string, judged bool, soft uint64) bool {
-	if c.coordinator == nil {
+func (v *visit) stillCurrent(wire string, judged bool, soft uint64) bool {
+	if v.c.coordinator == nil {
 		return true
 	}
-	at := c.purges.held(c, v.now)
-	if at == nil || !v.outlivesJournal(at) || !c.known(v, at) {
+	at := v.c.purges.held(v.c, v.now)
+	if at == nil || !v.outlivesJournal(at) || !v.announcedIn(at) {
 		return false
 	}
 	if judged || !v.entry.Tagged() {
 		v.softly(soft)
 		return true
 	}
-	known, ok := c.tagMemo.Get(wire, v.now.UnixNano(), tagsAge)
+	known, ok := v.c.tagMemo.Get(wire, v.now.UnixNano(), tagsAge)
 	if !ok || !known.are(&v.entry) {
 		return false
 	}
 	held := known.held.Load()
-	if held == nil || held.mark != c.local.StampMark() || !v.now.Before(held.until) {
-		stamps, mark, good, ok := c.local.LocalStamps(nil, known.keys)
+	if held == nil || held.mark != v.c.local.StampMark() || !v.now.Before(held.until) {
+		stamps, mark, good, ok := v.c.local.LocalStamps(nil, known.keys)
 		if !ok {
 			return false
 		}
@@ -231,17 +231,17 @@ func (c *Cache) stillCurrent(v *visit, wire string, judged bool, soft uint64) bo
 
 // current reports whether nothing of v.entry has been purged since it was made.
 // A soft purge leaves it, as stale. Stamps in v.stamps belong to known.
-func (c *Cache) current(ctx context.Context, v *visit, wire string, known *tagged) bool {
+func (v *visit) current(ctx context.Context, wire string, known *tagged) bool {
 	e := &v.entry
 	v.soft = 0
-	if c.coordinator == nil {
+	if v.c.coordinator == nil {
 		return true
 	}
-	at, ok := c.purges.at(ctx, c, v.now)
+	at, ok := v.c.purges.at(ctx, v.c, v.now)
 	if !ok {
 		return false
 	}
-	if !v.outlivesJournal(at) || !c.known(v, at) {
+	if !v.outlivesJournal(at) || !v.announcedIn(at) {
 		return false
 	}
 	if !e.Tagged() {
@@ -253,13 +253,13 @@ func (c *Cache) current(ctx context.Context, v *visit, wire string, known *tagge
 		for tag := range e.Tags {
 			tags = append(tags, strings.Clone(tag))
 		}
-		known = c.tagged(tags)
-		c.tagMemo.Put(wire, known, v.now.UnixNano())
+		known = v.c.tagged(tags)
+		v.c.tagMemo.Put(wire, known, v.now.UnixNano())
 	}
 	if !same || len(v.stamps) != len(known.keys) {
 		var err error
-		if v.stamps, err = c.coordinator.Stamps(ctx, v.stamps[:0], known.keys); err != nil {
-			c.storeTrouble("reading stamps", err)
+		if v.stamps, err = v.c.coordinator.Stamps(ctx, v.stamps[:0], known.keys); err != nil {
+			v.c.storeError("reading stamps", err)
 			return false
 		}
 	}

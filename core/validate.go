@@ -16,35 +16,35 @@ import (
 // revalidate asks the handler whether the stale entry is still good (RFC 9111
 // section 4.3), or for a new response where the entry has no validator.
 // That is done in the background where it may be, or while the client waits.
-func (c *Cache) revalidate(x adapter.Exchange, v *visit, d httprules.Decision) error {
+func (v *visit) revalidate(d httprules.Decision) error {
 	v.stale = true
-	if d.MaySWR && c.refresh(x, v) {
-		c.stats.staleWhileRevalidate.Add(1)
-		return c.replyStored(x, v, v.now, httprules.CacheStatus{
-			Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: c.shownKey(v), Detail: "stale-while-revalidate",
+	if d.MaySWR && v.refresh() {
+		v.c.stats.staleWhileRevalidate.Add(1)
+		return v.replyStored(v.now, httprules.CacheStatus{
+			Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: v.shownKey(), Detail: detailStaleWhileRevalidate,
 		})
 	}
-	v.counter = &c.stats.stale
+	v.counter = &v.c.stats.stale
 	defer v.count()
 	if v.control.OnlyIfCached {
-		return c.gatewayTimeout(x)
+		return v.gatewayTimeout()
 	}
-	if d.MaySIE && c.softens(v) {
-		return c.askSoftly(x, v)
+	if d.MaySIE && v.softens() {
+		return v.askSoftly()
 	}
-	return c.ask(x, v)
+	return v.ask()
 }
 
 // conditions gives the request fields for the handler, nil for those that the
 // request has, and whether they make a 304 speak of v.entry.
-func (c *Cache) conditions(x adapter.Exchange, v *visit) (set http.Header, validate bool) {
+func (v *visit) conditions() (set http.Header, validate bool) {
 	if v.req.Method != http.MethodGet {
 		return nil, false
 	}
 	var etag, modified string
 	if v.stale {
 		etag, modified = v.validators()
-	} else if v.candidates = c.candidates(x.Context(), v); len(v.candidates) > 0 {
+	} else if v.candidates = v.readCandidates(v.x.Context()); len(v.candidates) > 0 {
 		var tags []string
 		for i := range v.candidates {
 			tags = append(tags, etagOf(&v.candidates[i]))
@@ -114,46 +114,51 @@ func (v *visit) selected(notModified adapter.Header) bool {
 	return false
 }
 
-// freshened applies a 304 from the handler to the stored entry and answers from
-// it (RFC 9111 section 4.3.4).
-func (c *Cache) freshened(x adapter.Exchange, v *visit, notModified *adapter.Response) error {
-	c.stats.revalidated.Add(1)
-	now := c.cfg.Now()
-	status := httprules.CacheStatus{Fwd: v.fwd, FwdStatus: http.StatusNotModified, Key: c.shownKey(v)}
+// validated is the answer to a 304 from the handler: what is stored, which the 304 has
+// made fresh (RFC 9111 section 4.3.4).
+func (v *visit) validated(notModified *adapter.Response, status httprules.CacheStatus) answer {
+	if len(v.candidates) > 0 && !v.selected(notModified.Effective) {
+		status.FwdStatus, status.Detail = http.StatusNotModified, detailOtherValidator
+		return answer{outcome: flight.Retry, code: http.StatusBadGateway, status: status}
+	}
+	v.c.stats.revalidated.Add(1)
+	a := answer{
+		outcome: flight.Retry, now: v.c.cfg.Now(),
+		status: httprules.CacheStatus{Fwd: v.fwd, FwdStatus: http.StatusNotModified, Key: v.shownKey()},
+	}
 	if etag, _ := v.validators(); !sameResponse(etag, notModified.Effective) {
 		// It speaks of another response than the one it was asked about, and
 		// must not update this one.
-		status.Detail = "other-validator"
-		c.conclude(v.lead, flight.Retry, nil)
-		return c.replyStored(x, v, now, status)
+		a.status.Detail = detailOtherValidator
+		return a
 	}
-	verdict, stored, err := c.update(x, v, notModified, now)
+	verdict, stored, err := v.update(notModified, a.now)
 	if err != nil {
-		return err
+		return answer{outcome: flight.Retry, err: err}
 	}
-	c.conclude(v.lead, flight.Pass, nil) // unless that is the write's duty now, or was
-	if r := v.rerun; r != nil {
-		r.done.Store(true)
+	a.outcome = flight.Pass // unless that is the write's duty now, or was
+	if v.rerun != nil {
+		v.rerun.done.Store(true)
 	}
-	v.own = c.ownFields(notModified, v)
-	status.Stored, status.Detail = stored, verdict.Reason
+	v.own = v.ownFields(notModified)
+	a.status.Stored, a.status.Detail = stored, verdict.Reason
 	if ttl := verdict.Lifetime - verdict.InitialAge; ttl > 0 {
-		status.TTL, status.HasTTL = seconds(ttl), true
+		a.status.TTL, a.status.HasTTL = seconds(ttl), true
 	}
-	return c.replyStored(x, v, now, status)
+	return a
 }
 
 // ownFields are those of a 304 that are not in the entry that it has freshened:
 // what the handler says to this client alone goes to this client.
-func (c *Cache) ownFields(notModified *adapter.Response, v *visit) (own adapter.Fields) {
+func (v *visit) ownFields(notModified *adapter.Response) (own adapter.Fields) {
 	stored := make(map[string]bool)
 	for f := range v.entry.Header {
-		stored[f.Name] = f.Name != "Set-Cookie" || c.policy.Storing.SetCookie
+		stored[f.Name] = f.Name != "Set-Cookie" || v.c.policy.Storing.SetCookie
 	}
 	for _, f := range notModified.Header {
 		switch {
 		case f.Op == adapter.OpDel, stored[f.Name], keptOnUpdate(f.Name), f.Name == "Age", f.Name == "Content-Type",
-			!c.policy.Storing.ForwardTags && slices.Contains(httprules.TagFields, f.Name):
+			!v.c.policy.Storing.ForwardTags && slices.Contains(httprules.TagFields, f.Name):
 		default:
 			own = append(own, f)
 		}
@@ -172,7 +177,7 @@ func sameResponse(etag string, notModified adapter.Header) bool {
 // GET: one that agrees with it makes it fresh, any other makes it invalid (RFC
 // 9111 section 4.3.5). One without a validator may agree by chance, and says
 // nothing.
-func (c *Cache) headAnswered(x adapter.Exchange, v *visit, resp *adapter.Response) {
+func (v *visit) headAnswered(resp *adapter.Response) {
 	if resp.Reason != "" || v.entry.Status != http.StatusOK || resp.Status != http.StatusOK || v.control.NoStore {
 		return
 	}
@@ -183,15 +188,15 @@ func (c *Cache) headAnswered(x adapter.Exchange, v *visit, resp *adapter.Respons
 	}
 	switch {
 	case !agrees("Etag", etag), !agrees("Last-Modified", modified), !agrees("Content-Length", strconv.Itoa(len(v.entry.Body))):
-		c.invalidate(x.Context(), &v.req)
+		v.c.invalidate(v.x.Context(), &v.req)
 	case len(resp.Effective.Values("Etag"))+len(resp.Effective.Values("Last-Modified")) > 0:
-		_, _, _ = c.update(x, v, resp, c.cfg.Now()) // what fails is counted there
+		_, _, _ = v.update(resp, v.c.cfg.Now()) // what fails is counted there
 	}
 }
 
 // update applies the header of newer, a 304 or the answer to a HEAD, to the
 // entry found (RFC 9111 section 3.2) and stores it again where it still may be.
-func (c *Cache) update(x adapter.Exchange, v *visit, newer *adapter.Response, now time.Time) (verdict httprules.Verdict, stored bool, err error) {
+func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprules.Verdict, stored bool, err error) {
 	var updated adapter.Fields
 	replaced := map[string]bool{"Date": true} // that of newer, or now
 	for _, f := range newer.Header {
@@ -209,35 +214,35 @@ func (c *Cache) update(x adapter.Exchange, v *visit, newer *adapter.Response, no
 	}
 	merged = append(merged, updated...)
 	effective := layered{merged, newer.Effective}
-	vary, anyOrigin := c.selectingNames(v, merged, effective)
+	vary, anyOrigin := v.selectingNames(merged, effective)
 	anyOrigin = anyOrigin || v.entry.Flags&entry.AnyOrigin != 0
 	for f := range v.entry.Vary {
 		vary = append(vary, f.Name)
 	}
 	vary = mergeNames(vary, nil)
 	resp := &adapter.Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
-	verdict = c.judge(v, resp.Status, effective, now)
-	header, reason := c.storable(v, resp, verdict)
+	verdict = v.judge(resp.Status, effective, now)
+	header, reason := v.storable(resp, verdict)
 	if reason != "" { // the client gets what there was
 		verdict.Store, verdict.Reason = false, reason
 		for f := range v.entry.Header {
 			header = append(header, f)
 		}
 	}
-	content := entry.Content{Meta: c.meta(v, verdict, anyOrigin, resp.Status, now), Key: v.key.primary, Header: header, Body: resp.Body}
+	content := entry.Content{Meta: v.meta(verdict, anyOrigin, resp.Status, now), Key: v.key.primary, Header: header, Body: resp.Body}
 	content.Flags |= v.entry.Flags & entry.Implicit
 	for tag := range v.entry.Tags {
 		content.Tags = append(content.Tags, tag)
 	}
-	more, ok := c.tagsOf(v, newer.Effective, len(vary) > 0)
+	more, ok := v.tagsOf(newer.Effective, len(vary) > 0)
 	content.Tags = mergeNames(content.Tags, more)
-	if !ok || given(content.Tags) > c.policy.Storing.MaxTags {
-		c.stats.tagsRefused.Add(1)
-		verdict.Store, verdict.Reason = false, "tags"
-		c.superseded(x, v, resp.Status, verdict) // a whole response may have fewer
+	if !ok || given(content.Tags) > v.c.policy.Storing.MaxTags {
+		v.c.stats.tagsRefused.Add(1)
+		verdict.Store, verdict.Reason = false, detailTags
+		v.superseded(resp.Status, verdict) // a whole response may have fewer
 	}
 	if verdict.Store && len(mergeNames(vary, v.by.names)) <= maxVaryNames && !v.inner {
-		stored = c.send(x, v, content, vary, verdict, now) == ""
+		stored = v.startWrite(content, vary, verdict, now) == ""
 	}
 	if v.value == nil {
 		v.value, err = entry.Encode(content)

@@ -123,16 +123,16 @@ func matches(e *entry.Entry, req *request, scratch []byte) bool {
 // maxCandidates bounds the variants that one request validates.
 const maxCandidates = 4
 
-// candidates reads the variants, latest first, of which one might be what the
+// readCandidates reads the variants, latest first, of which one might be what the
 // handler would give now (RFC 9111 section 4.3.1): those with an ETag of their
 // own. One with a content coding is not for a client that did not ask for it,
 // whatever the handler says.
-func (c *Cache) candidates(ctx context.Context, v *visit) []entry.Entry {
-	if !c.policy.Requests.ValidateVariants || len(v.record.variants) == 0 {
+func (v *visit) readCandidates(ctx context.Context) []entry.Entry {
+	if !v.c.policy.Requests.ValidateVariants || len(v.record.variants) == 0 {
 		return nil
 	}
-	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
-	defer c.deadlines.end(at)
+	at := v.c.deadlines.begin(ctx, v.c.cfg.Timeouts.Lookup)
+	defer v.c.deadlines.end(at)
 	old := v.entry
 	defer func() { v.entry = old }()
 	var out []entry.Entry
@@ -140,7 +140,7 @@ func (c *Cache) candidates(ctx context.Context, v *visit) []entry.Entry {
 		if len(out) == maxCandidates {
 			break
 		}
-		if !validDigest(ref.digest) || !c.read(at, v, v.key.wire+":"+ref.digest) || v.entry.Kind != entry.KindResponse || v.entry.Status != http.StatusOK {
+		if !validDigest(ref.digest) || !v.read(at, v.key.wire+":"+ref.digest) || v.entry.Kind != entry.KindResponse || v.entry.Status != http.StatusOK {
 			continue
 		}
 		if etag, _ := v.validators(); etag != "" && !v.coded() {

@@ -110,12 +110,12 @@ func (l *leases) announce(ctx context.Context, c *Cache) error {
 	return err
 }
 
-// known reports whether the journal says by what way v.entry was stored.
-func (c *Cache) known(v *visit, at *lease) bool {
-	if c.way == nil {
+// announcedIn reports whether the journal says by what way v.entry was stored.
+func (v *visit) announcedIn(at *lease) bool {
+	if v.c.way == nil {
 		return true
 	}
-	since := at.since(c.way)
+	since := at.since(v.c.way)
 	return since > 0 && since <= v.entry.Stamp
 }
 

@@ -15,7 +15,7 @@ import (
 
 // withheld says why v.entry, though it is under the request's key, is not for this
 // request, as a detail for Cache-Status; "" where it is.
-func (c *Cache) withheld(v *visit) string {
+func (v *visit) withheld() string {
 	e := &v.entry
 	switch {
 	case e.Flags.Depth() != v.depth:
@@ -26,20 +26,13 @@ func (c *Cache) withheld(v *visit) string {
 		return detailOrigin
 	case e.Flags&entry.PolicyTTL == 0:
 		return "" // by the RFC
-	case v.asked&credentials != 0 && !c.policy.Storing.Authorized && !varies(e, "Authorization"):
+	case v.asked&credentials != 0 && !v.c.policy.Storing.Authorized && !varies(e, "Authorization"):
 		return detailAuthorization
-	case v.asked&cookies != 0 && c.readsCookies(v.header) && !varies(e, "Cookie"):
+	case v.asked&cookies != 0 && v.c.readsCookies(v.header) && !varies(e, "Cookie"):
 		return detailCookie
 	}
 	return ""
 }
-
-// Details of Cache-Status.
-const (
-	detailOrigin        = "origin"
-	detailAuthorization = "authorization"
-	detailCookie        = "cookie"
-)
 
 func varies(e *entry.Entry, name string) bool {
 	for f := range e.Vary {
@@ -81,7 +74,7 @@ func (c *Cache) tellOfCookies() {
 // its own Vary names, and those that middleware in front has named, unless that
 // answers by them itself, request by request. The result is sorted. AnyOrigin says
 // that Origin is none of them whatever it is.
-func (c *Cache) selectingNames(v *visit, own adapter.Fields, effective adapter.Header) (names []string, anyOrigin bool) {
+func (v *visit) selectingNames(own adapter.Fields, effective adapter.Header) (names []string, anyOrigin bool) {
 	if own.Has("Vary") {
 		names, _ = httprules.VaryNames(own)
 	}

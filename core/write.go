@@ -52,7 +52,7 @@ type write struct {
 	recordKept time.Duration
 	choice     choice
 	surplus    []string // variants that are one too many
-	lead       *lead
+	lead       *inFlight
 	shareable  bool // with those who wait for lead
 	stored     bool // it is in the store
 	outdated   bool // softly purged since the handler was called
@@ -63,34 +63,33 @@ type write struct {
 	done       chan struct{} // made by the first who waits, with the mutex of writes
 }
 
-// send has content stored, as soon as the client has its answer. The result is
+// startWrite has content stored, as soon as the client has its answer. The result is
 // why it will not be.
-func (c *Cache) send(x adapter.Exchange, v *visit, content entry.Content, names []string, verdict httprules.Verdict, now time.Time) (reason string) {
-	w, err := c.prepared(x.Context(), v, content, names, now)
+func (v *visit) startWrite(content entry.Content, names []string, verdict httprules.Verdict, now time.Time) (reason string) {
+	w, err := v.prepared(v.x.Context(), content, names, now)
 	if err != nil {
-		c.trouble("encoding", err)
-		c.conclude(v.lead, flight.Retry, nil)
-		return "store-failed"
+		v.c.reportError("encoding", err)
+		return detailStoreFailed
 	}
 	v.value = w.value
 	// Otherwise each has to validate it.
 	w.shareable = verdict.Store && !verdict.NoCache && verdict.Lifetime > verdict.InitialAge
-	if c.coordinator != nil && w.claim == nil || c.BreakerOpen() {
+	if v.c.coordinator != nil && w.claim == nil || v.c.BreakerOpen() {
 		w.end(errUnclaimed) // of which the log tells
-		return "store-failed"
+		return detailStoreFailed
 	}
 	v.claim = nil // the write's
-	if c.slowLately(w.wire, len(w.value), now) {
+	if v.c.slowLately(w.wire, len(w.value), now) {
 		w.end(store.ErrSlow)
-		return "slow-read"
+		return detailSlowRead
 	}
 	if w.lead != nil {
-		w.lead.Lead.writes.Store(true)
+		w.lead.Leader.writes.Store(true)
 	}
-	if !c.writes.reserve(w) {
-		c.stats.storesDropped.Add(1)
+	if !v.c.writes.reserve(w) {
+		v.c.stats.storesDropped.Add(1)
 		w.end(errUnclaimed)
-		return "store-busy"
+		return detailStoreBusy
 	}
 	v.lead, v.write = nil, w // the write's duty
 	return ""
@@ -147,7 +146,7 @@ func (w *write) abandon() {
 
 // prepared makes the write for content. Only the record of a variant may have to
 // be read for that.
-func (c *Cache) prepared(ctx context.Context, v *visit, content entry.Content, names []string, now time.Time) (*write, error) {
+func (v *visit) prepared(ctx context.Context, content entry.Content, names []string, now time.Time) (*write, error) {
 	keep := keptFor(&content, now)
 	var w *write
 	if f := v.fill; f != nil && f.write.c == nil {
@@ -155,14 +154,14 @@ func (c *Cache) prepared(ctx context.Context, v *visit, content entry.Content, n
 	} else {
 		w = new(write)
 	}
-	w.c, w.primary, w.wire, w.claim, w.tags = c, v.key.primary, v.key.wire, v.claim, content.Tags
+	w.c, w.primary, w.wire, w.claim, w.tags = v.c, v.key.primary, v.key.wire, v.claim, content.Tags
 	w.at, w.keep, w.lead, w.rerun = v.key.wire, keep, v.lead, v.rerun
 	if v.claim != nil {
 		content.Epoch, content.Stamp = v.claim.since.Epoch, v.claim.since.Seq
 	}
 	if len(names) > 0 {
 		if !v.hasRec { // the names were remembered, or nothing was there
-			c.readRecord(ctx, v)
+			v.readRecord(ctx)
 		}
 		// A response belongs to the fields that any earlier one named as well:
 		// that may miss more often but never answers wrongly.
@@ -171,7 +170,7 @@ func (c *Cache) prepared(ctx context.Context, v *visit, content entry.Content, n
 		v.scratch = v.record.selecting(v.scratch[:0], &v.req)
 		w.at = v.key.variant(v.scratch)
 		w.choice = v.record.choice
-		w.surplus = v.record.add(variantRef{w.at[len(w.at)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano(), c.policy.Storing.MaxVariants)
+		w.surplus = v.record.add(variantRef{w.at[len(w.at)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano(), v.c.policy.Storing.MaxVariants)
 		var err error
 		if w.record, w.recordKept, err = v.record.encode(v.key.primary, now.UnixNano()); err != nil {
 			return nil, err
@@ -203,11 +202,11 @@ func staleKept(lifetime time.Duration) time.Duration {
 }
 
 // readRecord reads the resource's record, or begins one.
-func (c *Cache) readRecord(ctx context.Context, v *visit) {
-	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
-	defer c.deadlines.end(at)
+func (v *visit) readRecord(ctx context.Context) {
+	at := v.c.deadlines.begin(ctx, v.c.cfg.Timeouts.Lookup)
+	defer v.c.deadlines.end(at)
 	var e entry.Entry
-	b, found, err := c.store.Get(at, v.key.wire)
+	b, found, err := v.c.store.Get(at, v.key.wire)
 	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.primary {
 		v.record = decodeVaryRecord(&e)
 	} else {
@@ -251,7 +250,7 @@ func (w *write) store() (err error) {
 	}
 	defer func() {
 		if err == nil && w.lead != nil && !w.outdated { // nothing was purged until the phase began
-			w.lead.Vouch(phase)
+			w.lead.ValidBefore(phase)
 		}
 		if err == nil {
 			w.stored = true
@@ -275,7 +274,7 @@ func (w *write) store() (err error) {
 	}
 	if len(surplus) > 0 {
 		if err := c.store.Delete(ctx, surplus...); err != nil {
-			c.storeTrouble("deleting variants", err)
+			c.storeError("deleting variants", err)
 		}
 	}
 	return nil
@@ -334,7 +333,7 @@ func (w *write) put(ctx context.Context) error {
 // failed takes note of why the store has not taken the write.
 func (w *write) failed(err error) error {
 	if !w.c.slow(w.wire, err) {
-		w.c.storeTrouble("writing", err)
+		w.c.storeError("writing", err)
 	}
 	return err
 }
