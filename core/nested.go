@@ -34,15 +34,6 @@ func (c *Cache) onward(req *request, depth uint8) *run {
 	return r
 }
 
-// letPass runs the handler with its response going straight to the client; note
-// gives the fields to add.
-func (v *visit) letPass(run *run, note func(int, adapter.Header, string) adapter.Fields) error {
-	_, err := v.x.Next(adapter.Forward{Run: &run.Run, Annotate: func(status int, h adapter.Header, reason string) adapter.Fields {
-		return v.c.withoutTags(note(status, h, reason), h)
-	}})
-	return err
-}
-
 // noteInner notes, for requests to come, that a handle further in with another
 // policy has dealt with this one.
 func (v *visit) noteInner(run *run) {
@@ -53,15 +44,6 @@ func (v *visit) noteInner(run *run) {
 	if v.leaves && !v.inner { // it does not any more
 		v.c.inners.Drop(v.key.wire)
 	}
-}
-
-// count counts the request as what it is, once it is known whether it is not that of
-// the handle further in.
-func (v *visit) count() {
-	if v.counter != nil && !v.inner {
-		v.counter.Add(1)
-	}
-	v.counter = nil
 }
 
 // leavesToInner reports whether a handle further in takes care of the request's key.

@@ -2,18 +2,13 @@ package cacheaside
 
 import (
 	"context"
-	"fmt"
 	"math"
 	mathrand "math/rand/v2"
-	"net/http"
-	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
-	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // refreshPause is the least time between two attempts to refresh one entry from
@@ -77,26 +72,6 @@ func (v *visit) detach(l *inFlight) (can, room bool) {
 		return true, false
 	}
 	return true, true
-}
-
-// rerun is what the engine knows of a request that it makes itself.
-type rerun struct {
-	adapter.Rerun
-	by    *Cache // the handle that wants it
-	lead  *inFlight
-	claim *claim      // by which the response may be stored
-	key   string      // the primary key that is to be refreshed
-	born  int64       // of the entry that was found
-	done  atomic.Bool // there is a new entry
-}
-
-// engineRerun is the engine's part of a rerun, nil if that is another engine's.
-func engineRerun(r *adapter.Rerun) *rerun {
-	if r == nil {
-		return nil
-	}
-	own, _ := r.Engine().(*rerun)
-	return own
 }
 
 // refreshing is one background run.
@@ -196,114 +171,4 @@ func (r *refreshing) Run(ctx context.Context, late func()) {
 		c.conclude(l, flight.Retry, nil) // it has been ended with what there is now
 	}()
 	r.send(ctx, &r.rerun.Rerun)
-}
-
-// panicked says that a handler's panic went no further.
-func (c *Cache) panicked(p any) {
-	if p == http.ErrAbortHandler { //nolint:errorlint // it is the value that is panicked with
-		return
-	}
-	c.log.Error("cacheaside: the handler panicked; what is stored was kept", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-}
-
-// serveRerun deals with a request that refresh has sent.
-func (v *visit) serveRerun() error {
-	r := v.rerun
-	if r.by != v.c { // meant for a handle further in
-		return v.passRerun()
-	}
-	if v.key.primary != r.key { // it came out another one than it was
-		return v.noAnswer(http.StatusServiceUnavailable, httprules.CacheStatus{Detail: detailRerun})
-	}
-	v.fwd = fwdMiss
-	r.lead.ValidBefore(r.lead.Advance())
-	if v.lookup(v.x.Context()) == foundEntry {
-		if d, ok := v.usable(); ok && v.entry.Born > r.born { // by another process
-			r.done.Store(true)
-			v.share(r.lead)
-			return v.hit(d)
-		}
-		v.fwd, v.stale = fwdStale, true
-	}
-	v.lead, v.claim = r.lead, r.claim
-	return v.fetch()
-}
-
-// passRerun leaves a request that a refresh has sent to whom it is meant for.
-func (v *visit) passRerun() error {
-	run := v.c.onward(&v.req, v.depth)
-	return v.letPass(run, annotate(run, httprules.CacheStatus{Fwd: fwdBypass, Detail: detailRerun}))
-}
-
-// softens reports whether a stale response may stand in for a handler that takes
-// its time, which runs in the background for all who want to know meanwhile. That
-// works for a request that others cannot wait for as well, unless it wants a
-// response made for it alone.
-func (v *visit) softens() bool {
-	rc := &v.control
-	return v.c.policy.Stale.SoftTimeout > 0 && v.req.Rerun == nil && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0)
-}
-
-// askSoftly gives the handler SoftTimeout before it answers with v.entry, which
-// is stale; what the handler gets later replaces that.
-func (v *visit) askSoftly() error {
-	deadline := time.Now().Add(v.c.policy.Stale.SoftTimeout)
-	for range maxLooks {
-		key := v.flightKey()
-		if _, pass := v.c.passes.Get(key, v.now.UnixNano(), passAge); pass {
-			return v.fetch()
-		}
-		if v.outerLead(key) != nil {
-			return v.ask()
-		}
-		if v.inside(key) {
-			return v.fetch()
-		}
-		l, leads, ticket := v.c.join(key)
-		if leads {
-			l.Follow()
-			if _, room := v.detach(l); !room {
-				return v.ask()
-			}
-		}
-		outcome, e := l.Wait(v.x.Context(), ticket, time.Until(deadline))
-		switch outcome {
-		case flight.Cancelled:
-			return v.gaveUp()
-		case flight.Pass:
-			return v.fetch()
-		case flight.TimedOut, flight.Failed:
-			detail := detailStaleIfError
-			if outcome == flight.TimedOut {
-				detail = detailSoftTimeout
-			}
-			if a, ok := v.staleAnswer(v.c.cfg.Now(), detail, true); ok {
-				return v.settle(a)
-			}
-			return v.fetch()
-		case flight.Shared:
-			old, soft := v.entry, v.soft
-			if e.Key == v.key.primary && matches(&e, &v.req, v.scratch) {
-				v.entry, v.soft = e, 0
-				if d, ok := v.usable(); ok && v.withheld() == "" {
-					return v.collapsed(d)
-				}
-				v.entry, v.soft = old, soft
-			}
-		}
-		if d, ok := v.lookAgain(nil); ok {
-			return v.collapsed(d)
-		}
-	}
-	return v.ask()
-}
-
-// staleAnswer is what is stored, in place of what the handler failed to give, where
-// that is allowed at the time now.
-func (v *visit) staleAnswer(now time.Time, detail string, collapsed bool) (a answer, ok bool) {
-	if !v.stale || !v.decide(now).MaySIE {
-		return answer{}, false
-	}
-	v.c.stats.staleIfError.Add(1)
-	return answer{now: now, status: httprules.CacheStatus{Fwd: v.fwd, FwdStatus: v.failure, Collapsed: collapsed, Key: v.shownKey(), Detail: detail}}, true
 }

@@ -10,6 +10,25 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
+// hit answers with v.entry.
+func (v *visit) hit(d httprules.Decision) error {
+	v.c.stats.hits.Add(1)
+	s := httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: v.shownKey()}
+	if v.near {
+		v.c.stats.near.Add(1)
+		s.Detail = detailNear
+	}
+	return v.replyStored(v.now, s)
+}
+
+// collapsed answers with what another request got from the handler.
+func (v *visit) collapsed(d httprules.Decision) error {
+	v.c.stats.coalesced.Add(1)
+	return v.replyStored(v.c.cfg.Now(), httprules.CacheStatus{
+		Fwd: v.fwd, Collapsed: true, TTL: seconds(d.TTL), HasTTL: true, Key: v.shownKey(),
+	})
+}
+
 // replyStored answers from the entry found: with the whole of it, with 304
 // where the client has it already, or with the range that it asks for.
 func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
@@ -61,6 +80,37 @@ func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 	return v.send(r)
 }
 
+// staleAnswer is what is stored, in place of what the handler failed to give, where
+// that is allowed at the time now.
+func (v *visit) staleAnswer(now time.Time, detail string, collapsed bool) (a answer, ok bool) {
+	if !v.stale || !v.decide(now).MaySIE {
+		return answer{}, false
+	}
+	v.c.stats.staleIfError.Add(1)
+	return answer{now: now, status: httprules.CacheStatus{Fwd: v.fwd, FwdStatus: v.failure, Collapsed: collapsed, Key: v.shownKey(), Detail: detail}}, true
+}
+
+// gatewayTimeout answers only-if-cached where nothing usable is stored (RFC
+// 9111 section 5.2.1.7).
+func (v *visit) gatewayTimeout() error {
+	return v.noAnswer(http.StatusGatewayTimeout, httprules.CacheStatus{Detail: detailOnlyIfCached}) // not forwarded
+}
+
+// gaveUp answers a request that ended while it waited. The client has left, or
+// a deadline that middleware has set is over; the handler would find the same.
+func (v *visit) gaveUp() error {
+	return v.noAnswer(http.StatusGatewayTimeout, httprules.CacheStatus{Fwd: v.fwd, Collapsed: true, Detail: detailClientGone})
+}
+
+// noAnswer sends an error of the cache's own.
+func (v *visit) noAnswer(code int, s httprules.CacheStatus) error {
+	return v.x.Reply(&adapter.Response{
+		Status: code,
+		Header: adapter.Fields{{Name: "Content-Length", Value: "0"}},
+		Extra:  adapter.Fields{{Name: "Cache-Status", Value: statusValue(s), Op: adapter.OpAdd}},
+	})
+}
+
 // send sends a response, and has what is to be written go when it leaves.
 func (v *visit) send(r *adapter.Response) error {
 	w := v.write
@@ -78,19 +128,12 @@ func (v *visit) send(r *adapter.Response) error {
 	return err
 }
 
-// gatewayTimeout answers only-if-cached where nothing usable is stored (RFC
-// 9111 section 5.2.1.7).
-func (v *visit) gatewayTimeout() error {
-	return v.noAnswer(http.StatusGatewayTimeout, httprules.CacheStatus{Detail: detailOnlyIfCached}) // not forwarded
-}
-
-// noAnswer sends an error of the cache's own.
-func (v *visit) noAnswer(code int, s httprules.CacheStatus) error {
-	return v.x.Reply(&adapter.Response{
-		Status: code,
-		Header: adapter.Fields{{Name: "Content-Length", Value: "0"}},
-		Extra:  adapter.Fields{{Name: "Cache-Status", Value: statusValue(s), Op: adapter.OpAdd}},
-	})
+// shownKey is the key for Cache-Status, where the policy shows it.
+func (v *visit) shownKey() string {
+	if v.c.policy.Requests.ShowKey == nil || !v.c.policy.Requests.ShowKey(&v.req.Request) {
+		return ""
+	}
+	return v.key.wire
 }
 
 // seconds rounds down, as RFC 9111 section 1.2.2 counts.

@@ -1,18 +1,11 @@
 package cacheaside
 
 import (
-	"context"
-	"math"
 	"net/http"
-	"slices"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
-	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // Serve answers one request: from the store where the rules allow it, else by
@@ -79,42 +72,6 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	return v.revalidate(d)
 }
 
-// nearby looks in this process for a response that answers the request as it is. It
-// takes no lock, no deadline and no memory: what else there is to do takes the long
-// way.
-func (v *visit) nearby() (d httprules.Decision, ok bool) {
-	at := v.key.wire
-	if known, ok := v.c.variants.Get(at, v.now.UnixNano(), memoAge); ok {
-		v.by = known
-		v.scratch = known.selecting(v.scratch[:0], &v.req)
-		v.variant = v.key.appendVariant(v.variant[:0], v.scratch)
-		at = viewOf(v.variant)
-	}
-	var b []byte
-	var judged bool
-	var soft uint64
-	if v.c.judging != nil {
-		b, judged, soft, ok = v.c.judging.GetJudged(at)
-	} else {
-		b, ok = v.c.local.GetLocal(at)
-	}
-	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.primary ||
-		!matches(&v.entry, &v.req, v.scratch) || v.withheld() != "" || !v.stillCurrent(at, judged, soft) {
-		return d, false
-	}
-	v.near = !v.c.inProcess
-	d = v.decide(v.now)
-	return d, d.Use != httprules.Validate
-}
-
-// find looks for what is stored, and decides what it is good for.
-func (v *visit) find(ctx context.Context) (found finding, d httprules.Decision) {
-	if found = v.lookup(ctx); found == foundEntry {
-		d = v.decide(v.now)
-	}
-	return found, d
-}
-
 // bypass says, as a token for Cache-Status, why the cache has nothing to do
 // with a request; "" where it has.
 func (c *Cache) bypass(req *request, asked asked) (fwd, detail string) {
@@ -166,6 +123,15 @@ func (v *visit) pass(fwd, detail string) error {
 	return v.letPass(run, note)
 }
 
+// letPass runs the handler with its response going straight to the client; note
+// gives the fields to add.
+func (v *visit) letPass(run *run, note func(int, adapter.Header, string) adapter.Fields) error {
+	_, err := v.x.Next(adapter.Forward{Run: &run.Run, Annotate: func(status int, h adapter.Header, reason string) adapter.Fields {
+		return v.c.withoutTags(note(status, h, reason), h)
+	}})
+	return err
+}
+
 // annotate gives the Cache-Status field for a response that is not replied by
 // the engine, unless a handle further in has said what there is to say.
 func annotate(run *run, s httprules.CacheStatus) func(int, adapter.Header, string) adapter.Fields {
@@ -180,261 +146,4 @@ func noted(run *run, s httprules.CacheStatus, reason string) adapter.Fields {
 		s.Detail = reason
 	}
 	return adapter.Fields{{Name: "Cache-Status", Value: statusValue(s), Op: adapter.OpAdd}}
-}
-
-// shownKey is the key for Cache-Status, where the policy shows it.
-func (v *visit) shownKey() string {
-	if v.c.policy.Requests.ShowKey == nil || !v.c.policy.Requests.ShowKey(&v.req.Request) {
-		return ""
-	}
-	return v.key.wire
-}
-
-// visit is the state of one request on its way through the engine. It is
-// pooled: nothing that outlives Serve may point into it.
-type visit struct {
-	visitState
-	visitRoom
-}
-
-// visitRoom is memory that the next visit uses again.
-type visitRoom struct {
-	wire    []byte                                  // where key is, until it is owned
-	variant []byte                                  // of a variant's key
-	scratch []byte                                  // for other keys and values
-	fields  []adapter.Field                         // the reply's fields
-	stamps  []store.Stamp                           // of known
-	stored  []entry.Field                           // the fields of an entry
-	date    [len(http.TimeFormat)]byte              // among them
-	onError func(status int, h adapter.Header) bool // handlesError
-}
-
-type visitState struct {
-	c        *Cache
-	x        adapter.Exchange
-	req      request
-	rerun    *rerun         // by which the engine has made the request; nil: it has not
-	header   adapter.Header // of req
-	asked    asked          // by header
-	depth    uint8          // handles of the same cache in front
-	inner    bool           // a handle further in has dealt with the request
-	counter  *atomic.Uint64 // to be counted in, see count
-	control  httprules.RequestControl
-	now      time.Time // when the request came
-	key      key
-	fwd      string         // why the handler is asked, for Cache-Status
-	stale    bool           // an entry was found that may not be used as it is
-	entry    entry.Entry    // what was found
-	at       string         // its key in the store
-	by       choice         // the resource's Vary names, if known
-	record   varyRecord     // valid if hasRec
-	hasRec   bool           // it is known whether the primary key holds one
-	epoch    uint64         // flights that had ended when the request came
-	soft     uint64         // when a purge has made the entry stale, in microseconds since 1970; 0: none has
-	known    *tagged        // the tags that were last seen under the entry's key
-	claim    *claim         // by which the response may be stored; nil: by none
-	begun    bool           // one was asked for
-	leaves   bool           // storing was left to a handle further in
-	personal bool           // see answer
-	ahead    *lookahead     // what was read of the store before
-	near     bool           // the entry was in this process
-	run      *run           // of the handler; nil: it was not called
-	fill     *fill          // has run
-	lead     *inFlight      // whom others wait for; nil: nobody waits
-	value    []byte         // what was written to the store
-	write    *write         // that goes when the response does; nil: none
-	own      adapter.Fields // what a 304 says to this client alone
-	// candidates are variants for other requests that the handler may select.
-	candidates []entry.Entry
-	extra      [2]adapter.Field // Age and Cache-Status
-	reply      adapter.Response // on its way to the adapter
-	began      time.Time        // when the handler was called
-	failure    int              // the status with which the handler has failed
-	handle     *Cache           // for settle
-}
-
-var visits = sync.Pool{New: func() any { return new(visit) }}
-
-func (v *visit) release() {
-	if v.write != nil { // nothing was sent
-		v.write.abandon()
-	}
-	clear(v.fields)
-	clear(v.stored)
-	if cap(v.scratch)+cap(v.wire) > 16<<10 {
-		v.scratch, v.wire = nil, nil
-	}
-	v.fields, v.stored, v.stamps = v.fields[:0], v.stored[:0], v.stamps[:0]
-	v.scratch, v.wire, v.variant = v.scratch[:0], v.wire[:0], v.variant[:0]
-	v.visitState = visitState{}
-	visits.Put(v)
-}
-
-func (v *visit) rules() httprules.Stored {
-	return httprules.Stored{
-		Lifetime:             time.Duration(v.entry.Lifetime),
-		StaleWhileRevalidate: time.Duration(v.entry.SWR),
-		StaleIfError:         time.Duration(v.entry.SIE),
-		StatedStale:          v.entry.Flags&entry.StatedStale != 0,
-		NoCache:              v.entry.Flags&entry.NoCache != 0,
-		MustRevalidate:       v.entry.Flags&entry.MustRevalidate != 0,
-	}
-}
-
-// softGrace is how long at least a softly purged response may be served while
-// it is being revalidated.
-const softGrace = time.Minute
-
-// decide says what v.entry is good for. A soft purge has ended its freshness.
-func (v *visit) decide(now time.Time) httprules.Decision {
-	rules, age := v.rules(), v.age(now)
-	if v.soft > 0 {
-		at := min(age, time.Duration(time.UnixMicro(int64(min(v.soft, math.MaxInt64/1000))).UnixNano()-v.entry.Born))
-		if at < rules.Lifetime { // what was stale already is of no more use than before
-			rules.StaleWhileRevalidate = max(rules.StaleWhileRevalidate, softGrace)
-		}
-		rules.Lifetime = max(0, min(rules.Lifetime, at))
-	}
-	return httprules.Decide(rules, age, v.control)
-}
-
-// age is current_age by RFC 9111 section 4.2.3. An entry of the future was made by a
-// machine whose clock is ahead: nobody knows how old it is, so it is as old as it
-// may be while fresh, or it would be fresh until the other clock's time has come.
-func (v *visit) age(now time.Time) time.Duration {
-	age := time.Duration(now.UnixNano() - v.entry.Born)
-	if age < -clockSkew {
-		return time.Duration(v.entry.Lifetime)
-	}
-	return max(0, age)
-}
-
-// clockSkew is by how much the clocks of machines may differ.
-const clockSkew = 2 * time.Second
-
-type finding uint8
-
-const (
-	foundNothing finding = iota
-	foundOtherVariants
-	foundInner // a handle further in has stored it
-	foundEntry
-)
-
-// granted says whether the entry that was found is for this request.
-func (v *visit) granted() finding {
-	switch v.withheld() {
-	case "":
-		return foundEntry
-	case adapter.ReasonInner:
-		return foundInner
-	case detailOrigin:
-		return foundOtherVariants
-	}
-	return foundNothing
-}
-
-// lookup reads what is stored for the request. A hit takes one command: also
-// that on a variant, while the names of its Vary are remembered.
-func (v *visit) lookup(ctx context.Context) finding {
-	// That the client has left is no failure of the store.
-	if v.c.inProcess {
-		ctx = context.Background()
-	} else {
-		l := v.c.deadlines.begin(ctx, v.c.cfg.Timeouts.Lookup)
-		defer v.c.deadlines.end(l)
-		ctx = l
-	}
-	known, ok := v.c.variants.Get(v.key.wire, v.now.UnixNano(), memoAge)
-	if ok {
-		v.by = known
-		if v.readVariant(ctx, known) {
-			return v.granted()
-		}
-	}
-	if !v.read(ctx, v.key.wire) {
-		return foundNothing
-	}
-	if v.entry.Kind == entry.KindResponse {
-		v.c.variants.Drop(v.key.wire)
-		v.by = choice{}
-		if matches(&v.entry, &v.req, v.scratch) && v.current(ctx, v.key.wire, v.known) {
-			return v.granted()
-		}
-		return foundNothing
-	}
-	v.record, v.hasRec = decodeVaryRecord(&v.entry), true
-	if len(v.record.names) == 0 {
-		return foundNothing
-	}
-	v.by = v.record.choice
-	v.c.variants.Put(v.key.wire, v.record.choice, v.now.UnixNano())
-	same := known.generation == v.record.generation && slices.Equal(known.names, v.by.names)
-	if !same && v.readVariant(ctx, v.record.choice) {
-		return v.granted()
-	}
-	return foundOtherVariants
-}
-
-func (v *visit) readVariant(ctx context.Context, by choice) bool {
-	v.scratch = by.selecting(v.scratch[:0], &v.req)
-	wire := v.key.variant(v.scratch)
-	return v.read(ctx, wire) && v.entry.Kind == entry.KindResponse &&
-		matches(&v.entry, &v.req, v.scratch) && v.current(ctx, wire, v.known)
-}
-
-// knownTags are those that were last seen under a key, so that their stamps can be read
-// together with it.
-func (c *Cache) knownTags(wire string, now time.Time) *tagged {
-	if c.coordinator != nil {
-		if known, ok := c.tagMemo.Get(wire, now.UnixNano(), tagsAge); ok {
-			return known
-		}
-	}
-	return &untagged
-}
-
-// unclaim gives up the claim of a run, unless a write or the flight has it.
-func (v *visit) unclaim() {
-	if v.claim != nil && (v.lead == nil || !v.lead.Leader.has(v.claim)) {
-		v.c.release(v.claim, v.personal)
-	}
-	v.claim = nil
-}
-
-// read decodes what is under a key, and reads along the stamps of the tags that
-// were under it last. Whatever is not an entry of ours for this request is
-// absent.
-func (v *visit) read(ctx context.Context, wire string) bool {
-	var b []byte
-	var found bool
-	var err error
-	v.stamps, v.near, v.known = v.stamps[:0], false, v.c.knownTags(wire, v.now)
-	ahead := v.ahead
-	switch {
-	case ahead != nil && ahead.read && ahead.key == wire:
-		b, found, v.stamps, v.known = ahead.value, ahead.found, ahead.stamps, ahead.known
-	case len(v.known.keys) > 0: // what is near, with its stamps, was found before
-		b, found, v.stamps, err = v.c.coordinator.GetStamped(ctx, wire, v.stamps, v.known.keys)
-	case v.c.tiered != nil && v.c.tiered.Near():
-		b, found, v.near, err = v.c.tiered.GetTier(ctx, wire)
-	default:
-		b, found, err = v.c.store.Get(ctx, wire)
-	}
-	if err != nil {
-		if !v.c.slow(v.key.wire, err) {
-			v.c.storeError("reading", err)
-		}
-		return false
-	}
-	if !found {
-		return false
-	}
-	v.at = wire
-	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.primary ||
-		!v.c.inProcess && v.entry.Kind == entry.KindResponse && !v.entry.Harmless() {
-		v.c.stats.corrupt.Add(1)
-		return false
-	}
-	return true
 }

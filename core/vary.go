@@ -2,10 +2,8 @@ package cacheaside
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -118,36 +116,6 @@ func matches(e *entry.Entry, req *request, scratch []byte) bool {
 		}
 	}
 	return true
-}
-
-// maxCandidates bounds the variants that one request validates.
-const maxCandidates = 4
-
-// readCandidates reads the variants, latest first, of which one might be what the
-// handler would give now (RFC 9111 section 4.3.1): those with an ETag of their
-// own. One with a content coding is not for a client that did not ask for it,
-// whatever the handler says.
-func (v *visit) readCandidates(ctx context.Context) []entry.Entry {
-	if !v.c.policy.Requests.ValidateVariants || len(v.record.variants) == 0 {
-		return nil
-	}
-	at := v.c.deadlines.begin(ctx, v.c.cfg.Timeouts.Lookup)
-	defer v.c.deadlines.end(at)
-	old := v.entry
-	defer func() { v.entry = old }()
-	var out []entry.Entry
-	for _, ref := range v.record.variants {
-		if len(out) == maxCandidates {
-			break
-		}
-		if !validDigest(ref.digest) || !v.read(at, v.key.wire+":"+ref.digest) || v.entry.Kind != entry.KindResponse || v.entry.Status != http.StatusOK {
-			continue
-		}
-		if etag, _ := v.validators(); etag != "" && !v.coded() {
-			out = append(out, v.entry)
-		}
-	}
-	return out
 }
 
 func validDigest(s string) bool {

@@ -3,14 +3,9 @@ package cacheaside
 import (
 	"context"
 	"errors"
-	"hash/maphash"
-	"math"
 	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/cacheaside/cacheaside/core/internal/jobs"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
@@ -95,6 +90,63 @@ func (v *visit) startWrite(content entry.Content, names []string, verdict httpru
 	return ""
 }
 
+// prepared makes the write for content. Only the record of a variant may have to
+// be read for that.
+func (v *visit) prepared(ctx context.Context, content entry.Content, names []string, now time.Time) (*write, error) {
+	keep := keptFor(&content, now)
+	var w *write
+	if f := v.fill; f != nil && f.write.c == nil {
+		w = &f.write
+	} else {
+		w = new(write)
+	}
+	w.c, w.primary, w.wire, w.claim, w.tags = v.c, v.key.primary, v.key.wire, v.claim, content.Tags
+	w.at, w.keep, w.lead, w.rerun = v.key.wire, keep, v.lead, v.rerun
+	if v.claim != nil {
+		content.Epoch, content.Stamp = v.claim.since.Epoch, v.claim.since.Seq
+	}
+	if len(names) > 0 {
+		if !v.hasRec { // the names were remembered, or nothing was there
+			v.readRecord(ctx)
+		}
+		// A response belongs to the fields that any earlier one named as well:
+		// that may miss more often but never answers wrongly.
+		v.record.names = mergeNames(names, v.record.names)
+		content.Vary = selectingFields(v.record.names, &v.req)
+		v.scratch = v.record.selecting(v.scratch[:0], &v.req)
+		w.at = v.key.variant(v.scratch)
+		w.choice = v.record.choice
+		w.surplus = v.record.add(variantRef{w.at[len(w.at)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano(), v.c.policy.Storing.MaxVariants)
+		var err error
+		if w.record, w.recordKept, err = v.record.encode(v.key.primary, now.UnixNano()); err != nil {
+			return nil, err
+		}
+		w.recordKept = max(w.recordKept, time.Millisecond)
+	}
+	var err error
+	w.value, err = entry.Encode(content)
+	return w, err
+}
+
+// readRecord reads the resource's record, or begins one.
+func (v *visit) readRecord(ctx context.Context) {
+	at := v.c.deadlines.begin(ctx, v.c.cfg.Timeouts.Lookup)
+	defer v.c.deadlines.end(at)
+	var e entry.Entry
+	b, found, err := v.c.store.Get(at, v.key.wire)
+	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.primary {
+		v.record = decodeVaryRecord(&e)
+	} else {
+		v.beginRecord()
+	}
+	v.hasRec = true
+}
+
+// beginRecord is for a resource that has none.
+func (v *visit) beginRecord() {
+	v.record, v.hasRec = varyRecord{choice: choice{generation: rand.Uint64()}}, true
+}
+
 // leaving begins the write when its response can be changed no more, unless what
 // the client sees is for nobody else: middleware in front may have made it so as
 // the header was written. It keeps nobody waiting but for a store in this process.
@@ -142,82 +194,6 @@ func (w *write) abandon() {
 		w.c.writes.over(w)
 		w.end(errUnclaimed)
 	}
-}
-
-// prepared makes the write for content. Only the record of a variant may have to
-// be read for that.
-func (v *visit) prepared(ctx context.Context, content entry.Content, names []string, now time.Time) (*write, error) {
-	keep := keptFor(&content, now)
-	var w *write
-	if f := v.fill; f != nil && f.write.c == nil {
-		w = &f.write
-	} else {
-		w = new(write)
-	}
-	w.c, w.primary, w.wire, w.claim, w.tags = v.c, v.key.primary, v.key.wire, v.claim, content.Tags
-	w.at, w.keep, w.lead, w.rerun = v.key.wire, keep, v.lead, v.rerun
-	if v.claim != nil {
-		content.Epoch, content.Stamp = v.claim.since.Epoch, v.claim.since.Seq
-	}
-	if len(names) > 0 {
-		if !v.hasRec { // the names were remembered, or nothing was there
-			v.readRecord(ctx)
-		}
-		// A response belongs to the fields that any earlier one named as well:
-		// that may miss more often but never answers wrongly.
-		v.record.names = mergeNames(names, v.record.names)
-		content.Vary = selectingFields(v.record.names, &v.req)
-		v.scratch = v.record.selecting(v.scratch[:0], &v.req)
-		w.at = v.key.variant(v.scratch)
-		w.choice = v.record.choice
-		w.surplus = v.record.add(variantRef{w.at[len(w.at)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano(), v.c.policy.Storing.MaxVariants)
-		var err error
-		if w.record, w.recordKept, err = v.record.encode(v.key.primary, now.UnixNano()); err != nil {
-			return nil, err
-		}
-		w.recordKept = max(w.recordKept, time.Millisecond)
-	}
-	var err error
-	w.value, err = entry.Encode(content)
-	return w, err
-}
-
-// keptFor is how long an entry stays in the store: as long as it may be used.
-func keptFor(content *entry.Content, now time.Time) time.Duration {
-	fresh := max(0, time.Duration(content.Born+content.Lifetime-now.UnixNano()))
-	keep := fresh + time.Duration(max(content.SWR, content.SIE))
-	for _, f := range content.Header {
-		if f.Name == "Etag" || f.Name == "Last-Modified" {
-			keep = max(keep, fresh+staleKept(time.Duration(content.Lifetime)))
-			break
-		}
-	}
-	return max(keep, time.Millisecond)
-}
-
-// staleKept is how long an entry with a validator stays beyond its freshness,
-// so that it can be validated instead of fetched anew.
-func staleKept(lifetime time.Duration) time.Duration {
-	return min(max(lifetime, time.Minute), time.Hour)
-}
-
-// readRecord reads the resource's record, or begins one.
-func (v *visit) readRecord(ctx context.Context) {
-	at := v.c.deadlines.begin(ctx, v.c.cfg.Timeouts.Lookup)
-	defer v.c.deadlines.end(at)
-	var e entry.Entry
-	b, found, err := v.c.store.Get(at, v.key.wire)
-	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.primary {
-		v.record = decodeVaryRecord(&e)
-	} else {
-		v.beginRecord()
-	}
-	v.hasRec = true
-}
-
-// beginRecord is for a resource that has none.
-func (v *visit) beginRecord() {
-	v.record, v.hasRec = varyRecord{choice: choice{generation: rand.Uint64()}}, true
 }
 
 // Run implements [jobs.Job].
@@ -365,120 +341,3 @@ func (w *write) end(err error) {
 
 // forget lets go of what is large: a handler may keep the memory that w is part of.
 func (w *write) forget() { w.value, w.record, w.values = nil, nil, [2]store.Value{} }
-
-// maxWriters bounds the writes that are in the hands of the store at a time.
-const maxWriters = 64
-
-// writes are those under way: a bounded number of bytes.
-type writes struct {
-	jobs    *jobs.Pool
-	limit   int64 // of bytes
-	mu      sync.Mutex
-	pending map[string]*write // by the primary key, the latest one
-	all     map[*write]struct{}
-	bytes   int64
-	ended   atomic.Uint64
-	last    [writeSlots]atomic.Uint64 // by key: ended, as the last write left it
-}
-
-// writeSlots is how many keys apart wait can tell writes that have just ended.
-const writeSlots = 1024
-
-var writeSeed = maphash.MakeSeed()
-
-func newWrites(limit int64) *writes {
-	return &writes{
-		jobs: jobs.New(maxWriters, math.MaxInt, true), limit: limit,
-		pending: map[string]*write{}, all: map[*write]struct{}{},
-	}
-}
-
-// reserve reports whether there is room for w, which is then waited for. One that
-// is larger than all that there may be gets its turn when there is nothing else. A
-// store in this process has the room already.
-func (q *writes) reserve(w *write) bool {
-	w.size = int64(len(w.value) + len(w.record))
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.bytes > 0 && q.bytes+w.size > q.limit && !w.c.inProcess {
-		return false
-	}
-	q.bytes += w.size
-	q.pending[w.wire] = w
-	q.all[w] = struct{}{}
-	return true
-}
-
-// submit has a write done for which there is room.
-func (q *writes) submit(w *write) {
-	if !q.jobs.Submit(w) { // closed: nobody would wait for it
-		w.Run(context.Background(), nil)
-	}
-}
-
-func (q *writes) over(w *write) {
-	q.last[q.slot(w.wire)].Store(q.ended.Add(1))
-	q.mu.Lock()
-	q.bytes -= w.size
-	if q.pending[w.wire] == w {
-		delete(q.pending, w.wire)
-	}
-	delete(q.all, w)
-	if w.done != nil {
-		close(w.done)
-	}
-	q.mu.Unlock()
-}
-
-// ends is closed when w is over. It needs the mutex, and w among all.
-func (w *write) ends() <-chan struct{} {
-	if w.done == nil {
-		w.done = make(chan struct{})
-	}
-	return w.done
-}
-
-func (q *writes) slot(wire string) uint64 { return maphash.String(writeSeed, wire) % writeSlots }
-
-// wait waits for a write under way of what is under a primary key, and reports
-// whether there was one that has ended in time, or probably one since ended was
-// mark: then it is worth while to look again.
-func (q *writes) wait(ctx context.Context, wire string, mark uint64, timeout time.Duration) bool {
-	q.mu.Lock()
-	w := q.pending[wire]
-	if w == nil {
-		q.mu.Unlock()
-		return q.last[q.slot(wire)].Load() > mark
-	}
-	done := w.ends()
-	q.mu.Unlock()
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return true
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	return false
-}
-
-// Flush waits until the responses that are on their way to the store when it is
-// called have arrived there, or failed to. It returns the error of ctx if that
-// ends first. A request never needs it: one for what is on its way waits for that.
-func (c *Cache) Flush(ctx context.Context) error {
-	c.writes.mu.Lock()
-	all := make([]<-chan struct{}, 0, len(c.writes.all))
-	for w := range c.writes.all {
-		all = append(all, w.ends())
-	}
-	c.writes.mu.Unlock()
-	for _, done := range all {
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}

@@ -1,0 +1,140 @@
+package cacheaside
+
+import (
+	"context"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/flight"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/store"
+)
+
+type acquired uint8
+
+const (
+	nothingYet acquired = iota // ask the handler
+	found                      // v.entry is what another process got
+	gone                       // the client has left
+)
+
+// acquire takes the lock of v.lead with a second look, or waits for what its holder
+// gets. Where the store fails, the wait is over, or the holder waits for this request,
+// the handler is asked all the same.
+func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
+	l := v.lead
+	lock, start, adopt := v.key.lockOf(l.Key()), v.c.start(), !v.c.locks()
+	pause := firstPoll
+	var holder holder
+	v.begun = true
+	defer l.Leader.awaits.Store(nil)
+	for {
+		// What is found was there when they joined who have joined by now.
+		phase := l.Advance()
+		ahead := v.lookaheadAt()
+		cl, held, err := v.c.begin(v.x.Context(), lock, start, adopt, ahead)
+		if err != nil {
+			return httprules.Decision{}, nothingYet
+		}
+		if cl == nil {
+			l.Leader.awaits.Store(&held) // before it is seen whether it is ours: see follow
+		}
+		if ahead != nil && ahead.late {
+			v.c.slow(v.key.wire, store.ErrSlow)
+		}
+		if d, ok := v.lookAgain(ahead); ok {
+			l.ValidBefore(phase)
+			v.c.release(cl, false)
+			return d, found
+		}
+		if cl == nil && v.holds(held) {
+			adopt = true // it is stored for whoever comes first
+			continue
+		}
+		if cl != nil {
+			v.claim = cl
+			if ahead.read && !ahead.found && ahead.key == v.key.wire {
+				v.beginRecord() // if it turns out to be needed
+			}
+			if isNote(held) {
+				v.c.conclude(l, flight.Pass, nil)
+			} else {
+				l.Leader.take(cl) // unless the flight is over
+			}
+			return httprules.Decision{}, nothingYet
+		}
+		holder.see(held)
+		left := time.Until(deadline)
+		if left <= 0 {
+			if holder.hangs(v.c.policy.Coalescing.Wait) {
+				v.c.swap(lock, held, "") // the next miss does not wait for it as well
+			}
+			adopt = true
+			continue
+		}
+		if !wait(v.x.Context(), min(pause, left)) {
+			return httprules.Decision{}, gone
+		}
+		pause = longer(pause)
+	}
+}
+
+// locks reports whether coalescing reaches other processes.
+func (c *Cache) locks() bool {
+	return c.coordinator != nil && !c.inProcess && c.policy.Coalescing.Scope == CoalesceAll
+}
+
+// start is what the token of who leads a flight begins with.
+func (c *Cache) start() string {
+	if c.locks() {
+		return ""
+	}
+	return freeStart
+}
+
+// holder is who has been seen to hold a lock, and since when.
+type holder struct {
+	token string
+	since time.Time
+}
+
+func (h *holder) see(token string) {
+	if h.token != token {
+		h.token, h.since = token, time.Now()
+	}
+}
+
+// hangs reports whether it was the same one for as good as all of the time given.
+// One that has come late is not to pay for others.
+func (h *holder) hangs(timeout time.Duration) bool {
+	return h.token != "" && time.Since(h.since) >= timeout-timeout/10
+}
+
+// wait lets about the pause pass, unless ctx ends.
+func wait(ctx context.Context, pause time.Duration) bool {
+	return sleep(ctx, pause/2+mathrand.N(pause)) == nil
+}
+
+// sleep waits for d, unless ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func longer(pause time.Duration) time.Duration { return min(pause*3/2, lastPoll) }
+
+func lockKey(key string) string { return key + ":lock" }
+
+// lockOf is the key of the lock of a flight, which is mostly the resource's.
+func (k *key) lockOf(flight string) string {
+	if flight == k.wire {
+		return k.lock
+	}
+	return lockKey(flight)
+}
