@@ -95,7 +95,7 @@ func (v *visit) judge(status int, effective adapter.Header, now time.Time) httpr
 			Grace: max(v.c.policy.Stale.WhileRevalidate, v.c.policy.Stale.IfError),
 		},
 	})
-	if verdict.Store && verdict.PolicyTTL && v.asked&cookies != 0 && v.c.readsCookies(v.header) {
+	if verdict.Store && verdict.PolicyTTL && v.asked&cookies != 0 && v.readsCookies() {
 		if names, _ := httprules.VaryNames(effective); !slices.Contains(names, "Cookie") {
 			verdict.Store, verdict.Reason, verdict.OfRequest = false, detailCookie, true
 			v.c.tellOfCookies()

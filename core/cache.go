@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/textproto"
 	"slices"
 	"sync"
@@ -36,6 +35,7 @@ type Cache struct {
 
 // shared is what all handles of a cache have in common.
 type shared struct {
+	reporter
 	cfg       Config // but for the policy
 	store     store.Store
 	ownStore  bool
@@ -54,21 +54,15 @@ type shared struct {
 	breaker     *breaker.Store // between the engine and the store; nil: none
 	purges      leases
 	tagMemo     recent.Map[*tagged]
-	slowMemo    recent.Map[struct{}] // primary keys under which a large value did not arrive in time
-	tokens      atomic.Uint64
+	slow        slowValues
 	urls        urls
-	live        live   // tokens
-	process     string // begins the tokens of this cache
 	// Keys of the store: the clock of purges, and what begins the stamps of tags.
 	clock, tagPrefix string
 	background       *jobs.Pool
 	writes           *writes
 	waiting          atomic.Int64 // requests that wait for others
 	deadlines        deadlines
-	stats            counters
-	log              *slog.Logger
-	lastLog          atomic.Int64
-	cookiesTold      sync.Once
+	claims           claims
 	closeOnce        sync.Once
 	closeErr         error
 }
@@ -79,7 +73,7 @@ func New(cfg Config) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shared{cfg: cfg, store: cfg.Store, log: cfg.Logger}
+	s := &shared{cfg: cfg, store: cfg.Store, reporter: reporter{log: cfg.Logger, now: cfg.Now}}
 	s.urls.ways.Store(&[]keyer{{new(KeyPolicy), cfg.Namespace + keyFormat}})
 	if s.store == nil {
 		m, err := memory.New(memoryBytes, memory.WithClock(cfg.Now))
@@ -96,7 +90,6 @@ func New(cfg Config) (*Cache, error) {
 		s.local, _ = s.store.(store.Local)
 	}
 	s.judging, _ = s.local.(store.Judge)
-	s.process = rand.Text()[:tokenStart-1] + "-"
 	s.tagPrefix = cfg.Namespace + ":2:{tags}:"
 	s.clock = string(padded([]byte(s.tagPrefix + "clock")))
 	if !s.inProcess && cfg.Breaker.Failures > 0 {
@@ -104,6 +97,10 @@ func New(cfg Config) (*Cache, error) {
 	}
 	s.writes = newWrites(cfg.Background.WriteBuffer)
 	s.background = jobs.New(cfg.Background.Runs, cfg.Background.Queue, false)
+	s.claims = claims{
+		coordinator: s.coordinator, clock: s.clock, timeouts: cfg.Timeouts, deadlines: &s.deadlines,
+		report: &s.reporter, aside: s.background.Aside, process: rand.Text()[:tokenStart-1] + "-",
+	}
 	return newHandle(s, cfg.Policy), nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/breaker"
@@ -26,21 +27,49 @@ type claim struct {
 	over  bool
 }
 
-var errNoToken = errors.New("what is under the key of a lock is no token of this cache")
+// claims gives them out.
+type claims struct {
+	coordinator store.Coordinator
+	clock       string
+	timeouts    Timeouts
+	deadlines   *deadlines
+	report      *reporter
+	aside       func(func()) // runs what no client waits for
+	process     string       // begins the tokens of this cache
+	tokens      atomic.Uint64
+	live        live
+}
 
-// begin asks for a claim by the lock, with a token that begins with start, and looks
-// again at ahead if that is not nil. It returns none where others are to wait for who
-// has the lock, unless adopt: then theirs is used.
-func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead *lookahead) (*claim, string, error) {
-	f := store.Fill{Lock: lock, Token: start + c.token(), TTL: c.cfg.Timeouts.Lock, Adopt: adopt, Clock: c.clock}
-	if ahead != nil {
-		f.Key, f.Stamps = ahead.key, ahead.known.keys
-	}
+// claim asks for a claim as [claims.begin] does, once others know how the policy tells
+// URLs apart.
+func (c *Cache) claim(ctx context.Context, lock, start string, adopt bool, ahead *lookahead) (*claim, string, error) {
 	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
 	if err := c.announced(at); err != nil {
 		c.deadlines.end(at)
 		c.storeError("announcing a policy", err)
 		return nil, "", err
+	}
+	return c.claims.begin(at, lock, start, adopt, ahead)
+}
+
+// moment is claim for a store in this process, which orders fills by themselves.
+func (c *Cache) moment(lock string) (store.Mark, error) {
+	if err := c.announced(context.Background()); err != nil {
+		c.storeError("taking a lock", err)
+		return store.Mark{}, err
+	}
+	return c.claims.moment(lock)
+}
+
+var errNoToken = errors.New("what is under the key of a lock is no token of this cache")
+
+// begin asks for a claim by the lock, with a token that begins with start, and looks
+// again at ahead if that is not nil. It returns none where others are to wait for who
+// has the lock, unless adopt: then theirs is used. It ends at.
+func (c *claims) begin(at *deadline, lock, start string, adopt bool, ahead *lookahead) (*claim, string, error) {
+	f := store.Fill{Lock: lock, Token: start + c.token(), TTL: c.timeouts.Lock, Adopt: adopt, Clock: c.clock}
+	if ahead != nil {
+		f.Key, f.Stamps = ahead.key, ahead.known.keys
 	}
 	if !isNote(f.Token) { // before another request finds it under the lock, and takes it for one that was left
 		c.live.add(f.Token)
@@ -51,7 +80,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 		c.live.leave(f.Token, true)
 	}
 	if err != nil {
-		c.storeError("taking a lock", err)
+		c.report.storeError("taking a lock", err)
 		if !errors.Is(err, breaker.ErrOpen) && !errors.Is(err, store.ErrRefused) { // perhaps only the answer was lost
 			c.swapLater(lock, f.Token, "")
 		}
@@ -74,7 +103,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 		// Of a run that is over: its release is on its way, or was lost. Or of somebody
 		// who has no business there, and it might never go away.
 		if !mine {
-			c.reportError("taking a lock", errNoToken)
+			c.report.reportError("taking a lock", errNoToken)
 		}
 		cl.token, cl.own = f.Token, !isNote(f.Token)
 		if cl.own {
@@ -89,7 +118,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 	case !adopt && !isFree(begun.Token):
 		return nil, begun.Token, nil
 	}
-	first := c.cfg.Timeouts.Lock / 3
+	first := c.timeouts.Lock / 3
 	if !cl.own && !adopt {
 		first = 0 // it may be about to end
 	}
@@ -97,32 +126,27 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 	return cl, begun.Token, nil
 }
 
-// moment is begin for a store in this process, which orders fills by themselves.
-func (c *Cache) moment(lock string) (store.Mark, error) {
-	if err := c.announced(context.Background()); err != nil {
-		c.storeError("taking a lock", err)
-		return store.Mark{}, err
-	}
-	begun, err := c.coordinator.Begin(context.Background(), store.Fill{Lock: lock, TTL: c.cfg.Timeouts.Lock, Clock: c.clock})
+func (c *claims) moment(lock string) (store.Mark, error) {
+	begun, err := c.coordinator.Begin(context.Background(), store.Fill{Lock: lock, TTL: c.timeouts.Lock, Clock: c.clock})
 	return begun.Mark, err
 }
 
 // prolong lets the token live while the handler runs, so that one that takes longer
 // than LockTTL is not started a second time, and its response is stored.
-func (c *Cache) prolong(cl *claim, first time.Duration, until time.Time) {
+func (c *claims) prolong(cl *claim, first time.Duration, until time.Time) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	cl.renew = time.AfterFunc(first, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Timeouts.Lookup)
+		ctx, cancel := context.WithTimeout(context.Background(), c.timeouts.Lookup)
 		defer cancel()
-		held, err := c.coordinator.CompareAndExtend(ctx, cl.lock, cl.token, c.cfg.Timeouts.Lock)
+		held, err := c.coordinator.CompareAndExtend(ctx, cl.lock, cl.token, c.timeouts.Lock)
 		if err != nil {
-			c.storeError("prolonging a lock", err)
+			c.report.storeError("prolonging a lock", err)
 		}
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
 		if (held || err != nil) && !cl.over && time.Now().Before(until) {
-			cl.renew.Reset(c.cfg.Timeouts.Lock / 3)
+			cl.renew.Reset(c.timeouts.Lock / 3)
 		}
 	})
 }
@@ -145,7 +169,7 @@ func (cl *claim) end() (left bool) {
 }
 
 // used is called when the token went with what was written, or was not there any more.
-func (c *Cache) used(cl *claim) {
+func (c *claims) used(cl *claim) {
 	if cl.end() {
 		c.live.leave(cl.token, true)
 	}
@@ -153,7 +177,7 @@ func (c *Cache) used(cl *claim) {
 
 // release gives the claim up. Where pass is set a note takes its place: others are not
 // to wait for a response that cannot be shared.
-func (c *Cache) release(cl *claim, pass bool) {
+func (c *claims) release(cl *claim, pass bool) {
 	if !cl.end() || !c.live.leave(cl.token, false) {
 		return
 	}
@@ -165,32 +189,32 @@ func (c *Cache) release(cl *claim, pass bool) {
 }
 
 // swapLater does not keep the client waiting.
-func (c *Cache) swapLater(lock, token, next string) {
-	c.background.Aside(func() {
+func (c *claims) swapLater(lock, token, next string) {
+	c.aside(func() {
 		_, err := c.swapOnce(lock, token, next)
 		if err != nil && !errors.Is(err, breaker.ErrOpen) { // the connection was lost, perhaps
 			time.Sleep(firstPoll)
 			_, err = c.swapOnce(lock, token, next)
 		}
 		if err != nil {
-			c.storeError("releasing a lock", err)
+			c.report.storeError("releasing a lock", err)
 		}
 	})
 }
 
 // swap puts next in the place of token, and reports whether it did.
-func (c *Cache) swap(lock, token, next string) bool {
+func (c *claims) swap(lock, token, next string) bool {
 	held, err := c.swapOnce(lock, token, next)
 	if err != nil {
-		c.storeError("taking a lock from who is gone", err)
+		c.report.storeError("taking a lock from who is gone", err)
 	}
 	return held && err == nil
 }
 
-func (c *Cache) swapOnce(lock, token, next string) (bool, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Timeouts.Write)
+func (c *claims) swapOnce(lock, token, next string) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.timeouts.Write)
 	defer cancel()
-	ttl := c.cfg.Timeouts.Lock
+	ttl := c.timeouts.Lock
 	if isNote(next) {
 		ttl = passAge
 	}

@@ -139,7 +139,7 @@ func (v *visit) flightKey() string {
 	switch {
 	case len(v.header.Values("Authorization")) > 0:
 		key += ":auth"
-	case v.asked&cookies != 0 && !slices.Contains(v.by.names, "Cookie") && v.c.readsCookies(v.header):
+	case v.asked&cookies != 0 && !slices.Contains(v.by.names, "Cookie") && v.readsCookies():
 		key += ":cookie"
 	}
 	return key

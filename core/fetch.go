@@ -88,7 +88,7 @@ func (v *visit) prepare() {
 	if _, pass := v.c.passes.Get(key, v.c.cfg.Now().UnixNano(), passAge); pass { // perhaps since a moment
 		start = passStart // nothing has to be removed afterwards
 	}
-	v.claim, _, _ = v.c.begin(v.x.Context(), lock, start, true, nil) // nil: nothing will be stored
+	v.claim, _, _ = v.c.claim(v.x.Context(), lock, start, true, nil) // nil: nothing will be stored
 }
 
 // fill is what a run of the handler needs that outlives the visit, in one allocation.
@@ -262,7 +262,7 @@ func (c *Cache) withoutTags(extra adapter.Fields, h adapter.Header) adapter.Fiel
 // unclaim gives up the claim of a run, unless a write or the flight has it.
 func (v *visit) unclaim() {
 	if v.claim != nil && (v.lead == nil || !v.lead.Leader.has(v.claim)) {
-		v.c.release(v.claim, v.personal)
+		v.c.claims.release(v.claim, v.personal)
 	}
 	v.claim = nil
 }

@@ -120,7 +120,7 @@ func (c *Cache) end(l *inFlight, o flight.Outcome, e *entry.Entry) {
 		c.passes.Drop(l.Key())
 	}
 	if cl := l.Leader.release(); cl != nil { // before those who wait take the lock themselves
-		c.release(cl, o == flight.Pass)
+		c.claims.release(cl, o == flight.Pass)
 	}
 	l.End(o, *e)
 }

@@ -32,7 +32,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 		// What is found was there when they joined who have joined by now.
 		phase := l.Advance()
 		ahead := v.lookaheadAt()
-		cl, held, err := v.c.begin(v.x.Context(), lock, start, adopt, ahead)
+		cl, held, err := v.c.claim(v.x.Context(), lock, start, adopt, ahead)
 		if err != nil {
 			return httprules.Decision{}, nothingYet
 		}
@@ -40,11 +40,11 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 			l.Leader.awaits.Store(&held) // before it is seen whether it is ours: see follow
 		}
 		if ahead != nil && ahead.late {
-			v.c.slow(v.key.wire, store.ErrSlow)
+			v.c.slow.note(v.key.wire, store.ErrSlow, v.c.cfg.Now())
 		}
 		if d, ok := v.lookAgain(ahead); ok {
 			l.ValidBefore(phase)
-			v.c.release(cl, false)
+			v.c.claims.release(cl, false)
 			return d, found
 		}
 		if cl == nil && v.holds(held) {
@@ -67,7 +67,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 		left := time.Until(deadline)
 		if left <= 0 {
 			if holder.hangs(v.c.policy.Coalescing.Wait) {
-				v.c.swap(lock, held, "") // the next miss does not wait for it as well
+				v.c.claims.swap(lock, held, "") // the next miss does not wait for it as well
 			}
 			adopt = true
 			continue

@@ -112,7 +112,7 @@ func (v *visit) read(ctx context.Context, wire string) bool {
 	var b []byte
 	var found bool
 	var err error
-	v.stamps, v.near, v.known = v.stamps[:0], false, v.c.knownTags(wire, v.now)
+	v.stamps, v.near, v.known = v.stamps[:0], false, v.knownTags(wire, v.now)
 	ahead := v.ahead
 	switch {
 	case ahead != nil && ahead.read && ahead.key == wire:
@@ -125,7 +125,7 @@ func (v *visit) read(ctx context.Context, wire string) bool {
 		b, found, err = v.c.store.Get(ctx, wire)
 	}
 	if err != nil {
-		if !v.c.slow(v.key.wire, err) {
+		if !v.c.slow.note(v.key.wire, err, v.c.cfg.Now()) {
 			v.c.storeError("reading", err)
 		}
 		return false
@@ -144,9 +144,9 @@ func (v *visit) read(ctx context.Context, wire string) bool {
 
 // knownTags are those that were last seen under a key, so that their stamps can be read
 // together with it.
-func (c *Cache) knownTags(wire string, now time.Time) *tagged {
-	if c.coordinator != nil {
-		if known, ok := c.tagMemo.Get(wire, now.UnixNano(), tagsAge); ok {
+func (v *visit) knownTags(wire string, now time.Time) *tagged {
+	if v.c.coordinator != nil {
+		if known, ok := v.c.tagMemo.Get(wire, now.UnixNano(), tagsAge); ok {
 			return known
 		}
 	}
@@ -185,7 +185,7 @@ func (v *visit) lookaheadAt() *lookahead {
 		v.scratch = v.by.selecting(v.scratch[:0], &v.req)
 		at = v.key.variant(v.scratch)
 	}
-	return &lookahead{key: at, known: v.c.knownTags(at, v.c.cfg.Now())}
+	return &lookahead{key: at, known: v.knownTags(at, v.c.cfg.Now())}
 }
 
 // lookAgain looks for what may have been stored since the last look, in ahead first if

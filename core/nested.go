@@ -13,13 +13,13 @@ import (
 // nest tells the handle of the same cache further out, if a request has come by
 // one, that this one decides, and returns how many handles with other policies are
 // in front.
-func (c *Cache) nest(req *request) (depth uint8) {
-	for f := range req.outers {
-		if f.by.shared != c.shared {
+func (v *visit) nest() (depth uint8) {
+	for f := range v.req.outers {
+		if f.by.shared != v.c.shared {
 			continue
 		}
-		f.inner.Store(c) // which has told the next one
-		if f.by == c {
+		f.inner.Store(v.c) // which has told the next one
+		if f.by == v.c {
 			return f.depth
 		}
 		return min(f.depth+1, entry.MaxDepth)
@@ -28,9 +28,9 @@ func (c *Cache) nest(req *request) (depth uint8) {
 }
 
 // onward is the run of a handler whose response the handle leaves alone.
-func (c *Cache) onward(req *request, depth uint8) *run {
+func (v *visit) onward() *run {
 	r := &run{deaf: true}
-	r.begin(c, depth, nil, req)
+	r.begin(v.c, v.depth, nil, &v.req)
 	return r
 }
 
@@ -55,7 +55,7 @@ func (v *visit) leavesToInner() bool {
 // passInner leaves a request to the handle further in that has stored what is
 // there.
 func (v *visit) passInner() error {
-	run := v.c.onward(&v.req, v.depth)
+	run := v.onward()
 	err := v.letPass(run, annotate(run, httprules.CacheStatus{Fwd: fwdBypass, Detail: adapter.ReasonInner}))
 	if !run.dealtWith() { // it is not there any more
 		v.c.inners.Drop(v.key.wire)

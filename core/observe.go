@@ -3,8 +3,10 @@ package cacheaside
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,7 +51,7 @@ type Stats struct {
 type counters struct {
 	hits, near, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storesDropped, storeErrors, corrupt,
 	purges, purgeErrors, overtaken, contended, refused, tagsRefused,
-	slow, coalesced, staleWhileRevalidate, refreshed, refreshErrors, refreshDropped, refreshHung atomic.Uint64
+	coalesced, staleWhileRevalidate, refreshed, refreshErrors, refreshDropped, refreshHung atomic.Uint64
 }
 
 // Stats returns the counts.
@@ -61,7 +63,7 @@ func (c *Cache) Stats() Stats {
 		StoresDropped: s.storesDropped.Load(), StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
 		Coalesced: s.coalesced.Load(), Waiting: uint64(max(c.waiting.Load(), 0)), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
 		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), Contended: s.contended.Load(), Refused: s.refused.Load(), TagsRefused: s.tagsRefused.Load(),
-		Slow: s.slow.Load(), Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(), RefreshHung: s.refreshHung.Load(),
+		Slow: c.slow.count.Load(), Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(), RefreshHung: s.refreshHung.Load(),
 	}
 	if b := c.breaker; b != nil {
 		stats.BreakerOpened, stats.Skipped = b.Opened(), b.Skipped()
@@ -74,42 +76,51 @@ func (c *Cache) Stats() Stats {
 // [Breaker].
 func (c *Cache) BreakerOpen() bool { return c.breaker != nil && c.breaker.Open() }
 
+// reporter counts, and logs the cache's own trouble.
+type reporter struct {
+	stats       counters
+	log         *slog.Logger
+	now         func() time.Time
+	lastLog     atomic.Int64
+	cookiesTold sync.Once
+}
+
 // storeError is reportError, but a refusal is none: it costs the store of one response, and
 // is counted apart.
-func (c *Cache) storeError(what string, err error) {
+func (r *reporter) storeError(what string, err error) {
 	if errors.Is(err, store.ErrRefused) {
-		c.stats.refused.Add(1)
+		r.stats.refused.Add(1)
 		return
 	}
-	c.reportError(what, err)
+	r.reportError(what, err)
 }
 
 // reportError counts a failure of the store and logs at most one in ten seconds.
-func (c *Cache) reportError(what string, err error) {
+func (r *reporter) reportError(what string, err error) {
 	if errors.Is(err, breaker.ErrOpen) {
 		return // counted and told of already
 	}
-	n := c.stats.storeErrors.Add(1)
-	now, last := c.cfg.Now().UnixNano(), c.lastLog.Load()
+	n := r.stats.storeErrors.Add(1)
+	now, last := r.now().UnixNano(), r.lastLog.Load()
 	lately := now >= last && now-last < int64(10*time.Second) // unless the clock was set back
-	if last != 0 && lately || !c.lastLog.CompareAndSwap(last, now) {
+	if last != 0 && lately || !r.lastLog.CompareAndSwap(last, now) {
 		return
 	}
-	c.log.Warn("cacheaside: the store failed; requests go to the handler", "doing", what, "error", err, "failures", n)
+	r.log.Warn("cacheaside: the store failed; requests go to the handler", "doing", what, "error", err, "failures", n)
 }
 
 // panicked says that a handler's panic went no further.
-func (c *Cache) panicked(p any) {
+func (r *reporter) panicked(p any) {
 	if p == http.ErrAbortHandler { //nolint:errorlint // it is the value that is panicked with
 		return
 	}
-	c.log.Error("cacheaside: the handler panicked; what is stored was kept", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	r.log.Error("cacheaside: the handler panicked; what is stored was kept", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
 // tellOfCookies says once how to have responses to requests with cookies shared.
-func (c *Cache) tellOfCookies() {
-	c.cookiesTold.Do(func() {
-		c.log.Info("cacheaside: a response was not stored because its request has cookies, which the handler may have read; " +
+func (r *reporter) tellOfCookies() {
+	r.cookiesTold.Do(func() {
+		r.log.Info("cacheaside: a response was not stored because its request has cookies, which the handler may have read; " +
 			"name in Policy.Requests.Cookies those that handlers read, or let such responses say Cache-Control: public or max-age")
 	})
 }

@@ -102,18 +102,18 @@ func (r *refreshing) lock(ctx context.Context) (outcome flight.Outcome, ours boo
 	pause := firstPoll
 	var by holder
 	for {
-		cl, held, err := c.begin(ctx, lockKey(l.Key()), c.start(), !c.locks(), nil)
+		cl, held, err := c.claim(ctx, lockKey(l.Key()), c.start(), !c.locks(), nil)
 		switch {
 		case err != nil:
 			return 0, true // what is stored meanwhile is found by the run
 		case cl != nil && isNote(held):
-			c.release(cl, false)
+			c.claims.release(cl, false)
 			return flight.Pass, false
 		case cl != nil && l.Leader.take(cl):
 			r.rerun.claim = cl
 			return 0, true
 		case cl != nil: // the flight is over
-			c.release(cl, false)
+			c.claims.release(cl, false)
 			return flight.Retry, false
 		case l.Waiting() == 0:
 			return flight.Retry, false
@@ -121,7 +121,7 @@ func (r *refreshing) lock(ctx context.Context) (outcome flight.Outcome, ours boo
 		by.see(held)
 		if !wait(ctx, pause) {
 			if by.hangs(c.policy.Stale.RefreshTimeout) {
-				c.swap(lockKey(l.Key()), by.token, "")
+				c.claims.swap(lockKey(l.Key()), by.token, "")
 			}
 			return flight.Retry, false
 		}

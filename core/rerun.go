@@ -53,6 +53,6 @@ func (v *visit) serveRerun() error {
 
 // passRerun leaves a request that a refresh has sent to whom it is meant for.
 func (v *visit) passRerun() error {
-	run := v.c.onward(&v.req, v.depth)
+	run := v.onward()
 	return v.letPass(run, annotate(run, httprules.CacheStatus{Fwd: fwdBypass, Detail: detailRerun}))
 }

@@ -18,8 +18,8 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	v.c, v.x = c, x
 	req := &v.req
 	v.header, v.asked = req.enter(x.Request())
-	v.depth, v.rerun = c.nest(req), engineRerun(req.Rerun)
-	if fwd, detail := c.bypass(req, v.asked); fwd != "" {
+	v.depth, v.rerun = v.nest(), engineRerun(req.Rerun)
+	if fwd, detail := v.bypass(); fwd != "" {
 		return v.pass(fwd, detail)
 	}
 	var ok bool
@@ -74,7 +74,8 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 
 // bypass says, as a token for Cache-Status, why the cache has nothing to do
 // with a request; "" where it has.
-func (c *Cache) bypass(req *request, asked asked) (fwd, detail string) {
+func (v *visit) bypass() (fwd, detail string) {
+	req, asked, c := &v.req, v.asked, v.c
 	switch {
 	case req.Bypass != "":
 		return fwdBypass, req.Bypass
@@ -110,7 +111,7 @@ func (c *Cache) bypass(req *request, asked asked) (fwd, detail string) {
 // handles that a request passes, the one nearest to the handler tells of it, and
 // does what there is to do.
 func (v *visit) pass(fwd, detail string) error {
-	run := v.c.onward(&v.req, v.depth)
+	run := v.onward()
 	defer func() {
 		if !run.dealtWith() {
 			v.c.stats.bypasses.Add(1)

@@ -21,7 +21,7 @@ const (
 const tokenStart = 17
 
 // token returns a text that nobody else has.
-func (s *shared) token() string { return s.process + strconv.FormatUint(s.tokens.Add(1), 36) }
+func (c *claims) token() string { return c.process + strconv.FormatUint(c.tokens.Add(1), 36) }
 
 // isToken reports whether s has the form of a token, of whatever process.
 func isToken(s string) bool {

@@ -28,7 +28,7 @@ func (v *visit) withheld() string {
 		return "" // by the RFC
 	case v.asked&credentials != 0 && !v.c.policy.Storing.Authorized && !varies(e, "Authorization"):
 		return detailAuthorization
-	case v.asked&cookies != 0 && v.c.readsCookies(v.header) && !varies(e, "Cookie"):
+	case v.asked&cookies != 0 && v.readsCookies() && !varies(e, "Cookie"):
 		return detailCookie
 	}
 	return ""
@@ -45,16 +45,16 @@ func varies(e *entry.Entry, name string) bool {
 
 // readsCookies reports whether a request has a cookie that the handlers may read
 // and that is no part of its key.
-func (c *Cache) readsCookies(h adapter.Header) bool {
-	if slices.Contains(c.policy.Key.Headers, "Cookie") {
+func (v *visit) readsCookies() bool {
+	if slices.Contains(v.c.policy.Key.Headers, "Cookie") {
 		return false
 	}
-	for _, line := range h.Values("Cookie") {
+	for _, line := range v.header.Values("Cookie") {
 		for pair := range strings.SplitSeq(line, ";") {
 			if httprules.TrimOWS(pair) == "" {
 				continue
 			}
-			if name := cookieName(pair); c.cookies.has(name) && !slices.Contains(c.policy.Key.Cookies, name) {
+			if name := cookieName(pair); v.c.cookies.has(name) && !slices.Contains(v.c.policy.Key.Cookies, name) {
 				return true
 			}
 		}

@@ -74,7 +74,7 @@ func (v *visit) startWrite(content entry.Content, names []string, verdict httpru
 		return detailStoreFailed
 	}
 	v.claim = nil // the write's
-	if v.c.slowLately(w.wire, len(w.value), now) {
+	if v.c.slow.lately(w.wire, len(w.value), now) {
 		w.end(store.ErrSlow)
 		return detailSlowRead
 	}
@@ -290,8 +290,8 @@ func (w *write) put(ctx context.Context) error {
 	case err != nil:
 		return w.failed(err)
 	case written.Stored:
-		c.used(w.claim)
-	case w.claim.token != "" && (!w.claim.own || c.live.used(w.claim.token)):
+		c.claims.used(w.claim)
+	case w.claim.token != "" && (!w.claim.own || c.claims.live.used(w.claim.token)):
 		return errContended
 	default:
 		return errPurged
@@ -308,7 +308,7 @@ func (w *write) put(ctx context.Context) error {
 
 // failed takes note of why the store has not taken the write.
 func (w *write) failed(err error) error {
-	if !w.c.slow(w.wire, err) {
+	if !w.c.slow.note(w.wire, err, w.c.cfg.Now()) {
 		w.c.storeError("writing", err)
 	}
 	return err
@@ -324,7 +324,7 @@ func (w *write) end(err error) {
 	case errors.Is(err, errContended):
 		w.c.stats.contended.Add(1)
 	}
-	defer w.c.release(w.claim, false) // where w.lead has none, or another one
+	defer w.c.claims.release(w.claim, false) // where w.lead has none, or another one
 	if w.lead == nil {
 		return
 	}
