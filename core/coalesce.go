@@ -96,9 +96,9 @@ func (v *visit) leadFlight(deadline time.Time) error {
 	case v.c.coordinator != nil && !v.c.inProcess:
 		d, outcome := v.acquire(deadline)
 		switch outcome {
-		case gone:
+		case acquiredNothing:
 			return v.gaveUp()
-		case found:
+		case acquiredEntry:
 			v.share(l)
 			return v.collapsed(d)
 		}

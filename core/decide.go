@@ -21,14 +21,14 @@ func (v *visit) decide(now time.Time) httprules.Decision {
 	return httprules.Decide(rules, age, v.control)
 }
 
-func (v *visit) rules() httprules.Stored {
+func (f *found) rules() httprules.Stored {
 	return httprules.Stored{
-		Lifetime:             time.Duration(v.entry.Lifetime),
-		StaleWhileRevalidate: time.Duration(v.entry.SWR),
-		StaleIfError:         time.Duration(v.entry.SIE),
-		StatedStale:          v.entry.Flags&entry.StatedStale != 0,
-		NoCache:              v.entry.Flags&entry.NoCache != 0,
-		MustRevalidate:       v.entry.Flags&entry.MustRevalidate != 0,
+		Lifetime:             time.Duration(f.entry.Lifetime),
+		StaleWhileRevalidate: time.Duration(f.entry.SWR),
+		StaleIfError:         time.Duration(f.entry.SIE),
+		StatedStale:          f.entry.Flags&entry.StatedStale != 0,
+		NoCache:              f.entry.Flags&entry.NoCache != 0,
+		MustRevalidate:       f.entry.Flags&entry.MustRevalidate != 0,
 	}
 }
 
@@ -39,10 +39,10 @@ const softGrace = time.Minute
 // age is current_age by RFC 9111 section 4.2.3. An entry of the future was made by a
 // machine whose clock is ahead: nobody knows how old it is, so it is as old as it
 // may be while fresh, or it would be fresh until the other clock's time has come.
-func (v *visit) age(now time.Time) time.Duration {
-	age := time.Duration(now.UnixNano() - v.entry.Born)
+func (f *found) age(now time.Time) time.Duration {
+	age := time.Duration(now.UnixNano() - f.entry.Born)
 	if age < -clockSkew {
-		return time.Duration(v.entry.Lifetime)
+		return time.Duration(f.entry.Lifetime)
 	}
 	return max(0, age)
 }

@@ -13,9 +13,9 @@ import (
 type acquired uint8
 
 const (
-	nothingYet acquired = iota // ask the handler
-	found                      // v.entry is what another process got
-	gone                       // the client has left
+	acquiredTurn    acquired = iota // run the handler
+	acquiredEntry                   // v.entry is what another process got
+	acquiredNothing                 // the client has left
 )
 
 // acquire takes the lock of v.lead with a second look, or waits for what its holder
@@ -34,7 +34,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 		ahead := v.lookaheadAt()
 		cl, held, err := v.c.claim(v.x.Context(), lock, start, adopt, ahead)
 		if err != nil {
-			return httprules.Decision{}, nothingYet
+			return httprules.Decision{}, acquiredTurn
 		}
 		if cl == nil {
 			l.Leader.awaits.Store(&held) // before it is seen whether it is ours: see follow
@@ -45,7 +45,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 		if d, ok := v.lookAgain(ahead); ok {
 			l.ValidBefore(phase)
 			v.c.claims.release(cl, false)
-			return d, found
+			return d, acquiredEntry
 		}
 		if cl == nil && v.holds(held) {
 			adopt = true // it is stored for whoever comes first
@@ -61,7 +61,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 			} else {
 				l.Leader.take(cl) // unless the flight is over
 			}
-			return httprules.Decision{}, nothingYet
+			return httprules.Decision{}, acquiredTurn
 		}
 		holder.see(held)
 		left := time.Until(deadline)
@@ -73,7 +73,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 			continue
 		}
 		if !wait(v.x.Context(), min(pause, left)) {
-			return httprules.Decision{}, gone
+			return httprules.Decision{}, acquiredNothing
 		}
 		pause = longer(pause)
 	}

@@ -33,7 +33,7 @@ func (v *visit) collapsed(d httprules.Decision) error {
 // where the client has it already, or with the range that it asks for.
 func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 	v.count()
-	r := &v.reply
+	r := &v.response
 	r.Status, r.Body, r.Implicit = int(v.entry.Status), v.entry.Body, v.entry.Flags&entry.Implicit != 0
 	var etag, modified string
 	fields := v.fields[:0]

@@ -35,7 +35,7 @@ func BenchmarkReadsCookies(b *testing.B) {
 	c := Must(New(Config{Policy: Policy{Requests: RequestPolicy{Cookies: Except(AnalyticsCookies()...)}}}))
 	b.Cleanup(func() { _ = c.Close(context.Background()) })
 	h := canonicalHeader{"Cookie": {"_ga=GA1.2.3; _ga_X1=GS1.1; _gid=GA1.2; _gcl_au=1.1; _fbp=fb.1; _hjSessionUser_1=e; _clck=x; _uetvid=1; ajs_anonymous_id=2"}}
-	v := &visit{visitState: visitState{c: c, header: h}}
+	v := &visit{visitState: visitState{c: c, arrived: arrived{header: h}}}
 	b.ReportAllocs()
 	for b.Loop() {
 		if v.readsCookies() {

@@ -273,9 +273,9 @@ func (v *visit) outlivesJournal(at *lease) bool {
 	return v.outlives(store.Stamp{Epoch: at.epoch, Hard: p.Hard, Soft: p.Soft, SoftAt: p.At})
 }
 
-func (v *visit) outlivesAll(stamps []store.Stamp) bool {
+func (f *found) outlivesAll(stamps []store.Stamp) bool {
 	for _, s := range stamps {
-		if !v.outlives(s) {
+		if !f.outlives(s) {
 			return false
 		}
 	}
@@ -284,20 +284,20 @@ func (v *visit) outlivesAll(stamps []store.Stamp) bool {
 
 // outlives reports whether v.entry was made after a hard purge, and notes when a soft
 // one was.
-func (v *visit) outlives(s store.Stamp) bool {
-	e := &v.entry
+func (f *found) outlives(s store.Stamp) bool {
+	e := &f.entry
 	if s.Hard == 0 || s.Epoch != e.Epoch || s.Hard > e.Stamp {
 		return false
 	}
 	if s.Soft > e.Stamp {
-		v.softly(max(s.SoftAt, 1))
+		f.softly(max(s.SoftAt, 1))
 	}
 	return true
 }
 
 // softly notes when a soft purge was: the first one counts. 0: there was none.
-func (v *visit) softly(at uint64) {
-	if at != 0 && (v.soft == 0 || at < v.soft) {
-		v.soft = at
+func (f *found) softly(at uint64) {
+	if at != 0 && (f.soft == 0 || at < f.soft) {
+		f.soft = at
 	}
 }

@@ -99,12 +99,12 @@ const maxCandidates = 4
 
 // selected makes that candidate the entry found which a 304 from the handler
 // selects by its ETag, or, without one, by being the only one.
-func (v *visit) selected(notModified adapter.Header) bool {
+func (f *found) selected(notModified adapter.Header) bool {
 	tags := notModified.Values("Etag")
-	for i := range v.candidates {
-		e := &v.candidates[i]
-		if len(tags) == 0 && len(v.candidates) == 1 || len(tags) > 0 && tags[0] == etagOf(e) {
-			v.entry, v.candidates = *e, nil
+	for i := range f.candidates {
+		e := &f.candidates[i]
+		if len(tags) == 0 && len(f.candidates) == 1 || len(tags) > 0 && tags[0] == etagOf(e) {
+			f.entry, f.candidates = *e, nil
 			return true
 		}
 	}
@@ -171,13 +171,13 @@ func sameResponse(etag string, notModified adapter.Header) bool {
 }
 
 // validators returns the ETag and Last-Modified of the entry found.
-func (v *visit) validators() (etag, modified string) {
-	for f := range v.entry.Header {
-		switch f.Name {
+func (f *found) validators() (etag, modified string) {
+	for h := range f.entry.Header {
+		switch h.Name {
 		case "Etag":
-			etag = f.Value
+			etag = h.Value
 		case "Last-Modified":
-			modified = f.Value
+			modified = h.Value
 		}
 	}
 	return etag, modified
@@ -193,9 +193,9 @@ func etagOf(e *entry.Entry) string {
 }
 
 // coded reports whether the entry found has a content coding.
-func (v *visit) coded() bool {
-	for f := range v.entry.Header {
-		if f.Name == "Content-Encoding" {
+func (f *found) coded() bool {
+	for h := range f.entry.Header {
+		if h.Name == "Content-Encoding" {
 			return true
 		}
 	}

@@ -12,59 +12,84 @@ import (
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
-// visit is the state of one request on its way through the engine. It is
-// pooled: nothing that outlives Serve may point into it.
+// visit is one request on its way through the engine. What a step has found out is a
+// type of its own. A visit is pooled: nothing that outlives Serve may point into it.
 type visit struct {
 	visitState
-	visitRoom
+	buffers
 }
 
+// visitState is what a visit knows, step by step.
 type visitState struct {
-	c        *Cache
-	x        adapter.Exchange
-	req      request
-	rerun    *rerun         // by which the engine has made the request; nil: it has not
-	header   adapter.Header // of req
-	asked    asked          // by header
-	depth    uint8          // handles of the same cache in front
-	inner    bool           // a handle further in has dealt with the request
-	counter  *atomic.Uint64 // to be counted in, see count
-	control  httprules.RequestControl
-	now      time.Time // when the request came
-	key      key
-	fwd      string         // why the handler is asked, for Cache-Status
-	stale    bool           // an entry was found that may not be used as it is
-	entry    entry.Entry    // what was found
-	at       string         // its key in the store
-	by       choice         // the resource's Vary names, if known
-	record   varyRecord     // valid if hasRec
-	hasRec   bool           // it is known whether the primary key holds one
-	epoch    uint64         // flights that had ended when the request came
-	soft     uint64         // when a purge has made the entry stale, in microseconds since 1970; 0: none has
-	known    *tagged        // the tags that were last seen under the entry's key
-	claim    *claim         // by which the response may be stored; nil: by none
-	begun    bool           // one was asked for
-	leaves   bool           // storing was left to a handle further in
-	personal bool           // see answer
-	ahead    *lookahead     // what was read of the store before
-	near     bool           // the entry was in this process
-	run      *run           // of the handler; nil: it was not called
-	fill     *fill          // has run
-	lead     *inFlight      // whom others wait for; nil: nobody waits
-	value    []byte         // what was written to the store
-	write    *write         // that goes when the response does; nil: none
-	own      adapter.Fields // what a 304 says to this client alone
-	// candidates are variants for other requests that the handler may select.
-	candidates []entry.Entry
-	extra      [2]adapter.Field // Age and Cache-Status
-	reply      adapter.Response // on its way to the adapter
-	began      time.Time        // when the handler was called
-	failure    int              // the status with which the handler has failed
-	handle     *Cache           // for settle
+	c *Cache
+	x adapter.Exchange
+
+	arrived // serve.go
+	found   // lookup.go
+	turn    // coalesce.go
+	running // fetch.go
+	reply   // reply.go
 }
 
-// visitRoom is memory that the next visit uses again.
-type visitRoom struct {
+// arrived is the request as it came.
+type arrived struct {
+	req     request
+	rerun   *rerun         // by which the engine has made the request; nil: it has not
+	header  adapter.Header // of req
+	asked   asked          // by header
+	control httprules.RequestControl
+	depth   uint8     // handles of the same cache in front
+	now     time.Time // when the request came, or looked again
+	key     key
+	counter *atomic.Uint64 // to be counted in, see count
+}
+
+// found is what is stored for the request.
+type found struct {
+	entry      entry.Entry
+	at         string        // its key in the store
+	near       bool          // it was in this process
+	soft       uint64        // when a purge has made it stale, in microseconds since 1970; 0: none has
+	known      *tagged       // the tags that were last seen under its key
+	stale      bool          // it may not be used as it is
+	fwd        string        // why the handler is asked, for Cache-Status
+	by         choice        // the resource's Vary names, if known
+	record     varyRecord    // valid if hasRec
+	hasRec     bool          // it is known whether the primary key holds one
+	ahead      *lookahead    // what was read of the store before
+	candidates []entry.Entry // variants for other requests that the handler may select
+}
+
+// turn is whether the request runs the handler for others, and may store what that gives.
+type turn struct {
+	epoch    uint64    // flights that had ended when the request came
+	lead     *inFlight // the flight that this request leads; nil: nobody waits
+	claim    *claim    // by which the response may be stored; nil: by none
+	begun    bool      // one was asked for
+	leaves   bool      // storing was left to a handle further in
+	personal bool      // see answer
+}
+
+// running is the call of the handler, and what becomes of its response.
+type running struct {
+	run     *run      // nil: it was not called
+	fill    *fill     // has run
+	began   time.Time // when the handler was called
+	failure int       // the status with which it has failed
+	inner   bool      // a handle further in has dealt with the request
+	value   []byte    // what was written to the store
+	write   *write    // that goes when the response does; nil: none
+}
+
+// reply is what the client gets.
+type reply struct {
+	response adapter.Response // on its way to the adapter
+	extra    [2]adapter.Field // Age and Cache-Status
+	own      adapter.Fields   // what a 304 says to this client alone
+}
+
+// buffers is memory that the next visit uses again.
+type buffers struct {
 	wire    []byte                                  // where key is, until it is owned
 	variant []byte                                  // of a variant's key
 	scratch []byte                                  // for other keys and values
