@@ -150,7 +150,7 @@ func exercise(t *testing.T, p *storetest.Process, journal bool) (trouble []strin
 }
 
 func TestREADMERights(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+	readme, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
