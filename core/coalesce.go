@@ -13,6 +13,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -130,7 +131,7 @@ func (c *Cache) ask(x adapter.Exchange, v *visit) error {
 			}
 			return c.lead(x, v, deadline)
 		case flight.Shared:
-			if e.Key == v.key.primary && matches(&e, &v.req, v.scratch) {
+			if e.Key == v.key.Primary && matches(&e, &v.req, v.scratch) {
 				v.entry, v.soft = e, 0
 				if d, ok := c.usable(v); ok && c.withheld(v) == "" {
 					return c.collapsed(x, v, d)
@@ -155,7 +156,7 @@ func (c *Cache) follow(x adapter.Exchange, v *visit, f *lead, ticket int, timeou
 	if !v.awaitable() {
 		return f.Wait(ctx, ticket, timeout)
 	}
-	for o := range v.req.chain {
+	for o := range chain(&v.req) {
 		if o.lead != nil {
 			o.lead.Lead.follows.Store(f)
 			defer o.lead.Lead.follows.CompareAndSwap(f, nil)
@@ -192,7 +193,7 @@ func (v *visit) awaited(f *lead) bool {
 
 // leads reports whether the request is part of what f waits for.
 func (v *visit) leads(f *lead) bool {
-	for o := range v.req.chain {
+	for o := range chain(&v.req) {
 		if o.lead == f {
 			return true
 		}
@@ -236,7 +237,7 @@ func (c *Cache) hangs(l *lead) bool {
 // outerLead is the flight for key that the request itself leads, as a handle
 // further out has dealt with it.
 func (c *Cache) outerLead(v *visit, key string) *lead {
-	for o := range v.req.outers {
+	for o := range outers(&v.req) {
 		if o.by.shared == c.shared && o.lead != nil && o.lead.Key() == key {
 			return o.lead
 		}
@@ -263,15 +264,15 @@ func (v *visit) conditional() bool {
 // they are known, and the answers to requests with credentials or cookies, which
 // may not be shareable where others are.
 func (c *Cache) flightKey(v *visit) string {
-	key := v.key.wire
-	if len(v.by.names) > 0 {
-		v.scratch = v.by.selecting(v.scratch[:0], &v.req)
-		key = v.key.variant(v.scratch)
+	key := v.key.Wire
+	if len(v.by.Names) > 0 {
+		v.scratch = v.by.AppendValues(v.scratch[:0], &v.req)
+		key = v.key.Variant(v.scratch)
 	}
 	switch {
 	case len(v.header.Values("Authorization")) > 0:
 		key += ":auth"
-	case v.asked&cookies != 0 && !slices.Contains(v.by.names, "Cookie") && c.readsCookies(v.header):
+	case v.asked&keys.AskedCookies != 0 && !slices.Contains(v.by.Names, "Cookie") && c.readsCookies(v.header):
 		key += ":cookie"
 	}
 	return key
@@ -327,7 +328,7 @@ const (
 // the handler is asked all the same.
 func (c *Cache) acquire(x adapter.Exchange, v *visit, deadline time.Time) (httprules.Decision, acquired) {
 	l := v.lead
-	lock, start, adopt := v.key.lockOf(l.Key()), c.start(), !c.locks()
+	lock, start, adopt := v.key.LockOf(l.Key()), c.start(), !c.locks()
 	pause := firstPoll
 	var holder holder
 	v.begun = true
@@ -344,7 +345,7 @@ func (c *Cache) acquire(x adapter.Exchange, v *visit, deadline time.Time) (httpr
 			l.Lead.awaits.Store(&held) // before it is seen whether it is ours: see follow
 		}
 		if ahead != nil && ahead.late {
-			c.slow(v.key.wire, store.ErrSlow)
+			c.slow(v.key.Wire, store.ErrSlow)
 		}
 		if d, ok := c.lookAgain(x, v, ahead); ok {
 			l.Vouch(phase)
@@ -357,7 +358,7 @@ func (c *Cache) acquire(x adapter.Exchange, v *visit, deadline time.Time) (httpr
 		}
 		if cl != nil {
 			v.claim = cl
-			if ahead.read && !ahead.found && ahead.key == v.key.wire {
+			if ahead.read && !ahead.found && ahead.key == v.key.Wire {
 				v.beginRecord() // if it turns out to be needed
 			}
 			if isNote(held) {
@@ -420,16 +421,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 func longer(pause time.Duration) time.Duration { return min(pause*3/2, lastPoll) }
 
-func lockKey(key string) string { return key + ":lock" }
-
-// lockOf is the key of the lock of a flight, which is mostly the resource's.
-func (k *key) lockOf(flight string) string {
-	if flight == k.wire {
-		return k.lock
-	}
-	return lockKey(flight)
-}
-
 // conclude tells those who wait for l how it ended; only the first call counts.
 // A handle further out does not know of a write that l is left to.
 func (c *Cache) conclude(l *lead, o flight.Outcome, e *entry.Entry) {
@@ -467,10 +458,10 @@ func (c *Cache) usable(v *visit) (httprules.Decision, bool) {
 // ahead is what the second look is to look at: where the response would be, as far as
 // is known.
 func (c *Cache) ahead(v *visit) *lookahead {
-	at := v.key.wire
-	if len(v.by.names) > 0 {
-		v.scratch = v.by.selecting(v.scratch[:0], &v.req)
-		at = v.key.variant(v.scratch)
+	at := v.key.Wire
+	if len(v.by.Names) > 0 {
+		v.scratch = v.by.AppendValues(v.scratch[:0], &v.req)
+		at = v.key.Variant(v.scratch)
 	}
 	return &lookahead{key: at, known: c.knownTags(at, c.cfg.Now())}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // miss answers with what the handler gives.
@@ -135,7 +136,7 @@ func (c *Cache) prepare(ctx context.Context, v *visit) {
 		return // others may wait for the lock of the handle further in
 	}
 	key, start := c.flightKey(v), freeStart
-	lock := v.key.lockOf(key)
+	lock := v.key.LockOf(key)
 	if c.inProcess { // which has no tokens
 		if since, err := c.moment(lock); err == nil {
 			f.claim.lock, f.claim.since = lock, since
@@ -264,7 +265,7 @@ func (c *Cache) storeResponse(x adapter.Exchange, v *visit, resp *adapter.Respon
 		return verdict.Reason
 	}
 	names, anyOrigin := c.selectingNames(v, resp.Header, resp.Effective)
-	if len(mergeNames(names, v.by.names)) > maxVaryNames {
+	if len(mergeNames(names, v.by.Names)) > maxVaryNames {
 		c.unshared(v)
 		return "vary"
 	}
@@ -284,7 +285,7 @@ func (c *Cache) storeResponse(x adapter.Exchange, v *visit, resp *adapter.Respon
 	}
 	content := entry.Content{
 		Meta:   c.meta(v, verdict, anyOrigin, resp.Status, now),
-		Key:    v.key.primary,
+		Key:    v.key.Primary,
 		Tags:   tags,
 		Header: header,
 		Body:   resp.Body,
@@ -348,14 +349,14 @@ func (c *Cache) judge(v *visit, status int, effective adapter.Header, now time.T
 			Grace: max(c.policy.Stale.WhileRevalidate, c.policy.Stale.IfError),
 		},
 	})
-	if verdict.Store && verdict.PolicyTTL && v.asked&cookies != 0 && c.readsCookies(v.header) {
+	if verdict.Store && verdict.PolicyTTL && v.asked&keys.AskedCookies != 0 && c.readsCookies(v.header) {
 		if names, _ := httprules.VaryNames(effective); !slices.Contains(names, "Cookie") {
 			verdict.Store, verdict.Reason, verdict.OfRequest = false, detailCookie, true
 			c.tellOfCookies()
 		}
 	}
 	if left := verdict.Lifetime - verdict.InitialAge; c.policy.TTLJitter > 0 && left > 0 {
-		verdict.Lifetime -= jitter(left, c.policy.TTLJitter, v.key.primary, now)
+		verdict.Lifetime -= jitter(left, c.policy.TTLJitter, v.key.Primary, now)
 	}
 	return verdict
 }
@@ -436,7 +437,7 @@ fields:
 			hasDate = true
 		case "Content-Type", "Content-Encoding", "Vary", "Cache-Control", "Expires", "Etag", "Last-Modified", "Location":
 		default:
-			if !c.policy.Storing.Headers.has(f.Name, true) && !c.targeted(f.Name) {
+			if !c.policy.Storing.Headers.hasField(f.Name) && !c.targeted(f.Name) {
 				continue
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // Where one handle is in front of another, the policy nearest to the handler
@@ -13,8 +14,8 @@ import (
 // nest tells the handle of the same cache further out, if a request has come by
 // one, that this one decides, and returns how many handles with other policies are
 // in front.
-func (c *Cache) nest(req *request) (depth uint8) {
-	for f := range req.outers {
+func (c *Cache) nest(req *keys.Request) (depth uint8) {
+	for f := range outers(req) {
 		if f.by.shared != c.shared {
 			continue
 		}
@@ -28,7 +29,7 @@ func (c *Cache) nest(req *request) (depth uint8) {
 }
 
 // onward is the run of a handler whose response the handle leaves alone.
-func (c *Cache) onward(req *request, depth uint8) *run {
+func (c *Cache) onward(req *keys.Request, depth uint8) *run {
 	r := &run{deaf: true}
 	r.begin(c, depth, nil, req)
 	return r
@@ -48,10 +49,10 @@ func (c *Cache) letPass(x adapter.Exchange, run *run, note func(int, adapter.Hea
 func (c *Cache) noteInner(v *visit, run *run) {
 	v.inner = run.dealtWith()
 	if v.inner && run.inner.Load() != c && !c.leavesToInner(v) {
-		c.inners.put(v.key.wire, v.depth, v.now.UnixNano())
+		c.inners.put(v.key.Wire, v.depth, v.now.UnixNano())
 	}
 	if v.leaves && !v.inner { // it does not any more
-		c.inners.drop(v.key.wire)
+		c.inners.drop(v.key.Wire)
 	}
 }
 
@@ -66,7 +67,7 @@ func (v *visit) count() {
 
 // leavesToInner reports whether a handle further in takes care of the request's key.
 func (c *Cache) leavesToInner(v *visit) bool {
-	deepest, ok := c.inners.get(v.key.wire, v.now.UnixNano(), passAge)
+	deepest, ok := c.inners.get(v.key.Wire, v.now.UnixNano(), passAge)
 	return ok && deepest >= v.depth
 }
 
@@ -76,7 +77,7 @@ func (c *Cache) passInner(x adapter.Exchange, v *visit) error {
 	run := c.onward(&v.req, v.depth)
 	err := c.letPass(x, run, annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: adapter.ReasonInner}))
 	if !run.dealtWith() { // it is not there any more
-		c.inners.drop(v.key.wire)
+		c.inners.drop(v.key.Wire)
 		c.stats.bypasses.Add(1)
 	}
 	return err

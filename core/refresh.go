@@ -14,6 +14,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // refreshPause is the least time between two attempts to refresh one entry from
@@ -68,7 +69,7 @@ func (c *Cache) detach(x adapter.Exchange, v *visit, l *lead) (can, room bool) {
 	}
 	l.Lead.behind.Store(true)
 	c.refreshes.put(l.Key(), struct{}{}, v.now.UnixNano())
-	j := &refreshing{c: c, send: send, rerun: rerun{by: c, lead: l, key: v.key.primary, born: v.entry.Born}}
+	j := &refreshing{c: c, send: send, rerun: rerun{by: c, lead: l, key: v.key.Primary, born: v.entry.Born}}
 	j.rerun.Rerun = adapter.NewRerun(&j.rerun)
 	// Whoever needs the response does not wait for a queue that is stuck.
 	j.late = time.AfterFunc(c.policy.Stale.RefreshTimeout, j.giveUp)
@@ -125,7 +126,7 @@ func (r *refreshing) lock(ctx context.Context) bool {
 	pause := firstPoll
 	var by holder
 	for {
-		cl, held, err := c.begin(ctx, lockKey(l.Key()), c.start(), !c.locks(), nil)
+		cl, held, err := c.begin(ctx, keys.LockKey(l.Key()), c.start(), !c.locks(), nil)
 		switch {
 		case err != nil:
 			return true // what is stored meanwhile is found by the run
@@ -147,7 +148,7 @@ func (r *refreshing) lock(ctx context.Context) bool {
 		by.see(held)
 		if !wait(ctx, pause) {
 			if by.hangs(c.policy.Stale.RefreshTimeout) {
-				c.swap(lockKey(l.Key()), by.token, "")
+				c.swap(keys.LockKey(l.Key()), by.token, "")
 			}
 			c.conclude(l, flight.Retry, nil)
 			return false
@@ -210,7 +211,7 @@ func (c *Cache) serveRerun(x adapter.Exchange, v *visit) error {
 	if r.by != c { // meant for a handle further in
 		return c.passRerun(x, v)
 	}
-	if v.key.primary != r.key { // it came out another one than it was
+	if v.key.Primary != r.key { // it came out another one than it was
 		return c.noAnswer(x, http.StatusServiceUnavailable, httprules.CacheStatus{Detail: "rerun"})
 	}
 	v.fwd = "miss"
@@ -281,7 +282,7 @@ func (c *Cache) askSoftly(x adapter.Exchange, v *visit) error {
 			return c.fetch(x, v)
 		case flight.Shared:
 			old, soft := v.entry, v.soft
-			if e.Key == v.key.primary && matches(&e, &v.req, v.scratch) {
+			if e.Key == v.key.Primary && matches(&e, &v.req, v.scratch) {
 				v.entry, v.soft = e, 0
 				if d, ok := c.usable(v); ok && c.withheld(v) == "" {
 					return c.collapsed(x, v, d)

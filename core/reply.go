@@ -8,6 +8,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // replyStored answers from the entry found: with the whole of it, with 304
@@ -35,11 +36,11 @@ func (c *Cache) replyStored(x adapter.Exchange, v *visit, now time.Time, status 
 	r.Header = fields
 	if r.Status == http.StatusOK {
 		date := time.Unix(0, v.entry.Date)
-		if v.asked&conditional != 0 && httprules.NotModified(v.header, etag, modified, date) {
+		if v.asked&keys.AskedConditional != 0 && httprules.NotModified(v.header, etag, modified, date) {
 			// RFC 9110 section 15.4.5: nothing that describes a body.
 			r.Header = undescribed(fields)
 			r.Status, r.Body = http.StatusNotModified, nil
-		} else if v.asked&ranged != 0 && (c.policy.Requests.AcceptRanges || acceptsRanges(fields)) {
+		} else if v.asked&keys.AskedRanged != 0 && (c.policy.Requests.AcceptRanges || acceptsRanges(fields)) {
 			selectRange(r, v.req.Method, v.header, etag, modified, date)
 		}
 	}

@@ -1,6 +1,7 @@
 package cacheaside
 
 import (
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // A run is one call of a handler by a handle. Runs form a chain: within the run of
@@ -32,7 +34,7 @@ type run struct {
 }
 
 // begin says whose run r is; lead is nil where nobody waits for it.
-func (r *run) begin(by *Cache, depth uint8, lead *lead, req *request) {
+func (r *run) begin(by *Cache, depth uint8, lead *lead, req *keys.Request) {
 	r.by, r.depth, r.lead = by, depth, lead
 	r.Begin(r, &req.Request)
 }
@@ -73,31 +75,35 @@ func engineRun(r *adapter.Run) *run {
 	return own
 }
 
-// outers goes through the runs of the request at handles further out, the nearest first.
-func (r *request) outers(yield func(*run) bool) {
-	for o := r.Outer; o != nil; o = o.Outer() {
-		if own := engineRun(o); own != nil && !yield(own) {
-			return
+// outers goes through the runs of req at handles further out, the nearest first.
+func outers(req *keys.Request) iter.Seq[*run] {
+	return func(yield func(*run) bool) {
+		for o := req.Outer; o != nil; o = o.Outer() {
+			if own := engineRun(o); own != nil && !yield(own) {
+				return
+			}
 		}
 	}
 }
 
-// chain goes through the runs that a request is part of.
-func (r *request) chain(yield func(*run) bool) {
-	o := r.Outer
-	if o == nil {
-		o = r.Within
-	}
-	for ; o != nil; o = o.Parent() {
-		if own := engineRun(o); own != nil && !yield(own) {
-			return
+// chain goes through the runs that req is part of.
+func chain(req *keys.Request) iter.Seq[*run] {
+	return func(yield func(*run) bool) {
+		o := req.Outer
+		if o == nil {
+			o = req.Within
+		}
+		for ; o != nil; o = o.Parent() {
+			if own := engineRun(o); own != nil && !yield(own) {
+				return
+			}
 		}
 	}
 }
 
-// servedBy reports whether a handle of cache further out has the request.
-func (r *request) servedBy(cache *shared) bool {
-	for f := range r.outers {
+// servedBy reports whether a handle of cache further out has req.
+func servedBy(req *keys.Request, cache *shared) bool {
+	for f := range outers(req) {
 		if f.by.shared == cache {
 			return true
 		}
@@ -108,7 +114,7 @@ func (r *request) servedBy(cache *shared) bool {
 // inside reports whether a handler that is to give what the flight for key waits
 // for has made the request.
 func (c *Cache) inside(v *visit, key string) bool {
-	for f := range v.req.chain {
+	for f := range chain(&v.req) {
 		if f.by.shared == c.shared && f.lead != nil && f.lead.Key() == key {
 			return true
 		}
@@ -126,7 +132,7 @@ const (
 
 // holds reports whether a run of the chain holds a lock by that token.
 func (v *visit) holds(token string) bool {
-	for f := range v.req.chain {
+	for f := range chain(&v.req) {
 		if f.lead != nil && f.lead.Lead.held() == token {
 			return true
 		}
@@ -141,7 +147,7 @@ func (v *visit) holds(token string) bool {
 
 // awaitable reports whether the request is part of what others may wait for.
 func (v *visit) awaitable() bool {
-	for f := range v.req.chain {
+	for f := range chain(&v.req) {
 		if f.lead != nil {
 			return true
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -23,16 +24,16 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	v := visits.Get().(*visit)
 	defer v.release()
 	req := &v.req
-	v.header, v.asked = req.enter(x.Request())
+	v.header, v.asked = req.Enter(x.Request())
 	v.depth, v.rerun = c.nest(req), engineRerun(req.Rerun)
 	if fwd, detail := c.bypass(req, v.asked); fwd != "" {
 		return c.pass(x, v, fwd, detail)
 	}
 	var ok bool
-	if v.key, v.wire, ok = c.keys.view(v.wire, req); !ok {
+	if v.key, v.wire, ok = c.keys.View(v.wire, req); !ok {
 		return c.pass(x, v, "bypass", "key-too-long")
 	}
-	if v.asked&directed != 0 && !c.policy.Requests.IgnoreDirectives && req.Rerun == nil {
+	if v.asked&keys.AskedDirected != 0 && !c.policy.Requests.IgnoreDirectives && req.Rerun == nil {
 		v.control = httprules.ParseRequestControl(v.header)
 	}
 
@@ -40,22 +41,22 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	if c.local != nil && req.Rerun == nil {
 		if d, ok := c.nearby(v); ok {
 			if c.policy.Stale.RefreshAhead > 0 && c.early(v) {
-				v.key = c.keys.owned(v.key)
+				v.key = c.keys.Own(v.key)
 				c.refresh(x, v)
 			}
 			return c.hit(x, v, d)
 		}
-		v.entry, v.by, v.soft = entry.Entry{}, choice{}, 0
+		v.entry, v.by, v.soft = entry.Entry{}, keys.Selecting{}, 0
 	}
-	v.key, v.epoch = c.keys.owned(v.key), c.flights.Ended()
+	v.key, v.epoch = c.keys.Own(v.key), c.flights.Ended()
 	if r := v.rerun; r != nil && r.by.shared == c.shared {
 		return c.serveRerun(x, v)
-	} else if req.Rerun != nil && (r == nil || !req.servedBy(r.by.shared)) { // meant for another cache further in
+	} else if req.Rerun != nil && (r == nil || !servedBy(req, r.by.shared)) { // meant for another cache further in
 		return c.passRerun(x, v)
 	}
 	mark := c.writes.ended.Load()
 	found, d := c.find(x.Context(), v)
-	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.wire, mark, c.cfg.Timeouts.Lookup) {
+	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.Wire, mark, c.cfg.Timeouts.Lookup) {
 		found, d = c.find(x.Context(), v)
 	}
 	switch {
@@ -82,11 +83,11 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 // takes no lock, no deadline and no memory: what else there is to do takes the long
 // way.
 func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
-	at := v.key.wire
+	at := v.key.Wire
 	if known, ok := c.variants.get(at, v.now.UnixNano(), memoAge); ok {
 		v.by = known
-		v.scratch = known.selecting(v.scratch[:0], &v.req)
-		v.variant = v.key.appendVariant(v.variant[:0], v.scratch)
+		v.scratch = known.AppendValues(v.scratch[:0], &v.req)
+		v.variant = v.key.AppendVariant(v.variant[:0], v.scratch)
 		at = viewOf(v.variant)
 	}
 	var b []byte
@@ -97,7 +98,7 @@ func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
 	} else {
 		b, ok = c.local.GetLocal(at)
 	}
-	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.primary ||
+	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.Primary ||
 		!matches(&v.entry, &v.req, v.scratch) || c.withheld(v) != "" || !c.stillCurrent(v, at, judged, soft) {
 		return d, false
 	}
@@ -116,7 +117,7 @@ func (c *Cache) find(ctx context.Context, v *visit) (found finding, d httprules.
 
 // bypass says, as a token for Cache-Status, why the cache has nothing to do
 // with a request; "" where it has.
-func (c *Cache) bypass(req *request, asked asked) (fwd, detail string) {
+func (c *Cache) bypass(req *keys.Request, asked keys.Asked) (fwd, detail string) {
 	switch {
 	case req.Bypass != "":
 		return "bypass", req.Bypass
@@ -136,13 +137,13 @@ func (c *Cache) bypass(req *request, asked asked) (fwd, detail string) {
 		return "method", ""
 	}
 	switch {
-	case req.HasBody, asked&chunked != 0: // the key cannot tell two bodies apart
+	case req.HasBody, asked&keys.AskedChunked != 0: // the key cannot tell two bodies apart
 		return "bypass", "request-body"
-	case req.Upgrade, asked&upgrade != 0:
+	case req.Upgrade, asked&keys.AskedUpgrade != 0:
 		return "bypass", "upgrade"
-	case asked&precondition != 0:
+	case asked&keys.AskedPrecondition != 0:
 		return "bypass", "precondition"
-	case asked&override != 0:
+	case asked&keys.AskedOverride != 0:
 		return "bypass", "override"
 	}
 	return "", ""
@@ -186,7 +187,7 @@ func (c *Cache) shownKey(v *visit) string {
 	if c.policy.Requests.ShowKey == nil || !c.policy.Requests.ShowKey(&v.req.Request) {
 		return ""
 	}
-	return v.key.wire
+	return v.key.Wire
 }
 
 func statusValue(s httprules.CacheStatus) string {
@@ -218,21 +219,21 @@ type visitRoom struct {
 }
 
 type visitState struct {
-	req     request
+	req     keys.Request
 	rerun   *rerun         // by which the engine has made the request; nil: it has not
 	header  adapter.Header // of req
-	asked   asked          // by header
+	asked   keys.Asked     // by header
 	depth   uint8          // handles of the same cache in front
 	inner   bool           // a handle further in has dealt with the request
 	counter *atomic.Uint64 // to be counted in, see count
 	control httprules.RequestControl
 	now     time.Time // when the request came
-	key     key
+	key     keys.Key
 	fwd     string         // why the handler is asked, for Cache-Status
 	stale   bool           // an entry was found that may not be used as it is
 	entry   entry.Entry    // what was found
 	at      string         // its key in the store
-	by      choice         // the resource's Vary names, if known
+	by      keys.Selecting // the resource's Vary names, if known
 	record  varyRecord     // valid if hasRec
 	hasRec  bool           // it is known whether the primary key holds one
 	epoch   uint64         // flights that had ended when the request came
@@ -351,40 +352,40 @@ func (c *Cache) lookup(ctx context.Context, v *visit) finding {
 		defer c.deadlines.end(l)
 		ctx = l
 	}
-	known, ok := c.variants.get(v.key.wire, v.now.UnixNano(), memoAge)
+	known, ok := c.variants.get(v.key.Wire, v.now.UnixNano(), memoAge)
 	if ok {
 		v.by = known
 		if c.readVariant(ctx, v, known) {
 			return c.granted(v)
 		}
 	}
-	if !c.read(ctx, v, v.key.wire) {
+	if !c.read(ctx, v, v.key.Wire) {
 		return foundNothing
 	}
 	if v.entry.Kind == entry.KindResponse {
-		c.variants.drop(v.key.wire)
-		v.by = choice{}
-		if matches(&v.entry, &v.req, v.scratch) && c.current(ctx, v, v.key.wire, v.known) {
+		c.variants.drop(v.key.Wire)
+		v.by = keys.Selecting{}
+		if matches(&v.entry, &v.req, v.scratch) && c.current(ctx, v, v.key.Wire, v.known) {
 			return c.granted(v)
 		}
 		return foundNothing
 	}
 	v.record, v.hasRec = decodeVaryRecord(&v.entry), true
-	if len(v.record.names) == 0 {
+	if len(v.record.Names) == 0 {
 		return foundNothing
 	}
-	v.by = v.record.choice
-	c.variants.put(v.key.wire, v.record.choice, v.now.UnixNano())
-	same := known.generation == v.record.generation && slices.Equal(known.names, v.by.names)
-	if !same && c.readVariant(ctx, v, v.record.choice) {
+	v.by = v.record.Selecting
+	c.variants.put(v.key.Wire, v.record.Selecting, v.now.UnixNano())
+	same := known.Generation == v.record.Generation && slices.Equal(known.Names, v.by.Names)
+	if !same && c.readVariant(ctx, v, v.record.Selecting) {
 		return c.granted(v)
 	}
 	return foundOtherVariants
 }
 
-func (c *Cache) readVariant(ctx context.Context, v *visit, by choice) bool {
-	v.scratch = by.selecting(v.scratch[:0], &v.req)
-	wire := v.key.variant(v.scratch)
+func (c *Cache) readVariant(ctx context.Context, v *visit, by keys.Selecting) bool {
+	v.scratch = by.AppendValues(v.scratch[:0], &v.req)
+	wire := v.key.Variant(v.scratch)
 	return c.read(ctx, v, wire) && v.entry.Kind == entry.KindResponse &&
 		matches(&v.entry, &v.req, v.scratch) && c.current(ctx, v, wire, v.known)
 }
@@ -428,7 +429,7 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 		b, found, err = c.store.Get(ctx, wire)
 	}
 	if err != nil {
-		if !c.slow(v.key.wire, err) {
+		if !c.slow(v.key.Wire, err) {
 			c.storeTrouble("reading", err)
 		}
 		return false
@@ -437,7 +438,7 @@ func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
 		return false
 	}
 	v.at = wire
-	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.primary ||
+	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.Primary ||
 		!c.inProcess && v.entry.Kind == entry.KindResponse && !v.entry.Harmless() {
 		c.stats.corrupt.Add(1)
 		return false

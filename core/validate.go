@@ -224,7 +224,7 @@ func (c *Cache) update(x adapter.Exchange, v *visit, newer *adapter.Response, no
 			header = append(header, f)
 		}
 	}
-	content := entry.Content{Meta: c.meta(v, verdict, anyOrigin, resp.Status, now), Key: v.key.primary, Header: header, Body: resp.Body}
+	content := entry.Content{Meta: c.meta(v, verdict, anyOrigin, resp.Status, now), Key: v.key.Primary, Header: header, Body: resp.Body}
 	content.Flags |= v.entry.Flags & entry.Implicit
 	for tag := range v.entry.Tags {
 		content.Tags = append(content.Tags, tag)
@@ -236,7 +236,7 @@ func (c *Cache) update(x adapter.Exchange, v *visit, newer *adapter.Response, no
 		verdict.Store, verdict.Reason = false, "tags"
 		c.superseded(x, v, resp.Status, verdict) // a whole response may have fewer
 	}
-	if verdict.Store && len(mergeNames(vary, v.by.names)) <= maxVaryNames && !v.inner {
+	if verdict.Store && len(mergeNames(vary, v.by.Names)) <= maxVaryNames && !v.inner {
 		stored = c.send(x, v, content, vary, verdict, now) == ""
 	}
 	if v.value == nil {

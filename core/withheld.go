@@ -7,6 +7,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // What is stored may be right for most requests and wrong for one: it was stored
@@ -20,15 +21,15 @@ func (c *Cache) withheld(v *visit) string {
 	switch {
 	case e.Flags.Depth() != v.depth:
 		return adapter.ReasonInner
-	case v.asked&(credentials|cookies|origin) == 0:
+	case v.asked&(keys.AskedCredentials|keys.AskedCookies|keys.AskedOrigin) == 0:
 		return ""
-	case v.asked&origin != 0 && e.Flags&entry.AnyOrigin == 0 && !varies(e, "Origin"):
+	case v.asked&keys.AskedOrigin != 0 && e.Flags&entry.AnyOrigin == 0 && !varies(e, "Origin"):
 		return detailOrigin
 	case e.Flags&entry.PolicyTTL == 0:
 		return "" // by the RFC
-	case v.asked&credentials != 0 && !c.policy.Storing.Authorized && !varies(e, "Authorization"):
+	case v.asked&keys.AskedCredentials != 0 && !c.policy.Storing.Authorized && !varies(e, "Authorization"):
 		return detailAuthorization
-	case v.asked&cookies != 0 && c.readsCookies(v.header) && !varies(e, "Cookie"):
+	case v.asked&keys.AskedCookies != 0 && c.readsCookies(v.header) && !varies(e, "Cookie"):
 		return detailCookie
 	}
 	return ""
@@ -61,7 +62,7 @@ func (c *Cache) readsCookies(h adapter.Header) bool {
 			if httprules.TrimOWS(pair) == "" {
 				continue
 			}
-			if name := cookieName(pair); c.cookies.has(name) && !slices.Contains(c.policy.Key.Cookies, name) {
+			if name := keys.CookieName(pair); c.cookies.Has(name) && !slices.Contains(c.policy.Key.Cookies, name) {
 				return true
 			}
 		}
@@ -108,12 +109,12 @@ func (c *Cache) selectingNames(v *visit, own adapter.Fields, effective adapter.H
 	switch {
 	case originInFront, len(allowed) > 0 && allowed[0] == "*":
 		anyOrigin = true
-	case len(allowed) > 0, v.asked&origin != 0:
+	case len(allowed) > 0, v.asked&keys.AskedOrigin != 0:
 		// What was said to one origin, or not said to it, and the handler forgot to
 		// say so.
 		names = mergeNames(names, []string{"Origin"})
 	}
-	if slices.Contains(v.by.names, "Origin") {
+	if slices.Contains(v.by.Names, "Origin") {
 		names = mergeNames(names, []string{"Origin"})
 	}
 	return withoutLoop(names), anyOrigin

@@ -14,6 +14,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -48,7 +49,7 @@ type write struct {
 	// Of a variant:
 	record     []byte
 	recordKept time.Duration
-	choice     choice
+	choice     keys.Selecting
 	surplus    []string // variants that are one too many
 	lead       *lead
 	shareable  bool // with those who wait for lead
@@ -153,8 +154,8 @@ func (c *Cache) prepared(ctx context.Context, v *visit, content entry.Content, n
 	} else {
 		w = new(write)
 	}
-	w.c, w.primary, w.wire, w.claim, w.tags = c, v.key.primary, v.key.wire, v.claim, content.Tags
-	w.at, w.keep, w.lead, w.rerun = v.key.wire, keep, v.lead, v.rerun
+	w.c, w.primary, w.wire, w.claim, w.tags = c, v.key.Primary, v.key.Wire, v.claim, content.Tags
+	w.at, w.keep, w.lead, w.rerun = v.key.Wire, keep, v.lead, v.rerun
 	if v.claim != nil {
 		content.Epoch, content.Stamp = v.claim.since.Epoch, v.claim.since.Seq
 	}
@@ -164,14 +165,14 @@ func (c *Cache) prepared(ctx context.Context, v *visit, content entry.Content, n
 		}
 		// A response belongs to the fields that any earlier one named as well:
 		// that may miss more often but never answers wrongly.
-		v.record.names = mergeNames(names, v.record.names)
-		content.Vary = selectingFields(v.record.names, &v.req)
-		v.scratch = v.record.selecting(v.scratch[:0], &v.req)
-		w.at = v.key.variant(v.scratch)
-		w.choice = v.record.choice
-		w.surplus = v.record.add(variantRef{w.at[len(w.at)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano(), c.policy.Storing.MaxVariants)
+		v.record.Names = mergeNames(names, v.record.Names)
+		content.Vary = selectingFields(v.record.Names, &v.req)
+		v.scratch = v.record.AppendValues(v.scratch[:0], &v.req)
+		w.at = v.key.Variant(v.scratch)
+		w.choice = v.record.Selecting
+		w.surplus = v.record.add(variantRef{keys.DigestOf(w.at), now.Add(keep).UnixNano()}, now.UnixNano(), c.policy.Storing.MaxVariants)
 		var err error
-		if w.record, w.recordKept, err = v.record.encode(v.key.primary, now.UnixNano()); err != nil {
+		if w.record, w.recordKept, err = v.record.encode(v.key.Primary, now.UnixNano()); err != nil {
 			return nil, err
 		}
 		w.recordKept = max(w.recordKept, time.Millisecond)
@@ -205,8 +206,8 @@ func (c *Cache) readRecord(ctx context.Context, v *visit) {
 	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
 	defer c.deadlines.end(at)
 	var e entry.Entry
-	b, found, err := c.store.Get(at, v.key.wire)
-	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.primary {
+	b, found, err := c.store.Get(at, v.key.Wire)
+	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.Primary {
 		v.record = decodeVaryRecord(&e)
 	} else {
 		v.beginRecord()
@@ -216,7 +217,7 @@ func (c *Cache) readRecord(ctx context.Context, v *visit) {
 
 // beginRecord is for a resource that has none.
 func (v *visit) beginRecord() {
-	v.record, v.hasRec = varyRecord{choice: choice{generation: rand.Uint64()}}, true
+	v.record, v.hasRec = varyRecord{Selecting: keys.Selecting{Generation: rand.Uint64()}}, true
 }
 
 func (w *write) run(context.Context, func()) {
@@ -266,8 +267,8 @@ func (w *write) store() (err error) {
 	c.variants.put(w.wire, w.choice, c.cfg.Now().UnixNano())
 	var surplus []string
 	for _, d := range w.surplus {
-		if validDigest(d) {
-			surplus = append(surplus, w.wire+":"+d)
+		if keys.IsDigest(d) {
+			surplus = append(surplus, keys.WithDigest(w.wire, d))
 		}
 	}
 	if len(surplus) > 0 {
