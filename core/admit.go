@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/keys"
+
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
@@ -40,7 +42,7 @@ func (v *visit) admit(resp *adapter.Response, status *httprules.CacheStatus) (a 
 		return private, verdict.Reason
 	}
 	names, anyOrigin := v.selectingNames(resp.Header, resp.Effective)
-	if len(mergeNames(names, v.by.names)) > maxVaryNames {
+	if len(mergeNames(names, v.by.Names)) > maxVaryNames {
 		return private, detailVary
 	}
 	if v.c.policy.Storing.GenerateETag {
@@ -57,7 +59,7 @@ func (v *visit) admit(resp *adapter.Response, status *httprules.CacheStatus) (a 
 	}
 	content := entry.Content{
 		Meta:   v.meta(verdict, anyOrigin, resp.Status, now),
-		Key:    v.key.primary,
+		Key:    v.key.Primary,
 		Tags:   tags,
 		Header: header,
 		Body:   resp.Body,
@@ -95,14 +97,14 @@ func (v *visit) judge(status int, effective adapter.Header, now time.Time) httpr
 			Grace: max(v.c.policy.Stale.WhileRevalidate, v.c.policy.Stale.IfError),
 		},
 	})
-	if verdict.Store && verdict.PolicyTTL && v.asked&cookies != 0 && v.readsCookies() {
+	if verdict.Store && verdict.PolicyTTL && v.asked&keys.AskedCookies != 0 && v.readsCookies() {
 		if names, _ := httprules.VaryNames(effective); !slices.Contains(names, "Cookie") {
 			verdict.Store, verdict.Reason, verdict.OfRequest = false, detailCookie, true
 			v.c.tellOfCookies()
 		}
 	}
 	if left := verdict.Lifetime - verdict.InitialAge; v.c.policy.TTLJitter > 0 && left > 0 {
-		verdict.Lifetime -= jitter(left, v.c.policy.TTLJitter, v.key.primary, now)
+		verdict.Lifetime -= jitter(left, v.c.policy.TTLJitter, v.key.Primary, now)
 	}
 	return verdict
 }
@@ -156,12 +158,12 @@ func (v *visit) selectingNames(own adapter.Fields, effective adapter.Header) (na
 	switch {
 	case originInFront, len(allowed) > 0 && allowed[0] == "*":
 		anyOrigin = true
-	case len(allowed) > 0, v.asked&origin != 0:
+	case len(allowed) > 0, v.asked&keys.AskedOrigin != 0:
 		// What was said to one origin, or not said to it, and the handler forgot to
 		// say so.
 		names = mergeNames(names, []string{"Origin"})
 	}
-	if slices.Contains(v.by.names, "Origin") {
+	if slices.Contains(v.by.Names, "Origin") {
 		names = mergeNames(names, []string{"Origin"})
 	}
 	return withoutLoop(names), anyOrigin

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cacheaside/cacheaside/core/internal/keys"
+
 	"github.com/cacheaside/cacheaside/core/internal/breaker"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
@@ -25,12 +27,12 @@ import (
 type Cache struct {
 	*shared
 	policy  Policy
-	keys    keyer
+	keys    keys.Maker
 	answers [2]bool // whether GET and HEAD are answered
 	listed  map[int]bool
-	cookies *selector // policy.Requests.Cookies
-	targets []string  // policy.Storing.TargetedFields, in canonical form
-	way     *way      // to tell URLs apart; nil: by all that they have
+	cookies keys.Selector // policy.Requests.Cookies
+	targets []string      // policy.Storing.TargetedFields, in canonical form
+	way     *way          // to tell URLs apart; nil: by all that they have
 }
 
 // shared is what all handles of a cache have in common.
@@ -40,7 +42,7 @@ type shared struct {
 	store     store.Store
 	ownStore  bool
 	inProcess bool // the store needs no deadline
-	variants  recent.Map[choice]
+	variants  recent.Map[keys.Selecting]
 	passes    recent.Map[struct{}] // flights whose outcome could not be shared
 	refreshes recent.Map[struct{}] // flights that were started in the background
 	inners    recent.Map[uint8]    // keys that a handle further in takes care of, than one of this depth
@@ -74,7 +76,7 @@ func New(cfg Config) (*Cache, error) {
 		return nil, err
 	}
 	s := &shared{cfg: cfg, store: cfg.Store, reporter: reporter{log: cfg.Logger, now: cfg.Now}}
-	s.urls.ways.Store(&[]keyer{{new(KeyPolicy), cfg.Namespace + keyFormat}})
+	s.urls.ways.Store(&[]keys.Maker{keys.NewMaker(cfg.Namespace, keys.Policy{})})
 	if s.store == nil {
 		m, err := memory.New(memoryBytes, memory.WithClock(cfg.Now))
 		if err != nil {
@@ -120,12 +122,12 @@ func (s *shared) shield() {
 
 func newHandle(s *shared, policy Policy) *Cache {
 	c := &Cache{shared: s, policy: policy}
-	c.keys = keyer{&c.policy.Key, s.cfg.Namespace + keyFormat}
+	c.keys = keys.NewMaker(s.cfg.Namespace, policy.Key.selected())
 	if c.way = wayOf(&c.policy.Key); c.way != nil {
 		s.urls.learn([]way{*c.way})
 	}
 	c.answers = [2]bool{slices.Contains(policy.Requests.Methods, "GET"), slices.Contains(policy.Requests.Methods, "HEAD")}
-	c.cookies = newSelector(policy.Requests.Cookies)
+	c.cookies = policy.Requests.Cookies.selector()
 	for _, name := range policy.Storing.TargetedFields {
 		c.targets = append(c.targets, textproto.CanonicalMIMEHeaderKey(name))
 	}

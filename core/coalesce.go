@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/keys"
+
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 )
@@ -70,7 +72,7 @@ func (v *visit) ask() error {
 			}
 			return v.leadFlight(deadline)
 		case flight.Shared:
-			if e.Key == v.key.primary && matches(&e, &v.req, v.scratch) {
+			if e.Key == v.key.Primary && matches(&e, &v.req, v.scratch) {
 				v.entry, v.soft = e, 0
 				if d, ok := v.usable(); ok && v.withheld() == "" {
 					return v.collapsed(d)
@@ -131,15 +133,15 @@ func (v *visit) conditional() bool {
 // they are known, and the answers to requests with credentials or cookies, which
 // may not be shareable where others are.
 func (v *visit) flightKey() string {
-	key := v.key.wire
-	if len(v.by.names) > 0 {
-		v.scratch = v.by.selecting(v.scratch[:0], &v.req)
-		key = v.key.variant(v.scratch)
+	key := v.key.Wire
+	if len(v.by.Names) > 0 {
+		v.scratch = v.by.AppendValues(v.scratch[:0], &v.req)
+		key = v.key.Variant(v.scratch)
 	}
 	switch {
 	case len(v.header.Values("Authorization")) > 0:
 		key += ":auth"
-	case v.asked&cookies != 0 && !slices.Contains(v.by.names, "Cookie") && v.readsCookies():
+	case v.asked&keys.AskedCookies != 0 && !slices.Contains(v.by.Names, "Cookie") && v.readsCookies():
 		key += ":cookie"
 	}
 	return key
@@ -148,7 +150,7 @@ func (v *visit) flightKey() string {
 // outerLead is the flight for key that the request itself leads, as a handle
 // further out has dealt with it.
 func (v *visit) outerLead(key string) *inFlight {
-	for o := range v.req.outers {
+	for o := range outers(&v.req) {
 		if o.by.shared == v.c.shared && o.lead != nil && o.lead.Key() == key {
 			return o.lead
 		}
@@ -159,7 +161,7 @@ func (v *visit) outerLead(key string) *inFlight {
 // inside reports whether a handler that is to give what the flight for key waits
 // for has made the request.
 func (v *visit) inside(key string) bool {
-	for f := range v.req.chain {
+	for f := range chain(&v.req) {
 		if f.by.shared == v.c.shared && f.lead != nil && f.lead.Key() == key {
 			return true
 		}
@@ -174,7 +176,7 @@ func (v *visit) follow(f *inFlight, ticket int, timeout time.Duration) (flight.O
 	if !v.awaitable() {
 		return f.Wait(ctx, ticket, timeout)
 	}
-	for o := range v.req.chain {
+	for o := range chain(&v.req) {
 		if o.lead != nil {
 			o.lead.Leader.follows.Store(f)
 			defer o.lead.Leader.follows.CompareAndSwap(f, nil)
@@ -211,7 +213,7 @@ func (v *visit) awaited(f *inFlight) bool {
 
 // leads reports whether the request is part of what f waits for.
 func (v *visit) leads(f *inFlight) bool {
-	for o := range v.req.chain {
+	for o := range chain(&v.req) {
 		if o.lead == f {
 			return true
 		}

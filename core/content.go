@@ -72,7 +72,7 @@ fields:
 			hasDate = true
 		case "Content-Type", "Content-Encoding", "Vary", "Cache-Control", "Expires", "Etag", "Last-Modified", "Location":
 		default:
-			if !v.c.policy.Storing.Headers.has(f.Name, true) && !v.c.targeted(f.Name) {
+			if !v.c.policy.Storing.Headers.hasField(f.Name) && !v.c.targeted(f.Name) {
 				continue
 			}
 		}

@@ -77,7 +77,7 @@ func (v *visit) prepare() {
 		return // others may wait for the lock of the handle further in
 	}
 	key, start := v.flightKey(), freeStart
-	lock := v.key.lockOf(key)
+	lock := v.key.LockOf(key)
 	if v.c.inProcess { // which has no tokens
 		if since, err := v.c.moment(lock); err == nil {
 			f.claim.lock, f.claim.since = lock, since

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // safe reports whether a method is registered as safe (RFC 9110 section 9.2.1
@@ -29,7 +30,7 @@ func (v *visit) invalidating(run *run, note func(int, adapter.Header, string) ad
 		if status >= 200 && status < 400 && !run.dealtWith() {
 			req := v.req
 			v.c.invalidateGroups(v.x.Context(), &req, h)
-			targets := []request{req}
+			targets := []keys.Request{req}
 			for _, name := range []string{"Location", "Content-Location"} {
 				for _, value := range h.Values(name) {
 					if other, ok := sameHost(req, value); ok {
@@ -51,7 +52,7 @@ func (v *visit) invalidating(run *run, note func(int, adapter.Header, string) ad
 
 // sameHost returns req with the URI that ref, relative to it, names; false
 // where that is on another host.
-func sameHost(req request, ref string) (request, bool) {
+func sameHost(req keys.Request, ref string) (keys.Request, bool) {
 	base := &url.URL{Scheme: req.Scheme, Host: req.Host, Opaque: "", RawQuery: req.RawQuery}
 	base.Path, base.RawPath = unescaped(req.Path), req.Path
 	u, err := base.Parse(ref)
@@ -82,7 +83,7 @@ func unescaped(path string) string {
 }
 
 // invalidate removes what is stored for the URL of req.
-func (c *Cache) invalidate(ctx context.Context, req *request) {
+func (c *Cache) invalidate(ctx context.Context, req *keys.Request) {
 	if err := c.purgeRequest(context.WithoutCancel(ctx), req); err != nil {
 		c.reportError("invalidating", err)
 		return
@@ -92,7 +93,7 @@ func (c *Cache) invalidate(ctx context.Context, req *request) {
 
 // invalidateGroups removes what is in the groups that the answer to an unsafe
 // request names, of the same origin (RFC 9875 section 3).
-func (c *Cache) invalidateGroups(ctx context.Context, req *request, h adapter.Header) {
+func (c *Cache) invalidateGroups(ctx context.Context, req *keys.Request, h adapter.Header) {
 	lines := h.Values("Cache-Group-Invalidation")
 	if len(lines) == 0 {
 		return

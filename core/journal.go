@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -68,7 +69,7 @@ func (j *journal) about(primary string, tags []string) purge {
 }
 
 func (j *journal) purges(primary string, tags iter.Seq[string]) purge {
-	p, own := j.All, urlOf(primary)
+	p, own := j.All, keys.URLOf(primary)
 	for i := range j.Prefixes {
 		if j.Prefixes[i].reaches(own, tags) {
 			p = p.or(j.Prefixes[i].Purge)

@@ -23,7 +23,7 @@ const (
 // the handler is asked all the same.
 func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 	l := v.lead
-	lock, start, adopt := v.key.lockOf(l.Key()), v.c.start(), !v.c.locks()
+	lock, start, adopt := v.key.LockOf(l.Key()), v.c.start(), !v.c.locks()
 	pause := firstPoll
 	var holder holder
 	v.begun = true
@@ -40,7 +40,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 			l.Leader.awaits.Store(&held) // before it is seen whether it is ours: see follow
 		}
 		if ahead != nil && ahead.late {
-			v.c.slow.note(v.key.wire, store.ErrSlow, v.c.cfg.Now())
+			v.c.slow.note(v.key.Wire, store.ErrSlow, v.c.cfg.Now())
 		}
 		if d, ok := v.lookAgain(ahead); ok {
 			l.ValidBefore(phase)
@@ -53,7 +53,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 		}
 		if cl != nil {
 			v.claim = cl
-			if ahead.read && !ahead.found && ahead.key == v.key.wire {
+			if ahead.read && !ahead.found && ahead.key == v.key.Wire {
 				v.beginRecord() // if it turns out to be needed
 			}
 			if isNote(held) {
@@ -128,13 +128,3 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 func longer(pause time.Duration) time.Duration { return min(pause*3/2, lastPoll) }
-
-func lockKey(key string) string { return key + ":lock" }
-
-// lockOf is the key of the lock of a flight, which is mostly the resource's.
-func (k *key) lockOf(flight string) string {
-	if flight == k.wire {
-		return k.lock
-	}
-	return lockKey(flight)
-}

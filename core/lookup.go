@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/keys"
+
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
@@ -24,11 +26,11 @@ const (
 // takes no lock, no deadline and no memory: what else there is to do takes the long
 // way.
 func (v *visit) nearby() (d httprules.Decision, ok bool) {
-	at := v.key.wire
+	at := v.key.Wire
 	if known, ok := v.c.variants.Get(at, v.now.UnixNano(), memoAge); ok {
 		v.by = known
-		v.scratch = known.selecting(v.scratch[:0], &v.req)
-		v.variant = v.key.appendVariant(v.variant[:0], v.scratch)
+		v.scratch = known.AppendValues(v.scratch[:0], &v.req)
+		v.variant = v.key.AppendVariant(v.variant[:0], v.scratch)
 		at = viewOf(v.variant)
 	}
 	var b []byte
@@ -39,7 +41,7 @@ func (v *visit) nearby() (d httprules.Decision, ok bool) {
 	} else {
 		b, ok = v.c.local.GetLocal(at)
 	}
-	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.primary ||
+	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.Primary ||
 		!matches(&v.entry, &v.req, v.scratch) || v.withheld() != "" || !v.stillCurrent(at, judged, soft) {
 		return d, false
 	}
@@ -67,40 +69,40 @@ func (v *visit) lookup(ctx context.Context) finding {
 		defer v.c.deadlines.end(l)
 		ctx = l
 	}
-	known, ok := v.c.variants.Get(v.key.wire, v.now.UnixNano(), memoAge)
+	known, ok := v.c.variants.Get(v.key.Wire, v.now.UnixNano(), memoAge)
 	if ok {
 		v.by = known
 		if v.readVariant(ctx, known) {
 			return v.granted()
 		}
 	}
-	if !v.read(ctx, v.key.wire) {
+	if !v.read(ctx, v.key.Wire) {
 		return foundNothing
 	}
 	if v.entry.Kind == entry.KindResponse {
-		v.c.variants.Drop(v.key.wire)
-		v.by = choice{}
-		if matches(&v.entry, &v.req, v.scratch) && v.current(ctx, v.key.wire, v.known) {
+		v.c.variants.Drop(v.key.Wire)
+		v.by = keys.Selecting{}
+		if matches(&v.entry, &v.req, v.scratch) && v.current(ctx, v.key.Wire, v.known) {
 			return v.granted()
 		}
 		return foundNothing
 	}
 	v.record, v.hasRec = decodeVaryRecord(&v.entry), true
-	if len(v.record.names) == 0 {
+	if len(v.record.Names) == 0 {
 		return foundNothing
 	}
-	v.by = v.record.choice
-	v.c.variants.Put(v.key.wire, v.record.choice, v.now.UnixNano())
-	same := known.generation == v.record.generation && slices.Equal(known.names, v.by.names)
-	if !same && v.readVariant(ctx, v.record.choice) {
+	v.by = v.record.Selecting
+	v.c.variants.Put(v.key.Wire, v.record.Selecting, v.now.UnixNano())
+	same := known.Generation == v.record.Generation && slices.Equal(known.Names, v.by.Names)
+	if !same && v.readVariant(ctx, v.record.Selecting) {
 		return v.granted()
 	}
 	return foundOtherVariants
 }
 
-func (v *visit) readVariant(ctx context.Context, by choice) bool {
-	v.scratch = by.selecting(v.scratch[:0], &v.req)
-	wire := v.key.variant(v.scratch)
+func (v *visit) readVariant(ctx context.Context, by keys.Selecting) bool {
+	v.scratch = by.AppendValues(v.scratch[:0], &v.req)
+	wire := v.key.Variant(v.scratch)
 	return v.read(ctx, wire) && v.entry.Kind == entry.KindResponse &&
 		matches(&v.entry, &v.req, v.scratch) && v.current(ctx, wire, v.known)
 }
@@ -125,7 +127,7 @@ func (v *visit) read(ctx context.Context, wire string) bool {
 		b, found, err = v.c.store.Get(ctx, wire)
 	}
 	if err != nil {
-		if !v.c.slow.note(v.key.wire, err, v.c.cfg.Now()) {
+		if !v.c.slow.note(v.key.Wire, err, v.c.cfg.Now()) {
 			v.c.storeError("reading", err)
 		}
 		return false
@@ -134,7 +136,7 @@ func (v *visit) read(ctx context.Context, wire string) bool {
 		return false
 	}
 	v.at = wire
-	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.primary ||
+	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.Primary ||
 		!v.c.inProcess && v.entry.Kind == entry.KindResponse && !v.entry.Harmless() {
 		v.c.stats.corrupt.Add(1)
 		return false
@@ -180,10 +182,10 @@ type lookahead struct {
 // lookaheadAt is what the second look is to look at: where the response would be, as far as
 // is known.
 func (v *visit) lookaheadAt() *lookahead {
-	at := v.key.wire
-	if len(v.by.names) > 0 {
-		v.scratch = v.by.selecting(v.scratch[:0], &v.req)
-		at = v.key.variant(v.scratch)
+	at := v.key.Wire
+	if len(v.by.Names) > 0 {
+		v.scratch = v.by.AppendValues(v.scratch[:0], &v.req)
+		at = v.key.Variant(v.scratch)
 	}
 	return &lookahead{key: at, known: v.knownTags(at, v.c.cfg.Now())}
 }

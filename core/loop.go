@@ -18,7 +18,7 @@ const (
 
 // holds reports whether a run of the chain holds a lock by that token.
 func (v *visit) holds(token string) bool {
-	for f := range v.req.chain {
+	for f := range chain(&v.req) {
 		if f.lead != nil && f.lead.Leader.held() == token {
 			return true
 		}
@@ -33,7 +33,7 @@ func (v *visit) holds(token string) bool {
 
 // awaitable reports whether the request is part of what others may wait for.
 func (v *visit) awaitable() bool {
-	for f := range v.req.chain {
+	for f := range chain(&v.req) {
 		if f.lead != nil {
 			return true
 		}

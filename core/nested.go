@@ -14,7 +14,7 @@ import (
 // one, that this one decides, and returns how many handles with other policies are
 // in front.
 func (v *visit) nest() (depth uint8) {
-	for f := range v.req.outers {
+	for f := range outers(&v.req) {
 		if f.by.shared != v.c.shared {
 			continue
 		}
@@ -39,16 +39,16 @@ func (v *visit) onward() *run {
 func (v *visit) noteInner(run *run) {
 	v.inner = run.dealtWith()
 	if v.inner && run.inner.Load() != v.c && !v.leavesToInner() {
-		v.c.inners.Put(v.key.wire, v.depth, v.now.UnixNano())
+		v.c.inners.Put(v.key.Wire, v.depth, v.now.UnixNano())
 	}
 	if v.leaves && !v.inner { // it does not any more
-		v.c.inners.Drop(v.key.wire)
+		v.c.inners.Drop(v.key.Wire)
 	}
 }
 
 // leavesToInner reports whether a handle further in takes care of the request's key.
 func (v *visit) leavesToInner() bool {
-	deepest, ok := v.c.inners.Get(v.key.wire, v.now.UnixNano(), passAge)
+	deepest, ok := v.c.inners.Get(v.key.Wire, v.now.UnixNano(), passAge)
 	return ok && deepest >= v.depth
 }
 
@@ -58,7 +58,7 @@ func (v *visit) passInner() error {
 	run := v.onward()
 	err := v.letPass(run, annotate(run, httprules.CacheStatus{Fwd: fwdBypass, Detail: adapter.ReasonInner}))
 	if !run.dealtWith() { // it is not there any more
-		v.c.inners.Drop(v.key.wire)
+		v.c.inners.Drop(v.key.Wire)
 		v.c.stats.bypasses.Add(1)
 	}
 	return err

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/keys"
+
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 )
@@ -63,7 +65,7 @@ func (v *visit) detach(l *inFlight) (can, room bool) {
 	}
 	l.Leader.behind.Store(true)
 	v.c.refreshes.Put(l.Key(), struct{}{}, v.now.UnixNano())
-	j := &refreshing{c: v.c, send: send, rerun: rerun{by: v.c, lead: l, key: v.key.primary, born: v.entry.Born}}
+	j := &refreshing{c: v.c, send: send, rerun: rerun{by: v.c, lead: l, key: v.key.Primary, born: v.entry.Born}}
 	j.rerun.Rerun = adapter.NewRerun(&j.rerun)
 	// Whoever needs the response does not wait for a queue that is stuck.
 	j.late = time.AfterFunc(v.c.policy.Stale.RefreshTimeout, j.giveUp)
@@ -102,7 +104,7 @@ func (r *refreshing) lock(ctx context.Context) (outcome flight.Outcome, ours boo
 	pause := firstPoll
 	var by holder
 	for {
-		cl, held, err := c.claim(ctx, lockKey(l.Key()), c.start(), !c.locks(), nil)
+		cl, held, err := c.claim(ctx, keys.LockKey(l.Key()), c.start(), !c.locks(), nil)
 		switch {
 		case err != nil:
 			return 0, true // what is stored meanwhile is found by the run
@@ -121,7 +123,7 @@ func (r *refreshing) lock(ctx context.Context) (outcome flight.Outcome, ours boo
 		by.see(held)
 		if !wait(ctx, pause) {
 			if by.hangs(c.policy.Stale.RefreshTimeout) {
-				c.claims.swap(lockKey(l.Key()), by.token, "")
+				c.claims.swap(keys.LockKey(l.Key()), by.token, "")
 			}
 			return flight.Retry, false
 		}

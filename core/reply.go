@@ -8,6 +8,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // hit answers with v.entry.
@@ -54,11 +55,11 @@ func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 	r.Header = fields
 	if r.Status == http.StatusOK {
 		date := time.Unix(0, v.entry.Date)
-		if v.asked&conditional != 0 && httprules.NotModified(v.header, etag, modified, date) {
+		if v.asked&keys.AskedConditional != 0 && httprules.NotModified(v.header, etag, modified, date) {
 			// RFC 9110 section 15.4.5: nothing that describes a body.
 			r.Header = undescribed(fields)
 			r.Status, r.Body = http.StatusNotModified, nil
-		} else if v.asked&ranged != 0 && (v.c.policy.Requests.AcceptRanges || acceptsRanges(fields)) {
+		} else if v.asked&keys.AskedRanged != 0 && (v.c.policy.Requests.AcceptRanges || acceptsRanges(fields)) {
 			selectRange(r, v.req.Method, v.header, etag, modified, date)
 		}
 	}
@@ -133,7 +134,7 @@ func (v *visit) shownKey() string {
 	if v.c.policy.Requests.ShowKey == nil || !v.c.policy.Requests.ShowKey(&v.req.Request) {
 		return ""
 	}
-	return v.key.wire
+	return v.key.Wire
 }
 
 // seconds rounds down, as RFC 9111 section 1.2.2 counts.

@@ -34,7 +34,7 @@ func (v *visit) serveRerun() error {
 	if r.by != v.c { // meant for a handle further in
 		return v.passRerun()
 	}
-	if v.key.primary != r.key { // it came out another one than it was
+	if v.key.Primary != r.key { // it came out another one than it was
 		return v.noAnswer(http.StatusServiceUnavailable, httprules.CacheStatus{Detail: detailRerun})
 	}
 	v.fwd = fwdMiss

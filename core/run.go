@@ -1,9 +1,12 @@
 package cacheaside
 
 import (
+	"iter"
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 )
@@ -28,7 +31,7 @@ type run struct {
 }
 
 // begin says whose run r is; lead is nil where nobody waits for it.
-func (r *run) begin(by *Cache, depth uint8, lead *inFlight, req *request) {
+func (r *run) begin(by *Cache, depth uint8, lead *inFlight, req *keys.Request) {
 	r.by, r.depth, r.lead = by, depth, lead
 	r.Begin(r, &req.Request)
 }
@@ -69,31 +72,35 @@ func engineRun(r *adapter.Run) *run {
 	return own
 }
 
-// outers goes through the runs of the request at handles further out, the nearest first.
-func (r *request) outers(yield func(*run) bool) {
-	for o := r.Outer; o != nil; o = o.Outer() {
-		if own := engineRun(o); own != nil && !yield(own) {
-			return
+// outers goes through the runs of req at handles further out, the nearest first.
+func outers(req *keys.Request) iter.Seq[*run] {
+	return func(yield func(*run) bool) {
+		for o := req.Outer; o != nil; o = o.Outer() {
+			if own := engineRun(o); own != nil && !yield(own) {
+				return
+			}
 		}
 	}
 }
 
-// chain goes through the runs that a request is part of.
-func (r *request) chain(yield func(*run) bool) {
-	o := r.Outer
-	if o == nil {
-		o = r.Within
-	}
-	for ; o != nil; o = o.Parent() {
-		if own := engineRun(o); own != nil && !yield(own) {
-			return
+// chain goes through the runs that req is part of.
+func chain(req *keys.Request) iter.Seq[*run] {
+	return func(yield func(*run) bool) {
+		o := req.Outer
+		if o == nil {
+			o = req.Within
+		}
+		for ; o != nil; o = o.Parent() {
+			if own := engineRun(o); own != nil && !yield(own) {
+				return
+			}
 		}
 	}
 }
 
-// servedBy reports whether a handle of cache further out has the request.
-func (r *request) servedBy(cache *shared) bool {
-	for f := range r.outers {
+// servedBy reports whether a handle of cache further out has req.
+func servedBy(req *keys.Request, cache *shared) bool {
+	for f := range outers(req) {
 		if f.by.shared == cache {
 			return true
 		}

@@ -3,6 +3,8 @@ package cacheaside
 import (
 	"net/http"
 
+	"github.com/cacheaside/cacheaside/core/internal/keys"
+
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
@@ -17,16 +19,16 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	defer v.release()
 	v.c, v.x = c, x
 	req := &v.req
-	v.header, v.asked = req.enter(x.Request())
+	v.header, v.asked = req.Enter(x.Request())
 	v.depth, v.rerun = v.nest(), engineRerun(req.Rerun)
 	if fwd, detail := v.bypass(); fwd != "" {
 		return v.pass(fwd, detail)
 	}
 	var ok bool
-	if v.key, v.wire, ok = c.keys.view(v.wire, req); !ok {
+	if v.key, v.wire, ok = c.keys.View(v.wire, req); !ok {
 		return v.pass(fwdBypass, detailKeyTooLong)
 	}
-	if v.asked&directed != 0 && !c.policy.Requests.IgnoreDirectives && req.Rerun == nil {
+	if v.asked&keys.AskedDirected != 0 && !c.policy.Requests.IgnoreDirectives && req.Rerun == nil {
 		v.control = httprules.ParseRequestControl(v.header)
 	}
 
@@ -34,22 +36,22 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	if c.local != nil && req.Rerun == nil {
 		if d, ok := v.nearby(); ok {
 			if c.policy.Stale.RefreshAhead > 0 && v.early() {
-				v.key = c.keys.owned(v.key)
+				v.key = c.keys.Own(v.key)
 				v.refresh()
 			}
 			return v.hit(d)
 		}
-		v.entry, v.by, v.soft = entry.Entry{}, choice{}, 0
+		v.entry, v.by, v.soft = entry.Entry{}, keys.Selecting{}, 0
 	}
-	v.key, v.epoch = c.keys.owned(v.key), c.flights.Ended()
+	v.key, v.epoch = c.keys.Own(v.key), c.flights.Ended()
 	if r := v.rerun; r != nil && r.by.shared == c.shared {
 		return v.serveRerun()
-	} else if req.Rerun != nil && (r == nil || !req.servedBy(r.by.shared)) { // meant for another cache further in
+	} else if req.Rerun != nil && (r == nil || !servedBy(req, r.by.shared)) { // meant for another cache further in
 		return v.passRerun()
 	}
 	mark := c.writes.ended.Load()
 	found, d := v.find(x.Context())
-	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.wire, mark, c.cfg.Timeouts.Lookup) {
+	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.Wire, mark, c.cfg.Timeouts.Lookup) {
 		found, d = v.find(x.Context())
 	}
 	switch {
@@ -95,13 +97,13 @@ func (v *visit) bypass() (fwd, detail string) {
 		return fwdMethod, ""
 	}
 	switch {
-	case req.HasBody, asked&chunked != 0: // the key cannot tell two bodies apart
+	case req.HasBody, asked&keys.AskedChunked != 0: // the key cannot tell two bodies apart
 		return fwdBypass, detailRequestBody
-	case req.Upgrade, asked&upgrade != 0:
+	case req.Upgrade, asked&keys.AskedUpgrade != 0:
 		return fwdBypass, detailUpgrade
-	case asked&precondition != 0:
+	case asked&keys.AskedPrecondition != 0:
 		return fwdBypass, detailPrecondition
-	case asked&override != 0:
+	case asked&keys.AskedOverride != 0:
 		return fwdBypass, detailOverride
 	}
 	return "", ""

@@ -54,7 +54,7 @@ func (v *visit) askSoftly() error {
 			return v.fetch()
 		case flight.Shared:
 			old, soft := v.entry, v.soft
-			if e.Key == v.key.primary && matches(&e, &v.req, v.scratch) {
+			if e.Key == v.key.Primary && matches(&e, &v.req, v.scratch) {
 				v.entry, v.soft = e, 0
 				if d, ok := v.usable(); ok && v.withheld() == "" {
 					return v.collapsed(d)

@@ -15,6 +15,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -101,11 +102,11 @@ func (v *visit) tagsOf(resp adapter.Header, varied bool) ([]string, bool) {
 	if len(out) > v.c.policy.Storing.MaxTags {
 		return nil, false
 	}
-	named := v.c.named(v.key.primary, &v.req)
+	named := v.c.named(v.key.Primary, &v.req)
 	if !named && v.c.coordinator == nil {
 		v.c.urls.unnamed.Store(true)
 	}
-	if varied || v.claim != nil && v.claim.lock != v.key.lock || !named {
+	if varied || v.claim != nil && v.claim.lock != v.key.Lock || !named {
 		out = v.c.urlTags(out, &v.req)
 	}
 	slices.Sort(out)
@@ -125,13 +126,13 @@ func given(tags []string) (n int) {
 }
 
 // groupTag is the tag of a group, which is one origin's own (RFC 9875 section 2).
-func groupTag(req *request, group string) string {
+func groupTag(req *keys.Request, group string) string {
 	return ofGroup + req.Scheme + "://" + httprules.ToLower(req.Host) + "|" + group
 }
 
 // received returns req with path and query as they were before an outer layer
 // rewrote them: who purges a URL, or names it in Location, knows nothing of that.
-func received(req request) (request, bool) {
+func received(req keys.Request) (keys.Request, bool) {
 	u, err := url.ParseRequestURI(req.Target)
 	if err != nil || u.Opaque != "" {
 		return req, false
@@ -150,12 +151,12 @@ func (s *shared) stampKey(tag string) string {
 		sum := sha256.Sum256([]byte(tag))
 		return string(hex.AppendEncode(append(b, tag[:2]...), sum[:]))
 	}
-	return string(padded(escape(b, tag, &valueSafe)))
+	return string(padded(keys.AppendEscaped(b, tag)))
 }
 
 // padded makes a key long enough, by what no escaped tag ends in.
 func padded(key []byte) []byte {
-	for len(key) < minWireKey {
+	for len(key) < keys.MinBytes {
 		key = append(key, '|')
 	}
 	return key

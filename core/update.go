@@ -66,7 +66,7 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 			header = append(header, f)
 		}
 	}
-	content := entry.Content{Meta: v.meta(verdict, anyOrigin, resp.Status, now), Key: v.key.primary, Header: header, Body: resp.Body}
+	content := entry.Content{Meta: v.meta(verdict, anyOrigin, resp.Status, now), Key: v.key.Primary, Header: header, Body: resp.Body}
 	content.Flags |= v.entry.Flags & entry.Implicit
 	for tag := range v.entry.Tags {
 		content.Tags = append(content.Tags, tag)
@@ -78,7 +78,7 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 		verdict.Store, verdict.Reason = false, detailTags
 		v.superseded(resp.Status, verdict) // a whole response may have fewer
 	}
-	if verdict.Store && len(mergeNames(vary, v.by.names)) <= maxVaryNames && !v.inner {
+	if verdict.Store && len(mergeNames(vary, v.by.Names)) <= maxVaryNames && !v.inner {
 		stored = v.startWrite(content, vary, verdict, now) == ""
 	}
 	if v.value == nil {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cacheaside/cacheaside/core/internal/keys"
+
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
@@ -84,7 +86,7 @@ func (v *visit) readCandidates(ctx context.Context) []entry.Entry {
 		if len(out) == maxCandidates {
 			break
 		}
-		if !validDigest(ref.digest) || !v.read(at, v.key.wire+":"+ref.digest) || v.entry.Kind != entry.KindResponse || v.entry.Status != http.StatusOK {
+		if !keys.IsDigest(ref.digest) || !v.read(at, keys.WithDigest(v.key.Wire, ref.digest)) || v.entry.Kind != entry.KindResponse || v.entry.Status != http.StatusOK {
 			continue
 		}
 		if etag, _ := v.validators(); etag != "" && !v.coded() {

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/keys"
+
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
@@ -33,31 +35,31 @@ type visitState struct {
 
 // arrived is the request as it came.
 type arrived struct {
-	req     request
+	req     keys.Request
 	rerun   *rerun         // by which the engine has made the request; nil: it has not
 	header  adapter.Header // of req
-	asked   asked          // by header
+	asked   keys.Asked     // by header
 	control httprules.RequestControl
 	depth   uint8     // handles of the same cache in front
 	now     time.Time // when the request came, or looked again
-	key     key
+	key     keys.Key
 	counter *atomic.Uint64 // to be counted in, see count
 }
 
 // found is what is stored for the request.
 type found struct {
 	entry      entry.Entry
-	at         string        // its key in the store
-	near       bool          // it was in this process
-	soft       uint64        // when a purge has made it stale, in microseconds since 1970; 0: none has
-	known      *tagged       // the tags that were last seen under its key
-	stale      bool          // it may not be used as it is
-	fwd        string        // why the handler is asked, for Cache-Status
-	by         choice        // the resource's Vary names, if known
-	record     varyRecord    // valid if hasRec
-	hasRec     bool          // it is known whether the primary key holds one
-	ahead      *lookahead    // what was read of the store before
-	candidates []entry.Entry // variants for other requests that the handler may select
+	at         string         // its key in the store
+	near       bool           // it was in this process
+	soft       uint64         // when a purge has made it stale, in microseconds since 1970; 0: none has
+	known      *tagged        // the tags that were last seen under its key
+	stale      bool           // it may not be used as it is
+	fwd        string         // why the handler is asked, for Cache-Status
+	by         keys.Selecting // the resource's Vary names, if known
+	record     varyRecord     // valid if hasRec
+	hasRec     bool           // it is known whether the primary key holds one
+	ahead      *lookahead     // what was read of the store before
+	candidates []entry.Entry  // variants for other requests that the handler may select
 }
 
 // turn is whether the request runs the handler for others, and may store what that gives.

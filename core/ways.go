@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -51,13 +52,13 @@ func (w *way) identify() {
 	w.id = h.Sum64()
 }
 
-// keyer writes URLs in the way.
-func (w *way) keyer() keyer {
-	s := Selection{Deny: w.Deny}
+// maker writes URLs in the way.
+func (w *way) maker() keys.Maker {
+	query := keys.NewSelector(nil, w.Deny)
 	if w.Only {
-		s = Selection{Allow: append([]string{}, w.Allow...)}
+		query = keys.NewSelector(append([]string{}, w.Allow...), nil)
 	}
-	return keyer{KeyPolicy: &KeyPolicy{IgnoreHost: w.NoHost, Query: s}}
+	return keys.NewMaker("", keys.Policy{IgnoreHost: w.NoHost, Query: query})
 }
 
 // since is when w came into the journal; 0: it is not there.

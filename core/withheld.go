@@ -7,6 +7,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // What is stored may be right for most requests and wrong for one: it was stored
@@ -20,15 +21,15 @@ func (v *visit) withheld() string {
 	switch {
 	case e.Flags.Depth() != v.depth:
 		return adapter.ReasonInner
-	case v.asked&(credentials|cookies|origin) == 0:
+	case v.asked&(keys.AskedCredentials|keys.AskedCookies|keys.AskedOrigin) == 0:
 		return ""
-	case v.asked&origin != 0 && e.Flags&entry.AnyOrigin == 0 && !varies(e, "Origin"):
+	case v.asked&keys.AskedOrigin != 0 && e.Flags&entry.AnyOrigin == 0 && !varies(e, "Origin"):
 		return detailOrigin
 	case e.Flags&entry.PolicyTTL == 0:
 		return "" // by the RFC
-	case v.asked&credentials != 0 && !v.c.policy.Storing.Authorized && !varies(e, "Authorization"):
+	case v.asked&keys.AskedCredentials != 0 && !v.c.policy.Storing.Authorized && !varies(e, "Authorization"):
 		return detailAuthorization
-	case v.asked&cookies != 0 && v.readsCookies() && !varies(e, "Cookie"):
+	case v.asked&keys.AskedCookies != 0 && v.readsCookies() && !varies(e, "Cookie"):
 		return detailCookie
 	}
 	return ""
@@ -54,7 +55,7 @@ func (v *visit) readsCookies() bool {
 			if httprules.TrimOWS(pair) == "" {
 				continue
 			}
-			if name := cookieName(pair); v.c.cookies.has(name) && !slices.Contains(v.c.policy.Key.Cookies, name) {
+			if name := keys.CookieName(pair); v.c.cookies.Has(name) && !slices.Contains(v.c.policy.Key.Cookies, name) {
 				return true
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -45,7 +46,7 @@ type write struct {
 	// Of a variant:
 	record     []byte
 	recordKept time.Duration
-	choice     choice
+	choice     keys.Selecting
 	surplus    []string // variants that are one too many
 	lead       *inFlight
 	shareable  bool // with those who wait for lead
@@ -100,8 +101,8 @@ func (v *visit) prepared(ctx context.Context, content entry.Content, names []str
 	} else {
 		w = new(write)
 	}
-	w.c, w.primary, w.wire, w.claim, w.tags = v.c, v.key.primary, v.key.wire, v.claim, content.Tags
-	w.at, w.keep, w.lead, w.rerun = v.key.wire, keep, v.lead, v.rerun
+	w.c, w.primary, w.wire, w.claim, w.tags = v.c, v.key.Primary, v.key.Wire, v.claim, content.Tags
+	w.at, w.keep, w.lead, w.rerun = v.key.Wire, keep, v.lead, v.rerun
 	if v.claim != nil {
 		content.Epoch, content.Stamp = v.claim.since.Epoch, v.claim.since.Seq
 	}
@@ -111,14 +112,14 @@ func (v *visit) prepared(ctx context.Context, content entry.Content, names []str
 		}
 		// A response belongs to the fields that any earlier one named as well:
 		// that may miss more often but never answers wrongly.
-		v.record.names = mergeNames(names, v.record.names)
-		content.Vary = selectingFields(v.record.names, &v.req)
-		v.scratch = v.record.selecting(v.scratch[:0], &v.req)
-		w.at = v.key.variant(v.scratch)
-		w.choice = v.record.choice
-		w.surplus = v.record.add(variantRef{w.at[len(w.at)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano(), v.c.policy.Storing.MaxVariants)
+		v.record.Names = mergeNames(names, v.record.Names)
+		content.Vary = selectingFields(v.record.Names, &v.req)
+		v.scratch = v.record.AppendValues(v.scratch[:0], &v.req)
+		w.at = v.key.Variant(v.scratch)
+		w.choice = v.record.Selecting
+		w.surplus = v.record.add(variantRef{keys.DigestOf(w.at), now.Add(keep).UnixNano()}, now.UnixNano(), v.c.policy.Storing.MaxVariants)
 		var err error
-		if w.record, w.recordKept, err = v.record.encode(v.key.primary, now.UnixNano()); err != nil {
+		if w.record, w.recordKept, err = v.record.encode(v.key.Primary, now.UnixNano()); err != nil {
 			return nil, err
 		}
 		w.recordKept = max(w.recordKept, time.Millisecond)
@@ -133,8 +134,8 @@ func (v *visit) readRecord(ctx context.Context) {
 	at := v.c.deadlines.begin(ctx, v.c.cfg.Timeouts.Lookup)
 	defer v.c.deadlines.end(at)
 	var e entry.Entry
-	b, found, err := v.c.store.Get(at, v.key.wire)
-	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.primary {
+	b, found, err := v.c.store.Get(at, v.key.Wire)
+	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.Primary {
 		v.record = decodeVaryRecord(&e)
 	} else {
 		v.beginRecord()
@@ -144,7 +145,7 @@ func (v *visit) readRecord(ctx context.Context) {
 
 // beginRecord is for a resource that has none.
 func (v *visit) beginRecord() {
-	v.record, v.hasRec = varyRecord{choice: choice{generation: rand.Uint64()}}, true
+	v.record, v.hasRec = varyRecord{Selecting: keys.Selecting{Generation: rand.Uint64()}}, true
 }
 
 // leaving begins the write when its response can be changed no more, unless what
@@ -244,8 +245,8 @@ func (w *write) store() (err error) {
 	c.variants.Put(w.wire, w.choice, c.cfg.Now().UnixNano())
 	var surplus []string
 	for _, d := range w.surplus {
-		if validDigest(d) {
-			surplus = append(surplus, w.wire+":"+d)
+		if keys.IsDigest(d) {
+			surplus = append(surplus, keys.WithDigest(w.wire, d))
 		}
 	}
 	if len(surplus) > 0 {
