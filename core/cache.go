@@ -16,6 +16,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/jobs"
+	"github.com/cacheaside/cacheaside/core/internal/purges"
 	"github.com/cacheaside/cacheaside/core/internal/recent"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/store"
@@ -32,7 +33,7 @@ type Cache struct {
 	listed  map[int]bool
 	cookies keys.Selector // policy.Requests.Cookies
 	targets []string      // policy.Storing.TargetedFields, in canonical form
-	way     *way          // to tell URLs apart; nil: by all that they have
+	way     *purges.Way   // to tell URLs apart; nil: by all that they have
 }
 
 // shared is what all handles of a cache have in common.
@@ -54,19 +55,17 @@ type shared struct {
 	local       store.Local    // nil: nothing is in this process
 	judging     store.Judge    // local, if it is one
 	breaker     *breaker.Store // between the engine and the store; nil: none
-	purges      leases
-	tagMemo     recent.Map[*tagged]
+	ledger      *purges.Ledger // what was purged
 	slow        slowValues
 	urls        urls
-	// Keys of the store: the clock of purges, and what begins the stamps of tags.
-	clock, tagPrefix string
-	background       *jobs.Pool
-	writes           *writes
-	waiting          atomic.Int64 // requests that wait for others
-	deadlines        deadlines
-	claims           claims
-	closeOnce        sync.Once
-	closeErr         error
+	clock       string // the key of the clock of purges
+	background  *jobs.Pool
+	writes      *writes
+	waiting     atomic.Int64 // requests that wait for others
+	deadlines   deadlines
+	claims      claims
+	closeOnce   sync.Once
+	closeErr    error
 }
 
 // New makes a cache. The error names every wrong field of the config.
@@ -92,8 +91,7 @@ func New(cfg Config) (*Cache, error) {
 		s.local, _ = s.store.(store.Local)
 	}
 	s.judging, _ = s.local.(store.Judge)
-	s.tagPrefix = cfg.Namespace + ":2:{tags}:"
-	s.clock = string(padded([]byte(s.tagPrefix + "clock")))
+	s.clock = purgeKeys(cfg.Namespace).Clock()
 	if !s.inProcess && cfg.Breaker.Failures > 0 {
 		s.shield()
 	}
@@ -103,6 +101,10 @@ func New(cfg Config) (*Cache, error) {
 		coordinator: s.coordinator, clock: s.clock, timeouts: cfg.Timeouts, deadlines: &s.deadlines,
 		report: &s.reporter, aside: s.background.Aside, process: rand.Text()[:tokenStart-1] + "-",
 	}
+	s.ledger = purges.New(purges.Dependencies{
+		Store: s.coordinator, Local: s.local, Keys: purgeKeys(cfg.Namespace), Now: cfg.Now, Alone: s.ownStore,
+		RenewTimeout: cfg.Timeouts.Write, Background: s.background.Aside, Failed: s.storeError, Learn: s.urls.learn, URLOf: keys.URLOf,
+	})
 	return newHandle(s, cfg.Policy), nil
 }
 
@@ -120,11 +122,19 @@ func (s *shared) shield() {
 	}
 }
 
+// purgeKeys are the keys of the clock of purges and of the stamps of tags.
+func purgeKeys(namespace string) purges.Keys {
+	return purges.Keys{
+		Prefix: namespace + ":2:{tags}:", MinBytes: keys.MinBytes,
+		Escape: func(dst []byte, text string) []byte { return keys.AppendEscaped(dst, text) },
+	}
+}
+
 func newHandle(s *shared, policy Policy) *Cache {
 	c := &Cache{shared: s, policy: policy}
 	c.keys = keys.NewMaker(s.cfg.Namespace, policy.Key.selected())
 	if c.way = wayOf(&c.policy.Key); c.way != nil {
-		s.urls.learn([]way{*c.way})
+		s.urls.learn([]purges.Way{*c.way})
 	}
 	c.answers = [2]bool{slices.Contains(policy.Requests.Methods, "GET"), slices.Contains(policy.Requests.Methods, "HEAD")}
 	c.cookies = policy.Requests.Cookies.selector()

@@ -44,7 +44,7 @@ type claims struct {
 // URLs apart.
 func (c *Cache) claim(ctx context.Context, lock, start string, adopt bool, ahead *lookahead) (*claim, string, error) {
 	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
-	if err := c.announced(at); err != nil {
+	if err := c.ledger.Announce(at, c.way); err != nil {
 		c.deadlines.end(at)
 		c.storeError("announcing a policy", err)
 		return nil, "", err
@@ -54,7 +54,7 @@ func (c *Cache) claim(ctx context.Context, lock, start string, adopt bool, ahead
 
 // moment is claim for a store in this process, which orders fills by themselves.
 func (c *Cache) moment(lock string) (store.Mark, error) {
-	if err := c.announced(context.Background()); err != nil {
+	if err := c.ledger.Announce(context.Background(), c.way); err != nil {
 		c.storeError("taking a lock", err)
 		return store.Mark{}, err
 	}
@@ -69,7 +69,7 @@ var errNoToken = errors.New("what is under the key of a lock is no token of this
 func (c *claims) begin(at *deadline, lock, start string, adopt bool, ahead *lookahead) (*claim, string, error) {
 	f := store.Fill{Lock: lock, Token: start + c.token(), TTL: c.timeouts.Lock, Adopt: adopt, Clock: c.clock}
 	if ahead != nil {
-		f.Key, f.Stamps = ahead.key, ahead.known.keys
+		f.Key, f.Stamps = ahead.key, ahead.known.Keys
 	}
 	if !isNote(f.Token) { // before another request finds it under the lock, and takes it for one that was left
 		c.live.add(f.Token)

@@ -73,7 +73,7 @@ func (v *visit) ask() error {
 			return v.leadFlight(deadline)
 		case flight.Shared:
 			if e.Key == v.key.Primary && matches(&e, &v.req, v.scratch) {
-				v.entry, v.soft = e, 0
+				v.entry, v.Soft = e, 0
 				if d, ok := v.usable(); ok && v.withheld() == "" {
 					return v.collapsed(d)
 				}

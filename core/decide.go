@@ -11,8 +11,8 @@ import (
 // decide says what v.entry is good for. A soft purge has ended its freshness.
 func (v *visit) decide(now time.Time) httprules.Decision {
 	rules, age := v.rules(), v.age(now)
-	if v.soft > 0 {
-		at := min(age, time.Duration(time.UnixMicro(int64(min(v.soft, math.MaxInt64/1000))).UnixNano()-v.entry.Born))
+	if v.Soft > 0 {
+		at := min(age, time.Duration(time.UnixMicro(int64(min(v.Soft, math.MaxInt64/1000))).UnixNano()-v.entry.Born))
 		if at < rules.Lifetime { // what was stale already is of no more use than before
 			rules.StaleWhileRevalidate = max(rules.StaleWhileRevalidate, softGrace)
 		}

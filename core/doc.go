@@ -13,7 +13,8 @@
 //	             store    what the handler made, where the rules allow  fill.go, vary.go,
 //	                      beside the client's way                       write.go
 //	             renew    by running the request again, in the back     refresh.go
-//	             purge    by tag, URL, prefix, or all                   purge.go, tags.go, url.go, journal.go
+//	             purge    by tag, URL, prefix, or all                   purge.go, tags.go, url.go,
+//	                                                                    internal/purges
 //
 // Make a cache with [New] and hand it to an adapter:
 //

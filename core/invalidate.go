@@ -102,7 +102,7 @@ func (c *Cache) invalidateGroups(ctx context.Context, req *keys.Request, h adapt
 	for _, group := range httprules.Groups(lines) {
 		tags = append(tags, groupTag(req, group))
 	}
-	if err := c.raise(context.WithoutCancel(ctx), "groups", tags, false); err != nil {
+	if err := c.bump(context.WithoutCancel(ctx), "groups", tags, false); err != nil {
 		c.reportError("invalidating groups", err)
 	}
 }

@@ -3,7 +3,8 @@ package cacheaside
 import (
 	"context"
 	"slices"
-	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/purges"
 
 	"github.com/cacheaside/cacheaside/core/internal/keys"
 
@@ -42,7 +43,7 @@ func (v *visit) nearby() (d httprules.Decision, ok bool) {
 		b, ok = v.c.local.GetLocal(at)
 	}
 	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.Primary ||
-		!matches(&v.entry, &v.req, v.scratch) || v.withheld() != "" || !v.stillCurrent(at, judged, soft) {
+		!matches(&v.entry, &v.req, v.scratch) || v.withheld() != "" || !v.c.ledger.CurrentHere(&v.Check, &v.entry, at, v.c.way, v.now, judged, soft) {
 		return d, false
 	}
 	v.near = !v.c.inProcess
@@ -82,7 +83,7 @@ func (v *visit) lookup(ctx context.Context) finding {
 	if v.entry.Kind == entry.KindResponse {
 		v.c.variants.Drop(v.key.Wire)
 		v.by = keys.Selecting{}
-		if matches(&v.entry, &v.req, v.scratch) && v.current(ctx, v.key.Wire, v.known) {
+		if matches(&v.entry, &v.req, v.scratch) && v.c.ledger.Current(ctx, &v.Check, &v.entry, v.key.Wire, v.c.way, v.now) {
 			return v.granted()
 		}
 		return foundNothing
@@ -104,7 +105,7 @@ func (v *visit) readVariant(ctx context.Context, by keys.Selecting) bool {
 	v.scratch = by.AppendValues(v.scratch[:0], &v.req)
 	wire := v.key.Variant(v.scratch)
 	return v.read(ctx, wire) && v.entry.Kind == entry.KindResponse &&
-		matches(&v.entry, &v.req, v.scratch) && v.current(ctx, wire, v.known)
+		matches(&v.entry, &v.req, v.scratch) && v.c.ledger.Current(ctx, &v.Check, &v.entry, wire, v.c.way, v.now)
 }
 
 // read decodes what is under a key, and reads along the stamps of the tags that
@@ -114,13 +115,13 @@ func (v *visit) read(ctx context.Context, wire string) bool {
 	var b []byte
 	var found bool
 	var err error
-	v.stamps, v.near, v.known = v.stamps[:0], false, v.knownTags(wire, v.now)
+	v.Stamps, v.near, v.Known = v.Stamps[:0], false, v.c.ledger.Known(wire, v.now)
 	ahead := v.ahead
 	switch {
 	case ahead != nil && ahead.read && ahead.key == wire:
-		b, found, v.stamps, v.known = ahead.value, ahead.found, ahead.stamps, ahead.known
-	case len(v.known.keys) > 0: // what is near, with its stamps, was found before
-		b, found, v.stamps, err = v.c.coordinator.GetStamped(ctx, wire, v.stamps, v.known.keys)
+		b, found, v.Stamps, v.Known = ahead.value, ahead.found, ahead.stamps, ahead.known
+	case len(v.Known.Keys) > 0: // what is near, with its stamps, was found before
+		b, found, v.Stamps, err = v.c.coordinator.GetStamped(ctx, wire, v.Stamps, v.Known.Keys)
 	case v.c.tiered != nil && v.c.tiered.Near():
 		b, found, v.near, err = v.c.tiered.GetTier(ctx, wire)
 	default:
@@ -144,17 +145,6 @@ func (v *visit) read(ctx context.Context, wire string) bool {
 	return true
 }
 
-// knownTags are those that were last seen under a key, so that their stamps can be read
-// together with it.
-func (v *visit) knownTags(wire string, now time.Time) *tagged {
-	if v.c.coordinator != nil {
-		if known, ok := v.c.tagMemo.Get(wire, now.UnixNano(), tagsAge); ok {
-			return known
-		}
-	}
-	return &untagged
-}
-
 // granted says whether the entry that was found is for this request.
 func (v *visit) granted() finding {
 	switch v.withheld() {
@@ -171,7 +161,7 @@ func (v *visit) granted() finding {
 // lookahead is what a second look has found under a key.
 type lookahead struct {
 	key    string
-	known  *tagged
+	known  *purges.TagSet
 	read   bool
 	value  []byte
 	found  bool
@@ -187,7 +177,7 @@ func (v *visit) lookaheadAt() *lookahead {
 		v.scratch = v.by.AppendValues(v.scratch[:0], &v.req)
 		at = v.key.Variant(v.scratch)
 	}
-	return &lookahead{key: at, known: v.knownTags(at, v.c.cfg.Now())}
+	return &lookahead{key: at, known: v.c.ledger.Known(at, v.c.cfg.Now())}
 }
 
 // lookAgain looks for what may have been stored since the last look, in ahead first if
@@ -196,14 +186,14 @@ func (v *visit) lookAgain(ahead *lookahead) (httprules.Decision, bool) {
 	if ahead != nil && !ahead.found {
 		return httprules.Decision{}, false
 	}
-	old, soft, had := v.entry, v.soft, v.stale
+	old, soft, had := v.entry, v.Soft, v.stale
 	v.hasRec = false
 	v.now = v.c.cfg.Now() // who waits may have come since, and purges as well
 	v.ahead = ahead
 	found := v.lookup(v.x.Context())
 	v.ahead = nil
 	if found != foundEntry {
-		v.entry, v.soft = old, soft
+		v.entry, v.Soft = old, soft
 		return httprules.Decision{}, false
 	}
 	d, ok := v.usable()

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cacheaside/cacheaside/core/internal/purges"
+
 	"github.com/cacheaside/cacheaside/core/internal/breaker"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
@@ -112,9 +114,9 @@ func (c *Cache) purge(ctx context.Context, p *Purge) error {
 	ctx = breaker.Insist(ctx)
 	tags := make([]string, len(p.Tags))
 	for i, tag := range p.Tags {
-		tags[i] = ofHandler + tag
+		tags[i] = purges.OfHandler + tag
 	}
-	errs := []error{c.raise(ctx, "tags", tags, p.Soft)}
+	errs := []error{c.bump(ctx, "tags", tags, p.Soft)}
 	for _, u := range p.URLs {
 		req, err := c.requestFor(u)
 		if err == nil {
@@ -138,8 +140,8 @@ func (c *Cache) purge(ctx context.Context, p *Purge) error {
 	return errors.Join(errs...)
 }
 
-// raise purges tags in their stored form.
-func (c *Cache) raise(ctx context.Context, what string, tags []string, soft bool) error {
+// bump purges tags in their stored form.
+func (c *Cache) bump(ctx context.Context, what string, tags []string, soft bool) error {
 	if len(tags) == 0 {
 		return nil
 	}
@@ -147,7 +149,7 @@ func (c *Cache) raise(ctx context.Context, what string, tags []string, soft bool
 		return fmt.Errorf("cacheaside: purging %s: %w", what, ErrCannotPurge)
 	}
 	for some := range slices.Chunk(tags, maxPurged) {
-		if err := c.raiseSome(ctx, some, soft); err != nil {
+		if err := c.bumpSome(ctx, some, soft); err != nil {
 			return c.purged(what, err)
 		}
 	}
@@ -157,14 +159,11 @@ func (c *Cache) raise(ctx context.Context, what string, tags []string, soft bool
 // maxPurged is how many tags PurgeTimeout is meant for.
 const maxPurged = 1024
 
-func (c *Cache) raiseSome(ctx context.Context, tags []string, soft bool) error {
+func (c *Cache) bumpSome(ctx context.Context, tags []string, soft bool) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge)
 	defer cancel()
-	_, err := c.coordinator.Bump(ctx, c.clock, c.tagged(tags).keys, soft, c.micros(), clockAge)
-	return err
+	return c.ledger.BumpTags(ctx, tags, soft)
 }
-
-func (c *Cache) micros() uint64 { return uint64(max(0, c.cfg.Now().UnixMicro())) }
 
 func (c *Cache) purged(what string, err error) error {
 	if err != nil {
@@ -188,14 +187,11 @@ func (c *Cache) purgeRequest(ctx context.Context, req *keys.Request) error {
 		return c.purged("a URL", c.deleteURL(ctx, req, urls))
 	}
 	read := make(chan error, 1)
-	go func() {
-		_, err := c.purges.renew(ctx, c)
-		read <- err
-	}()
+	go func() { read <- c.ledger.ReadJournal(ctx) }()
 	err := c.purgeTexts(ctx, urls)
 	if err = errors.Join(err, <-read); err == nil { // perhaps other processes have ways of their own
 		if err = c.purgeTexts(ctx, c.purgedURLs(req)[len(urls):]); err == nil && c.urls.project() {
-			err = c.purges.overLost(ctx)
+			err = c.ledger.WaitOutLost(ctx)
 		}
 	}
 	return c.purged("a URL", err)
@@ -209,19 +205,16 @@ func (c *Cache) purgeTexts(ctx context.Context, urls []string) error {
 	}
 	var wires, tags []string
 	for _, url := range urls {
-		tags = append(tags, c.stampKey(ofURL+url))
+		tags = append(tags, purges.OfURL+url)
 	}
 	for _, k := range c.namedKeys(urls) {
 		c.variants.Drop(k.Wire)
 		wires = append(wires, keys.LockKey(k.Wire), k.Wire)
 	}
-	raised := make(chan error, 1)
-	go func() {
-		_, err := c.coordinator.Bump(ctx, c.clock, tags, false, c.micros(), clockAge)
-		raised <- err
-	}()
+	bumped := make(chan error, 1)
+	go func() { bumped <- c.ledger.BumpTags(ctx, tags, false) }()
 	err := c.store.Delete(ctx, wires...)
-	return errors.Join(err, <-raised)
+	return errors.Join(err, <-bumped)
 }
 
 // deleteURL is for a store that orders nothing. It can do no more than name keys.
@@ -271,9 +264,9 @@ func (c *Cache) prefixFor(rawURL string) (*keys.Request, error) {
 }
 
 func (c *Cache) purgeJournal(ctx context.Context, urls func() []string, soft bool) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge+journalWait)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge+purges.JournalWait)
 	defer cancel()
-	return c.purged("prefixes", c.purges.purge(ctx, c, urls, soft))
+	return c.purged("prefixes", c.ledger.PurgePrefixes(ctx, urls, soft))
 }
 
 // requestFor is the request that a URL stands for.

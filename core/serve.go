@@ -41,7 +41,7 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 			}
 			return v.hit(d)
 		}
-		v.entry, v.by, v.soft = entry.Entry{}, keys.Selecting{}, 0
+		v.entry, v.by, v.Soft = entry.Entry{}, keys.Selecting{}, 0
 	}
 	v.key, v.epoch = c.keys.Own(v.key), c.flights.Ended()
 	if r := v.rerun; r != nil && r.by.shared == c.shared {

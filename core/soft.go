@@ -53,13 +53,13 @@ func (v *visit) askSoftly() error {
 			}
 			return v.fetch()
 		case flight.Shared:
-			old, soft := v.entry, v.soft
+			old, soft := v.entry, v.Soft
 			if e.Key == v.key.Primary && matches(&e, &v.req, v.scratch) {
-				v.entry, v.soft = e, 0
+				v.entry, v.Soft = e, 0
 				if d, ok := v.usable(); ok && v.withheld() == "" {
 					return v.collapsed(d)
 				}
-				v.entry, v.soft = old, soft
+				v.entry, v.Soft = old, soft
 			}
 		}
 		if d, ok := v.lookAgain(nil); ok {

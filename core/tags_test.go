@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cacheaside/cacheaside/core/internal/purges"
+
 	"pgregory.net/rapid"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
@@ -39,24 +41,24 @@ func onTheWire(t interface{ Errorf(string, ...any) }, key string) {
 // clock, or what belongs to it, cannot be taken for one.
 func TestStampKeys(t *testing.T) {
 	for _, namespace := range []string{"a", "cacheaside", strings.Repeat("n", 64)} {
-		c := cacheNamed(t, namespace)
-		onTheWire(t, c.clock)
+		spelled := purgeKeys(namespace)
+		onTheWire(t, spelled.Clock())
 		for _, tag := range []string{"x.", "x|", "x..", "x||||||||||"} { // as if it were made longer
-			if c.stampKey(ofHandler+tag) == c.stampKey(ofHandler+"x") {
+			if spelled.Stamp(purges.OfHandler+tag) == spelled.Stamp(purges.OfHandler+"x") {
 				t.Errorf("%q shares its key with x", tag)
 			}
 		}
 		rapid.Check(t, func(t *rapid.T) {
 			tag := rapid.OneOf(rapid.String(), rapid.StringMatching(`[a-c.|^{}%]{0,4}`), rapid.StringN(200, 400, -1))
-			of := rapid.SampledFrom([]string{ofHandler, ofGroup, ofURL})
+			of := rapid.SampledFrom([]string{purges.OfHandler, purges.OfGroup, purges.OfURL})
 			a, b := of.Draw(t, "a")+tag.Draw(t, "a"), of.Draw(t, "b")+tag.Draw(t, "b")
-			ka, kb := c.stampKey(a), c.stampKey(b)
+			ka, kb := spelled.Stamp(a), spelled.Stamp(b)
 			if (a == b) != (ka == kb) {
 				t.Fatalf("%q and %q have the keys %q and %q", a, b, ka, kb)
 			}
 			for _, key := range []string{ka, kb} {
 				onTheWire(t, key)
-				if !strings.HasPrefix(key, namespace+":2:{tags}:") || strings.HasPrefix(key, c.clock) || len(key) > len(c.tagPrefix)+3*MaxTagBytes {
+				if !strings.HasPrefix(key, namespace+":2:{tags}:") || strings.HasPrefix(key, spelled.Clock()) || len(key) > len(spelled.Prefix)+3*MaxTagBytes {
 					t.Errorf("the key %q of a stamp", key)
 				}
 			}
@@ -97,7 +99,7 @@ func TestURLTags(t *testing.T) {
 		tags := func(r *keys.Request) string {
 			of := c.urlTags(nil, r)
 			slices.Sort(of)
-			if of = slices.Compact(of); len(of) != 1 || !strings.HasPrefix(of[0], ofURL) {
+			if of = slices.Compact(of); len(of) != 1 || !strings.HasPrefix(of[0], purges.OfURL) {
 				t.Fatalf("%s has the tags %q", url(r), of)
 			}
 			return of[0]

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cacheaside/cacheaside/core/internal/purges"
+
 	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
@@ -24,17 +26,17 @@ type urls struct {
 }
 
 // learn takes note of ways.
-func (u *urls) learn(ways []way) {
+func (u *urls) learn(ways []purges.Way) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	known := *u.ways.Load()
 	for i := range ways {
-		if w := &ways[i]; !u.ids[w.id] {
+		if w := &ways[i]; !u.ids[w.ID()] {
 			if u.ids == nil {
 				u.ids = map[uint64]bool{}
 			}
-			u.ids[w.id] = true
-			known = append(known[:len(known):len(known)], w.maker())
+			u.ids[w.ID()] = true
+			known = append(known[:len(known):len(known)], makerOf(w))
 		}
 	}
 	u.ways.Store(&known)
@@ -74,7 +76,7 @@ func (c *Cache) urlTags(tags []string, req *keys.Request) []string {
 	}
 	for i := range requests {
 		for _, k := range []keys.Maker{c.urls.whole(), c.keys} {
-			if url, ok := k.AppendURL([]byte(ofURL), &requests[i]); ok {
+			if url, ok := k.AppendURL([]byte(purges.OfURL), &requests[i]); ok {
 				tags = append(tags, string(url))
 			}
 		}

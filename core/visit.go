@@ -6,12 +6,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/purges"
+
 	"github.com/cacheaside/cacheaside/core/internal/keys"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
-	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // visit is one request on its way through the engine. What a step has found out is a
@@ -51,8 +52,6 @@ type found struct {
 	entry      entry.Entry
 	at         string         // its key in the store
 	near       bool           // it was in this process
-	soft       uint64         // when a purge has made it stale, in microseconds since 1970; 0: none has
-	known      *tagged        // the tags that were last seen under its key
 	stale      bool           // it may not be used as it is
 	fwd        string         // why the handler is asked, for Cache-Status
 	by         keys.Selecting // the resource's Vary names, if known
@@ -92,11 +91,12 @@ type reply struct {
 
 // buffers is memory that the next visit uses again.
 type buffers struct {
+	purges.Check // of the entry found: what a purge says of it
+
 	wire    []byte                                  // where key is, until it is owned
 	variant []byte                                  // of a variant's key
 	scratch []byte                                  // for other keys and values
 	fields  []adapter.Field                         // the reply's fields
-	stamps  []store.Stamp                           // of known
 	stored  []entry.Field                           // the fields of an entry
 	date    [len(http.TimeFormat)]byte              // among them
 	onError func(status int, h adapter.Header) bool // handlesError
@@ -113,8 +113,9 @@ func (v *visit) release() {
 	if cap(v.scratch)+cap(v.wire) > 16<<10 {
 		v.scratch, v.wire = nil, nil
 	}
-	v.fields, v.stored, v.stamps = v.fields[:0], v.stored[:0], v.stamps[:0]
+	v.fields, v.stored = v.fields[:0], v.stored[:0]
 	v.scratch, v.wire, v.variant = v.scratch[:0], v.wire[:0], v.variant[:0]
+	v.Check.Reset()
 	v.visitState = visitState{}
 	visits.Put(v)
 }

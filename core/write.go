@@ -275,17 +275,16 @@ func (w *write) put(ctx context.Context) error {
 		}
 		return nil
 	}
-	at, ok := c.purges.at(ctx, c, c.cfg.Now())
-	if !ok {
-		return errNoJournal
+	wide, err := c.ledger.JournalStamp(ctx, w.primary, w.tags)
+	if err != nil {
+		return err
 	}
-	wide := at.about(w.primary, w.tags)
-	if at.epoch != w.claim.since.Epoch || wide.Hard > w.claim.since.Seq {
+	if wide.Epoch != w.claim.since.Epoch || wide.Hard > w.claim.since.Seq {
 		return errPurged
 	}
-	known := c.tagged(w.tags)
+	known := c.ledger.TagSet(w.tags)
 	written, err := c.coordinator.Write(ctx, store.Write{
-		Lock: w.claim.lock, Token: w.claim.token, Since: w.claim.since, Clock: c.clock, Stamps: known.keys, Values: values,
+		Lock: w.claim.lock, Token: w.claim.token, Since: w.claim.since, Clock: c.clock, Stamps: known.Keys, Values: values,
 	})
 	switch {
 	case err != nil:
@@ -302,7 +301,7 @@ func (w *write) put(ctx context.Context) error {
 	}
 	w.outdated = written.Outdated || wide.Soft > w.claim.since.Seq
 	if len(w.tags) > 0 && c.judging == nil { // who judges needs no keys
-		c.tagMemo.Put(w.at, known, c.cfg.Now().UnixNano())
+		c.ledger.Remember(w.at, known)
 	}
 	return nil
 }
