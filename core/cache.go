@@ -5,22 +5,19 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/textproto"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 
 	"github.com/cacheaside/cacheaside/core/internal/breaker"
-	"github.com/cacheaside/cacheaside/core/internal/jobs"
-	"github.com/cacheaside/cacheaside/core/internal/recent"
-
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
+	"github.com/cacheaside/cacheaside/core/internal/jobs"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
+	"github.com/cacheaside/cacheaside/core/internal/recent"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -31,21 +28,22 @@ import (
 type Cache struct {
 	*shared
 	policy  Policy
-	keys    keyer
+	keys    keys.Maker
 	answers [2]bool // whether GET and HEAD are answered
 	listed  map[int]bool
-	cookies *selector   // policy.Requests.Cookies
-	targets []string    // policy.Storing.TargetedFields, in canonical form
-	way     *purges.Way // to tell URLs apart; nil: by all that they have
+	cookies keys.Selector // policy.Requests.Cookies
+	targets []string      // policy.Storing.TargetedFields, in canonical form
+	way     *purges.Way   // to tell URLs apart; nil: by all that they have
 }
 
 // shared is what all handles of a cache have in common.
 type shared struct {
+	reporter
 	cfg       Config // but for the policy
 	store     store.Store
 	ownStore  bool
 	inProcess bool // the store needs no deadline
-	variants  recent.Map[choice]
+	variants  recent.Map[keys.Selecting]
 	passes    recent.Map[struct{}] // flights whose outcome could not be shared
 	refreshes recent.Map[struct{}] // flights that were started in the background
 	inners    recent.Map[uint8]    // keys that a handle further in takes care of, than one of this depth
@@ -57,21 +55,15 @@ type shared struct {
 	local       store.Local    // nil: nothing is in this process
 	judging     store.Judge    // local, if it is one
 	breaker     *breaker.Store // between the engine and the store; nil: none
-	ledger      *purges.Ledger
-	slowMemo    recent.Map[struct{}] // primary keys under which a large value did not arrive in time
-	tokens      atomic.Uint64
+	ledger      *purges.Ledger // what was purged
+	slow        slowValues
 	urls        urls
-	live        live   // tokens
-	process     string // begins the tokens of this cache
 	clock       string // the key of the clock of purges
 	background  *jobs.Pool
 	writes      *writes
 	waiting     atomic.Int64 // requests that wait for others
 	deadlines   deadlines
-	stats       counters
-	log         *slog.Logger
-	lastLog     atomic.Int64
-	cookiesTold sync.Once
+	claims      claims
 	closeOnce   sync.Once
 	closeErr    error
 }
@@ -82,8 +74,8 @@ func New(cfg Config) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shared{cfg: cfg, store: cfg.Store, log: cfg.Logger}
-	s.urls.ways.Store(&[]keyer{{new(KeyPolicy), cfg.Namespace + keyFormat}})
+	s := &shared{cfg: cfg, store: cfg.Store, reporter: reporter{log: cfg.Logger, now: cfg.Now}}
+	s.urls.ways.Store(&[]keys.Maker{keys.NewMaker(cfg.Namespace, keys.Policy{})})
 	if s.store == nil {
 		m, err := memory.New(memoryBytes, memory.WithClock(cfg.Now))
 		if err != nil {
@@ -99,16 +91,19 @@ func New(cfg Config) (*Cache, error) {
 		s.local, _ = s.store.(store.Local)
 	}
 	s.judging, _ = s.local.(store.Judge)
-	s.process = rand.Text()[:tokenStart-1] + "-"
 	s.clock = purgeKeys(cfg.Namespace).Clock()
 	if !s.inProcess && cfg.Breaker.Failures > 0 {
 		s.shield()
 	}
 	s.writes = newWrites(cfg.Background.WriteBuffer)
 	s.background = jobs.New(cfg.Background.Runs, cfg.Background.Queue, false)
+	s.claims = claims{
+		coordinator: s.coordinator, clock: s.clock, timeouts: cfg.Timeouts, deadlines: &s.deadlines,
+		report: &s.reporter, aside: s.background.Aside, process: rand.Text()[:tokenStart-1] + "-",
+	}
 	s.ledger = purges.New(purges.Dependencies{
 		Store: s.coordinator, Local: s.local, Keys: purgeKeys(cfg.Namespace), Now: cfg.Now, Alone: s.ownStore,
-		RenewTimeout: cfg.Timeouts.Write, Background: s.background.Aside, Failed: s.storeTrouble, Learn: s.urls.learn, URLOf: urlOf,
+		RenewTimeout: cfg.Timeouts.Write, Background: s.background.Aside, Failed: s.storeError, Learn: s.urls.learn, URLOf: keys.URLOf,
 	})
 	return newHandle(s, cfg.Policy), nil
 }
@@ -130,19 +125,19 @@ func (s *shared) shield() {
 // purgeKeys are the keys of the clock of purges and of the stamps of tags.
 func purgeKeys(namespace string) purges.Keys {
 	return purges.Keys{
-		Prefix: namespace + ":2:{tags}:", MinBytes: minWireKey,
-		Escape: func(dst []byte, text string) []byte { return escape(dst, text, &valueSafe) },
+		Prefix: namespace + ":2:{tags}:", MinBytes: keys.MinBytes,
+		Escape: func(dst []byte, text string) []byte { return keys.AppendEscaped(dst, text) },
 	}
 }
 
 func newHandle(s *shared, policy Policy) *Cache {
 	c := &Cache{shared: s, policy: policy}
-	c.keys = keyer{&c.policy.Key, s.cfg.Namespace + keyFormat}
+	c.keys = keys.NewMaker(s.cfg.Namespace, policy.Key.selected())
 	if c.way = wayOf(&c.policy.Key); c.way != nil {
 		s.urls.learn([]purges.Way{*c.way})
 	}
 	c.answers = [2]bool{slices.Contains(policy.Requests.Methods, "GET"), slices.Contains(policy.Requests.Methods, "HEAD")}
-	c.cookies = newSelector(policy.Requests.Cookies)
+	c.cookies = policy.Requests.Cookies.selector()
 	for _, name := range policy.Storing.TargetedFields {
 		c.targets = append(c.targets, textproto.CanonicalMIMEHeaderKey(name))
 	}
@@ -181,11 +176,6 @@ func Must[T any](v T, err error) T {
 	return v
 }
 
-// BreakerOpen reports whether the circuit breaker is open: requests are answered
-// as if nothing were stored, since the store has failed too often in a row. See
-// [Breaker].
-func (c *Cache) BreakerOpen() bool { return c.breaker != nil && c.breaker.Open() }
-
 // Close waits for what goes on in the background, and for what is on its way to
 // the store, until ctx ends: then that is
 // cancelled, and Close returns the error of ctx. It releases what the cache has
@@ -203,99 +193,4 @@ func (c *Cache) Close(ctx context.Context) error {
 		}
 	})
 	return c.closeErr
-}
-
-// Stats are counts since the cache was made, over all its handles.
-type Stats struct {
-	Hits         uint64 `json:"hits"`           // answered from the store without the handler
-	Near         uint64 `json:"near"`           // of these, answered from this process, by a store with a near tier
-	Misses       uint64 `json:"misses"`         // the handler was asked, nothing usable was stored
-	Stale        uint64 `json:"stale"`          // the handler was asked, a stale response was stored
-	Revalidated  uint64 `json:"revalidated"`    // of these, freshened by a 304 from the handler
-	StaleIfError uint64 `json:"stale_if_error"` // answered with a stale response because the handler failed or took too long
-	Coalesced    uint64 `json:"coalesced"`      // answered with what another request got from the handler
-	Waiting      uint64 `json:"waiting"`        // requests that wait for another one now; this is no count
-	// StaleWhileRevalidate counts the requests that were answered with a stale
-	// response at once.
-	StaleWhileRevalidate uint64 `json:"stale_while_revalidate"`
-	Purges               uint64 `json:"purges"`          // purges that the store has acknowledged
-	PurgeErrors          uint64 `json:"purge_errors"`    // purges that it has not
-	Overtaken            uint64 `json:"overtaken"`       // responses that were purged before they were stored
-	Contended            uint64 `json:"contended"`       // responses not stored because another one for the same key was, a moment before
-	Refused              uint64 `json:"refused"`         // writes that the store did not take, for lack of memory for instance
-	TagsRefused          uint64 `json:"tags_refused"`    // responses not stored because their tags exceed the limits
-	Refreshed            uint64 `json:"refreshed"`       // background runs that have renewed an entry
-	RefreshErrors        uint64 `json:"refresh_errors"`  // background runs that have not
-	RefreshDropped       uint64 `json:"refresh_dropped"` // background runs for which there was no room
-	RefreshHung          uint64 `json:"refresh_hung"`    // background runs that went on after RefreshTimeout
-	Bypasses             uint64 `json:"bypasses"`        // requests that were none of the cache's business
-	Invalidated          uint64 `json:"invalidated"`     // URIs purged because an unsafe request succeeded
-	Stores               uint64 `json:"stores"`          // responses written to the store
-	StoresDropped        uint64 `json:"stores_dropped"`  // responses not written because too much was on its way already, or Close could not wait
-	StoreErrors          uint64 `json:"store_errors"`    // reads and writes that failed or took too long
-	Corrupt              uint64 `json:"corrupt"`         // values under our keys that were no entries of ours
-	BreakerOpened        uint64 `json:"breaker_opened"`  // times the circuit breaker has opened
-	Skipped              uint64 `json:"skipped"`         // calls not made of the store because it was open
-	Slow                 uint64 `json:"slow"`            // large values that did not arrive in time, from the store or there
-}
-
-type counters struct {
-	hits, near, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storesDropped, storeErrors, corrupt,
-	purges, purgeErrors, overtaken, contended, refused, tagsRefused,
-	slow, coalesced, staleWhileRevalidate, refreshed, refreshErrors, refreshDropped, refreshHung atomic.Uint64
-}
-
-// Stats returns the counts.
-func (c *Cache) Stats() Stats {
-	s := &c.stats
-	stats := Stats{
-		Hits: s.hits.Load(), Near: s.near.Load(), Misses: s.misses.Load(), Stale: s.stale.Load(),
-		Revalidated: s.revalidated.Load(), StaleIfError: s.staleIfError.Load(), Invalidated: s.invalidated.Load(), Bypasses: s.bypasses.Load(), Stores: s.stores.Load(),
-		StoresDropped: s.storesDropped.Load(), StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
-		Coalesced: s.coalesced.Load(), Waiting: uint64(max(c.waiting.Load(), 0)), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
-		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), Contended: s.contended.Load(), Refused: s.refused.Load(), TagsRefused: s.tagsRefused.Load(),
-		Slow: s.slow.Load(), Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(), RefreshHung: s.refreshHung.Load(),
-	}
-	if b := c.breaker; b != nil {
-		stats.BreakerOpened, stats.Skipped = b.Opened(), b.Skipped()
-	}
-	return stats
-}
-
-// tokenStart is how long the beginning of a token is that tells processes apart.
-const tokenStart = 17
-
-// token returns a text that nobody else has.
-func (s *shared) token() string { return s.process + strconv.FormatUint(s.tokens.Add(1), 36) }
-
-// isToken reports whether s has the form of a token, of whatever process.
-func isToken(s string) bool {
-	if len(s) <= tokenStart || s[tokenStart-1] != '-' {
-		return false
-	}
-	return !strings.ContainsFunc(s[:tokenStart-1], func(r rune) bool { return (r < 'A' || r > 'Z') && (r < '2' || r > '7') })
-}
-
-// storeTrouble is trouble, but a refusal is none: it costs the store of one response, and
-// is counted apart.
-func (s *shared) storeTrouble(what string, err error) {
-	if errors.Is(err, store.ErrRefused) {
-		s.stats.refused.Add(1)
-		return
-	}
-	s.trouble(what, err)
-}
-
-// trouble counts a failure of the store and logs at most one in ten seconds.
-func (s *shared) trouble(what string, err error) {
-	if errors.Is(err, breaker.ErrOpen) {
-		return // counted and told of already
-	}
-	n := s.stats.storeErrors.Add(1)
-	now, last := s.cfg.Now().UnixNano(), s.lastLog.Load()
-	lately := now >= last && now-last < int64(10*time.Second) // unless the clock was set back
-	if last != 0 && lately || !s.lastLog.CompareAndSwap(last, now) {
-		return
-	}
-	s.log.Warn("cacheaside: the store failed; requests go to the handler", "doing", what, "error", err, "failures", n)
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/breaker"
-	"github.com/cacheaside/cacheaside/core/internal/purges"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -27,34 +27,49 @@ type claim struct {
 	over  bool
 }
 
-const (
-	// passStart begins a note, which stands under a lock in place of a token: what the
-	// handler gives is not for others. Like a token it is unique, and good for a claim.
-	passStart = "pass:"
-	// freeStart begins the token of a run that nobody has to wait for.
-	freeStart = "free:"
-	// maxHold bounds how long a token is prolonged for one run of a handler.
-	maxHold = 2 * time.Minute
-)
+// claims gives them out.
+type claims struct {
+	coordinator store.Coordinator
+	clock       string
+	timeouts    Timeouts
+	deadlines   *deadlines
+	report      *reporter
+	aside       func(func()) // runs what no client waits for
+	process     string       // begins the tokens of this cache
+	tokens      atomic.Uint64
+	live        live
+}
 
-func isNote(token string) bool { return strings.HasPrefix(token, passStart) }
-func isFree(token string) bool { return strings.HasPrefix(token, freeStart) }
+// claim asks for a claim as [claims.begin] does, once others know how the policy tells
+// URLs apart.
+func (c *Cache) claim(ctx context.Context, lock, start string, adopt bool, ahead *lookahead) (*claim, string, error) {
+	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
+	if err := c.ledger.Announce(at, c.way); err != nil {
+		c.deadlines.end(at)
+		c.storeError("announcing a policy", err)
+		return nil, "", err
+	}
+	return c.claims.begin(at, lock, start, adopt, ahead)
+}
+
+// moment is claim for a store in this process, which orders fills by themselves.
+func (c *Cache) moment(lock string) (store.Mark, error) {
+	if err := c.ledger.Announce(context.Background(), c.way); err != nil {
+		c.storeError("taking a lock", err)
+		return store.Mark{}, err
+	}
+	return c.claims.moment(lock)
+}
 
 var errNoToken = errors.New("what is under the key of a lock is no token of this cache")
 
 // begin asks for a claim by the lock, with a token that begins with start, and looks
 // again at ahead if that is not nil. It returns none where others are to wait for who
-// has the lock, unless adopt: then theirs is used.
-func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead *lookahead) (*claim, string, error) {
-	f := store.Fill{Lock: lock, Token: start + c.token(), TTL: c.cfg.Timeouts.Lock, Adopt: adopt, Clock: c.clock}
+// has the lock, unless adopt: then theirs is used. It ends at.
+func (c *claims) begin(at *deadline, lock, start string, adopt bool, ahead *lookahead) (*claim, string, error) {
+	f := store.Fill{Lock: lock, Token: start + c.token(), TTL: c.timeouts.Lock, Adopt: adopt, Clock: c.clock}
 	if ahead != nil {
 		f.Key, f.Stamps = ahead.key, ahead.known.Keys
-	}
-	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
-	if err := c.ledger.Announce(at, c.way); err != nil {
-		c.deadlines.end(at)
-		c.storeTrouble("announcing a policy", err)
-		return nil, "", err
 	}
 	if !isNote(f.Token) { // before another request finds it under the lock, and takes it for one that was left
 		c.live.add(f.Token)
@@ -65,7 +80,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 		c.live.leave(f.Token, true)
 	}
 	if err != nil {
-		c.storeTrouble("taking a lock", err)
+		c.report.storeError("taking a lock", err)
 		if !errors.Is(err, breaker.ErrOpen) && !errors.Is(err, store.ErrRefused) { // perhaps only the answer was lost
 			c.swapLater(lock, f.Token, "")
 		}
@@ -88,7 +103,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 		// Of a run that is over: its release is on its way, or was lost. Or of somebody
 		// who has no business there, and it might never go away.
 		if !mine {
-			c.trouble("taking a lock", errNoToken)
+			c.report.reportError("taking a lock", errNoToken)
 		}
 		cl.token, cl.own = f.Token, !isNote(f.Token)
 		if cl.own {
@@ -103,7 +118,7 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 	case !adopt && !isFree(begun.Token):
 		return nil, begun.Token, nil
 	}
-	first := c.cfg.Timeouts.Lock / 3
+	first := c.timeouts.Lock / 3
 	if !cl.own && !adopt {
 		first = 0 // it may be about to end
 	}
@@ -111,32 +126,27 @@ func (c *Cache) begin(ctx context.Context, lock, start string, adopt bool, ahead
 	return cl, begun.Token, nil
 }
 
-// moment is begin for a store in this process, which orders fills by themselves.
-func (c *Cache) moment(lock string) (store.Mark, error) {
-	if err := c.ledger.Announce(context.Background(), c.way); err != nil {
-		c.storeTrouble("taking a lock", err)
-		return store.Mark{}, err
-	}
-	begun, err := c.coordinator.Begin(context.Background(), store.Fill{Lock: lock, TTL: c.cfg.Timeouts.Lock, Clock: c.clock})
+func (c *claims) moment(lock string) (store.Mark, error) {
+	begun, err := c.coordinator.Begin(context.Background(), store.Fill{Lock: lock, TTL: c.timeouts.Lock, Clock: c.clock})
 	return begun.Mark, err
 }
 
 // prolong lets the token live while the handler runs, so that one that takes longer
 // than LockTTL is not started a second time, and its response is stored.
-func (c *Cache) prolong(cl *claim, first time.Duration, until time.Time) {
+func (c *claims) prolong(cl *claim, first time.Duration, until time.Time) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	cl.renew = time.AfterFunc(first, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Timeouts.Lookup)
+		ctx, cancel := context.WithTimeout(context.Background(), c.timeouts.Lookup)
 		defer cancel()
-		held, err := c.coordinator.CompareAndExtend(ctx, cl.lock, cl.token, c.cfg.Timeouts.Lock)
+		held, err := c.coordinator.CompareAndExtend(ctx, cl.lock, cl.token, c.timeouts.Lock)
 		if err != nil {
-			c.storeTrouble("prolonging a lock", err)
+			c.report.storeError("prolonging a lock", err)
 		}
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
 		if (held || err != nil) && !cl.over && time.Now().Before(until) {
-			cl.renew.Reset(c.cfg.Timeouts.Lock / 3)
+			cl.renew.Reset(c.timeouts.Lock / 3)
 		}
 	})
 }
@@ -159,7 +169,7 @@ func (cl *claim) end() (left bool) {
 }
 
 // used is called when the token went with what was written, or was not there any more.
-func (c *Cache) used(cl *claim) {
+func (c *claims) used(cl *claim) {
 	if cl.end() {
 		c.live.leave(cl.token, true)
 	}
@@ -167,7 +177,7 @@ func (c *Cache) used(cl *claim) {
 
 // release gives the claim up. Where pass is set a note takes its place: others are not
 // to wait for a response that cannot be shared.
-func (c *Cache) release(cl *claim, pass bool) {
+func (c *claims) release(cl *claim, pass bool) {
 	if !cl.end() || !c.live.leave(cl.token, false) {
 		return
 	}
@@ -179,99 +189,34 @@ func (c *Cache) release(cl *claim, pass bool) {
 }
 
 // swapLater does not keep the client waiting.
-func (c *Cache) swapLater(lock, token, next string) {
-	c.background.Aside(func() {
+func (c *claims) swapLater(lock, token, next string) {
+	c.aside(func() {
 		_, err := c.swapOnce(lock, token, next)
 		if err != nil && !errors.Is(err, breaker.ErrOpen) { // the connection was lost, perhaps
 			time.Sleep(firstPoll)
 			_, err = c.swapOnce(lock, token, next)
 		}
 		if err != nil {
-			c.storeTrouble("releasing a lock", err)
+			c.report.storeError("releasing a lock", err)
 		}
 	})
 }
 
 // swap puts next in the place of token, and reports whether it did.
-func (c *Cache) swap(lock, token, next string) bool {
+func (c *claims) swap(lock, token, next string) bool {
 	held, err := c.swapOnce(lock, token, next)
 	if err != nil {
-		c.storeTrouble("taking a lock from who is gone", err)
+		c.report.storeError("taking a lock from who is gone", err)
 	}
 	return held && err == nil
 }
 
-func (c *Cache) swapOnce(lock, token, next string) (bool, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Timeouts.Write)
+func (c *claims) swapOnce(lock, token, next string) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.timeouts.Write)
 	defer cancel()
-	ttl := c.cfg.Timeouts.Lock
+	ttl := c.timeouts.Lock
 	if isNote(next) {
 		ttl = passAge
 	}
 	return c.coordinator.CompareAndSwap(ctx, lock, token, next, ttl)
-}
-
-// lookahead is what a second look has found under a key.
-type lookahead struct {
-	key    string
-	known  *purges.TagSet
-	read   bool
-	value  []byte
-	found  bool
-	late   bool
-	stamps []store.Stamp
-}
-
-// live are the tokens of this process whose runs are not over. Several runs may use one:
-// a handle further in takes that of the one further out, for instance.
-type live struct {
-	mu     sync.Mutex
-	tokens map[string]users
-}
-
-type users struct {
-	runs int
-	used bool // a response was stored by it, and it is gone
-}
-
-func (l *live) add(token string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.tokens == nil {
-		l.tokens = map[string]users{}
-	}
-	l.tokens[token] = users{runs: 1}
-}
-
-// join reports whether the token is alive, and counts one run more that uses it.
-func (l *live) join(token string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	u, ok := l.tokens[token]
-	if ok {
-		u.runs++
-		l.tokens[token] = u
-	}
-	return ok
-}
-
-// leave reports whether the token is nobody's any more, and has to be removed.
-func (l *live) leave(token string, used bool) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	u := l.tokens[token]
-	u.used = u.used || used
-	if u.runs--; u.runs > 0 {
-		l.tokens[token] = u
-		return false
-	}
-	delete(l.tokens, token)
-	return !u.used
-}
-
-// used reports whether another run has stored a response by the token.
-func (l *live) used(token string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.tokens[token].used
 }

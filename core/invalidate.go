@@ -8,6 +8,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // safe reports whether a method is registered as safe (RFC 9110 section 9.2.1
@@ -24,12 +25,12 @@ func safe(method string) bool {
 // request without an error, first removes what is stored for its target, and
 // for Location and Content-Location on the same host (RFC 9111 section 4.4).
 // That is before the client can see the answer and ask again.
-func (c *Cache) invalidating(x adapter.Exchange, v *visit, run *run, note func(int, adapter.Header, string) adapter.Fields) func(int, adapter.Header, string) adapter.Fields {
+func (v *visit) invalidating(run *run, note func(int, adapter.Header, string) adapter.Fields) func(int, adapter.Header, string) adapter.Fields {
 	return func(status int, h adapter.Header, reason string) adapter.Fields {
 		if status >= 200 && status < 400 && !run.dealtWith() {
 			req := v.req
-			c.invalidateGroups(x.Context(), &req, h)
-			targets := []request{req}
+			v.c.invalidateGroups(v.x.Context(), &req, h)
+			targets := []keys.Request{req}
 			for _, name := range []string{"Location", "Content-Location"} {
 				for _, value := range h.Values(name) {
 					if other, ok := sameHost(req, value); ok {
@@ -38,10 +39,10 @@ func (c *Cache) invalidating(x adapter.Exchange, v *visit, run *run, note func(i
 				}
 			}
 			for i := range targets {
-				c.invalidate(x.Context(), &targets[i])
+				v.c.invalidate(v.x.Context(), &targets[i])
 				if host := withoutPort(req.Scheme, req.Host); host != req.Host {
 					targets[i].Host = host
-					c.invalidate(x.Context(), &targets[i])
+					v.c.invalidate(v.x.Context(), &targets[i])
 				}
 			}
 		}
@@ -51,7 +52,7 @@ func (c *Cache) invalidating(x adapter.Exchange, v *visit, run *run, note func(i
 
 // sameHost returns req with the URI that ref, relative to it, names; false
 // where that is on another host.
-func sameHost(req request, ref string) (request, bool) {
+func sameHost(req keys.Request, ref string) (keys.Request, bool) {
 	base := &url.URL{Scheme: req.Scheme, Host: req.Host, Opaque: "", RawQuery: req.RawQuery}
 	base.Path, base.RawPath = unescaped(req.Path), req.Path
 	u, err := base.Parse(ref)
@@ -82,9 +83,9 @@ func unescaped(path string) string {
 }
 
 // invalidate removes what is stored for the URL of req.
-func (c *Cache) invalidate(ctx context.Context, req *request) {
+func (c *Cache) invalidate(ctx context.Context, req *keys.Request) {
 	if err := c.purgeRequest(context.WithoutCancel(ctx), req); err != nil {
-		c.trouble("invalidating", err)
+		c.reportError("invalidating", err)
 		return
 	}
 	c.stats.invalidated.Add(1)
@@ -92,7 +93,7 @@ func (c *Cache) invalidate(ctx context.Context, req *request) {
 
 // invalidateGroups removes what is in the groups that the answer to an unsafe
 // request names, of the same origin (RFC 9875 section 3).
-func (c *Cache) invalidateGroups(ctx context.Context, req *request, h adapter.Header) {
+func (c *Cache) invalidateGroups(ctx context.Context, req *keys.Request, h adapter.Header) {
 	lines := h.Values("Cache-Group-Invalidation")
 	if len(lines) == 0 {
 		return
@@ -102,6 +103,6 @@ func (c *Cache) invalidateGroups(ctx context.Context, req *request, h adapter.He
 		tags = append(tags, groupTag(req, group))
 	}
 	if err := c.bump(context.WithoutCancel(ctx), "groups", tags, false); err != nil {
-		c.trouble("invalidating groups", err)
+		c.reportError("invalidating groups", err)
 	}
 }

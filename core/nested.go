@@ -13,13 +13,13 @@ import (
 // nest tells the handle of the same cache further out, if a request has come by
 // one, that this one decides, and returns how many handles with other policies are
 // in front.
-func (c *Cache) nest(req *request) (depth uint8) {
-	for f := range req.outers {
-		if f.by.shared != c.shared {
+func (v *visit) nest() (depth uint8) {
+	for f := range outers(&v.req) {
+		if f.by.shared != v.c.shared {
 			continue
 		}
-		f.inner.Store(c) // which has told the next one
-		if f.by == c {
+		f.inner.Store(v.c) // which has told the next one
+		if f.by == v.c {
 			return f.depth
 		}
 		return min(f.depth+1, entry.MaxDepth)
@@ -28,56 +28,38 @@ func (c *Cache) nest(req *request) (depth uint8) {
 }
 
 // onward is the run of a handler whose response the handle leaves alone.
-func (c *Cache) onward(req *request, depth uint8) *run {
+func (v *visit) onward() *run {
 	r := &run{deaf: true}
-	r.begin(c, depth, nil, req)
+	r.begin(v.c, v.depth, nil, &v.req)
 	return r
-}
-
-// letPass runs the handler with its response going straight to the client; note
-// gives the fields to add.
-func (c *Cache) letPass(x adapter.Exchange, run *run, note func(int, adapter.Header, string) adapter.Fields) error {
-	_, err := x.Next(adapter.Forward{Run: &run.Run, Annotate: func(status int, h adapter.Header, reason string) adapter.Fields {
-		return c.untagged(note(status, h, reason), h)
-	}})
-	return err
 }
 
 // noteInner notes, for requests to come, that a handle further in with another
 // policy has dealt with this one.
-func (c *Cache) noteInner(v *visit, run *run) {
+func (v *visit) noteInner(run *run) {
 	v.inner = run.dealtWith()
-	if v.inner && run.inner.Load() != c && !c.leavesToInner(v) {
-		c.inners.Put(v.key.wire, v.depth, v.now.UnixNano())
+	if v.inner && run.inner.Load() != v.c && !v.leavesToInner() {
+		v.c.inners.Put(v.key.Wire, v.depth, v.now.UnixNano())
 	}
 	if v.leaves && !v.inner { // it does not any more
-		c.inners.Drop(v.key.wire)
+		v.c.inners.Drop(v.key.Wire)
 	}
-}
-
-// count counts the request as what it is, once it is known whether it is not that of
-// the handle further in.
-func (v *visit) count() {
-	if v.counter != nil && !v.inner {
-		v.counter.Add(1)
-	}
-	v.counter = nil
 }
 
 // leavesToInner reports whether a handle further in takes care of the request's key.
-func (c *Cache) leavesToInner(v *visit) bool {
-	deepest, ok := c.inners.Get(v.key.wire, v.now.UnixNano(), passAge)
+func (v *visit) leavesToInner() bool {
+	deepest, ok := v.c.inners.Get(v.key.Wire, v.now.UnixNano(), passAge)
 	return ok && deepest >= v.depth
 }
 
 // passInner leaves a request to the handle further in that has stored what is
 // there.
-func (c *Cache) passInner(x adapter.Exchange, v *visit) error {
-	run := c.onward(&v.req, v.depth)
-	err := c.letPass(x, run, annotate(run, httprules.CacheStatus{Fwd: "bypass", Detail: adapter.ReasonInner}))
+func (v *visit) passInner() error {
+	run := v.onward()
+	err := v.letPass(run, annotate(run, httprules.CacheStatus{Fwd: fwdBypass, Detail: adapter.ReasonInner}))
 	if !run.dealtWith() { // it is not there any more
-		c.inners.Drop(v.key.wire)
-		c.stats.bypasses.Add(1)
+		v.c.inners.Drop(v.key.Wire)
+		v.c.stats.bypasses.Add(1)
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // Policy says what is answered from the cache, under which key, for how long, and what
@@ -301,6 +302,15 @@ func (p Policy) validated(wrong *problems) Policy {
 	p.Coalescing.validate(wrong)
 	p.Requests.validate(wrong)
 	return p
+}
+
+// selected is the policy in the form that makes keys.
+func (k *KeyPolicy) selected() keys.Policy {
+	return keys.Policy{
+		Query: k.Query.selector(), KeepQueryOrder: k.KeepQueryOrder, Headers: k.Headers, Cookies: k.Cookies,
+		Generator: k.Generator, Partition: k.Partition,
+		IgnoreHost: k.IgnoreHost, IgnoreScheme: k.IgnoreScheme, IgnoreForwarded: k.IgnoreForwarded, MaxBytes: k.MaxBytes,
+	}
 }
 
 func (k *KeyPolicy) validate(wrong *problems) {

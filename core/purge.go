@@ -9,11 +9,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cacheaside/cacheaside/core/internal/purges"
+
 	"github.com/cacheaside/cacheaside/core/internal/breaker"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
-	"github.com/cacheaside/cacheaside/core/internal/purges"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // ErrCannotPurge is returned, wrapped, where the store is no [Coordinator]: then only
@@ -174,7 +176,7 @@ func (c *Cache) purged(what string, err error) error {
 
 // purgeRequest removes what is stored for the URL of req. A lock that goes keeps
 // responses under way from being stored.
-func (c *Cache) purgeRequest(ctx context.Context, req *request) error {
+func (c *Cache) purgeRequest(ctx context.Context, req *keys.Request) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge)
 	defer cancel()
 	urls := c.purgedURLs(req)
@@ -201,31 +203,31 @@ func (c *Cache) purgeTexts(ctx context.Context, urls []string) error {
 	if len(urls) == 0 {
 		return nil
 	}
-	var keys, tags []string
+	var wires, tags []string
 	for _, url := range urls {
 		tags = append(tags, purges.OfURL+url)
 	}
 	for _, k := range c.namedKeys(urls) {
-		c.variants.Drop(k.wire)
-		keys = append(keys, lockKey(k.wire), k.wire)
+		c.variants.Drop(k.Wire)
+		wires = append(wires, keys.LockKey(k.Wire), k.Wire)
 	}
 	bumped := make(chan error, 1)
 	go func() { bumped <- c.ledger.BumpTags(ctx, tags, false) }()
-	err := c.store.Delete(ctx, keys...)
+	err := c.store.Delete(ctx, wires...)
 	return errors.Join(err, <-bumped)
 }
 
 // deleteURL is for a store that orders nothing. It can do no more than name keys.
-func (c *Cache) deleteURL(ctx context.Context, req *request, urls []string) error {
+func (c *Cache) deleteURL(ctx context.Context, req *keys.Request, urls []string) error {
 	named, plain := c.namedKeys(urls), *req
-	plain.Method, plain.forwarded = http.MethodGet, false
-	if k, ok := c.keys.key(&plain); ok {
+	plain.Method, plain.Forwarded = http.MethodGet, false
+	if k, ok := c.keys.Key(&plain); ok {
 		named = append(named, k)
 	}
 	var keys []string
 	for _, k := range named {
-		c.variants.Drop(k.wire)
-		keys = append(append(keys, k.wire), c.variantKeys(ctx, k)...)
+		c.variants.Drop(k.Wire)
+		keys = append(append(keys, k.Wire), c.variantKeys(ctx, k)...)
 	}
 	err := c.store.Delete(ctx, keys...)
 	if err == nil && c.urls.unnamed.Load() {
@@ -235,22 +237,22 @@ func (c *Cache) deleteURL(ctx context.Context, req *request, urls []string) erro
 }
 
 // variantKeys are the keys of the variants that the record under k lists.
-func (c *Cache) variantKeys(ctx context.Context, k key) (keys []string) {
-	b, found, err := c.store.Get(ctx, k.wire)
+func (c *Cache) variantKeys(ctx context.Context, k keys.Key) (wires []string) {
+	b, found, err := c.store.Get(ctx, k.Wire)
 	var e entry.Entry
 	if err != nil || !found || entry.Decode(b, &e) != nil || e.Kind != entry.KindVary {
 		return nil
 	}
 	for _, ref := range decodeVaryRecord(&e).variants {
-		if validDigest(ref.digest) {
-			keys = append(keys, k.wire+":"+ref.digest)
+		if keys.IsDigest(ref.digest) {
+			wires = append(wires, keys.WithDigest(k.Wire, ref.digest))
 		}
 	}
-	return keys
+	return wires
 }
 
 // prefixFor is a request for what a URL and those below it begin with.
-func (c *Cache) prefixFor(rawURL string) (*request, error) {
+func (c *Cache) prefixFor(rawURL string) (*keys.Request, error) {
 	if strings.HasSuffix(rawURL, "*") {
 		return nil, fmt.Errorf("%q: a prefix stands for all below it: leave the '*' out", rawURL)
 	}
@@ -268,7 +270,7 @@ func (c *Cache) purgeJournal(ctx context.Context, urls func() []string, soft boo
 }
 
 // requestFor is the request that a URL stands for.
-func (c *Cache) requestFor(rawURL string) (*request, error) {
+func (c *Cache) requestFor(rawURL string) (*keys.Request, error) {
 	u, err := url.Parse(rawURL)
 	switch {
 	case err != nil:
@@ -282,7 +284,7 @@ func (c *Cache) requestFor(rawURL string) (*request, error) {
 	if path == "" {
 		path = "/"
 	}
-	return &request{Request: adapter.Request{
+	return &keys.Request{Request: adapter.Request{
 		Method: http.MethodGet, Scheme: strings.ToLower(u.Scheme), Host: u.Host, Path: path, RawQuery: u.RawQuery,
 		Header: http.Header{},
 	}}, nil

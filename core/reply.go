@@ -8,13 +8,33 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
+
+// hit answers with v.entry.
+func (v *visit) hit(d httprules.Decision) error {
+	v.c.stats.hits.Add(1)
+	s := httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: v.shownKey()}
+	if v.near {
+		v.c.stats.near.Add(1)
+		s.Detail = detailNear
+	}
+	return v.replyStored(v.now, s)
+}
+
+// collapsed answers with what another request got from the handler.
+func (v *visit) collapsed(d httprules.Decision) error {
+	v.c.stats.coalesced.Add(1)
+	return v.replyStored(v.c.cfg.Now(), httprules.CacheStatus{
+		Fwd: v.fwd, Collapsed: true, TTL: seconds(d.TTL), HasTTL: true, Key: v.shownKey(),
+	})
+}
 
 // replyStored answers from the entry found: with the whole of it, with 304
 // where the client has it already, or with the range that it asks for.
-func (c *Cache) replyStored(x adapter.Exchange, v *visit, now time.Time, status httprules.CacheStatus) error {
+func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 	v.count()
-	r := &v.reply
+	r := &v.response
 	r.Status, r.Body, r.Implicit = int(v.entry.Status), v.entry.Body, v.entry.Flags&entry.Implicit != 0
 	var etag, modified string
 	fields := v.fields[:0]
@@ -25,7 +45,7 @@ func (c *Cache) replyStored(x adapter.Exchange, v *visit, now time.Time, status 
 		case "Last-Modified":
 			modified = f.Value
 		case "Set-Cookie":
-			if !c.policy.Storing.SetCookie { // not stored by us
+			if !v.c.policy.Storing.SetCookie { // not stored by us
 				continue
 			}
 		}
@@ -35,11 +55,11 @@ func (c *Cache) replyStored(x adapter.Exchange, v *visit, now time.Time, status 
 	r.Header = fields
 	if r.Status == http.StatusOK {
 		date := time.Unix(0, v.entry.Date)
-		if v.asked&conditional != 0 && httprules.NotModified(v.header, etag, modified, date) {
+		if v.asked&keys.AskedConditional != 0 && httprules.NotModified(v.header, etag, modified, date) {
 			// RFC 9110 section 15.4.5: nothing that describes a body.
 			r.Header = undescribed(fields)
 			r.Status, r.Body = http.StatusNotModified, nil
-		} else if v.asked&ranged != 0 && (c.policy.Requests.AcceptRanges || acceptsRanges(fields)) {
+		} else if v.asked&keys.AskedRanged != 0 && (v.c.policy.Requests.AcceptRanges || acceptsRanges(fields)) {
 			selectRange(r, v.req.Method, v.header, etag, modified, date)
 		}
 	}
@@ -58,14 +78,45 @@ func (c *Cache) replyStored(x adapter.Exchange, v *visit, now time.Time, status 
 	if v.own != nil {
 		r.Extra = append(v.own, r.Extra...)
 	}
-	return c.reply(x, v, r)
+	return v.send(r)
 }
 
-// reply sends a response, and has what is to be written go when it leaves.
-func (c *Cache) reply(x adapter.Exchange, v *visit, r *adapter.Response) error {
+// staleAnswer is what is stored, in place of what the handler failed to give, where
+// that is allowed at the time now.
+func (v *visit) staleAnswer(now time.Time, detail string, collapsed bool) (a answer, ok bool) {
+	if !v.stale || !v.decide(now).MaySIE {
+		return answer{}, false
+	}
+	v.c.stats.staleIfError.Add(1)
+	return answer{now: now, status: httprules.CacheStatus{Fwd: v.fwd, FwdStatus: v.failure, Collapsed: collapsed, Key: v.shownKey(), Detail: detail}}, true
+}
+
+// gatewayTimeout answers only-if-cached where nothing usable is stored (RFC
+// 9111 section 5.2.1.7).
+func (v *visit) gatewayTimeout() error {
+	return v.noAnswer(http.StatusGatewayTimeout, httprules.CacheStatus{Detail: detailOnlyIfCached}) // not forwarded
+}
+
+// gaveUp answers a request that ended while it waited. The client has left, or
+// a deadline that middleware has set is over; the handler would find the same.
+func (v *visit) gaveUp() error {
+	return v.noAnswer(http.StatusGatewayTimeout, httprules.CacheStatus{Fwd: v.fwd, Collapsed: true, Detail: detailClientGone})
+}
+
+// noAnswer sends an error of the cache's own.
+func (v *visit) noAnswer(code int, s httprules.CacheStatus) error {
+	return v.x.Reply(&adapter.Response{
+		Status: code,
+		Header: adapter.Fields{{Name: "Content-Length", Value: "0"}},
+		Extra:  adapter.Fields{{Name: "Cache-Status", Value: statusValue(s), Op: adapter.OpAdd}},
+	})
+}
+
+// send sends a response, and has what is to be written go when it leaves.
+func (v *visit) send(r *adapter.Response) error {
 	w := v.write
 	if w == nil {
-		return x.Reply(r)
+		return v.x.Reply(r)
 	}
 	v.write = nil
 	if leaving := w.leaving; !v.req.Outer.Hold(leaving) {
@@ -73,24 +124,17 @@ func (c *Cache) reply(x adapter.Exchange, v *visit, r *adapter.Response) error {
 	}
 	sent := false
 	defer func() { w.replied(sent) }() // also when somebody in front panics
-	err := x.Reply(r)
+	err := v.x.Reply(r)
 	sent = err == nil
 	return err
 }
 
-// gatewayTimeout answers only-if-cached where nothing usable is stored (RFC
-// 9111 section 5.2.1.7).
-func (c *Cache) gatewayTimeout(x adapter.Exchange) error {
-	return c.noAnswer(x, http.StatusGatewayTimeout, httprules.CacheStatus{Detail: "only-if-cached"}) // not forwarded
-}
-
-// noAnswer sends an error of the cache's own.
-func (c *Cache) noAnswer(x adapter.Exchange, code int, s httprules.CacheStatus) error {
-	return x.Reply(&adapter.Response{
-		Status: code,
-		Header: adapter.Fields{{Name: "Content-Length", Value: "0"}},
-		Extra:  adapter.Fields{{Name: "Cache-Status", Value: statusValue(s), Op: adapter.OpAdd}},
-	})
+// shownKey is the key for Cache-Status, where the policy shows it.
+func (v *visit) shownKey() string {
+	if v.c.policy.Requests.ShowKey == nil || !v.c.policy.Requests.ShowKey(&v.req.Request) {
+		return ""
+	}
+	return v.key.Wire
 }
 
 // seconds rounds down, as RFC 9111 section 1.2.2 counts.

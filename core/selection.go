@@ -3,6 +3,8 @@ package cacheaside
 import (
 	"slices"
 	"strings"
+
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // Selection is a list of names to allow or one to deny; the zero value allows
@@ -50,31 +52,32 @@ func AnalyticsCookies() []string {
 	}
 }
 
-// has reports whether name is selected. Patterns end in '*' at most.
-func (s Selection) has(name string, fold bool) bool {
+// selector selects case-sensitive names.
+func (s Selection) selector() keys.Selector { return keys.NewSelector(s.Allow, s.Deny) }
+
+// hasField reports whether a field name, which has no case, is selected. Patterns end in
+// '*' at most.
+func (s Selection) hasField(name string) bool {
 	list, want := s.Deny, false
 	if s.Allow != nil {
 		list, want = s.Allow, true
 	}
 	for _, p := range list {
-		if matchName(p, name, fold) {
+		if matchField(p, name) {
 			return want
 		}
 	}
 	return !want
 }
 
-func matchName(pattern, name string, fold bool) bool {
+func matchField(pattern, name string) bool {
 	if p, ok := strings.CutSuffix(pattern, "*"); ok {
 		if len(name) < len(p) {
 			return false
 		}
 		pattern, name = p, name[:len(p)]
 	}
-	if fold {
-		return strings.EqualFold(pattern, name)
-	}
-	return pattern == name
+	return strings.EqualFold(pattern, name)
 }
 
 func (p *problems) selection(field string, s Selection) {

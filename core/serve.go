@@ -1,18 +1,13 @@
 package cacheaside
 
 import (
-	"context"
-	"math"
 	"net/http"
-	"slices"
-	"sync"
-	"sync/atomic"
-	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
-	"github.com/cacheaside/cacheaside/core/internal/purges"
 )
 
 // Serve answers one request: from the store where the rules allow it, else by
@@ -22,128 +17,94 @@ import (
 func (c *Cache) Serve(x adapter.Exchange) error {
 	v := visits.Get().(*visit)
 	defer v.release()
+	v.c, v.x = c, x
 	req := &v.req
-	v.header, v.asked = req.enter(x.Request())
-	v.depth, v.rerun = c.nest(req), engineRerun(req.Rerun)
-	if fwd, detail := c.bypass(req, v.asked); fwd != "" {
-		return c.pass(x, v, fwd, detail)
+	v.header, v.asked = req.Enter(x.Request())
+	v.depth, v.rerun = v.nest(), engineRerun(req.Rerun)
+	if fwd, detail := v.bypass(); fwd != "" {
+		return v.pass(fwd, detail)
 	}
 	var ok bool
-	if v.key, v.wire, ok = c.keys.view(v.wire, req); !ok {
-		return c.pass(x, v, "bypass", "key-too-long")
+	if v.key, v.wire, ok = c.keys.View(v.wire, req); !ok {
+		return v.pass(fwdBypass, detailKeyTooLong)
 	}
-	if v.asked&directed != 0 && !c.policy.Requests.IgnoreDirectives && req.Rerun == nil {
+	if v.asked&keys.AskedDirected != 0 && !c.policy.Requests.IgnoreDirectives && req.Rerun == nil {
 		v.control = httprules.ParseRequestControl(v.header)
 	}
 
 	v.now = c.cfg.Now()
 	if c.local != nil && req.Rerun == nil {
-		if d, ok := c.nearby(v); ok {
-			if c.policy.Stale.RefreshAhead > 0 && c.early(v) {
-				v.key = c.keys.owned(v.key)
-				c.refresh(x, v)
+		if d, ok := v.nearby(); ok {
+			if c.policy.Stale.RefreshAhead > 0 && v.early() {
+				v.key = c.keys.Own(v.key)
+				v.refresh()
 			}
-			return c.hit(x, v, d)
+			return v.hit(d)
 		}
-		v.entry, v.by, v.Soft = entry.Entry{}, choice{}, 0
+		v.entry, v.by, v.Soft = entry.Entry{}, keys.Selecting{}, 0
 	}
-	v.key, v.epoch = c.keys.owned(v.key), c.flights.Ended()
+	v.key, v.epoch = c.keys.Own(v.key), c.flights.Ended()
 	if r := v.rerun; r != nil && r.by.shared == c.shared {
-		return c.serveRerun(x, v)
-	} else if req.Rerun != nil && (r == nil || !req.servedBy(r.by.shared)) { // meant for another cache further in
-		return c.passRerun(x, v)
+		return v.serveRerun()
+	} else if req.Rerun != nil && (r == nil || !servedBy(req, r.by.shared)) { // meant for another cache further in
+		return v.passRerun()
 	}
 	mark := c.writes.ended.Load()
-	found, d := c.find(x.Context(), v)
-	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.wire, mark, c.cfg.Timeouts.Lookup) {
-		found, d = c.find(x.Context(), v)
+	found, d := v.find(x.Context())
+	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.Wire, mark, c.cfg.Timeouts.Lookup) {
+		found, d = v.find(x.Context())
 	}
 	switch {
-	case found == foundInner && c.leavesToInner(v):
-		return c.passInner(x, v)
+	case found == foundInner && v.leavesToInner():
+		return v.passInner()
 	case found == foundOtherVariants:
-		v.fwd = "vary-miss"
-		return c.miss(x, v)
+		v.fwd = fwdVaryMiss
+		return v.miss()
 	case found != foundEntry:
-		v.fwd = "miss"
-		return c.miss(x, v)
+		v.fwd = fwdMiss
+		return v.miss()
 	}
 	if d.Use != httprules.Validate {
-		if c.policy.Stale.RefreshAhead > 0 && c.early(v) {
-			c.refresh(x, v)
+		if c.policy.Stale.RefreshAhead > 0 && v.early() {
+			v.refresh()
 		}
-		return c.hit(x, v, d)
+		return v.hit(d)
 	}
 	v.fwd = d.Fwd
-	return c.revalidate(x, v, d)
-}
-
-// nearby looks in this process for a response that answers the request as it is. It
-// takes no lock, no deadline and no memory: what else there is to do takes the long
-// way.
-func (c *Cache) nearby(v *visit) (d httprules.Decision, ok bool) {
-	at := v.key.wire
-	if known, ok := c.variants.Get(at, v.now.UnixNano(), memoAge); ok {
-		v.by = known
-		v.scratch = known.selecting(v.scratch[:0], &v.req)
-		v.variant = v.key.appendVariant(v.variant[:0], v.scratch)
-		at = viewOf(v.variant)
-	}
-	var b []byte
-	var judged bool
-	var soft uint64
-	if c.judging != nil {
-		b, judged, soft, ok = c.judging.GetJudged(at)
-	} else {
-		b, ok = c.local.GetLocal(at)
-	}
-	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.primary ||
-		!matches(&v.entry, &v.req, v.scratch) || c.withheld(v) != "" || !c.ledger.CurrentHere(&v.Check, &v.entry, at, c.way, v.now, judged, soft) {
-		return d, false
-	}
-	v.near = !c.inProcess
-	d = v.decide(v.now)
-	return d, d.Use != httprules.Validate
-}
-
-// find looks for what is stored, and decides what it is good for.
-func (c *Cache) find(ctx context.Context, v *visit) (found finding, d httprules.Decision) {
-	if found = c.lookup(ctx, v); found == foundEntry {
-		d = v.decide(v.now)
-	}
-	return found, d
+	return v.revalidate(d)
 }
 
 // bypass says, as a token for Cache-Status, why the cache has nothing to do
 // with a request; "" where it has.
-func (c *Cache) bypass(req *request, asked asked) (fwd, detail string) {
+func (v *visit) bypass() (fwd, detail string) {
+	req, asked, c := &v.req, v.asked, v.c
 	switch {
 	case req.Bypass != "":
-		return "bypass", req.Bypass
+		return fwdBypass, req.Bypass
 	case c.policy.Skip != nil && c.policy.Skip(&req.Request):
-		return "bypass", "skip"
+		return fwdBypass, detailSkip
 	}
 	switch req.Method {
 	case http.MethodGet:
 		if !c.answers[0] {
-			return "bypass", "method"
+			return fwdBypass, detailMethod
 		}
 	case http.MethodHead:
 		if !c.answers[1] {
-			return "bypass", "method"
+			return fwdBypass, detailMethod
 		}
 	default:
-		return "method", ""
+		return fwdMethod, ""
 	}
 	switch {
-	case req.HasBody, asked&chunked != 0: // the key cannot tell two bodies apart
-		return "bypass", "request-body"
-	case req.Upgrade, asked&upgrade != 0:
-		return "bypass", "upgrade"
-	case asked&precondition != 0:
-		return "bypass", "precondition"
-	case asked&override != 0:
-		return "bypass", "override"
+	case req.HasBody, asked&keys.AskedChunked != 0: // the key cannot tell two bodies apart
+		return fwdBypass, detailRequestBody
+	case req.Upgrade, asked&keys.AskedUpgrade != 0:
+		return fwdBypass, detailUpgrade
+	case asked&keys.AskedPrecondition != 0:
+		return fwdBypass, detailPrecondition
+	case asked&keys.AskedOverride != 0:
+		return fwdBypass, detailOverride
 	}
 	return "", ""
 }
@@ -151,18 +112,27 @@ func (c *Cache) bypass(req *request, asked asked) (fwd, detail string) {
 // pass runs the handler with its response going straight to the client. Of two
 // handles that a request passes, the one nearest to the handler tells of it, and
 // does what there is to do.
-func (c *Cache) pass(x adapter.Exchange, v *visit, fwd, detail string) error {
-	run := c.onward(&v.req, v.depth)
+func (v *visit) pass(fwd, detail string) error {
+	run := v.onward()
 	defer func() {
 		if !run.dealtWith() {
-			c.stats.bypasses.Add(1)
+			v.c.stats.bypasses.Add(1)
 		}
 	}()
 	note := annotate(run, httprules.CacheStatus{Fwd: fwd, Detail: detail})
-	if fwd == "method" && !safe(v.req.Method) {
-		note = c.invalidating(x, v, run, note)
+	if fwd == fwdMethod && !safe(v.req.Method) {
+		note = v.invalidating(run, note)
 	}
-	return c.letPass(x, run, note)
+	return v.letPass(run, note)
+}
+
+// letPass runs the handler with its response going straight to the client; note
+// gives the fields to add.
+func (v *visit) letPass(run *run, note func(int, adapter.Header, string) adapter.Fields) error {
+	_, err := v.x.Next(adapter.Forward{Run: &run.Run, Annotate: func(status int, h adapter.Header, reason string) adapter.Fields {
+		return v.c.withoutTags(note(status, h, reason), h)
+	}})
+	return err
 }
 
 // annotate gives the Cache-Status field for a response that is not replied by
@@ -179,256 +149,4 @@ func noted(run *run, s httprules.CacheStatus, reason string) adapter.Fields {
 		s.Detail = reason
 	}
 	return adapter.Fields{{Name: "Cache-Status", Value: statusValue(s), Op: adapter.OpAdd}}
-}
-
-// shownKey is the key for Cache-Status, where the policy shows it.
-func (c *Cache) shownKey(v *visit) string {
-	if c.policy.Requests.ShowKey == nil || !c.policy.Requests.ShowKey(&v.req.Request) {
-		return ""
-	}
-	return v.key.wire
-}
-
-func statusValue(s httprules.CacheStatus) string {
-	return string(appendStatus(make([]byte, 0, 64), s))
-}
-
-func appendStatus(b []byte, s httprules.CacheStatus) []byte {
-	s.Name = "cacheaside"
-	return s.Append(b)
-}
-
-// visit is the state of one request on its way through the engine. It is
-// pooled: nothing that outlives Serve may point into it.
-type visit struct {
-	visitState
-	visitRoom
-	purges.Check
-}
-
-// visitRoom is memory that the next visit uses again.
-type visitRoom struct {
-	wire    []byte                     // where key is, until it is owned
-	variant []byte                     // of a variant's key
-	scratch []byte                     // for other keys and values
-	fields  []adapter.Field            // the reply's fields
-	stored  []entry.Field              // the fields of an entry
-	date    [len(http.TimeFormat)]byte // among them
-	settle  func(status int, h adapter.Header) bool
-}
-
-type visitState struct {
-	req     request
-	rerun   *rerun         // by which the engine has made the request; nil: it has not
-	header  adapter.Header // of req
-	asked   asked          // by header
-	depth   uint8          // handles of the same cache in front
-	inner   bool           // a handle further in has dealt with the request
-	counter *atomic.Uint64 // to be counted in, see count
-	control httprules.RequestControl
-	now     time.Time // when the request came
-	key     key
-	fwd     string         // why the handler is asked, for Cache-Status
-	stale   bool           // an entry was found that may not be used as it is
-	entry   entry.Entry    // what was found
-	at      string         // its key in the store
-	by      choice         // the resource's Vary names, if known
-	record  varyRecord     // valid if hasRec
-	hasRec  bool           // it is known whether the primary key holds one
-	epoch   uint64         // flights that had ended when the request came
-	claim   *claim         // by which the response may be stored; nil: by none
-	begun   bool           // one was asked for
-	leaves  bool           // storing was left to a handle further in
-	passes  bool           // the handler's response is not for others
-	ahead   *lookahead     // what was read of the store before
-	near    bool           // the entry was in this process
-	run     *run           // of the handler; nil: it was not called
-	fill    *fill          // has run
-	lead    *lead          // whom others wait for; nil: nobody waits
-	value   []byte         // what was written to the store
-	write   *write         // that goes when the response does; nil: none
-	own     adapter.Fields // what a 304 says to this client alone
-	// candidates are variants for other requests that the handler may select.
-	candidates []entry.Entry
-	extra      [2]adapter.Field // Age and Cache-Status
-	reply      adapter.Response // on its way to the adapter
-	began      time.Time        // when the handler was called
-	failure    int              // the status with which the handler has failed
-	handle     *Cache           // for settle
-}
-
-var visits = sync.Pool{New: func() any { return new(visit) }}
-
-func (v *visit) release() {
-	if v.write != nil { // nothing was sent
-		v.write.abandon()
-	}
-	clear(v.fields)
-	clear(v.stored)
-	if cap(v.scratch)+cap(v.wire) > 16<<10 {
-		v.scratch, v.wire = nil, nil
-	}
-	v.fields, v.stored = v.fields[:0], v.stored[:0]
-	v.Check.Reset()
-	v.scratch, v.wire, v.variant = v.scratch[:0], v.wire[:0], v.variant[:0]
-	v.visitState = visitState{}
-	visits.Put(v)
-}
-
-func (v *visit) rules() httprules.Stored {
-	return httprules.Stored{
-		Lifetime:             time.Duration(v.entry.Lifetime),
-		StaleWhileRevalidate: time.Duration(v.entry.SWR),
-		StaleIfError:         time.Duration(v.entry.SIE),
-		StatedStale:          v.entry.Flags&entry.StatedStale != 0,
-		NoCache:              v.entry.Flags&entry.NoCache != 0,
-		MustRevalidate:       v.entry.Flags&entry.MustRevalidate != 0,
-	}
-}
-
-// softGrace is how long at least a softly purged response may be served while
-// it is being revalidated.
-const softGrace = time.Minute
-
-// decide says what v.entry is good for. A soft purge has ended its freshness.
-func (v *visit) decide(now time.Time) httprules.Decision {
-	rules, age := v.rules(), v.age(now)
-	if v.Soft > 0 {
-		at := min(age, time.Duration(time.UnixMicro(int64(min(v.Soft, math.MaxInt64/1000))).UnixNano()-v.entry.Born))
-		if at < rules.Lifetime { // what was stale already is of no more use than before
-			rules.StaleWhileRevalidate = max(rules.StaleWhileRevalidate, softGrace)
-		}
-		rules.Lifetime = max(0, min(rules.Lifetime, at))
-	}
-	return httprules.Decide(rules, age, v.control)
-}
-
-// age is current_age by RFC 9111 section 4.2.3. An entry of the future was made by a
-// machine whose clock is ahead: nobody knows how old it is, so it is as old as it
-// may be while fresh, or it would be fresh until the other clock's time has come.
-func (v *visit) age(now time.Time) time.Duration {
-	age := time.Duration(now.UnixNano() - v.entry.Born)
-	if age < -clockSkew {
-		return time.Duration(v.entry.Lifetime)
-	}
-	return max(0, age)
-}
-
-// clockSkew is by how much the clocks of machines may differ.
-const clockSkew = 2 * time.Second
-
-type finding uint8
-
-const (
-	foundNothing finding = iota
-	foundOtherVariants
-	foundInner // a handle further in has stored it
-	foundEntry
-)
-
-// granted says whether the entry that was found is for this request.
-func (c *Cache) granted(v *visit) finding {
-	switch c.withheld(v) {
-	case "":
-		return foundEntry
-	case adapter.ReasonInner:
-		return foundInner
-	case detailOrigin:
-		return foundOtherVariants
-	}
-	return foundNothing
-}
-
-// lookup reads what is stored for the request. A hit takes one command: also
-// that on a variant, while the names of its Vary are remembered.
-func (c *Cache) lookup(ctx context.Context, v *visit) finding {
-	// That the client has left is no failure of the store.
-	if c.inProcess {
-		ctx = context.Background()
-	} else {
-		l := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
-		defer c.deadlines.end(l)
-		ctx = l
-	}
-	known, ok := c.variants.Get(v.key.wire, v.now.UnixNano(), memoAge)
-	if ok {
-		v.by = known
-		if c.readVariant(ctx, v, known) {
-			return c.granted(v)
-		}
-	}
-	if !c.read(ctx, v, v.key.wire) {
-		return foundNothing
-	}
-	if v.entry.Kind == entry.KindResponse {
-		c.variants.Drop(v.key.wire)
-		v.by = choice{}
-		if matches(&v.entry, &v.req, v.scratch) && c.ledger.Current(ctx, &v.Check, &v.entry, v.key.wire, c.way, v.now) {
-			return c.granted(v)
-		}
-		return foundNothing
-	}
-	v.record, v.hasRec = decodeVaryRecord(&v.entry), true
-	if len(v.record.names) == 0 {
-		return foundNothing
-	}
-	v.by = v.record.choice
-	c.variants.Put(v.key.wire, v.record.choice, v.now.UnixNano())
-	same := known.generation == v.record.generation && slices.Equal(known.names, v.by.names)
-	if !same && c.readVariant(ctx, v, v.record.choice) {
-		return c.granted(v)
-	}
-	return foundOtherVariants
-}
-
-func (c *Cache) readVariant(ctx context.Context, v *visit, by choice) bool {
-	v.scratch = by.selecting(v.scratch[:0], &v.req)
-	wire := v.key.variant(v.scratch)
-	return c.read(ctx, v, wire) && v.entry.Kind == entry.KindResponse &&
-		matches(&v.entry, &v.req, v.scratch) && c.ledger.Current(ctx, &v.Check, &v.entry, wire, c.way, v.now)
-}
-
-// unclaim gives up the claim of a run, unless a write or the flight has it.
-func (v *visit) unclaim(c *Cache) {
-	if v.claim != nil && (v.lead == nil || !v.lead.Lead.has(v.claim)) {
-		c.release(v.claim, v.passes)
-	}
-	v.claim = nil
-}
-
-// read decodes what is under a key, and reads along the stamps of the tags that
-// were under it last. Whatever is not an entry of ours for this request is
-// absent.
-func (c *Cache) read(ctx context.Context, v *visit, wire string) bool {
-	var b []byte
-	var found bool
-	var err error
-	v.Stamps, v.near, v.Known = v.Stamps[:0], false, c.ledger.Known(wire, v.now)
-	ahead := v.ahead
-	switch {
-	case ahead != nil && ahead.read && ahead.key == wire:
-		b, found, v.Stamps, v.Known = ahead.value, ahead.found, ahead.stamps, ahead.known
-	case len(v.Known.Keys) > 0: // what is near, with its stamps, was found before
-		b, found, v.Stamps, err = c.coordinator.GetStamped(ctx, wire, v.Stamps, v.Known.Keys)
-	case c.tiered != nil && c.tiered.Near():
-		b, found, v.near, err = c.tiered.GetTier(ctx, wire)
-	default:
-		b, found, err = c.store.Get(ctx, wire)
-	}
-	if err != nil {
-		if !c.slow(v.key.wire, err) {
-			c.storeTrouble("reading", err)
-		}
-		return false
-	}
-	if !found {
-		return false
-	}
-	v.at = wire
-	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.primary ||
-		!c.inProcess && v.entry.Kind == entry.KindResponse && !v.entry.Harmless() {
-		c.stats.corrupt.Add(1)
-		return false
-	}
-	return true
 }

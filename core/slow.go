@@ -2,8 +2,10 @@ package cacheaside
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/recent"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -11,23 +13,29 @@ import (
 // arrive in time.
 const slowAge = time.Minute
 
-// slow reports whether err is [ErrSlow], which is counted, and remembered for the
+// slowValues remembers the primary keys under which a large value did not arrive in time.
+type slowValues struct {
+	seen  recent.Map[struct{}]
+	count atomic.Uint64
+}
+
+// note reports whether err is [store.ErrSlow], which is counted, and remembered for the
 // primary key wire.
-func (c *Cache) slow(wire string, err error) bool {
+func (s *slowValues) note(wire string, err error, now time.Time) bool {
 	if !errors.Is(err, store.ErrSlow) {
 		return false
 	}
-	c.stats.slow.Add(1)
-	c.slowMemo.Put(wire, struct{}{}, c.cfg.Now().UnixNano())
+	s.count.Add(1)
+	s.seen.Put(wire, struct{}{}, now.UnixNano())
 	return true
 }
 
-// slowLately reports whether a value of size bytes is not worth storing: the last
-// one under wire could not be read, or written, in time.
-func (c *Cache) slowLately(wire string, size int, now time.Time) bool {
+// lately reports whether a value of size bytes is not worth storing: the last one under
+// wire could not be read, or written, in time.
+func (s *slowValues) lately(wire string, size int, now time.Time) bool {
 	if size < store.LargeValue {
 		return false
 	}
-	_, slow := c.slowMemo.Get(wire, now.UnixNano(), slowAge)
+	_, slow := s.seen.Get(wire, now.UnixNano(), slowAge)
 	return slow
 }

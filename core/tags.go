@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cacheaside/cacheaside/core/internal/purges"
+
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
-	"github.com/cacheaside/cacheaside/core/internal/purges"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // A stored response carries tags (surrogate keys), under which it can be purged: those
@@ -45,11 +47,11 @@ func checkTag(tag string) error {
 
 // tagsOf returns the tags of a response as they are stored. It fails where they
 // exceed the limits: a response without some of its tags could not be purged.
-func (c *Cache) tagsOf(v *visit, resp adapter.Header, varied bool) ([]string, bool) {
+func (v *visit) tagsOf(resp adapter.Header, varied bool) ([]string, bool) {
 	var out []string
 	add := func(tag string) bool {
 		out = append(out, purges.OfHandler+tag)
-		return checkTag(tag) == nil && len(out) <= c.policy.Storing.MaxTags
+		return checkTag(tag) == nil && len(out) <= v.c.policy.Storing.MaxTags
 	}
 	for _, line := range resp.Values("Cache-Tag") {
 		for tag := range strings.SplitSeq(line, ",") {
@@ -75,15 +77,15 @@ func (c *Cache) tagsOf(v *visit, resp adapter.Header, varied bool) ([]string, bo
 	for _, group := range httprules.Groups(resp.Values("Cache-Groups")) {
 		out = append(out, groupTag(&v.req, group))
 	}
-	if len(out) > c.policy.Storing.MaxTags {
+	if len(out) > v.c.policy.Storing.MaxTags {
 		return nil, false
 	}
-	named := c.named(v.key.primary, &v.req)
-	if !named && c.coordinator == nil {
-		c.urls.unnamed.Store(true)
+	named := v.c.named(v.key.Primary, &v.req)
+	if !named && v.c.coordinator == nil {
+		v.c.urls.unnamed.Store(true)
 	}
-	if varied || v.claim != nil && v.claim.lock != v.key.lock || !named {
-		out = c.urlTags(out, &v.req)
+	if varied || v.claim != nil && v.claim.lock != v.key.Lock || !named {
+		out = v.c.urlTags(out, &v.req)
 	}
 	slices.Sort(out)
 	return slices.Compact(out), true
@@ -102,13 +104,13 @@ func given(tags []string) (n int) {
 }
 
 // groupTag is the tag of a group, which is one origin's own (RFC 9875 section 2).
-func groupTag(req *request, group string) string {
+func groupTag(req *keys.Request, group string) string {
 	return purges.OfGroup + req.Scheme + "://" + httprules.ToLower(req.Host) + "|" + group
 }
 
 // received returns req with path and query as they were before an outer layer
 // rewrote them: who purges a URL, or names it in Location, knows nothing of that.
-func received(req request) (request, bool) {
+func received(req keys.Request) (keys.Request, bool) {
 	u, err := url.ParseRequestURI(req.Target)
 	if err != nil || u.Opaque != "" {
 		return req, false

@@ -2,15 +2,18 @@ package cacheaside
 
 import (
 	"encoding/json"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cacheaside/cacheaside/core/internal/purges"
 
 	"pgregory.net/rapid"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
-	"github.com/cacheaside/cacheaside/core/internal/purges"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 func cacheNamed(t testing.TB, namespace string, change ...func(*Config)) *Cache {
@@ -26,8 +29,8 @@ func cacheNamed(t testing.TB, namespace string, change ...func(*Config)) *Cache 
 
 // onTheWire checks what every key must be for Dragonfly to tell of its end.
 func onTheWire(t interface{ Errorf(string, ...any) }, key string) {
-	if len(key) < minWireKey {
-		t.Errorf("the key %q is shorter than %d bytes", key, minWireKey)
+	if len(key) < keys.MinBytes {
+		t.Errorf("the key %q is shorter than %d bytes", key, keys.MinBytes)
 	}
 	if strings.IndexFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 {
 		t.Errorf("the key %q is not printable ASCII", key)
@@ -72,8 +75,8 @@ func TestURLTags(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		path, word := rapid.SampledFrom([]string{"/", "/a", "/A", "/a/", "/%61"}), rapid.SampledFrom([]string{"", "a=1", "a=2", "b=1&a=1", "a=1&b=1"})
-		draw := func() *request {
-			r := &request{Request: adapter.Request{
+		draw := func() *keys.Request {
+			r := &keys.Request{Request: adapter.Request{
 				Method: "GET", Scheme: rapid.SampledFrom([]string{"http", "https"}).Draw(t, "scheme"),
 				Host: rapid.SampledFrom([]string{"a", "A", "b", "a:80", "a:8080"}).Draw(t, "host"), Path: path.Draw(t, "path"), RawQuery: word.Draw(t, "query"),
 			}}
@@ -83,17 +86,17 @@ func TestURLTags(t *testing.T) {
 					h[name] = []string{"a=" + word.Draw(t, name)}
 				}
 			}
-			r.Header = canonicalHeader(h)
+			r.Header = http.Header(h)
 			r.Partition = word.Draw(t, "partition")
 			return r
 		}
 		a, b := draw(), draw()
-		url := func(r *request) string {
+		url := func(r *keys.Request) string {
 			q := strings.Split(r.RawQuery, "&")
 			slices.Sort(q)
 			return "//" + strings.TrimSuffix(strings.ToLower(r.Host), ":80") + strings.ReplaceAll(r.Path, "%61", "a") + "?" + strings.Join(q, "&")
 		}
-		tags := func(r *request) string {
+		tags := func(r *keys.Request) string {
 			of := c.urlTags(nil, r)
 			slices.Sort(of)
 			if of = slices.Compact(of); len(of) != 1 || !strings.HasPrefix(of[0], purges.OfURL) {
@@ -166,7 +169,7 @@ func FuzzVaryRecord(f *testing.F) {
 			t.Skip(err)
 		}
 		r := decodeVaryRecord(&e)
-		if !slices.Equal(r.names, []string{name1, name2}) || r.generation != generation || len(r.variants) == 0 || len(r.variants) > 2 {
+		if !slices.Equal(r.Names, []string{name1, name2}) || r.Generation != generation || len(r.variants) == 0 || len(r.variants) > 2 {
 			t.Fatalf("%+v", r)
 		}
 		dropped := r.add(variantRef{"mine", 8e18}, now, 1)
@@ -177,7 +180,7 @@ func FuzzVaryRecord(f *testing.F) {
 		if err != nil {
 			t.Skip(err)
 		}
-		if err := entry.Decode(again, &e); err != nil || !slices.Equal(decodeVaryRecord(&e).names, r.names) {
+		if err := entry.Decode(again, &e); err != nil || !slices.Equal(decodeVaryRecord(&e).Names, r.Names) {
 			t.Fatalf("%+v, %v", decodeVaryRecord(&e), err)
 		}
 	})

@@ -2,15 +2,12 @@ package cacheaside
 
 import (
 	"bytes"
-	"context"
-	"encoding/binary"
-	"encoding/hex"
-	"net/http"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // A resource whose responses differ by request fields has, under its primary
@@ -22,16 +19,8 @@ const maxVaryNames = 16
 
 // varyRecord is the decoded record.
 type varyRecord struct {
-	choice
+	keys.Selecting
 	variants []variantRef
-}
-
-// choice is what leads to a variant: the names, canonical and sorted, and the
-// generation of the record, which makes the variants of a record that was
-// removed unreachable for the next one.
-type choice struct {
-	names      []string
-	generation uint64
 }
 
 type variantRef struct {
@@ -40,8 +29,8 @@ type variantRef struct {
 }
 
 func (r varyRecord) encode(primary string, now int64) ([]byte, time.Duration, error) {
-	c := entry.Content{Meta: entry.Meta{Kind: entry.KindVary, Born: now, Stamp: r.generation}, Key: primary}
-	for _, n := range r.names {
+	c := entry.Content{Meta: entry.Meta{Kind: entry.KindVary, Born: now, Stamp: r.Generation}, Key: primary}
+	for _, n := range r.Names {
 		c.Vary = append(c.Vary, entry.Field{Name: n})
 	}
 	last := now
@@ -54,9 +43,9 @@ func (r varyRecord) encode(primary string, now int64) ([]byte, time.Duration, er
 }
 
 func decodeVaryRecord(e *entry.Entry) varyRecord {
-	r := varyRecord{choice: choice{generation: e.Stamp}}
+	r := varyRecord{Selecting: keys.Selecting{Generation: e.Stamp}}
 	for f := range e.Vary {
-		r.names = append(r.names, f.Name)
+		r.Names = append(r.Names, f.Name)
 	}
 	for f := range e.Header {
 		if at, err := strconv.ParseInt(f.Value, 10, 64); err == nil {
@@ -89,70 +78,23 @@ func mergeNames(a, b []string) []string {
 	return slices.Compact(all)
 }
 
-// selecting appends what a variant's key is made from: the generation, and the
-// normalised values by which req chooses, each preceded by its name.
-func (c choice) selecting(dst []byte, req *request) []byte {
-	dst = binary.LittleEndian.AppendUint64(dst, c.generation)
-	for _, n := range c.names {
-		dst = binary.AppendUvarint(dst, uint64(len(n)))
-		dst = append(dst, n...)
-		dst = req.appendSelected(dst, n)
-	}
-	return dst
-}
-
-// selectingFields is selecting in the form in which an entry carries it.
-func selectingFields(names []string, req *request) []entry.Field {
+// selectingFields are the selecting fields of req as an entry carries them.
+func selectingFields(names []string, req *keys.Request) []entry.Field {
 	out := make([]entry.Field, len(names))
 	for i, n := range names {
-		out[i] = entry.Field{Name: n, Value: string(req.appendSelected(nil, n))}
+		out[i] = entry.Field{Name: n, Value: string(req.AppendSelected(nil, n))}
 	}
 	return out
 }
 
 // matches reports whether e was chosen by values that req has as well.
-func matches(e *entry.Entry, req *request, scratch []byte) bool {
+func matches(e *entry.Entry, req *keys.Request, scratch []byte) bool {
 	for f := range e.Vary {
-		if !bytes.Equal(req.appendSelected(scratch[:0], f.Name), []byte(f.Value)) {
+		if !bytes.Equal(req.AppendSelected(scratch[:0], f.Name), []byte(f.Value)) {
 			return false
 		}
 	}
 	return true
-}
-
-// maxCandidates bounds the variants that one request validates.
-const maxCandidates = 4
-
-// candidates reads the variants, latest first, of which one might be what the
-// handler would give now (RFC 9111 section 4.3.1): those with an ETag of their
-// own. One with a content coding is not for a client that did not ask for it,
-// whatever the handler says.
-func (c *Cache) candidates(ctx context.Context, v *visit) []entry.Entry {
-	if !c.policy.Requests.ValidateVariants || len(v.record.variants) == 0 {
-		return nil
-	}
-	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
-	defer c.deadlines.end(at)
-	old := v.entry
-	defer func() { v.entry = old }()
-	var out []entry.Entry
-	for _, ref := range v.record.variants {
-		if len(out) == maxCandidates {
-			break
-		}
-		if !validDigest(ref.digest) || !c.read(at, v, v.key.wire+":"+ref.digest) || v.entry.Kind != entry.KindResponse || v.entry.Status != http.StatusOK {
-			continue
-		}
-		if etag, _ := v.validators(); etag != "" && !v.coded() {
-			out = append(out, v.entry)
-		}
-	}
-	return out
-}
-
-func validDigest(s string) bool {
-	_, err := hex.DecodeString(s)
-	return err == nil && len(s) == variantLen
 }
 
 // memoAge bounds how long a resource is looked up by names that another

@@ -1,6 +1,9 @@
 package cacheaside
 
-import "github.com/cacheaside/cacheaside/core/internal/purges"
+import (
+	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/internal/purges"
+)
 
 // A policy that leaves the host or parameters out of keys has its own way to tell URLs
 // apart: see [purges.Way].
@@ -13,11 +16,11 @@ func wayOf(c *KeyPolicy) *purges.Way {
 	return purges.NewWay(c.IgnoreHost, c.Query.Allow, c.Query.Deny)
 }
 
-// keyerOf writes URLs in the way.
-func keyerOf(w *purges.Way) keyer {
-	s := Selection{Deny: w.Deny}
+// makerOf writes URLs in the way.
+func makerOf(w *purges.Way) keys.Maker {
+	query := keys.NewSelector(nil, w.Deny)
 	if w.Only {
-		s = Selection{Allow: append([]string{}, w.Allow...)}
+		query = keys.NewSelector(append([]string{}, w.Allow...), nil)
 	}
-	return keyer{KeyPolicy: &KeyPolicy{IgnoreHost: w.NoHost, Query: s}}
+	return keys.NewMaker("", keys.Policy{IgnoreHost: w.NoHost, Query: query})
 }

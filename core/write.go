@@ -3,19 +3,15 @@ package cacheaside
 import (
 	"context"
 	"errors"
-	"hash/maphash"
-	"math"
 	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/cacheaside/cacheaside/core/internal/jobs"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -50,9 +46,9 @@ type write struct {
 	// Of a variant:
 	record     []byte
 	recordKept time.Duration
-	choice     choice
+	choice     keys.Selecting
 	surplus    []string // variants that are one too many
-	lead       *lead
+	lead       *inFlight
 	shareable  bool // with those who wait for lead
 	stored     bool // it is in the store
 	outdated   bool // softly purged since the handler was called
@@ -63,37 +59,93 @@ type write struct {
 	done       chan struct{} // made by the first who waits, with the mutex of writes
 }
 
-// send has content stored, as soon as the client has its answer. The result is
+// startWrite has content stored, as soon as the client has its answer. The result is
 // why it will not be.
-func (c *Cache) send(x adapter.Exchange, v *visit, content entry.Content, names []string, verdict httprules.Verdict, now time.Time) (reason string) {
-	w, err := c.prepared(x.Context(), v, content, names, now)
+func (v *visit) startWrite(content entry.Content, names []string, verdict httprules.Verdict, now time.Time) (reason string) {
+	w, err := v.prepared(v.x.Context(), content, names, now)
 	if err != nil {
-		c.trouble("encoding", err)
-		c.conclude(v.lead, flight.Retry, nil)
-		return "store-failed"
+		v.c.reportError("encoding", err)
+		return detailStoreFailed
 	}
 	v.value = w.value
 	// Otherwise each has to validate it.
 	w.shareable = verdict.Store && !verdict.NoCache && verdict.Lifetime > verdict.InitialAge
-	if c.coordinator != nil && w.claim == nil || c.BreakerOpen() {
+	if v.c.coordinator != nil && w.claim == nil || v.c.BreakerOpen() {
 		w.end(errUnclaimed) // of which the log tells
-		return "store-failed"
+		return detailStoreFailed
 	}
 	v.claim = nil // the write's
-	if c.slowLately(w.wire, len(w.value), now) {
+	if v.c.slow.lately(w.wire, len(w.value), now) {
 		w.end(store.ErrSlow)
-		return "slow-read"
+		return detailSlowRead
 	}
 	if w.lead != nil {
-		w.lead.Lead.writes.Store(true)
+		w.lead.Leader.writes.Store(true)
 	}
-	if !c.writes.reserve(w) {
-		c.stats.storesDropped.Add(1)
+	if !v.c.writes.reserve(w) {
+		v.c.stats.storesDropped.Add(1)
 		w.end(errUnclaimed)
-		return "store-busy"
+		return detailStoreBusy
 	}
 	v.lead, v.write = nil, w // the write's duty
 	return ""
+}
+
+// prepared makes the write for content. Only the record of a variant may have to
+// be read for that.
+func (v *visit) prepared(ctx context.Context, content entry.Content, names []string, now time.Time) (*write, error) {
+	keep := keptFor(&content, now)
+	var w *write
+	if f := v.fill; f != nil && f.write.c == nil {
+		w = &f.write
+	} else {
+		w = new(write)
+	}
+	w.c, w.primary, w.wire, w.claim, w.tags = v.c, v.key.Primary, v.key.Wire, v.claim, content.Tags
+	w.at, w.keep, w.lead, w.rerun = v.key.Wire, keep, v.lead, v.rerun
+	if v.claim != nil {
+		content.Epoch, content.Stamp = v.claim.since.Epoch, v.claim.since.Seq
+	}
+	if len(names) > 0 {
+		if !v.hasRec { // the names were remembered, or nothing was there
+			v.readRecord(ctx)
+		}
+		// A response belongs to the fields that any earlier one named as well:
+		// that may miss more often but never answers wrongly.
+		v.record.Names = mergeNames(names, v.record.Names)
+		content.Vary = selectingFields(v.record.Names, &v.req)
+		v.scratch = v.record.AppendValues(v.scratch[:0], &v.req)
+		w.at = v.key.Variant(v.scratch)
+		w.choice = v.record.Selecting
+		w.surplus = v.record.add(variantRef{keys.DigestOf(w.at), now.Add(keep).UnixNano()}, now.UnixNano(), v.c.policy.Storing.MaxVariants)
+		var err error
+		if w.record, w.recordKept, err = v.record.encode(v.key.Primary, now.UnixNano()); err != nil {
+			return nil, err
+		}
+		w.recordKept = max(w.recordKept, time.Millisecond)
+	}
+	var err error
+	w.value, err = entry.Encode(content)
+	return w, err
+}
+
+// readRecord reads the resource's record, or begins one.
+func (v *visit) readRecord(ctx context.Context) {
+	at := v.c.deadlines.begin(ctx, v.c.cfg.Timeouts.Lookup)
+	defer v.c.deadlines.end(at)
+	var e entry.Entry
+	b, found, err := v.c.store.Get(at, v.key.Wire)
+	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.Primary {
+		v.record = decodeVaryRecord(&e)
+	} else {
+		v.beginRecord()
+	}
+	v.hasRec = true
+}
+
+// beginRecord is for a resource that has none.
+func (v *visit) beginRecord() {
+	v.record, v.hasRec = varyRecord{Selecting: keys.Selecting{Generation: rand.Uint64()}}, true
 }
 
 // leaving begins the write when its response can be changed no more, unless what
@@ -145,82 +197,6 @@ func (w *write) abandon() {
 	}
 }
 
-// prepared makes the write for content. Only the record of a variant may have to
-// be read for that.
-func (c *Cache) prepared(ctx context.Context, v *visit, content entry.Content, names []string, now time.Time) (*write, error) {
-	keep := keptFor(&content, now)
-	var w *write
-	if f := v.fill; f != nil && f.write.c == nil {
-		w = &f.write
-	} else {
-		w = new(write)
-	}
-	w.c, w.primary, w.wire, w.claim, w.tags = c, v.key.primary, v.key.wire, v.claim, content.Tags
-	w.at, w.keep, w.lead, w.rerun = v.key.wire, keep, v.lead, v.rerun
-	if v.claim != nil {
-		content.Epoch, content.Stamp = v.claim.since.Epoch, v.claim.since.Seq
-	}
-	if len(names) > 0 {
-		if !v.hasRec { // the names were remembered, or nothing was there
-			c.readRecord(ctx, v)
-		}
-		// A response belongs to the fields that any earlier one named as well:
-		// that may miss more often but never answers wrongly.
-		v.record.names = mergeNames(names, v.record.names)
-		content.Vary = selectingFields(v.record.names, &v.req)
-		v.scratch = v.record.selecting(v.scratch[:0], &v.req)
-		w.at = v.key.variant(v.scratch)
-		w.choice = v.record.choice
-		w.surplus = v.record.add(variantRef{w.at[len(w.at)-variantLen:], now.Add(keep).UnixNano()}, now.UnixNano(), c.policy.Storing.MaxVariants)
-		var err error
-		if w.record, w.recordKept, err = v.record.encode(v.key.primary, now.UnixNano()); err != nil {
-			return nil, err
-		}
-		w.recordKept = max(w.recordKept, time.Millisecond)
-	}
-	var err error
-	w.value, err = entry.Encode(content)
-	return w, err
-}
-
-// keptFor is how long an entry stays in the store: as long as it may be used.
-func keptFor(content *entry.Content, now time.Time) time.Duration {
-	fresh := max(0, time.Duration(content.Born+content.Lifetime-now.UnixNano()))
-	keep := fresh + time.Duration(max(content.SWR, content.SIE))
-	for _, f := range content.Header {
-		if f.Name == "Etag" || f.Name == "Last-Modified" {
-			keep = max(keep, fresh+staleKept(time.Duration(content.Lifetime)))
-			break
-		}
-	}
-	return max(keep, time.Millisecond)
-}
-
-// staleKept is how long an entry with a validator stays beyond its freshness,
-// so that it can be validated instead of fetched anew.
-func staleKept(lifetime time.Duration) time.Duration {
-	return min(max(lifetime, time.Minute), time.Hour)
-}
-
-// readRecord reads the resource's record, or begins one.
-func (c *Cache) readRecord(ctx context.Context, v *visit) {
-	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
-	defer c.deadlines.end(at)
-	var e entry.Entry
-	b, found, err := c.store.Get(at, v.key.wire)
-	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.primary {
-		v.record = decodeVaryRecord(&e)
-	} else {
-		v.beginRecord()
-	}
-	v.hasRec = true
-}
-
-// beginRecord is for a resource that has none.
-func (v *visit) beginRecord() {
-	v.record, v.hasRec = varyRecord{choice: choice{generation: rand.Uint64()}}, true
-}
-
 // Run implements [jobs.Job].
 func (w *write) Run(context.Context, func()) {
 	defer w.c.writes.over(w)
@@ -251,7 +227,7 @@ func (w *write) store() (err error) {
 	}
 	defer func() {
 		if err == nil && w.lead != nil && !w.outdated { // nothing was purged until the phase began
-			w.lead.Vouch(phase)
+			w.lead.ValidBefore(phase)
 		}
 		if err == nil {
 			w.stored = true
@@ -269,13 +245,13 @@ func (w *write) store() (err error) {
 	c.variants.Put(w.wire, w.choice, c.cfg.Now().UnixNano())
 	var surplus []string
 	for _, d := range w.surplus {
-		if validDigest(d) {
-			surplus = append(surplus, w.wire+":"+d)
+		if keys.IsDigest(d) {
+			surplus = append(surplus, keys.WithDigest(w.wire, d))
 		}
 	}
 	if len(surplus) > 0 {
 		if err := c.store.Delete(ctx, surplus...); err != nil {
-			c.storeTrouble("deleting variants", err)
+			c.storeError("deleting variants", err)
 		}
 	}
 	return nil
@@ -314,8 +290,8 @@ func (w *write) put(ctx context.Context) error {
 	case err != nil:
 		return w.failed(err)
 	case written.Stored:
-		c.used(w.claim)
-	case w.claim.token != "" && (!w.claim.own || c.live.used(w.claim.token)):
+		c.claims.used(w.claim)
+	case w.claim.token != "" && (!w.claim.own || c.claims.live.used(w.claim.token)):
 		return errContended
 	default:
 		return errPurged
@@ -332,8 +308,8 @@ func (w *write) put(ctx context.Context) error {
 
 // failed takes note of why the store has not taken the write.
 func (w *write) failed(err error) error {
-	if !w.c.slow(w.wire, err) {
-		w.c.storeTrouble("writing", err)
+	if !w.c.slow.note(w.wire, err, w.c.cfg.Now()) {
+		w.c.storeError("writing", err)
 	}
 	return err
 }
@@ -348,7 +324,7 @@ func (w *write) end(err error) {
 	case errors.Is(err, errContended):
 		w.c.stats.contended.Add(1)
 	}
-	defer w.c.release(w.claim, false) // where w.lead has none, or another one
+	defer w.c.claims.release(w.claim, false) // where w.lead has none, or another one
 	if w.lead == nil {
 		return
 	}
@@ -365,120 +341,3 @@ func (w *write) end(err error) {
 
 // forget lets go of what is large: a handler may keep the memory that w is part of.
 func (w *write) forget() { w.value, w.record, w.values = nil, nil, [2]store.Value{} }
-
-// maxWriters bounds the writes that are in the hands of the store at a time.
-const maxWriters = 64
-
-// writes are those under way: a bounded number of bytes.
-type writes struct {
-	jobs    *jobs.Pool
-	limit   int64 // of bytes
-	mu      sync.Mutex
-	pending map[string]*write // by the primary key, the latest one
-	all     map[*write]struct{}
-	bytes   int64
-	ended   atomic.Uint64
-	last    [writeSlots]atomic.Uint64 // by key: ended, as the last write left it
-}
-
-// writeSlots is how many keys apart wait can tell writes that have just ended.
-const writeSlots = 1024
-
-var writeSeed = maphash.MakeSeed()
-
-func newWrites(limit int64) *writes {
-	return &writes{
-		jobs: jobs.New(maxWriters, math.MaxInt, true), limit: limit,
-		pending: map[string]*write{}, all: map[*write]struct{}{},
-	}
-}
-
-// reserve reports whether there is room for w, which is then waited for. One that
-// is larger than all that there may be gets its turn when there is nothing else. A
-// store in this process has the room already.
-func (q *writes) reserve(w *write) bool {
-	w.size = int64(len(w.value) + len(w.record))
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.bytes > 0 && q.bytes+w.size > q.limit && !w.c.inProcess {
-		return false
-	}
-	q.bytes += w.size
-	q.pending[w.wire] = w
-	q.all[w] = struct{}{}
-	return true
-}
-
-// submit has a write done for which there is room.
-func (q *writes) submit(w *write) {
-	if !q.jobs.Submit(w) { // closed: nobody would wait for it
-		w.Run(context.Background(), nil)
-	}
-}
-
-func (q *writes) over(w *write) {
-	q.last[q.slot(w.wire)].Store(q.ended.Add(1))
-	q.mu.Lock()
-	q.bytes -= w.size
-	if q.pending[w.wire] == w {
-		delete(q.pending, w.wire)
-	}
-	delete(q.all, w)
-	if w.done != nil {
-		close(w.done)
-	}
-	q.mu.Unlock()
-}
-
-// ends is closed when w is over. It needs the mutex, and w among all.
-func (w *write) ends() <-chan struct{} {
-	if w.done == nil {
-		w.done = make(chan struct{})
-	}
-	return w.done
-}
-
-func (q *writes) slot(wire string) uint64 { return maphash.String(writeSeed, wire) % writeSlots }
-
-// wait waits for a write under way of what is under a primary key, and reports
-// whether there was one that has ended in time, or probably one since ended was
-// mark: then it is worth while to look again.
-func (q *writes) wait(ctx context.Context, wire string, mark uint64, timeout time.Duration) bool {
-	q.mu.Lock()
-	w := q.pending[wire]
-	if w == nil {
-		q.mu.Unlock()
-		return q.last[q.slot(wire)].Load() > mark
-	}
-	done := w.ends()
-	q.mu.Unlock()
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return true
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	return false
-}
-
-// Flush waits until the responses that are on their way to the store when it is
-// called have arrived there, or failed to. It returns the error of ctx if that
-// ends first. A request never needs it: one for what is on its way waits for that.
-func (c *Cache) Flush(ctx context.Context) error {
-	c.writes.mu.Lock()
-	all := make([]<-chan struct{}, 0, len(c.writes.all))
-	for w := range c.writes.all {
-		all = append(all, w.ends())
-	}
-	c.writes.mu.Unlock()
-	for _, done := range all {
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}

@@ -82,7 +82,7 @@ func (x *exchange) Next(f adapter.Forward) (*adapter.Response, error) {
 			}
 		case own.Committed: // cut short
 			nethttp.GiveUp(w, adapter.ReasonHandler)
-		case f.Settle != nil && f.Settle(errorStatus(failed), own.Header()):
+		case f.HandleError != nil && f.HandleError(errorStatus(failed), own.Header()):
 			c.Error(failed)
 			failed = nil
 		default: // for middleware in front, and then for the service's error handler

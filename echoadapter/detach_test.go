@@ -288,7 +288,7 @@ func TestPanic(t *testing.T) {
 						x.Reset(res, c.Request())
 						v := panicOf(func() {
 							_, _ = x.Next(adapter.Forward{
-								Capture: true, Set: http.Header{"Accept": {"a"}}, Settle: func(int, adapter.Header) bool { return true },
+								Capture: true, Set: http.Header{"Accept": {"a"}}, HandleError: func(int, adapter.Header) bool { return true },
 							})
 						})
 						failing = false

@@ -106,7 +106,7 @@ func (x *exchange) Next(f adapter.Forward) (*adapter.Response, error) {
 		defer setRequest(&c.Request().Header, f.Set)()
 	}
 	err := c.Next()
-	if err != nil && f.Settle != nil && f.Settle(errorStatus(err), responseHeader(c, res)) {
+	if err != nil && f.HandleError != nil && f.HandleError(errorStatus(err), responseHeader(c, res)) {
 		if err = c.App().ErrorHandler(c, err); err != nil {
 			_ = c.SendStatus(fiber.StatusInternalServerError)
 		}

@@ -59,12 +59,12 @@ type Forward struct {
 	// to turn an error into a response. Reason is empty, or says why a capture was
 	// given up.
 	Annotate func(status int, h Header, reason string) Fields
-	// Settle is asked where the handler has returned an error in place of a
+	// HandleError is asked where the handler has returned an error in place of a
 	// response, in frameworks that have such: status is the one that the error
 	// names, and h the fields set so far. True: the framework's error handler makes
 	// the response at once, which is captured, and middleware in front does not see
 	// the error. False: the error takes its usual way. Nil is false.
-	Settle func(status int, h Header) bool
+	HandleError func(status int, h Header) bool
 }
 
 // IsEventStream reports whether a Content-Type is that of server-sent events,

@@ -53,7 +53,7 @@ type shard[T, L any] struct {
 
 // Flight is one attempt to get something, by its leader.
 type Flight[T, L any] struct {
-	Lead    L // the leader's own; saves it an allocation
+	Leader  L // the leader's own; saves it an allocation
 	group   *Group[T, L]
 	key     string
 	hash    uint64
@@ -116,9 +116,9 @@ func (f *Flight[T, L]) Advance() int {
 	return f.phase
 }
 
-// Vouch says that the value is good for those who joined before phase; for the
+// ValidBefore says that the value is good for those who joined before phase; for the
 // others Shared is a Retry.
-func (f *Flight[T, L]) Vouch(phase int) {
+func (f *Flight[T, L]) ValidBefore(phase int) {
 	s := &f.group.shards[f.hash%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()

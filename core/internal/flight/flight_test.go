@@ -22,7 +22,7 @@ func TestFollowersGetTheOutcome(t *testing.T) {
 			if !leads || f.Key() != "k" {
 				t.Fatal("the first does not lead")
 			}
-			f.Lead = "mine"
+			f.Leader = "mine"
 			if _, leads := g.TryLead("k"); leads {
 				t.Error("two leaders")
 			}

@@ -1,4 +1,4 @@
-package cacheaside
+package keys
 
 import (
 	"maps"
@@ -30,19 +30,19 @@ func (h named) Lines(yield func(name, value string)) {
 
 // TestAskedBy: whatever form the header has, the same is found in it.
 func TestAskedBy(t *testing.T) {
-	want := map[string]asked{
-		"If-Match": precondition, "If-Unmodified-Since": precondition, "Cache-Control": directed, "Pragma": directed,
-		"If-None-Match": conditional, "If-Modified-Since": conditional, "Range": ranged, "Upgrade": upgrade,
-		"Transfer-Encoding": chunked,
-		"Authorization":     credentials, "Cookie": cookies, "Origin": origin,
+	want := map[string]Asked{
+		"If-Match": AskedPrecondition, "If-Unmodified-Since": AskedPrecondition, "Cache-Control": AskedDirected, "Pragma": AskedDirected,
+		"If-None-Match": AskedConditional, "If-Modified-Since": AskedConditional, "Range": AskedRanged, "Upgrade": AskedUpgrade,
+		"Transfer-Encoding": AskedChunked,
+		"Authorization":     AskedCredentials, "Cookie": AskedCookies, "Origin": AskedOrigin,
 		"Accept": 0, "If-Range": 0, "Host": 0, "User-Agent": 0, "X-Request-Id": 0, "From": 0, "": 0,
 		"Cache-Contro": 0, "X-Forwarded-For": 0, "Content-Range": 0,
 	}
 	for _, name := range forwardedFields {
-		want[name] = forwarded
+		want[name] = askedForwarded
 	}
 	for _, name := range overrideFields {
-		want[name] = override
+		want[name] = AskedOverride
 	}
 	for _, name := range otherFields {
 		if want[name] == 0 {
@@ -60,9 +60,9 @@ func TestAskedBy(t *testing.T) {
 			if name == "" {
 				continue
 			}
-			var r request
-			got, all := r.enter(&adapter.Request{Header: header, Host: "h"})
-			if all&^spelled != bit || len(got.Values(name)) != 1 || r.forwarded != (bit == forwarded) {
+			var r Request
+			got, all := r.Enter(&adapter.Request{Header: header, Host: "h"})
+			if all&^askedSpelled != bit || len(got.Values(name)) != 1 || r.Forwarded != (bit == askedForwarded) {
 				t.Errorf("%s in small letters in a %s header: %b, want %b; %q", name, kind, all, bit, got.Values(name))
 			}
 			for _, as := range []string{name, strings.ToLower(name), strings.ToUpper(name)} {
@@ -76,7 +76,7 @@ func TestAskedBy(t *testing.T) {
 			t.Errorf("%s is not found in a plain header", name)
 		}
 	}
-	if got := askedBy(http.Header{"Range": {"x"}, "Forwarded": {"y"}, "Pragma": {"z"}}); got != ranged|forwarded|directed {
+	if got := askedBy(http.Header{"Range": {"x"}, "Forwarded": {"y"}, "Pragma": {"z"}}); got != AskedRanged|askedForwarded|AskedDirected {
 		t.Errorf("three fields: %b", got)
 	}
 }

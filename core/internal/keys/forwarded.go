@@ -1,4 +1,4 @@
-package cacheaside
+package keys
 
 import (
 	"slices"
@@ -8,12 +8,11 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
-// Fields of a request by which frameworks, middleware and handlers let themselves
-// be told that the request is another one than it is. Whoever reaches the service
-// can send them, and what is made of them would be served to everybody (web cache
-// poisoning). Those that say what a proxy has seen become part of the key. Those
-// that put another method or path in the place of the request's have no use in a
-// GET, and such a request bypasses the cache.
+// Some request fields make frameworks, middleware and handlers take the request for
+// another one than it is. Anybody can send them, and what a handler makes of them would
+// be served to everybody (web cache poisoning). Those that say what a proxy has seen
+// become part of the key. Those that put another method or path in place of the
+// request's have no use in a GET, and such a request bypasses the cache.
 
 // Their names, in the order in which they are in keys.
 var (
@@ -29,10 +28,10 @@ var (
 // appendForwarded adds to a key what the request says of itself. It leaves out
 // nothing that the connection says as well: a handler that sends who comes with
 // "X-Forwarded-Proto: http" elsewhere does not do so without that field.
-func appendForwarded(buf []byte, req *request) []byte {
+func appendForwarded(buf []byte, req *Request) []byte {
 	schemes := 0
 	for _, name := range forwardedFields {
-		values := req.lines(name)
+		values := req.Lines(name)
 		if len(values) == 0 || len(values) == 1 && name == "Forwarded" && hostAndProto(values[0]) == "" {
 			continue
 		}
@@ -44,7 +43,7 @@ func appendForwarded(buf []byte, req *request) []byte {
 			}
 			continue
 		}
-		for _, v := range values { // each for itself: who reads them takes the first line, or the last
+		for _, v := range values { // lines stay apart: some readers take the first, others the last
 			buf = escape(append(buf, "|="...), hostAndProto(v), &valueSafe)
 		}
 	}

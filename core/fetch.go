@@ -1,0 +1,268 @@
+package cacheaside
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/flight"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
+
+// miss answers with what the handler gives.
+func (v *visit) miss() error {
+	v.counter = &v.c.stats.misses
+	defer v.count()
+	if v.control.OnlyIfCached {
+		return v.gatewayTimeout()
+	}
+	return v.ask()
+}
+
+// fetch runs the handler and answers with what that gives: its response, which is
+// stored where the rules allow it, or what is stored, where it has given a 304 or
+// failed.
+func (v *visit) fetch() error {
+	set, validate := v.conditions()
+	v.prepare()
+	defer v.unclaim()
+	status := httprules.CacheStatus{Fwd: v.fwd, Key: v.shownKey()}
+	run := v.run
+	run.begin(v.c, v.depth, v.lead, &v.req)
+	v.began = v.c.cfg.Now()
+	if v.lead != nil { // what the handler gives is new to who has joined by now
+		v.lead.ValidBefore(v.lead.Advance())
+	}
+	resp, panicked, at, err := v.next(adapter.Forward{
+		Capture:     true,
+		Run:         &run.Run,
+		MaxBody:     v.c.policy.Storing.MaxBytes,
+		Set:         v.looped(set),
+		Linger:      v.linger(),
+		Annotate:    v.c.lettingGo(v.lead, run, status),
+		HandleError: v.handlingError(),
+	})
+	v.noteInner(run)
+	v.count()
+	switch {
+	case err != nil: // the response is somebody else's to make, for this request alone
+		return v.settle(answer{outcome: flight.Pass, personal: true, err: err})
+	case !panicked && (resp == nil || resp.Sent): // see lettingGo
+		return nil
+	}
+	if panicked || serverError(resp.Status) || resp.Reason == adapter.ReasonIncomplete {
+		if !panicked {
+			v.failure, status.FwdStatus = resp.Status, resp.Status
+		}
+		if a, ok := v.staleAnswer(at, detailStaleIfError, false); ok {
+			a.outcome = flight.Failed
+			return v.settle(a)
+		}
+	}
+	if validate && resp.Status == http.StatusNotModified && resp.Reason == "" {
+		return v.settle(v.validated(resp, status))
+	}
+	return v.settle(v.fetched(resp, status, set != nil))
+}
+
+// prepare sees to it that the handler's response can be stored: with what is under the
+// lock, where others are not waited for.
+func (v *visit) prepare() {
+	f := new(fill)
+	v.run, v.fill = &f.run, f
+	if v.c.coordinator == nil || v.begun || v.claim != nil || v.req.Method != http.MethodGet && !v.stale {
+		return
+	}
+	if v.leaves = v.leavesToInner(); v.leaves {
+		return // others may wait for the lock of the handle further in
+	}
+	key, start := v.flightKey(), freeStart
+	lock := v.key.LockOf(key)
+	if v.c.inProcess { // which has no tokens
+		if since, err := v.c.moment(lock); err == nil {
+			f.claim.lock, f.claim.since = lock, since
+			v.claim = &f.claim
+		}
+		return
+	}
+	if _, pass := v.c.passes.Get(key, v.c.cfg.Now().UnixNano(), passAge); pass { // perhaps since a moment
+		start = passStart // nothing has to be removed afterwards
+	}
+	v.claim, _, _ = v.c.claim(v.x.Context(), lock, start, true, nil) // nil: nothing will be stored
+}
+
+// fill is what a run of the handler needs that outlives the visit, in one allocation.
+type fill struct {
+	run   run
+	claim claim // where the store has no tokens
+	write write
+	text  [64]byte // of a field, which is a view of it
+}
+
+// next runs the handler. Where a stale response may take the place of an error,
+// a panic is one, unless the client has seen something of the handler's already.
+// It ended at the moment that is returned: whether a stale response may still be
+// used is decided for that alone.
+func (v *visit) next(f adapter.Forward) (resp *adapter.Response, panicked bool, at time.Time, err error) {
+	defer v.run.end()
+	if v.stale && v.decide(v.began).MaySIE {
+		note, sent := f.Annotate, false
+		f.Annotate = func(status int, h adapter.Header, reason string) adapter.Fields {
+			sent = true
+			return note(status, h, reason)
+		}
+		defer func() {
+			if at = v.c.cfg.Now(); sent || !v.decide(at).MaySIE {
+				return
+			}
+			if p := recover(); p != nil {
+				v.c.panicked(p)
+				panicked = true
+			}
+		}()
+	}
+	resp, err = v.x.Next(f)
+	return resp, false, v.c.cfg.Now(), err
+}
+
+// handlesError reports whether an error of the handler is to become a response at once:
+// one that may be stored, or in whose place a stale one may be sent. Any other error
+// is for middleware in front to see, as without a cache.
+func (v *visit) handlesError(status int, h adapter.Header) bool {
+	if serverError(status) && v.stale && v.decide(v.c.cfg.Now()).MaySIE {
+		return true
+	}
+	return v.req.Method == http.MethodGet && v.judge(status, h, v.c.cfg.Now()).Store
+}
+
+// handlingError is handlesError for Forward, made once for each visit that the pool has.
+func (v *visit) handlingError() func(status int, h adapter.Header) bool {
+	if v.onError == nil {
+		v.onError = v.handlesError
+	}
+	return v.onError
+}
+
+// lettingGo gives the Cache-Status of a response that cannot be held back, and
+// tells those who wait for it that they wait in vain.
+func (c *Cache) lettingGo(l *inFlight, run *run, s httprules.CacheStatus) func(int, adapter.Header, string) adapter.Fields {
+	return func(_ int, h adapter.Header, reason string) adapter.Fields {
+		c.conclude(l, ending(reason), nil)
+		return c.withoutTags(noted(run, s, reason), h)
+	}
+}
+
+// ending says what those who wait shall do when a response is not stored for a
+// reason that is not the rules'.
+func ending(reason string) flight.Outcome {
+	switch reason {
+	case adapter.ReasonIncomplete, adapter.ReasonStatusTwice, adapter.ReasonHandler, adapter.ReasonClientGone:
+		return flight.Retry // the next run may go better
+	case adapter.ReasonInner:
+		return flight.Retry // the handle further in has it, or knows better
+	}
+	return flight.Pass
+}
+
+// linger is for Forward.
+func (v *visit) linger() time.Duration {
+	if !v.c.policy.Requests.BackgroundFill || v.req.Method != http.MethodGet || v.req.Rerun != nil {
+		return 0
+	}
+	return v.c.policy.Stale.RefreshTimeout
+}
+
+// answer is how a request is answered once it is known what the handler gives, and how
+// the flight ends that it leads.
+type answer struct {
+	outcome  flight.Outcome
+	personal bool  // for requests in other processes, too, there is nothing to wait for
+	err      error // the framework's, instead of a response
+	code     int   // an error of the cache's own, if not 0
+	// resp is the handler's; nil: what is stored is sent, of the age that it has at the
+	// time now.
+	resp   *adapter.Response
+	now    time.Time
+	status httprules.CacheStatus // of all but resp, which has its own
+}
+
+// settle ends the flight, unless a write has to do that, and sends the answer: those
+// who wait do not wait for this client as well.
+func (v *visit) settle(a answer) error {
+	v.personal = a.personal
+	v.c.conclude(v.lead, a.outcome, nil)
+	switch {
+	case a.err != nil:
+		return a.err
+	case a.code != 0:
+		return v.noAnswer(a.code, a.status)
+	case a.resp == nil:
+		return v.replyStored(a.now, a.status)
+	}
+	return v.send(a.resp)
+}
+
+// fetched is the answer with the handler's response, which is stored if that may be.
+// Where the handler was not shown the client's own conditions, they are judged here.
+func (v *visit) fetched(resp *adapter.Response, status httprules.CacheStatus, conditions bool) (a answer) {
+	if v.fwd == fwdStale {
+		status.FwdStatus = resp.Status
+	}
+	if (v.inner || v.leaves) && resp.Reason == "" {
+		resp.Reason = adapter.ReasonInner
+	}
+	if v.req.Method == http.MethodHead {
+		if v.stale {
+			v.headAnswered(resp)
+		}
+	} else {
+		var reason string
+		if a, reason = v.admit(resp, &status); reason != "" {
+			status.Detail = reason
+		}
+	}
+	if !v.inner {
+		if resp.Extra == nil {
+			resp.Extra = v.extra[:0]
+		}
+		resp.Extra = append(resp.Extra, adapter.Field{Name: "Cache-Status", Value: viewOf(appendStatus(v.fill.text[:0], status)), Op: adapter.OpAdd})
+	}
+	resp.Extra = v.c.withoutTags(resp.Extra, resp.Effective)
+	if a.resp = resp; conditions && resp.Status == http.StatusOK && v.notModified(resp) {
+		a.resp = &adapter.Response{Status: http.StatusNotModified, Extra: resp.Extra, Header: undescribed(resp.Header)}
+	}
+	return a
+}
+
+// notModified reports whether the client, whose own conditions the handler has
+// not seen, has resp already.
+func (v *visit) notModified(resp *adapter.Response) bool {
+	first := func(name string) string {
+		if s := resp.Effective.Values(name); len(s) > 0 {
+			return s[0]
+		}
+		return ""
+	}
+	return httprules.NotModified(v.header, first("Etag"), first("Last-Modified"), v.c.cfg.Now())
+}
+
+// withoutTags takes the fields with tags out of what the client sees.
+func (c *Cache) withoutTags(extra adapter.Fields, h adapter.Header) adapter.Fields {
+	if c.policy.Storing.ForwardTags {
+		return extra
+	}
+	for _, name := range httprules.TagFields {
+		if len(h.Values(name)) > 0 {
+			extra = append(extra, adapter.Field{Name: name, Op: adapter.OpDel})
+		}
+	}
+	return extra
+}
+
+// unclaim gives up the claim of a run, unless a write or the flight has it.
+func (v *visit) unclaim() {
+	if v.claim != nil && (v.lead == nil || !v.lead.Leader.has(v.claim)) {
+		v.c.claims.release(v.claim, v.personal)
+	}
+	v.claim = nil
+}

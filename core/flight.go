@@ -1,0 +1,126 @@
+package cacheaside
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/flight"
+)
+
+// lead is the duty of the request that asks the handler while others wait. A
+// request that nobody waits for has none, nil.
+type inFlight = flight.Flight[entry.Entry, lock]
+
+// lock is what a leader holds against other processes. Whoever ends the flight
+// releases it: that need not be the leader.
+type lock struct {
+	mu       sync.Mutex
+	claim    *claim // nil: it holds nothing
+	released bool
+	awaits   atomic.Pointer[string]   // the token that the leader waits for
+	follows  atomic.Pointer[inFlight] // whom a request that the leader's handler has made waits for
+	writes   atomic.Bool              // a write has the duty to end the flight, and the leader may not
+	behind   atomic.Bool              // a background run leads, which ends the flight by itself in time
+}
+
+// take notes what the leader has locked, unless its flight is over meanwhile.
+func (l *lock) take(cl *claim) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.released {
+		l.claim = cl
+	}
+	return !l.released
+}
+
+func (l *lock) has(cl *claim) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.claim == cl
+}
+
+// release returns the claim to be given up, the first time.
+func (l *lock) release() *claim {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.released {
+		return nil
+	}
+	l.released = true
+	return l.claim
+}
+
+// held is the token under which l holds, or held, a lock.
+func (l *lock) held() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.claim == nil || !l.claim.own {
+		return ""
+	}
+	return l.claim.token
+}
+
+// join is Join of c.flights, but nobody joins a flight that takes too long.
+func (c *Cache) join(key string) (f *inFlight, leads bool, ticket int) {
+	for {
+		f, leads, ticket = c.flights.Join(key)
+		if leads || !c.hangs(f) {
+			return f, leads, ticket
+		}
+		f.Leave()
+		c.end(f, flight.Retry, nil)
+	}
+}
+
+// tryLead is TryLead of c.flights, but a flight that takes too long is none. Nil:
+// somebody else leads.
+func (c *Cache) tryLead(key string) *inFlight {
+	for {
+		f, leads := c.flights.TryLead(key)
+		switch {
+		case leads:
+			return f
+		case !c.hangs(f):
+			return nil
+		}
+		c.end(f, flight.Retry, nil)
+	}
+}
+
+// hangs reports whether the leader of l has had as much time as others wait for
+// it. It may never come back.
+func (c *Cache) hangs(l *inFlight) bool {
+	return !l.Leader.behind.Load() && l.Age() >= c.policy.Coalescing.Wait
+}
+
+// share gives those who wait for l what was found in the store.
+func (v *visit) share(l *inFlight) { v.c.conclude(l, flight.Shared, &v.entry) }
+
+// conclude tells those who wait for l how it ended; only the first call counts.
+// A handle further out does not know of a write that l is left to.
+func (c *Cache) conclude(l *inFlight, o flight.Outcome, e *entry.Entry) {
+	if l != nil && !l.Leader.writes.Load() {
+		c.end(l, o, e)
+	}
+}
+
+// end is conclude for whoever may end l whatever else is to come.
+func (c *Cache) end(l *inFlight, o flight.Outcome, e *entry.Entry) {
+	if l.Over() {
+		return
+	}
+	if e == nil {
+		e = &entry.Entry{}
+	}
+	switch o {
+	case flight.Pass:
+		c.passes.Put(l.Key(), struct{}{}, c.cfg.Now().UnixNano())
+	case flight.Shared:
+		c.passes.Drop(l.Key())
+	}
+	if cl := l.Leader.release(); cl != nil { // before those who wait take the lock themselves
+		c.claims.release(cl, o == flight.Pass)
+	}
+	l.End(o, *e)
+}

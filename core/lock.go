@@ -1,0 +1,130 @@
+package cacheaside
+
+import (
+	"context"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/flight"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/store"
+)
+
+type acquired uint8
+
+const (
+	acquiredTurn    acquired = iota // run the handler
+	acquiredEntry                   // v.entry is what another process got
+	acquiredNothing                 // the client has left
+)
+
+// acquire takes the lock of v.lead with a second look, or waits for what its holder
+// gets. Where the store fails, the wait is over, or the holder waits for this request,
+// the handler is asked all the same.
+func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
+	l := v.lead
+	lock, start, adopt := v.key.LockOf(l.Key()), v.c.start(), !v.c.locks()
+	pause := firstPoll
+	var holder holder
+	v.begun = true
+	defer l.Leader.awaits.Store(nil)
+	for {
+		// What is found was there when they joined who have joined by now.
+		phase := l.Advance()
+		ahead := v.lookaheadAt()
+		cl, held, err := v.c.claim(v.x.Context(), lock, start, adopt, ahead)
+		if err != nil {
+			return httprules.Decision{}, acquiredTurn
+		}
+		if cl == nil {
+			l.Leader.awaits.Store(&held) // before it is seen whether it is ours: see follow
+		}
+		if ahead != nil && ahead.late {
+			v.c.slow.note(v.key.Wire, store.ErrSlow, v.c.cfg.Now())
+		}
+		if d, ok := v.lookAgain(ahead); ok {
+			l.ValidBefore(phase)
+			v.c.claims.release(cl, false)
+			return d, acquiredEntry
+		}
+		if cl == nil && v.holds(held) {
+			adopt = true // it is stored for whoever comes first
+			continue
+		}
+		if cl != nil {
+			v.claim = cl
+			if ahead.read && !ahead.found && ahead.key == v.key.Wire {
+				v.beginRecord() // if it turns out to be needed
+			}
+			if isNote(held) {
+				v.c.conclude(l, flight.Pass, nil)
+			} else {
+				l.Leader.take(cl) // unless the flight is over
+			}
+			return httprules.Decision{}, acquiredTurn
+		}
+		holder.see(held)
+		left := time.Until(deadline)
+		if left <= 0 {
+			if holder.hangs(v.c.policy.Coalescing.Wait) {
+				v.c.claims.swap(lock, held, "") // the next miss does not wait for it as well
+			}
+			adopt = true
+			continue
+		}
+		if !wait(v.x.Context(), min(pause, left)) {
+			return httprules.Decision{}, acquiredNothing
+		}
+		pause = longer(pause)
+	}
+}
+
+// locks reports whether coalescing reaches other processes.
+func (c *Cache) locks() bool {
+	return c.coordinator != nil && !c.inProcess && c.policy.Coalescing.Scope == CoalesceAll
+}
+
+// start is what the token of who leads a flight begins with.
+func (c *Cache) start() string {
+	if c.locks() {
+		return ""
+	}
+	return freeStart
+}
+
+// holder is who has been seen to hold a lock, and since when.
+type holder struct {
+	token string
+	since time.Time
+}
+
+func (h *holder) see(token string) {
+	if h.token != token {
+		h.token, h.since = token, time.Now()
+	}
+}
+
+// hangs reports whether it was the same one for as good as all of the time given.
+// One that has come late is not to pay for others.
+func (h *holder) hangs(timeout time.Duration) bool {
+	return h.token != "" && time.Since(h.since) >= timeout-timeout/10
+}
+
+// wait lets about the pause pass, unless ctx ends.
+func wait(ctx context.Context, pause time.Duration) bool {
+	return sleep(ctx, pause/2+mathrand.N(pause)) == nil
+}
+
+// sleep waits for d, unless ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func longer(pause time.Duration) time.Duration { return min(pause*3/2, lastPoll) }

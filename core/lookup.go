@@ -1,0 +1,210 @@
+package cacheaside
+
+import (
+	"context"
+	"slices"
+
+	"github.com/cacheaside/cacheaside/core/internal/purges"
+
+	"github.com/cacheaside/cacheaside/core/internal/keys"
+
+	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/store"
+)
+
+type finding uint8
+
+const (
+	foundNothing finding = iota
+	foundOtherVariants
+	foundInner // a handle further in has stored it
+	foundEntry
+)
+
+// nearby looks in this process for a response that answers the request as it is. It
+// takes no lock, no deadline and no memory: what else there is to do takes the long
+// way.
+func (v *visit) nearby() (d httprules.Decision, ok bool) {
+	at := v.key.Wire
+	if known, ok := v.c.variants.Get(at, v.now.UnixNano(), memoAge); ok {
+		v.by = known
+		v.scratch = known.AppendValues(v.scratch[:0], &v.req)
+		v.variant = v.key.AppendVariant(v.variant[:0], v.scratch)
+		at = viewOf(v.variant)
+	}
+	var b []byte
+	var judged bool
+	var soft uint64
+	if v.c.judging != nil {
+		b, judged, soft, ok = v.c.judging.GetJudged(at)
+	} else {
+		b, ok = v.c.local.GetLocal(at)
+	}
+	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.Primary ||
+		!matches(&v.entry, &v.req, v.scratch) || v.withheld() != "" || !v.c.ledger.CurrentHere(&v.Check, &v.entry, at, v.c.way, v.now, judged, soft) {
+		return d, false
+	}
+	v.near = !v.c.inProcess
+	d = v.decide(v.now)
+	return d, d.Use != httprules.Validate
+}
+
+// find looks for what is stored, and decides what it is good for.
+func (v *visit) find(ctx context.Context) (found finding, d httprules.Decision) {
+	if found = v.lookup(ctx); found == foundEntry {
+		d = v.decide(v.now)
+	}
+	return found, d
+}
+
+// lookup reads what is stored for the request. A hit takes one command: also
+// that on a variant, while the names of its Vary are remembered.
+func (v *visit) lookup(ctx context.Context) finding {
+	// That the client has left is no failure of the store.
+	if v.c.inProcess {
+		ctx = context.Background()
+	} else {
+		l := v.c.deadlines.begin(ctx, v.c.cfg.Timeouts.Lookup)
+		defer v.c.deadlines.end(l)
+		ctx = l
+	}
+	known, ok := v.c.variants.Get(v.key.Wire, v.now.UnixNano(), memoAge)
+	if ok {
+		v.by = known
+		if v.readVariant(ctx, known) {
+			return v.granted()
+		}
+	}
+	if !v.read(ctx, v.key.Wire) {
+		return foundNothing
+	}
+	if v.entry.Kind == entry.KindResponse {
+		v.c.variants.Drop(v.key.Wire)
+		v.by = keys.Selecting{}
+		if matches(&v.entry, &v.req, v.scratch) && v.c.ledger.Current(ctx, &v.Check, &v.entry, v.key.Wire, v.c.way, v.now) {
+			return v.granted()
+		}
+		return foundNothing
+	}
+	v.record, v.hasRec = decodeVaryRecord(&v.entry), true
+	if len(v.record.Names) == 0 {
+		return foundNothing
+	}
+	v.by = v.record.Selecting
+	v.c.variants.Put(v.key.Wire, v.record.Selecting, v.now.UnixNano())
+	same := known.Generation == v.record.Generation && slices.Equal(known.Names, v.by.Names)
+	if !same && v.readVariant(ctx, v.record.Selecting) {
+		return v.granted()
+	}
+	return foundOtherVariants
+}
+
+func (v *visit) readVariant(ctx context.Context, by keys.Selecting) bool {
+	v.scratch = by.AppendValues(v.scratch[:0], &v.req)
+	wire := v.key.Variant(v.scratch)
+	return v.read(ctx, wire) && v.entry.Kind == entry.KindResponse &&
+		matches(&v.entry, &v.req, v.scratch) && v.c.ledger.Current(ctx, &v.Check, &v.entry, wire, v.c.way, v.now)
+}
+
+// read decodes what is under a key, and reads along the stamps of the tags that
+// were under it last. Whatever is not an entry of ours for this request is
+// absent.
+func (v *visit) read(ctx context.Context, wire string) bool {
+	var b []byte
+	var found bool
+	var err error
+	v.Stamps, v.near, v.Known = v.Stamps[:0], false, v.c.ledger.Known(wire, v.now)
+	ahead := v.ahead
+	switch {
+	case ahead != nil && ahead.read && ahead.key == wire:
+		b, found, v.Stamps, v.Known = ahead.value, ahead.found, ahead.stamps, ahead.known
+	case len(v.Known.Keys) > 0: // what is near, with its stamps, was found before
+		b, found, v.Stamps, err = v.c.coordinator.GetStamped(ctx, wire, v.Stamps, v.Known.Keys)
+	case v.c.tiered != nil && v.c.tiered.Near():
+		b, found, v.near, err = v.c.tiered.GetTier(ctx, wire)
+	default:
+		b, found, err = v.c.store.Get(ctx, wire)
+	}
+	if err != nil {
+		if !v.c.slow.note(v.key.Wire, err, v.c.cfg.Now()) {
+			v.c.storeError("reading", err)
+		}
+		return false
+	}
+	if !found {
+		return false
+	}
+	v.at = wire
+	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.Primary ||
+		!v.c.inProcess && v.entry.Kind == entry.KindResponse && !v.entry.Harmless() {
+		v.c.stats.corrupt.Add(1)
+		return false
+	}
+	return true
+}
+
+// granted says whether the entry that was found is for this request.
+func (v *visit) granted() finding {
+	switch v.withheld() {
+	case "":
+		return foundEntry
+	case adapter.ReasonInner:
+		return foundInner
+	case detailOrigin:
+		return foundOtherVariants
+	}
+	return foundNothing
+}
+
+// lookahead is what a second look has found under a key.
+type lookahead struct {
+	key    string
+	known  *purges.TagSet
+	read   bool
+	value  []byte
+	found  bool
+	late   bool
+	stamps []store.Stamp
+}
+
+// lookaheadAt is what the second look is to look at: where the response would be, as far as
+// is known.
+func (v *visit) lookaheadAt() *lookahead {
+	at := v.key.Wire
+	if len(v.by.Names) > 0 {
+		v.scratch = v.by.AppendValues(v.scratch[:0], &v.req)
+		at = v.key.Variant(v.scratch)
+	}
+	return &lookahead{key: at, known: v.c.ledger.Known(at, v.c.cfg.Now())}
+}
+
+// lookAgain looks for what may have been stored since the last look, in ahead first if
+// that is not nil. Where there is nothing better, v stays as it is.
+func (v *visit) lookAgain(ahead *lookahead) (httprules.Decision, bool) {
+	if ahead != nil && !ahead.found {
+		return httprules.Decision{}, false
+	}
+	old, soft, had := v.entry, v.Soft, v.stale
+	v.hasRec = false
+	v.now = v.c.cfg.Now() // who waits may have come since, and purges as well
+	v.ahead = ahead
+	found := v.lookup(v.x.Context())
+	v.ahead = nil
+	if found != foundEntry {
+		v.entry, v.Soft = old, soft
+		return httprules.Decision{}, false
+	}
+	d, ok := v.usable()
+	if !ok && !had {
+		v.stale, v.fwd = true, d.Fwd
+	}
+	return d, ok
+}
+
+// usable reports whether v.entry answers the request as it is.
+func (v *visit) usable() (httprules.Decision, bool) {
+	d := v.decide(v.c.cfg.Now())
+	return d, d.Use != httprules.Validate
+}

@@ -1,0 +1,58 @@
+package cacheaside
+
+import (
+	"net/http"
+	"sync/atomic"
+
+	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
+
+// rerun is what the engine knows of a request that it makes itself.
+type rerun struct {
+	adapter.Rerun
+	by    *Cache // the handle that wants it
+	lead  *inFlight
+	claim *claim      // by which the response may be stored
+	key   string      // the primary key that is to be refreshed
+	born  int64       // of the entry that was found
+	done  atomic.Bool // there is a new entry
+}
+
+// engineRerun is the engine's part of a rerun, nil if that is another engine's.
+func engineRerun(r *adapter.Rerun) *rerun {
+	if r == nil {
+		return nil
+	}
+	own, _ := r.Engine().(*rerun)
+	return own
+}
+
+// serveRerun deals with a request that refresh has sent.
+func (v *visit) serveRerun() error {
+	r := v.rerun
+	if r.by != v.c { // meant for a handle further in
+		return v.passRerun()
+	}
+	if v.key.Primary != r.key { // it came out another one than it was
+		return v.noAnswer(http.StatusServiceUnavailable, httprules.CacheStatus{Detail: detailRerun})
+	}
+	v.fwd = fwdMiss
+	r.lead.ValidBefore(r.lead.Advance())
+	if v.lookup(v.x.Context()) == foundEntry {
+		if d, ok := v.usable(); ok && v.entry.Born > r.born { // by another process
+			r.done.Store(true)
+			v.share(r.lead)
+			return v.hit(d)
+		}
+		v.fwd, v.stale = fwdStale, true
+	}
+	v.lead, v.claim = r.lead, r.claim
+	return v.fetch()
+}
+
+// passRerun leaves a request that a refresh has sent to whom it is meant for.
+func (v *visit) passRerun() error {
+	run := v.onward()
+	return v.letPass(run, annotate(run, httprules.CacheStatus{Fwd: fwdBypass, Detail: detailRerun}))
+}

@@ -1,0 +1,70 @@
+package cacheaside
+
+import (
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/flight"
+)
+
+// softens reports whether a stale response may stand in for a handler that takes
+// its time, which runs in the background for all who want to know meanwhile. That
+// works for a request that others cannot wait for as well, unless it wants a
+// response made for it alone.
+func (v *visit) softens() bool {
+	rc := &v.control
+	return v.c.policy.Stale.SoftTimeout > 0 && v.req.Rerun == nil && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0)
+}
+
+// askSoftly gives the handler SoftTimeout before it answers with v.entry, which
+// is stale; what the handler gets later replaces that.
+func (v *visit) askSoftly() error {
+	deadline := time.Now().Add(v.c.policy.Stale.SoftTimeout)
+	for range maxLooks {
+		key := v.flightKey()
+		if _, pass := v.c.passes.Get(key, v.now.UnixNano(), passAge); pass {
+			return v.fetch()
+		}
+		if v.outerLead(key) != nil {
+			return v.ask()
+		}
+		if v.inside(key) {
+			return v.fetch()
+		}
+		l, leads, ticket := v.c.join(key)
+		if leads {
+			l.Follow()
+			if _, room := v.detach(l); !room {
+				return v.ask()
+			}
+		}
+		outcome, e := l.Wait(v.x.Context(), ticket, time.Until(deadline))
+		switch outcome {
+		case flight.Cancelled:
+			return v.gaveUp()
+		case flight.Pass:
+			return v.fetch()
+		case flight.TimedOut, flight.Failed:
+			detail := detailStaleIfError
+			if outcome == flight.TimedOut {
+				detail = detailSoftTimeout
+			}
+			if a, ok := v.staleAnswer(v.c.cfg.Now(), detail, true); ok {
+				return v.settle(a)
+			}
+			return v.fetch()
+		case flight.Shared:
+			old, soft := v.entry, v.Soft
+			if e.Key == v.key.Primary && matches(&e, &v.req, v.scratch) {
+				v.entry, v.Soft = e, 0
+				if d, ok := v.usable(); ok && v.withheld() == "" {
+					return v.collapsed(d)
+				}
+				v.entry, v.Soft = old, soft
+			}
+		}
+		if d, ok := v.lookAgain(nil); ok {
+			return v.collapsed(d)
+		}
+	}
+	return v.ask()
+}

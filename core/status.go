@@ -1,0 +1,59 @@
+package cacheaside
+
+import (
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
+
+// Why a request was forwarded, for the parameter fwd of Cache-Status (RFC 9211 section
+// 2.2).
+const (
+	fwdBypass   = "bypass"    // the cache has nothing to do with the request
+	fwdMethod   = "method"    // its method is not answered from a cache
+	fwdMiss     = "miss"      // nothing is stored for it
+	fwdVaryMiss = "vary-miss" // only what answers other requests is
+	fwdStale    = "stale"     // what is stored is to be validated
+)
+
+// What more there is to say, for the parameter detail (section 2.8). The reasons of
+// [adapter.Response] and those of the rules, as "no-store", appear there as well.
+const (
+	// Of a bypass:
+	detailSkip         = "skip"           // Policy.Skip
+	detailMethod       = "method"         // not among RequestPolicy.Methods
+	detailRequestBody  = "request-body"   // the key cannot tell two bodies apart
+	detailUpgrade      = "upgrade"        // another protocol is asked for
+	detailPrecondition = "precondition"   // If-Match and the like, which only the handler can judge
+	detailOverride     = "override"       // a field puts another method or path in the place of the request's
+	detailKeyTooLong   = "key-too-long"   // KeyPolicy.MaxBytes
+	detailRerun        = "rerun"          // a background run for another handle, or whose key has changed
+	detailOnlyIfCached = "only-if-cached" // nothing usable is stored, and the handler may not be asked
+
+	// Of an answer from the store:
+	detailNear                 = "near"                   // it was in this process
+	detailStaleWhileRevalidate = "stale-while-revalidate" // it is stale, and being renewed
+	detailStaleIfError         = "stale-if-error"         // it is stale, and the handler failed
+	detailSoftTimeout          = "soft-timeout"           // it is stale, and the handler takes its time
+	detailOtherValidator       = "other-validator"        // the handler's 304 is about another response
+	detailClientGone           = "client-gone"            // the request ended while it waited for another one
+
+	// Why a response is not stored:
+	detailOrigin         = "origin"           // what is stored was answered to another origin
+	detailAuthorization  = "authorization"    // nothing but the policy's TTL would share it
+	detailCookie         = "cookie"           // the same, and the handler may have read a cookie
+	detailVary           = "vary"             // too many names in Vary
+	detailTags           = "tags"             // StoringPolicy.MaxTags, or a tag that is too long
+	detailHeader         = "header"           // a field that would be no field when it is read
+	detailHeaderTooLarge = "header-too-large" // StoringPolicy.MaxHeaderBytes
+	detailSlowRead       = "slow-read"        // the last large value under the key did not arrive in time
+	detailStoreBusy      = "store-busy"       // Background.WriteBuffer
+	detailStoreFailed    = "store-failed"     // the store failed when the handler was called
+)
+
+func statusValue(s httprules.CacheStatus) string {
+	return string(appendStatus(make([]byte, 0, 64), s))
+}
+
+func appendStatus(b []byte, s httprules.CacheStatus) []byte {
+	s.Name = "cacheaside"
+	return s.Append(b)
+}

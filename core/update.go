@@ -1,0 +1,115 @@
+package cacheaside
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
+
+// headAnswered uses the handler's answer to a HEAD for the stored answer to a
+// GET: one that agrees with it makes it fresh, any other makes it invalid (RFC
+// 9111 section 4.3.5). One without a validator may agree by chance, and says
+// nothing.
+func (v *visit) headAnswered(resp *adapter.Response) {
+	if resp.Reason != "" || v.entry.Status != http.StatusOK || resp.Status != http.StatusOK || v.control.NoStore {
+		return
+	}
+	etag, modified := v.validators()
+	agrees := func(name, stored string) bool {
+		now := resp.Effective.Values(name)
+		return len(now) == 0 || now[0] == stored
+	}
+	switch {
+	case !agrees("Etag", etag), !agrees("Last-Modified", modified), !agrees("Content-Length", strconv.Itoa(len(v.entry.Body))):
+		v.c.invalidate(v.x.Context(), &v.req)
+	case len(resp.Effective.Values("Etag"))+len(resp.Effective.Values("Last-Modified")) > 0:
+		_, _, _ = v.update(resp, v.c.cfg.Now()) // what fails is counted there
+	}
+}
+
+// update applies the header of newer, a 304 or the answer to a HEAD, to the
+// entry found (RFC 9111 section 3.2) and stores it again where it still may be.
+func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprules.Verdict, stored bool, err error) {
+	var updated adapter.Fields
+	replaced := map[string]bool{"Date": true} // that of newer, or now
+	for _, f := range newer.Header {
+		// A Content-Type taken away only keeps the server from guessing one.
+		if !keptOnUpdate(f.Name) && (f.Name != "Content-Type" || f.Op != adapter.OpDel) {
+			replaced[f.Name] = true
+			updated = append(updated, f)
+		}
+	}
+	merged := adapter.Fields{}
+	for f := range v.entry.Header {
+		if !replaced[f.Name] {
+			merged = append(merged, adapter.Field{Name: f.Name, Value: f.Value, Op: adapter.Op(f.Op)})
+		}
+	}
+	merged = append(merged, updated...)
+	effective := layered{merged, newer.Effective}
+	vary, anyOrigin := v.selectingNames(merged, effective)
+	anyOrigin = anyOrigin || v.entry.Flags&entry.AnyOrigin != 0
+	for f := range v.entry.Vary {
+		vary = append(vary, f.Name)
+	}
+	vary = mergeNames(vary, nil)
+	resp := &adapter.Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
+	verdict = v.judge(resp.Status, effective, now)
+	header, reason := v.storable(resp, verdict)
+	if reason != "" { // the client gets what there was
+		verdict.Store, verdict.Reason = false, reason
+		for f := range v.entry.Header {
+			header = append(header, f)
+		}
+	}
+	content := entry.Content{Meta: v.meta(verdict, anyOrigin, resp.Status, now), Key: v.key.Primary, Header: header, Body: resp.Body}
+	content.Flags |= v.entry.Flags & entry.Implicit
+	for tag := range v.entry.Tags {
+		content.Tags = append(content.Tags, tag)
+	}
+	more, ok := v.tagsOf(newer.Effective, len(vary) > 0)
+	content.Tags = mergeNames(content.Tags, more)
+	if !ok || given(content.Tags) > v.c.policy.Storing.MaxTags {
+		v.c.stats.tagsRefused.Add(1)
+		verdict.Store, verdict.Reason = false, detailTags
+		v.superseded(resp.Status, verdict) // a whole response may have fewer
+	}
+	if verdict.Store && len(mergeNames(vary, v.by.Names)) <= maxVaryNames && !v.inner {
+		stored = v.startWrite(content, vary, verdict, now) == ""
+	}
+	if v.value == nil {
+		v.value, err = entry.Encode(content)
+	}
+	if err == nil {
+		err = entry.Decode(v.value, &v.entry)
+	}
+	return verdict, stored, err
+}
+
+// keptOnUpdate names the fields that are not updated, because without them the
+// stored body could not be read (RFC 9111 section 3.2).
+func keptOnUpdate(name string) bool {
+	switch name {
+	case "Content-Length", "Content-Encoding", "Content-Range":
+		return true
+	}
+	return false
+}
+
+// layered is what the rules see of an updated response: the merged fields, then
+// those that outer middleware has set on the newer one.
+type layered struct {
+	first  adapter.Fields
+	second adapter.Header
+}
+
+func (l layered) Values(name string) []string {
+	if v := l.first.Values(name); len(v) > 0 || keptOnUpdate(name) {
+		return v
+	}
+	return l.second.Values(name)
+}
