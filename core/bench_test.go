@@ -14,10 +14,11 @@ import (
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/nethttp"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
-// forgetful is a store in which nothing is ever found.
-type forgetful struct{ *memory.Store }
+// forgetful is a store, of another process, in which nothing is ever found.
+type forgetful struct{ store.Coordinator }
 
 func (forgetful) Get(context.Context, string) ([]byte, bool, error) { return nil, false, nil }
 

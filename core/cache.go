@@ -126,7 +126,7 @@ func (s *shared) shield() {
 func purgeKeys(namespace string) purges.Keys {
 	return purges.Keys{
 		Prefix: namespace + ":2:{tags}:", MinBytes: keys.MinBytes,
-		Escape: func(dst []byte, text string) []byte { return keys.AppendEscaped(dst, text) },
+		Escape: keys.AppendEscaped,
 	}
 }
 

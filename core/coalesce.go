@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
@@ -21,23 +22,16 @@ const (
 	firstPoll, lastPoll = 5 * time.Millisecond, 100 * time.Millisecond
 )
 
-// ask gets from the handler what is not in the store or needs validation, unless
+// coalesce gets from the handler what is not in the store or needs validation, unless
 // another request is doing so already: then it waits for what that one gets.
-func (v *visit) ask() error {
+func (v *visit) coalesce() error {
 	if !v.coalesces() {
 		return v.fetch()
 	}
 	deadline := time.Now().Add(v.c.policy.Coalescing.Wait)
 	for look := range maxLooks {
 		key := v.flightKey()
-		if l := v.outerLead(key); l != nil {
-			v.lead = l // it would wait for itself
-			return v.fetch()
-		}
-		if v.inside(key) {
-			return v.fetch()
-		}
-		if _, pass := v.c.passes.Get(key, v.now.UnixNano(), passAge); pass {
+		if v.alone(key) {
 			return v.fetch()
 		}
 		f, leads, ticket := v.c.join(key)
@@ -61,33 +55,60 @@ func (v *visit) ask() error {
 		case flight.Pass:
 			return v.fetch()
 		case flight.TimedOut:
-			// Later requests are not to wait for it as well, but for this one.
-			if f.Age() < v.c.policy.Coalescing.Wait {
-				return v.fetch()
-			}
-			v.c.end(f, flight.Retry, nil)
-			if v.lead, leads = v.c.flights.TryLead(key); !leads {
-				v.lead = nil
-				return v.fetch()
-			}
-			return v.leadFlight(deadline)
-		case flight.Shared:
-			if e.Key == v.key.Primary && matches(&e, &v.req, v.scratch) {
-				v.entry, v.Soft = e, 0
-				if d, ok := v.usable(); ok && v.withheld() == "" {
-					return v.collapsed(d)
-				}
-			}
+			return v.takeOver(f, deadline)
 		case flight.Failed:
 			if a, ok := v.staleAnswer(v.c.cfg.Now(), detailStaleIfError, true); ok {
 				return v.settle(a)
 			}
 		}
-		if d, ok := v.lookAgain(nil); ok {
+		if d, ok := v.landed(outcome, &e); ok {
 			return v.collapsed(d)
 		}
 	}
 	return v.fetch()
+}
+
+// alone reports whether the request has to run the handler itself: what it would wait
+// for is its own doing, or was not for others a moment ago.
+func (v *visit) alone(key string) bool {
+	if l := v.outerLead(key); l != nil {
+		v.lead = l
+		return true
+	}
+	if v.inside(key) {
+		return true
+	}
+	_, pass := v.c.passes.Get(key, v.now.UnixNano(), passAge)
+	return pass
+}
+
+// takeOver runs the handler after f did not end in time. Later requests are not to wait
+// for f as well, but for this one.
+func (v *visit) takeOver(f *inFlight, deadline time.Time) error {
+	if f.Age() < v.c.policy.Coalescing.Wait {
+		return v.fetch()
+	}
+	v.c.end(f, flight.Retry, nil)
+	l, leads := v.c.flights.TryLead(f.Key())
+	if !leads {
+		return v.fetch()
+	}
+	v.lead = l
+	return v.leadFlight(deadline)
+}
+
+// landed makes what a flight has ended with, or what is stored since, the entry found,
+// and reports whether that answers the request.
+func (v *visit) landed(outcome flight.Outcome, e *entry.Entry) (httprules.Decision, bool) {
+	if outcome == flight.Shared && e.Key == v.key.Primary && matches(e, &v.req, v.scratch) {
+		old, soft := v.entry, v.Soft
+		v.entry, v.Soft = *e, 0
+		if d, ok := v.usable(); ok && v.withheld() == "" {
+			return d, true
+		}
+		v.entry, v.Soft = old, soft
+	}
+	return v.lookAgain(nil)
 }
 
 // leadFlight runs the handler for all who wait on v.lead.

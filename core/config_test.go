@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 func TestConfigNamesEveryWrongField(t *testing.T) {
@@ -106,6 +109,21 @@ func TestWith(t *testing.T) {
 	}
 	if _, err := c.With(func(p *Policy) { p.TTL = -1 }); err == nil || !strings.Contains(err.Error(), "cacheaside: With: Policy.TTL: ") {
 		t.Errorf("a negative TTL: %v", err)
+	}
+}
+
+// TestWrappedStore: a store that wraps the embedded one has all that it can.
+func TestWrappedStore(t *testing.T) {
+	m := Must(memory.New(1 << 20))
+	for name, s := range map[string]store.Store{"bare": m, "wrapped": struct{ *memory.Store }{m}} {
+		c := Must(New(Config{Store: s}))
+		defer c.Close(t.Context())
+		if !c.inProcess || c.coordinator == nil || c.local == nil || c.judging == nil || c.breaker != nil {
+			t.Errorf("%s: in process %v, coordinator %v, local %v, judging %v, breaker %v", name, c.inProcess, c.coordinator, c.local, c.judging, c.breaker)
+		}
+	}
+	if c := Must(New(Config{Store: struct{ store.Coordinator }{m}})); c.inProcess || c.coordinator == nil || c.local != nil || c.breaker == nil {
+		t.Error("a store of which nothing but its interface is known counts as one in this process")
 	}
 }
 

@@ -48,39 +48,15 @@ func (v *visit) meta(verdict httprules.Verdict, anyOrigin bool, status int, now 
 }
 
 // storable gives the fields of resp that are kept, or says why they cannot be. They
-// are good while visit is.
+// are good while v is.
 func (v *visit) storable(resp *adapter.Response, verdict httprules.Verdict) (fields []entry.Field, reason string) {
 	out := v.stored[:0]
 	hasDate := false
-fields:
 	for _, f := range resp.Header {
-		switch f.Name {
-		case "Age": // made anew for every reply
+		if !v.keeps(&f, resp) || slices.Contains(verdict.Strip, f.Name) {
 			continue
-		case "Content-Length":
-			// Only where the handler says so: others may have more to add, or the server
-			// says it.
-			if f.Op == adapter.OpDel || !adapter.BodyAllowed(resp.Status) {
-				continue
-			}
-			f.Value = strconv.Itoa(len(resp.Body))
-		case "Cache-Tag", "Surrogate-Key":
-			if !v.c.policy.Storing.ForwardTags && f.Op != adapter.OpDel {
-				continue
-			}
-		case "Date":
-			hasDate = true
-		case "Content-Type", "Content-Encoding", "Vary", "Cache-Control", "Expires", "Etag", "Last-Modified", "Location":
-		default:
-			if !v.c.policy.Storing.Headers.hasField(f.Name) && !v.c.targeted(f.Name) {
-				continue
-			}
 		}
-		for _, s := range verdict.Strip {
-			if s == f.Name {
-				continue fields
-			}
-		}
+		hasDate = hasDate || f.Name == "Date"
 		out = append(out, entry.Field{Name: f.Name, Value: f.Value, Op: uint8(f.Op)})
 	}
 	if !v.c.policy.Storing.ForwardTags && resp.Effective != nil {
@@ -106,6 +82,24 @@ fields:
 		return nil, detailHeaderTooLarge
 	}
 	return out, ""
+}
+
+// keeps reports whether a field of resp is stored, whose value it may change.
+func (v *visit) keeps(f *adapter.Field, resp *adapter.Response) bool {
+	switch f.Name {
+	case "Age": // made anew for every reply
+		return false
+	case "Content-Length":
+		// Only where the handler says so: others may have more to add, or the server
+		// says it.
+		f.Value = strconv.Itoa(len(resp.Body))
+		return f.Op != adapter.OpDel && adapter.BodyAllowed(resp.Status)
+	case "Cache-Tag", "Surrogate-Key":
+		return v.c.policy.Storing.ForwardTags || f.Op == adapter.OpDel
+	case "Date", "Content-Type", "Content-Encoding", "Vary", "Cache-Control", "Expires", "Etag", "Last-Modified", "Location":
+		return true
+	}
+	return v.c.policy.Storing.Headers.hasField(f.Name) || v.c.targeted(f.Name)
 }
 
 // targeted reports whether a field, named in canonical form, speaks to this cache.

@@ -16,7 +16,7 @@ func (v *visit) miss() error {
 	if v.control.OnlyIfCached {
 		return v.gatewayTimeout()
 	}
-	return v.ask()
+	return v.coalesce()
 }
 
 // fetch runs the handler and answers with what that gives: its response, which is

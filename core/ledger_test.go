@@ -15,20 +15,20 @@ import (
 // counted is a store that is shared, as far as the engine knows, and counts how often
 // the journal is read.
 type counted struct {
-	*memory.Store
+	store.Coordinator
 	reads atomic.Int64
 }
 
 func (s *counted) ReadJournal(ctx context.Context, clock string) (store.Journal, error) {
 	s.reads.Add(1)
-	return s.Store.ReadJournal(ctx, clock)
+	return s.Coordinator.ReadJournal(ctx, clock)
 }
 
 // TestPurgesDoNotExpireTheJournal: it is read as often as without purges of tags, and
 // once for each of a URL, which has to know in what ways others tell URLs apart.
 func TestPurgesDoNotExpireTheJournal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &counted{Store: Must(memory.New(1 << 20))}
+		s := &counted{Coordinator: Must(memory.New(1 << 20))}
 		c := Must(New(Config{Store: s}))
 		t.Cleanup(func() {
 			_ = c.Close(context.Background())

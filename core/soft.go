@@ -15,9 +15,9 @@ func (v *visit) softens() bool {
 	return v.c.policy.Stale.SoftTimeout > 0 && v.req.Rerun == nil && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0)
 }
 
-// askSoftly gives the handler SoftTimeout before it answers with v.entry, which
-// is stale; what the handler gets later replaces that.
-func (v *visit) askSoftly() error {
+// coalesceSoftly gives the handler SoftTimeout before it answers with v.entry, which
+// is stale; what the handler gives later replaces that.
+func (v *visit) coalesceSoftly() error {
 	deadline := time.Now().Add(v.c.policy.Stale.SoftTimeout)
 	for range maxLooks {
 		key := v.flightKey()
@@ -25,7 +25,7 @@ func (v *visit) askSoftly() error {
 			return v.fetch()
 		}
 		if v.outerLead(key) != nil {
-			return v.ask()
+			return v.coalesce()
 		}
 		if v.inside(key) {
 			return v.fetch()
@@ -34,7 +34,7 @@ func (v *visit) askSoftly() error {
 		if leads {
 			l.Follow()
 			if _, room := v.detach(l); !room {
-				return v.ask()
+				return v.coalesce()
 			}
 		}
 		outcome, e := l.Wait(v.x.Context(), ticket, time.Until(deadline))
@@ -43,28 +43,22 @@ func (v *visit) askSoftly() error {
 			return v.gaveUp()
 		case flight.Pass:
 			return v.fetch()
-		case flight.TimedOut, flight.Failed:
-			detail := detailStaleIfError
-			if outcome == flight.TimedOut {
-				detail = detailSoftTimeout
-			}
-			if a, ok := v.staleAnswer(v.c.cfg.Now(), detail, true); ok {
-				return v.settle(a)
-			}
-			return v.fetch()
-		case flight.Shared:
-			old, soft := v.entry, v.Soft
-			if e.Key == v.key.Primary && matches(&e, &v.req, v.scratch) {
-				v.entry, v.Soft = e, 0
-				if d, ok := v.usable(); ok && v.withheld() == "" {
-					return v.collapsed(d)
-				}
-				v.entry, v.Soft = old, soft
-			}
+		case flight.TimedOut:
+			return v.staleOrFetch(detailSoftTimeout)
+		case flight.Failed:
+			return v.staleOrFetch(detailStaleIfError)
 		}
-		if d, ok := v.lookAgain(nil); ok {
+		if d, ok := v.landed(outcome, &e); ok {
 			return v.collapsed(d)
 		}
 	}
-	return v.ask()
+	return v.coalesce()
+}
+
+// staleOrFetch answers with what is stored, if that is still allowed.
+func (v *visit) staleOrFetch(detail string) error {
+	if a, ok := v.staleAnswer(v.c.cfg.Now(), detail, true); ok {
+		return v.settle(a)
+	}
+	return v.fetch()
 }

@@ -17,7 +17,7 @@ const (
 // What more there is to say, for the parameter detail (section 2.8). The reasons of
 // [adapter.Response] and those of the rules, as "no-store", appear there as well.
 const (
-	// Of a bypass:
+	// Of a bypass.
 	detailSkip         = "skip"           // Policy.Skip
 	detailMethod       = "method"         // not among RequestPolicy.Methods
 	detailRequestBody  = "request-body"   // the key cannot tell two bodies apart
@@ -28,7 +28,7 @@ const (
 	detailRerun        = "rerun"          // a background run for another handle, or whose key has changed
 	detailOnlyIfCached = "only-if-cached" // nothing usable is stored, and the handler may not be asked
 
-	// Of an answer from the store:
+	// Of an answer from the store.
 	detailNear                 = "near"                   // it was in this process
 	detailStaleWhileRevalidate = "stale-while-revalidate" // it is stale, and being renewed
 	detailStaleIfError         = "stale-if-error"         // it is stale, and the handler failed
@@ -36,7 +36,7 @@ const (
 	detailOtherValidator       = "other-validator"        // the handler's 304 is about another response
 	detailClientGone           = "client-gone"            // the request ended while it waited for another one
 
-	// Why a response is not stored:
+	// Why a response is not stored.
 	detailOrigin         = "origin"           // what is stored was answered to another origin
 	detailAuthorization  = "authorization"    // nothing but the policy's TTL would share it
 	detailCookie         = "cookie"           // the same, and the handler may have read a cookie

@@ -31,9 +31,9 @@ func (v *visit) revalidate(d httprules.Decision) error {
 		return v.gatewayTimeout()
 	}
 	if d.MaySIE && v.softens() {
-		return v.askSoftly()
+		return v.coalesceSoftly()
 	}
-	return v.ask()
+	return v.coalesce()
 }
 
 // conditions gives the request fields for the handler, nil for those that the

@@ -173,6 +173,7 @@ func (b *Store) note(err error) error {
 	return err
 }
 
+// Get implements [store.Store].
 func (b *Store) Get(ctx context.Context, key string) (value []byte, found bool, err error) {
 	if err = b.allow(ctx); err == nil {
 		value, found, err = b.inner.Get(ctx, key)
@@ -181,6 +182,7 @@ func (b *Store) Get(ctx context.Context, key string) (value []byte, found bool, 
 	return value, found, err
 }
 
+// Set implements [store.Store].
 func (b *Store) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	if err := b.allow(ctx); err != nil {
 		return err
@@ -188,6 +190,7 @@ func (b *Store) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	return b.note(b.inner.Set(ctx, key, value, ttl))
 }
 
+// Delete implements [store.Store].
 func (b *Store) Delete(ctx context.Context, keys ...string) error {
 	if err := b.allow(ctx); err != nil {
 		return err
@@ -195,11 +198,13 @@ func (b *Store) Delete(ctx context.Context, keys ...string) error {
 	return b.note(b.inner.Delete(ctx, keys...))
 }
 
+// Close implements [store.Store].
 func (b *Store) Close() error {
 	b.Stop()
 	return b.inner.Close()
 }
 
+// Begin implements [store.Coordinator].
 func (b *Store) Begin(ctx context.Context, f store.Fill) (begun store.Begun, err error) {
 	if err = b.allow(ctx); err == nil {
 		begun, err = b.inner.Coordinator.Begin(ctx, f)
@@ -208,6 +213,7 @@ func (b *Store) Begin(ctx context.Context, f store.Fill) (begun store.Begun, err
 	return begun, err
 }
 
+// CompareAndExtend implements [store.Coordinator].
 func (b *Store) CompareAndExtend(ctx context.Context, lock, token string, ttl time.Duration) (held bool, err error) {
 	if err = b.allow(ctx); err == nil {
 		held, err = b.inner.Coordinator.CompareAndExtend(ctx, lock, token, ttl)
@@ -216,6 +222,7 @@ func (b *Store) CompareAndExtend(ctx context.Context, lock, token string, ttl ti
 	return held, err
 }
 
+// CompareAndSwap implements [store.Coordinator].
 func (b *Store) CompareAndSwap(ctx context.Context, lock, token, next string, ttl time.Duration) (held bool, err error) {
 	if err = b.allow(ctx); err == nil {
 		held, err = b.inner.Coordinator.CompareAndSwap(ctx, lock, token, next, ttl)
@@ -224,6 +231,7 @@ func (b *Store) CompareAndSwap(ctx context.Context, lock, token, next string, tt
 	return held, err
 }
 
+// Write implements [store.Coordinator].
 func (b *Store) Write(ctx context.Context, w store.Write) (written store.Written, err error) {
 	if err = b.allow(ctx); err == nil {
 		written, err = b.inner.Coordinator.Write(ctx, w)
@@ -232,6 +240,7 @@ func (b *Store) Write(ctx context.Context, w store.Write) (written store.Written
 	return written, err
 }
 
+// Bump implements [store.Coordinator].
 func (b *Store) Bump(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (mark store.Mark, err error) {
 	if err = b.allow(ctx); err == nil {
 		mark, err = b.inner.Coordinator.Bump(ctx, clock, keys, soft, at, ttl)
@@ -240,6 +249,7 @@ func (b *Store) Bump(ctx context.Context, clock string, keys []string, soft bool
 	return mark, err
 }
 
+// ReadJournal implements [store.Coordinator].
 func (b *Store) ReadJournal(ctx context.Context, clock string) (j store.Journal, err error) {
 	if err = b.allow(ctx); err == nil {
 		j, err = b.inner.Coordinator.ReadJournal(ctx, clock)
@@ -248,6 +258,7 @@ func (b *Store) ReadJournal(ctx context.Context, clock string) (j store.Journal,
 	return j, err
 }
 
+// WriteJournal implements [store.Coordinator].
 func (b *Store) WriteJournal(ctx context.Context, clock string, old store.Journal, text string) (j store.Journal, written bool, err error) {
 	if err = b.allow(ctx); err == nil {
 		j, written, err = b.inner.Coordinator.WriteJournal(ctx, clock, old, text)
@@ -256,6 +267,7 @@ func (b *Store) WriteJournal(ctx context.Context, clock string, old store.Journa
 	return j, written, err
 }
 
+// Stamps implements [store.Coordinator].
 func (b *Store) Stamps(ctx context.Context, dst []store.Stamp, keys []string) (stamps []store.Stamp, err error) {
 	if err = b.allow(ctx); err != nil {
 		if b.inner.Tiered != nil {
@@ -269,6 +281,7 @@ func (b *Store) Stamps(ctx context.Context, dst []store.Stamp, keys []string) (s
 	return stamps, b.note(err)
 }
 
+// GetStamped implements [store.Coordinator].
 func (b *Store) GetStamped(ctx context.Context, key string, dst []store.Stamp, keys []string) (value []byte, found bool, stamps []store.Stamp, err error) {
 	if err = b.allow(ctx); err != nil {
 		if b.inner.Tiered != nil {
@@ -282,8 +295,10 @@ func (b *Store) GetStamped(ctx context.Context, key string, dst []store.Stamp, k
 	return value, found, stamps, b.note(err)
 }
 
+// Near implements [store.Tiered].
 func (b *Store) Near() bool { return b.inner.Tiered.Near() }
 
+// GetTier implements [store.Tiered].
 func (b *Store) GetTier(ctx context.Context, key string) (value []byte, found, near bool, err error) {
 	if err = b.allow(ctx); err != nil { // copies need no server
 		if value, found, near, _ = b.inner.Tiered.GetTier(ended, key); near {
