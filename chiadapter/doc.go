@@ -7,5 +7,5 @@
 //	r.Use(chiadapter.New(cache))
 //
 // Middleware registered before it runs on every request, hit or miss;
-// middleware registered after it only when the handler does.
+// middleware registered after it runs only when the handler does.
 package chiadapter

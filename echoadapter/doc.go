@@ -7,8 +7,8 @@
 //	e.Use(echoadapter.New(cache))
 //
 // Middleware registered before it runs on every request, hit or miss;
-// middleware registered after it only when the handler does. An error that the
-// handler returns goes on to middleware in front, as without the cache, unless its
-// response is to be stored, or replaced by a stale one: then HTTPErrorHandler makes it
-// inside of this middleware.
+// middleware registered after it runs only when the handler does. An error that the
+// handler returns goes on to middleware in front, as without the cache. Only if its
+// response is to be stored, or a stale one is sent in its place, does this middleware
+// call HTTPErrorHandler itself.
 package echoadapter

@@ -7,10 +7,10 @@
 //	app.Use(fiberadapter.New(cache))
 //
 // Middleware registered before it runs on every request, hit or miss;
-// middleware registered after it only when the handler does. An error that the
-// handler returns goes on to middleware in front, as without the cache, unless its
-// response is to be stored, or replaced by a stale one: then the app's ErrorHandler
-// makes it inside of this middleware. A response is stored when it has been sent, as
+// middleware registered after it runs only when the handler does. An error that the
+// handler returns goes on to middleware in front, as without the cache. Only if its
+// response is to be stored, or a stale one is sent in its place, does this middleware
+// call the app's ErrorHandler itself. A response is stored when it has been sent, as
 // middleware in front has left it. Body streams (SendStream, SendFile,
 // SetBodyStreamWriter) reach the client as they are and are not stored.
 //

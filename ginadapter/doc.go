@@ -6,6 +6,6 @@
 //	r.Use(ginadapter.New(cache))
 //
 // Middleware registered before it runs on every request, hit or miss;
-// middleware registered after it only when the handler does: a hit aborts the
+// middleware registered after it runs only when the handler does, since a hit aborts the
 // chain. A response is not stored when its handler has added to c.Errors.
 package ginadapter

@@ -6,10 +6,11 @@
 //
 // # Commands and round trips
 //
-// What a request or a purge sends, once the server knows the scripts and there is a
-// clock, and the process has the journal, which it reads again every 0.4 s while it is
-// in use. What stands between two bars is sent at once, and waited for; "&" joins what
-// is sent side by side. EVALSHA is one script each.
+// The table lists what a request or a purge sends once the server knows the scripts,
+// there is a clock, and the process has a copy of the journal. It uses a copy for at most
+// 0.4 s, and reads the journal again while requests need it. A bar separates what is sent
+// at once and then waited for; "&" joins what is sent side by side. Each EVALSHA is one
+// script.
 //
 //	hit                      GET
 //	near hit                 nothing
@@ -35,14 +36,15 @@
 //	PurgePrefix              EVALSHA
 //	PurgeAll                 EVALSHA
 //
-// What follows the handler is done beside the client's answer. Tags are purged by a script for each 256 of them, in turn. A prefix, or
-// everything, takes half a second more, in which all processes learn of it.
+// What follows the handler is sent beside the client's answer. Tags are purged in scripts
+// of 256 each, one after the other. A purge of prefixes or of everything takes half a
+// second more, in which all processes learn of it.
 //
-// An untagged fill leaves nothing but its value on the server; a tag that is new adds a
-// stamp, which lasts as long as what it can purge, and an eighth longer. Besides, a
-// namespace has a clock, the ring of the last 256 purges, and the journal.
+// A fill without tags leaves nothing but its value on the server. A new tag adds a stamp,
+// which lasts an eighth longer than what it can purge. Besides these, a namespace has a
+// clock, the ring of the last 256 purges, and the journal.
 //
-// Any of that may be lost, damaged, or a value of another type or format: a token or an
-// entry is none then, what the ring does not know counts as purged, and without the
-// clock or the journal so does all that was stored before.
+// Any of these may be lost, damaged, or a value of another type or format. Such a token
+// or entry is treated as absent; what the ring does not know counts as purged; and
+// without the clock or the journal, so does all that was stored before.
 package dragonfly
