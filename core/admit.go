@@ -9,12 +9,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core/internal/keys"
-
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // admit stores resp where the rules allow it, and says in status what became of it. The

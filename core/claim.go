@@ -132,7 +132,7 @@ func (c *claims) moment(lock string) (store.Mark, error) {
 }
 
 // prolong lets the token live while the handler runs, so that one that takes longer
-// than LockTTL is not started a second time, and its response is stored.
+// than Timeouts.Lock is not started a second time, and its response is stored.
 func (c *claims) prolong(cl *claim, first time.Duration, until time.Time) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()

@@ -5,11 +5,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core/internal/httprules"
-	"github.com/cacheaside/cacheaside/core/internal/keys"
-
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 const (

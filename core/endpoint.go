@@ -14,9 +14,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/cacheaside/cacheaside/core/internal/breaker"
-
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/breaker"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
@@ -47,7 +46,7 @@ type PurgeAccess struct {
 //
 // of which one of the first four is enough, and soft goes with tags, prefixes
 // and all. It answers 200 when everything is purged, 400 where a request makes
-// no sense, 401 without access, 501 where a store that is no [Coordinator] cannot reach all that
+// no sense, 401 without access, 501 where a store that is no [store.Coordinator] cannot reach all that
 // is to be purged, 503 where the store has not acknowledged: then send it again.
 type PurgeEndpoint struct {
 	cache  *Cache

@@ -8,8 +8,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 )
 
-// lead is the duty of the request that asks the handler while others wait. A
-// request that nobody waits for has none, nil.
+// inFlight is a run of the handler that other requests may wait for.
 type inFlight = flight.Flight[entry.Entry, lock]
 
 // lock is what a leader holds against other processes. Whoever ends the flight

@@ -9,16 +9,14 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cacheaside/cacheaside/core/internal/purges"
-
-	"github.com/cacheaside/cacheaside/core/internal/breaker"
-
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/breaker"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/internal/purges"
 )
 
-// ErrCannotPurge is returned, wrapped, where the store is no [Coordinator]: then only
+// ErrCannotPurge is returned, wrapped, where the store is no [store.Coordinator]: then only
 // PurgeURL works, without its guarantees, and only for what has a key of its URL alone.
 var ErrCannotPurge = errors.New("the store keeps no purge stamps: use one that is a store.Coordinator")
 
@@ -156,7 +154,7 @@ func (c *Cache) bump(ctx context.Context, what string, tags []string, soft bool)
 	return c.purged(what, nil)
 }
 
-// maxPurged is how many tags PurgeTimeout is meant for.
+// maxPurged is how many tags Timeouts.Purge is meant for.
 const maxPurged = 1024
 
 func (c *Cache) bumpSome(ctx context.Context, tags []string, soft bool) error {

@@ -7,10 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core/internal/keys"
-
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // refreshPause is the least time between two attempts to refresh one entry from

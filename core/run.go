@@ -6,9 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/cacheaside/cacheaside/core/internal/keys"
-
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // A run is one call of a handler by a handle. Runs form a chain: within the run of

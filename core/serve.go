@@ -3,11 +3,10 @@ package cacheaside
 import (
 	"net/http"
 
-	"github.com/cacheaside/cacheaside/core/internal/keys"
-
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // Serve answers one request: from the store where the rules allow it, else by

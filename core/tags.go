@@ -8,11 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cacheaside/cacheaside/core/internal/purges"
-
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/internal/purges"
 )
 
 // A stored response carries tags (surrogate keys), under which it can be purged: those

@@ -7,13 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cacheaside/cacheaside/core/internal/purges"
-
 	"pgregory.net/rapid"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/internal/purges"
 )
 
 func cacheNamed(t testing.TB, namespace string, change ...func(*Config)) *Cache {

@@ -5,9 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/cacheaside/cacheaside/core/internal/purges"
-
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/internal/purges"
 )
 
 // A purge names a public URL, and knows nothing of policies. It can name the key of what

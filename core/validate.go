@@ -6,12 +6,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cacheaside/cacheaside/core/internal/keys"
-
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // revalidate asks the handler whether the stale entry is still good (RFC 9111

@@ -46,7 +46,7 @@ type write struct {
 	// Of a variant:
 	record     []byte
 	recordKept time.Duration
-	choice     keys.Selecting
+	selecting  keys.Selecting
 	surplus    []string // variants that are one too many
 	lead       *inFlight
 	shareable  bool // with those who wait for lead
@@ -116,7 +116,7 @@ func (v *visit) prepared(ctx context.Context, content entry.Content, names []str
 		content.Vary = selectingFields(v.record.Names, &v.req)
 		v.scratch = v.record.AppendValues(v.scratch[:0], &v.req)
 		w.at = v.key.Variant(v.scratch)
-		w.choice = v.record.Selecting
+		w.selecting = v.record.Selecting
 		w.surplus = v.record.add(variantRef{keys.DigestOf(w.at), now.Add(keep).UnixNano()}, now.UnixNano(), v.c.policy.Storing.MaxVariants)
 		var err error
 		if w.record, w.recordKept, err = v.record.encode(v.key.Primary, now.UnixNano()); err != nil {
@@ -210,7 +210,7 @@ func (w *write) Dropped() {
 	w.end(errUnclaimed)
 }
 
-// store writes it, within StoreTimeout, unless something was purged meanwhile,
+// store writes it, within Timeouts.Write, unless something was purged meanwhile,
 // and tells those who wait. The handler's answer is complete: that the client
 // has left is no reason to lose it.
 func (w *write) store() (err error) {
@@ -242,7 +242,7 @@ func (w *write) store() (err error) {
 		c.variants.Drop(w.wire)
 		return nil
 	}
-	c.variants.Put(w.wire, w.choice, c.cfg.Now().UnixNano())
+	c.variants.Put(w.wire, w.selecting, c.cfg.Now().UnixNano())
 	var surplus []string
 	for _, d := range w.surplus {
 		if keys.IsDigest(d) {

@@ -264,7 +264,7 @@ func (m *matrix) gone(what string, soft bool) {
 
 func testMatrix(c *run) {
 	m := c.matrix()
-	ctx := context.Background() // PurgeTimeout ends what hangs
+	ctx := context.Background() // Timeouts.Purge ends what hangs
 	byURL := []func(p *purger, raw string) error{
 		func(p *purger, raw string) error { return p.by.PurgeURL(ctx, raw) },
 		func(p *purger, raw string) error { return p.order(ctx, "PURGE", raw, nil) },

@@ -31,10 +31,10 @@
 //	not stored, again        GET | SET, PEXPIRE, GETRANGE | handler
 //	PurgeTags, one           EVALSHA
 //	PurgeTags, five          EVALSHA
-//	SoftPurgeTags, five      EVALSHA
+//	Purge, soft, five tags   EVALSHA
 //	PurgeURL                 2 EVALSHA & 3 UNLINK
-//	PurgePrefix              EVALSHA
-//	PurgeAll                 EVALSHA
+//	Purge of a prefix        EVALSHA
+//	Purge of all             EVALSHA
 //
 // What follows the handler is sent beside the client's answer. Tags are purged in scripts
 // of 256 each, one after the other. A purge of prefixes or of everything takes half a

@@ -292,13 +292,13 @@ func TestWireTable(t *testing.T) {
 		"no-cache of the client": tape.of(func() { get(cache, "/hit", "", "Cache-Control", "no-cache") }),
 		"PurgeTags, one":         tape.of(func() { must(cache.PurgeTags(ctx, "a")) }),
 		"PurgeTags, five":        tape.of(func() { must(cache.PurgeTags(ctx, "a", "b", "c", "d", "e")) }),
-		"SoftPurgeTags, five":    tape.of(func() { must(cache.Purge(ctx, cacheaside.Purge{Tags: []string{"a", "b", "c", "d", "e"}, Soft: true})) }),
+		"Purge, soft, five tags": tape.of(func() { must(cache.Purge(ctx, cacheaside.Purge{Tags: []string{"a", "b", "c", "d", "e"}, Soft: true})) }),
 		"PurgeURL":               beside(tape.of(func() { must(cache.PurgeURL(ctx, "http://example.com/hit")) })),
 	}
 	for range 2 { // the first time its script is unknown
-		measured["PurgePrefix"] = tape.of(func() { must(cache.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/blogs"}})) })
+		measured["Purge of a prefix"] = tape.of(func() { must(cache.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/blogs"}})) })
 		get(cache, fresh(""), "") // reads the journal
-		measured["PurgeAll"] = tape.of(func() { must(cache.Purge(ctx, cacheaside.Purge{All: true})) })
+		measured["Purge of all"] = tape.of(func() { must(cache.Purge(ctx, cacheaside.Purge{All: true})) })
 		get(cache, fresh(""), "")
 	}
 	now = now.Add(2 * time.Hour)

@@ -11,7 +11,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
-// Exchange is the part of a adapter.Exchange that all frameworks on net/http
+// Exchange is the part of an adapter.Exchange that all frameworks on net/http
 // share. An adapter embeds it, calls Reset, and gives its own Next by way of
 // [Exchange.Run]. It may be pooled.
 type Exchange struct {

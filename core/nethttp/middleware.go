@@ -1,5 +1,5 @@
 // Package nethttp is what the adapters of the frameworks on net/http share: a
-// writer that captures a response, and the request and reply side of a
+// writer that captures a response, and the request and reply side of an
 // adapter.Exchange. With [New] it is an adapter of its own, for services that use
 // nothing but the standard library.
 package nethttp
