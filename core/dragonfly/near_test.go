@@ -137,7 +137,6 @@ func (s tiered) Get(ctx context.Context, key string) ([]byte, bool, error) {
 }
 
 func TestNearStore(t *testing.T) {
-	t.Parallel() // it mostly waits
 	addr := storetest.Server(t)
 	storetest.Run(t, func(t *testing.T) store.Store { return tiered{open(t, addr, withNear())} })
 }
