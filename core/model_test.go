@@ -23,6 +23,7 @@ import (
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/nethttp"
+	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
 // The tests of this file compare the engine with a model of RFC 9111. The
@@ -761,7 +762,7 @@ func rollAsk(d dice, id, answers int) *ask {
 }
 
 // rounds of rapid.checks sequences (100 by default) for each policy.
-const rounds = 5
+var rounds = storetest.Rounds(2, 5)
 
 func TestModel(t *testing.T) {
 	for _, p := range policies {

@@ -5,12 +5,15 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,6 +29,8 @@ var frameworks = []string{"chi", "gin", "echo", "fiber"}
 var bin string
 
 func TestMain(m *testing.M) {
+	// The tests that run at once mostly wait. What the command line says counts more.
+	_ = flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0))))
 	os.Exit(func() int {
 		var err error
 		if bin, err = os.MkdirTemp("", "cacheaside-examples-"); err != nil {

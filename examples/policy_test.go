@@ -27,11 +27,14 @@ func TestNotFoundTTL(t *testing.T) {
 func TestCoalesce(t *testing.T) {
 	for _, mode := range []string{"all", "process", "none"} {
 		for _, name := range frameworks {
-			p := start(t, name, append([]string{"-coalesce", mode, "-db-latency", "1s"}, patient...)...)
-			allAnswer(t, crowd([]*process{p}, 20, "/users/7")(), user7)
-			if s := p.stats(); (s.OriginReads == 1) != (mode != "none") { // who comes late may find it stored
-				t.Errorf("%s -coalesce %s: %d database queries", name, mode, s.OriginReads)
-			}
+			t.Run(mode+"/"+name, func(t *testing.T) {
+				t.Parallel() // it mostly waits
+				p := start(t, name, append([]string{"-coalesce", mode, "-db-latency", "1s"}, patient...)...)
+				allAnswer(t, crowd([]*process{p}, 20, "/users/7")(), user7)
+				if s := p.stats(); (s.OriginReads == 1) != (mode != "none") { // who comes late may find it stored
+					t.Errorf("%s -coalesce %s: %d database queries", name, mode, s.OriginReads)
+				}
+			})
 		}
 	}
 }

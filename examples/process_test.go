@@ -49,6 +49,7 @@ func TestMissThenHit(t *testing.T) {
 func TestFinishesRequests(t *testing.T) {
 	for _, name := range frameworks {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it mostly waits
 			p := start(t, name, "-db-latency", "800ms")
 			got := make(chan answer, 1)
 			go func() { got <- p.get("/users/1") }()

@@ -197,10 +197,14 @@ func Run(t *testing.T, fw Framework) {
 			t.Errorf("Cannot names %q, which is no case", name)
 		}
 	}
-	t.Run("memory", func(t *testing.T) {
-		for _, tc := range all {
-			t.Run(tc.name, func(t *testing.T) { runCase(t, &fw, tc, nil, "") })
-		}
+	var both sync.WaitGroup // at once, for each of them waits a lot
+	defer both.Wait()
+	both.Go(func() {
+		t.Run("memory", func(t *testing.T) {
+			for _, tc := range all {
+				t.Run(tc.name, func(t *testing.T) { runCase(t, &fw, tc, nil, "") })
+			}
+		})
 	})
 	t.Run("server", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

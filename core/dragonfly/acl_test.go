@@ -76,6 +76,7 @@ func TestACLStore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes its time")
 	}
+	t.Parallel() // it mostly waits
 	p, admin := startACL(t, rights+" ~storetest:*")
 	url := "redis://cacheaside:hunter2@" + p.Addr
 	storetest.Run(t, func(t *testing.T) store.Store { return open(t, url) })

@@ -194,7 +194,7 @@ func TestPurgeOfMany(t *testing.T) {
 
 // TestMemoryOnTheServer: what an entry takes beyond its key and its body.
 func TestMemoryOnTheServer(t *testing.T) {
-	const entries = 10_000
+	entries := storetest.Rounds(3000, 10_000)
 	for _, tags := range [][]string{nil, strings.Split(fiveTags, ",")} {
 		t.Run(strconv.Itoa(len(tags))+" tags", func(t *testing.T) {
 			p := storetest.StartServer(t)
@@ -219,7 +219,7 @@ func TestMemoryOnTheServer(t *testing.T) {
 			before := used(t, c)
 			fill(0, entries)
 			key := func(i int) string { return "cost:2:{GET:http://example.com" + path(i) + "}" }
-			perEntry := float64(used(t, c)-before) / entries
+			perEntry := float64(used(t, c)-before) / float64(entries)
 			usage, err := c.Do(t.Context(), c.B().MemoryUsage().Key(key(0)).Build()).AsInt64()
 			if err != nil {
 				t.Fatal(err)

@@ -400,6 +400,7 @@ func TestFillOnOldServer(t *testing.T) {
 
 // TestOldServerSuite runs the whole suite on such a server.
 func TestOldServerSuite(t *testing.T) {
+	t.Parallel() // it mostly waits
 	m := miniredis.RunT(t)
 	refuseNXGet(m)
 	storetest.Run(t, func(t *testing.T) store.Store {

@@ -266,7 +266,8 @@ func TestNearRace(t *testing.T) {
 	s, p := openNear(t)
 	c := other(t, p.Addr)
 	ctx := context.Background()
-	const keys, rounds = 4000, 5
+	const keys = 4000
+	rounds := storetest.Rounds(2, 5)
 	name := func(i int) string { return fmt.Sprintf("some:key:of:ours:%d", i) }
 	for i := range keys {
 		run(t, c, "SET", name(i), "0", "EX", "3600")
@@ -338,7 +339,7 @@ func TestNearOwnWrites(t *testing.T) {
 		})
 		writers.Go(func() {
 			lock := prefix + "{k}lock" + strconv.Itoa(w)
-			for i := range 1500 {
+			for i := range storetest.Rounds(300, 1500) {
 				want := []byte(strconv.Itoa(i))
 				var err error
 				switch i % 3 {

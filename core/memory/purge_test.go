@@ -12,6 +12,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/store"
+	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
 // TestJudged: a value is found until a tag of it is purged, by whatever way, and with the
@@ -368,7 +369,7 @@ func TestNothingIsLost(t *testing.T) {
 	}
 	s := open(t, 8<<30)
 	ctx := context.Background()
-	keys, tags, value := 100_000, make([]string, 5), make([]byte, 64)
+	keys, tags, value := storetest.Rounds(30_000, 100_000), make([]string, 5), make([]byte, 64)
 	for i := range keys {
 		for j := range tags {
 			tags[j] = "tag " + strconv.Itoa(j) + " of " + strconv.Itoa(i)

@@ -383,6 +383,7 @@ func TestEveryCaseFinds(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
+	t.Parallel() // it mostly waits
 	storetest.Run(t, func(t *testing.T) store.Store {
 		s, err := memory.New(64 << 20) // its tables grow with it: in a small one keys share places
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 )
 
 func TestStartCluster(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := StartCluster(t)
 	const key = "some:key:of:ours"
 	master := c.Master(key)

@@ -385,6 +385,7 @@ func parts() storetest.Option { return storetest.Foreign(foreign, ":ring", ":jou
 
 // TestReference: what is broken below is right before.
 func TestReference(t *testing.T) {
+	t.Parallel() // it mostly waits
 	t.Run("FakeClock", func(t *testing.T) {
 		var mu sync.Mutex
 		now := time.Unix(1_800_000_000, 0)

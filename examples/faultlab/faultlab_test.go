@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
 func TestSoak(t *testing.T) {
@@ -18,7 +20,7 @@ func TestSoak(t *testing.T) {
 	}
 	var out strings.Builder
 	l := lab{seed: 1, lookup: 300 * time.Millisecond}
-	if err := l.soak(context.Background(), 10*time.Second, 1000, &out); err != nil {
+	if err := l.soak(context.Background(), time.Duration(storetest.Rounds(6, 10))*time.Second, 1000, &out); err != nil {
 		t.Errorf("%v\n%s", err, &out)
 	}
 }
@@ -45,7 +47,7 @@ func TestLink(t *testing.T) {
 	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CACHEASIDE_REQUIRE_SERVER") != "1" {
 		t.Skip("there is no redis-server on the PATH")
 	}
-	l := lab{length: time.Second, seed: 1}
+	l := lab{length: time.Duration(storetest.Rounds(500, 1000)) * time.Millisecond, seed: 1}
 	results, err := l.link(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +68,7 @@ func TestFaults(t *testing.T) {
 	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CACHEASIDE_REQUIRE_SERVER") != "1" {
 		t.Skip("there is no redis-server on the PATH")
 	}
-	l := lab{length: 500 * time.Millisecond, seed: 1, verbose: true, lookup: 300 * time.Millisecond}
+	l := lab{length: time.Duration(storetest.Rounds(200, 500)) * time.Millisecond, seed: 1, verbose: true, lookup: 300 * time.Millisecond}
 	if _, err := l.run(context.Background(), func(results []*result) {
 		for _, r := range results {
 			t.Logf("%s, %s: %d requests, %d hits, %d errors of the handler, back after %v", r.fault, r.framework, r.requests, r.hits, r.caused, r.recovered)
