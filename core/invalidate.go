@@ -26,23 +26,23 @@ func safe(method string) bool {
 // for Location and Content-Location on the same host (RFC 9111 section 4.4).
 // That is before the client can see the answer and ask again.
 func (v *visit) invalidating(run *run, note func(int, adapter.Header, string) adapter.Fields) func(int, adapter.Header, string) adapter.Fields {
+	c, ctx, req := v.c, v.x.Context(), v.req.Copy() // the response may go when v is another request's
 	return func(status int, h adapter.Header, reason string) adapter.Fields {
 		if status >= 200 && status < 400 && !run.dealtWith() {
-			req := v.req
-			v.c.invalidateGroups(v.x.Context(), &req, h)
-			targets := []keys.Request{req}
+			c.invalidateGroups(ctx, req, h)
+			targets := []keys.Request{*req}
 			for _, name := range []string{"Location", "Content-Location"} {
 				for _, value := range h.Values(name) {
-					if other, ok := sameHost(req, value); ok {
+					if other, ok := sameHost(*req, value); ok {
 						targets = append(targets, other)
 					}
 				}
 			}
 			for i := range targets {
-				v.c.invalidate(v.x.Context(), &targets[i])
+				c.invalidate(ctx, &targets[i])
 				if host := withoutPort(req.Scheme, req.Host); host != req.Host {
 					targets[i].Host = host
-					v.c.invalidate(v.x.Context(), &targets[i])
+					c.invalidate(ctx, &targets[i])
 				}
 			}
 		}

@@ -128,8 +128,9 @@ func (v *visit) pass(fwd, detail string) error {
 // letPass runs the handler with its response going straight to the client; note
 // gives the fields to add.
 func (v *visit) letPass(run *run, note func(int, adapter.Header, string) adapter.Fields) error {
+	c := v.c // the response may go when v is another request's
 	_, err := v.x.Next(adapter.Forward{Run: &run.Run, Annotate: func(status int, h adapter.Header, reason string) adapter.Fields {
-		return v.c.withoutTags(note(status, h, reason), h)
+		return c.withoutTags(note(status, h, reason), h)
 	}})
 	return err
 }

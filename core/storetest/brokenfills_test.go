@@ -166,23 +166,23 @@ var brokenFills = map[string]func() broken{
 			f.Token = "somebody"
 		}
 	}),
-	"Extend/nothing": func() broken {
+	"CompareAndExtend/nothing": func() broken {
 		return broken{extend: func(r *reference, _ context.Context, lock, token string, _ time.Duration) (bool, error) {
 			return r.lockedHolder(lock) == token, nil
 		}}
 	},
-	"Extend/by anybody": func() broken {
+	"CompareAndExtend/by anybody": func() broken {
 		return broken{extend: func(r *reference, ctx context.Context, lock, _ string, ttl time.Duration) (bool, error) {
 			return r.CompareAndExtend(ctx, lock, r.lockedHolder(lock), ttl)
 		}}
 	},
-	"Extend/takes": func() broken {
+	"CompareAndExtend/takes": func() broken {
 		return broken{extend: func(r *reference, ctx context.Context, lock, token string, ttl time.Duration) (bool, error) {
 			b, err := r.Begin(ctx, store.Fill{Lock: lock, Token: token, TTL: ttl, Clock: lock})
 			return b.Token == token, err
 		}}
 	},
-	"Swap/without comparing": func() broken {
+	"CompareAndSwap/without comparing": func() broken {
 		return broken{swap: func(r *reference, ctx context.Context, lock, token, next string, ttl time.Duration) (bool, error) {
 			if holder := r.lockedHolder(lock); holder != "" {
 				token = holder
@@ -190,7 +190,7 @@ var brokenFills = map[string]func() broken{
 			return r.CompareAndSwap(ctx, lock, token, next, ttl)
 		}}
 	},
-	"Swap/drops the next": func() broken {
+	"CompareAndSwap/drops the next": func() broken {
 		return broken{swap: func(r *reference, ctx context.Context, lock, token, _ string, _ time.Duration) (bool, error) {
 			return r.CompareAndSwap(ctx, lock, token, "", 0)
 		}}

@@ -47,6 +47,15 @@ func (r *Request) Enter(came *adapter.Request) (adapter.Header, Asked) {
 	return r.view, all
 }
 
+// Copy returns a copy that does not point to r.
+func (r *Request) Copy() *Request {
+	c := *r
+	if c.public.of == r {
+		c.public.of, c.Header = &c, &c.public
+	}
+	return &c
+}
+
 // Lines are the values of a field, named in canonical form. Host is where the
 // framework keeps it.
 func (r *Request) Lines(name string) []string {

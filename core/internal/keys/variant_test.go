@@ -60,3 +60,15 @@ func TestOwn(t *testing.T) {
 		}
 	}
 }
+
+// TestCopy: a copy stays as it is when the request is another one.
+func TestCopy(t *testing.T) {
+	var r Request
+	r.Enter(&adapter.Request{Host: "a", Path: "/a", Header: http.Header{"X-Forwarded-Host": {"b"}}})
+	c := r.Copy()
+	r = Request{}
+	r.Enter(&adapter.Request{Host: "c", Path: "/c", Header: http.Header{}})
+	if c.Path != "/a" || len(c.Header.Values("x-forwarded-host")) != 1 || c.Header.Values("host")[0] != "a" || len(c.PublicHosts()) != 1 {
+		t.Errorf("%+v", c)
+	}
+}
