@@ -25,6 +25,7 @@ func TestNotFoundTTL(t *testing.T) {
 }
 
 func TestCoalesce(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, mode := range []string{"all", "process", "none"} {
 		for _, name := range frameworks {
 			t.Run(mode+"/"+name, func(t *testing.T) {
@@ -40,6 +41,7 @@ func TestCoalesce(t *testing.T) {
 }
 
 func TestSoftTimeout(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, name := range frameworks {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it mostly waits
@@ -59,6 +61,7 @@ func TestSoftTimeout(t *testing.T) {
 }
 
 func TestStaleIfError(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, name := range frameworks {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it mostly waits

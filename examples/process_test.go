@@ -47,6 +47,7 @@ func TestMissThenHit(t *testing.T) {
 
 // TestFinishesRequests stops each service while it answers.
 func TestFinishesRequests(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, name := range frameworks {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it mostly waits

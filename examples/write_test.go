@@ -156,11 +156,14 @@ func purgedBy(t *testing.T, all []*process, method, target, body string, targets
 
 // TestPurgeEndpoint purges in one process what another one has stored.
 func TestPurgeEndpoint(t *testing.T) {
-	server := storetest.StartServer(t).Addr // its own: it is purged of everything
+	t.Parallel() // it mostly waits
 	targets := []string{"/users/1", "/users/1?a=b", "/users/11", "/blogs/1", "/blogs/2"}
 	for i, name := range frameworks {
-		all := together(t, []string{name, frameworks[(i+1)%len(frameworks)]}, "-dragonfly", server)
-		t.Run(all[0].name+" purges for "+all[1].name, func(t *testing.T) {
+		names := []string{name, frameworks[(i+1)%len(frameworks)]}
+		t.Run(names[0]+" purges for "+names[1], func(t *testing.T) {
+			t.Parallel()
+			server := storetest.StartServer(t).Addr // its own: it is purged of everything
+			all := together(t, names, "-dragonfly", server)
 			base := "http://" + all[0].host
 			for _, c := range []struct {
 				method, target, body string
@@ -201,9 +204,6 @@ func TestPurgeEndpoint(t *testing.T) {
 				}
 			}
 		})
-		for _, p := range all {
-			p.stop()
-		}
 	}
 }
 

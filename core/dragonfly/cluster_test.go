@@ -116,7 +116,7 @@ func startLoad(t *testing.T, c *storetest.Cluster) *load {
 		l.wg.Go(func() {
 			for ctx.Err() == nil {
 				l.read()
-				time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond)
+				time.Sleep(time.Duration(rand.IntN(storetest.Rounds(5000, 1000))) * time.Microsecond)
 			}
 		})
 	}
@@ -124,7 +124,7 @@ func startLoad(t *testing.T, c *storetest.Cluster) *load {
 		l.wg.Go(func() {
 			for ctx.Err() == nil {
 				l.write()
-				time.Sleep(time.Duration(rand.IntN(4000)) * time.Microsecond)
+				time.Sleep(time.Duration(rand.IntN(storetest.Rounds(10_000, 4000))) * time.Microsecond)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"io"
 	"log/slog"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +30,8 @@ import (
 
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
+	// The tests that run at once mostly wait. What the command line says counts more.
+	_ = flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0))))
 	goleak.VerifyTestMain(m,
 		// Who is in a cluster is read a second later, and the connection to a node
 		// that has left it closed after five.
@@ -321,6 +325,7 @@ func TestWithoutCheckSilentServer(t *testing.T) {
 
 // TestCloseOfSilentServer: who ends while the server hangs is not kept for ever.
 func TestCloseOfSilentServer(t *testing.T) {
+	t.Parallel() // it mostly waits
 	p := storetest.StartServer(t)
 	s, err := dragonfly.Open(t.Context(), p.Addr, withNear())
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 )
 
 var (
-	consistencyReads = flag.Int("consistency.reads", 20_000, "reads of TestConsistency")
+	consistencyReads = flag.Int("consistency.reads", storetest.Rounds(6_000, 20_000), "reads of TestConsistency")
 	consistencySeed  = flag.Uint64("consistency.seed", 0, "seed of TestConsistency; 0: the time")
 )
 

@@ -137,6 +137,7 @@ func (s tiered) Get(ctx context.Context, key string) ([]byte, bool, error) {
 }
 
 func TestNearStore(t *testing.T) {
+	t.Parallel() // it mostly waits
 	addr := storetest.Server(t)
 	storetest.Run(t, func(t *testing.T) store.Store { return tiered{open(t, addr, withNear())} })
 }
@@ -339,7 +340,7 @@ func TestNearOwnWrites(t *testing.T) {
 		})
 		writers.Go(func() {
 			lock := prefix + "{k}lock" + strconv.Itoa(w)
-			for i := range storetest.Rounds(300, 1500) {
+			for i := range storetest.Rounds(150, 1500) {
 				want := []byte(strconv.Itoa(i))
 				var err error
 				switch i % 3 {
@@ -525,6 +526,18 @@ func TestNearStamps(t *testing.T) {
 		})
 	}
 	r.settle(r.mark(), keys...)
+	warm()
+	done, cancel := context.WithCancel(ctx)
+	cancel()
+	for name, read := range map[string]func() error{
+		"GetTier":    func() error { _, _, _, err := here.GetTier(done, r.key); return err },
+		"GetStamped": func() error { _, _, _, err := here.GetStamped(done, r.key, nil, keys); return err },
+		"Stamps":     func() error { _, err := here.Stamps(done, nil, keys); return err },
+	} {
+		if err := read(); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s of copies, the context being done: %v", name, err)
+		}
+	}
 	for i := range 300 {
 		if i%30 == 0 {
 			warm()

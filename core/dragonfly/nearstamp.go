@@ -15,6 +15,9 @@ func (s *Store) Stamps(ctx context.Context, dst []store.Stamp, keys []string) ([
 	if s.near == nil || len(keys) == 0 {
 		return s.serverStamps(ctx, dst, keys)
 	}
+	if err := ctx.Err(); err != nil { // copies would answer all the same
+		return dst, err
+	}
 	all, missing := s.near.stamps(dst, keys)
 	if len(missing) > 0 {
 		got, err := s.serverStamps(ctx, nil, missing)
@@ -32,6 +35,9 @@ func (s *Store) GetStamped(ctx context.Context, key string, dst []store.Stamp, k
 	if s.near == nil {
 		value, found, _, stamps, err := s.serverGetStamped(ctx, key, dst, keys)
 		return value, found, stamps, err
+	}
+	if err := ctx.Err(); err != nil { // copies would answer all the same
+		return nil, false, dst, err
 	}
 	// The stamps may be newer than the value, which is on the safe side.
 	value, found := s.GetLocal(key)
