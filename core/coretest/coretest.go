@@ -201,9 +201,9 @@ func Run(t *testing.T, fw Framework) {
 	defer both.Wait()
 	both.Go(func() {
 		t.Run("memory", func(t *testing.T) {
-			for _, tc := range all {
+			inLanes(all, func(tc testCase) {
 				t.Run(tc.name, func(t *testing.T) { runCase(t, &fw, tc, nil, "") })
-			}
+			})
 		})
 	})
 	t.Run("server", func(t *testing.T) {
@@ -218,12 +218,28 @@ func Run(t *testing.T, fw Framework) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = store.Close() })
-		for _, tc := range all {
-			if !tc.once {
-				t.Run(tc.name, func(t *testing.T) { runCase(t, &fw, tc, store, addr) })
-			}
-		}
+		inLanes(slices.DeleteFunc(slices.Clone(all), func(tc testCase) bool { return tc.once }), func(tc testCase) {
+			t.Run(tc.name, func(t *testing.T) { runCase(t, &fw, tc, store, addr) })
+		})
 	})
+}
+
+// inLanes runs a few of the cases at once, for most of them wait.
+func inLanes(cases []testCase, f func(testCase)) {
+	next := make(chan testCase)
+	var lanes sync.WaitGroup
+	for range 3 {
+		lanes.Go(func() {
+			for tc := range next {
+				f(tc)
+			}
+		})
+	}
+	for _, tc := range cases {
+		next <- tc
+	}
+	close(next)
+	lanes.Wait()
 }
 
 func runCase(t *testing.T, fw *Framework, tc testCase, server store.Store, addr string) {
