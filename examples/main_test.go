@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 			proxy = append([]string{"-race"}, proxy...)
 		}
 		for _, what := range [][]string{services, proxy} {
-			args := append([]string{"build", "-o", bin + string(filepath.Separator)}, what...)
+			args := append([]string{"build", "-ldflags=-w", "-o", bin + string(filepath.Separator)}, what...) // no debugger needs them
 			if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 				fmt.Fprintf(os.Stderr, "go %s: %v\n%s", strings.Join(args, " "), err, out)
 				return 1

@@ -116,7 +116,7 @@ func startLoad(t *testing.T, c *storetest.Cluster) *load {
 		l.wg.Go(func() {
 			for ctx.Err() == nil {
 				l.read()
-				time.Sleep(time.Duration(rand.IntN(storetest.Rounds(5000, 1000))) * time.Microsecond)
+				time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond)
 			}
 		})
 	}
@@ -124,7 +124,7 @@ func startLoad(t *testing.T, c *storetest.Cluster) *load {
 		l.wg.Go(func() {
 			for ctx.Err() == nil {
 				l.write()
-				time.Sleep(time.Duration(rand.IntN(storetest.Rounds(10_000, 4000))) * time.Microsecond)
+				time.Sleep(time.Duration(rand.IntN(4000)) * time.Microsecond)
 			}
 		})
 	}
@@ -200,8 +200,8 @@ func (l *load) well(what string) {
 // TestClusterChanges: whatever becomes of the nodes, no client gets an error or
 // what was purged before, and all is well afterwards.
 func TestClusterChanges(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes its time")
+	if !storetest.Long() {
+		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
 	}
 	t.Parallel()
 	c := storetest.StartCluster(t)
@@ -253,8 +253,8 @@ func TestClusterChanges(t *testing.T) {
 // can be lost that was acknowledged. Where all of the stamp is lost with it, that
 // counts as purged, and PurgeAll makes up for the rest.
 func TestClusterLostPurge(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes its time")
+	if !storetest.Long() {
+		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
 	}
 	t.Parallel()
 	c := storetest.StartCluster(t)
@@ -304,8 +304,8 @@ func TestClusterLostPurge(t *testing.T) {
 // TestNearCluster: copies stay true whatever becomes of the nodes, though they
 // would be good for an hour.
 func TestNearCluster(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes its time")
+	if !storetest.Long() {
+		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
 	}
 	t.Parallel()
 	c := storetest.StartCluster(t)
@@ -492,8 +492,8 @@ func TestClusterSlots(t *testing.T) {
 // TestClusterSilentNode: a node that hangs keeps nobody for longer than a call's
 // deadline, and does no harm to calls of the other nodes.
 func TestClusterSilentNode(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes its time")
+	if !storetest.Long() {
+		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
 	}
 	t.Parallel()
 	c := storetest.StartCluster(t, "--cluster-node-timeout", "60000")

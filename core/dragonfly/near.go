@@ -131,9 +131,6 @@ func (s *Store) Near() bool { return s.near != nil && !s.near.off.Load() }
 // GetTier is [Store.Get], but takes a copy of this process where there is one,
 // and says so, even if ctx has ended. See [WithNear].
 func (s *Store) GetTier(ctx context.Context, key string) (value []byte, found, near bool, err error) {
-	if err = ctx.Err(); err != nil { // a copy would answer all the same
-		return nil, false, false, err
-	}
 	if value, found = s.GetLocal(key); found {
 		return value, true, true, nil
 	}

@@ -376,6 +376,7 @@ func TestNearOwnWrites(t *testing.T) {
 }
 
 func TestNearConnectionLost(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s, p := openNear(t)
 	ctx, c := context.Background(), other(t, p.Addr)
 	const key, value = "some:key:of:ours:near", "v"
@@ -530,7 +531,6 @@ func TestNearStamps(t *testing.T) {
 	done, cancel := context.WithCancel(ctx)
 	cancel()
 	for name, read := range map[string]func() error{
-		"GetTier":    func() error { _, _, _, err := here.GetTier(done, r.key); return err },
 		"GetStamped": func() error { _, _, _, err := here.GetStamped(done, r.key, nil, keys); return err },
 		"Stamps":     func() error { _, err := here.Stamps(done, nil, keys); return err },
 	} {

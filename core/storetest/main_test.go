@@ -1,9 +1,15 @@
 package storetest_test
 
 import (
+	"flag"
+	"os"
+	"runtime"
+	"strconv"
 	"testing"
-
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// The tests that run at once mostly wait. What the command line says counts more.
+	_ = flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0))))
+	os.Exit(m.Run())
+}
