@@ -41,7 +41,7 @@ func (v *visit) admit(resp *adapter.Response, status *httprules.CacheStatus) (a 
 		return private, verdict.Reason
 	}
 	names, anyOrigin := v.selectingNames(resp.Header, resp.Effective)
-	if len(mergeNames(names, v.by.Names)) > maxVaryNames {
+	if len(mergeNames(names, v.selecting.Names)) > maxVaryNames {
 		return private, detailVary
 	}
 	if v.c.policy.Storing.GenerateETag {
@@ -162,7 +162,7 @@ func (v *visit) selectingNames(own adapter.Fields, effective adapter.Header) (na
 		// say so.
 		names = mergeNames(names, []string{"Origin"})
 	}
-	if slices.Contains(v.by.Names, "Origin") {
+	if slices.Contains(v.selecting.Names, "Origin") {
 		names = mergeNames(names, []string{"Origin"})
 	}
 	return withoutLoop(names), anyOrigin
@@ -188,7 +188,7 @@ func (v *visit) superseded(status int, verdict httprules.Verdict) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.x.Context()), v.c.cfg.Timeouts.Write)
 	defer cancel()
-	if err := v.c.store.Delete(ctx, v.at); err != nil {
+	if err := v.c.store.Delete(ctx, v.entryKey); err != nil {
 		v.c.reportError("deleting", err)
 	}
 }

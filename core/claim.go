@@ -99,7 +99,7 @@ func (c *claims) begin(at *deadline, lock, start string, adopt bool, ahead *look
 		cl.own = true
 	case mine && c.live.join(begun.Token):
 		cl.own = true
-	case mine || !isToken(bare):
+	case mine || !isLockToken(bare):
 		// Of a run that is over: its release is on its way, or was lost. Or of somebody
 		// who has no business there, and it might never go away.
 		if !mine {

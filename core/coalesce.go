@@ -154,14 +154,14 @@ func (v *visit) conditional() bool {
 // may not be shareable where others are.
 func (v *visit) flightKey() string {
 	key := v.key.Wire
-	if len(v.by.Names) > 0 {
-		v.scratch = v.by.AppendValues(v.scratch[:0], &v.req)
+	if len(v.selecting.Names) > 0 {
+		v.scratch = v.selecting.AppendValues(v.scratch[:0], &v.req)
 		key = v.key.Variant(v.scratch)
 	}
 	switch {
 	case len(v.header.Values("Authorization")) > 0:
 		key += ":auth"
-	case v.asked&keys.AskedCookies != 0 && !slices.Contains(v.by.Names, "Cookie") && v.readsCookies():
+	case v.asked&keys.AskedCookies != 0 && !slices.Contains(v.selecting.Names, "Cookie") && v.readsCookies():
 		key += ":cookie"
 	}
 	return key
@@ -171,7 +171,7 @@ func (v *visit) flightKey() string {
 // further out has dealt with it.
 func (v *visit) outerLead(key string) *inFlight {
 	for o := range outers(&v.req) {
-		if o.by.shared == v.c.shared && o.lead != nil && o.lead.Key() == key {
+		if o.handle.shared == v.c.shared && o.lead != nil && o.lead.Key() == key {
 			return o.lead
 		}
 	}
@@ -182,7 +182,7 @@ func (v *visit) outerLead(key string) *inFlight {
 // for has made the request.
 func (v *visit) inside(key string) bool {
 	for f := range chain(&v.req) {
-		if f.by.shared == v.c.shared && f.lead != nil && f.lead.Key() == key {
+		if f.handle.shared == v.c.shared && f.lead != nil && f.lead.Key() == key {
 			return true
 		}
 	}

@@ -29,7 +29,7 @@
 //	          in other processes as well                      lock.go, claim.go, token.go, loop.go
 //	fetch     run the handler, then settle how the flight     fetch.go, run.go
 //	          ends and what the client gets
-//	admit     may the response be stored, and in what form?   admit.go, content.go, vary.go, tags.go
+//	admit     may the response be stored, and in what form?   admit.go, content.go, vary.go, tags.go, encode.go
 //	          A 304 updates what is stored.                   update.go
 //	write     beside the client's way, once the response      write.go, writes.go, slow.go
 //	          has left

@@ -86,8 +86,9 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *adapter.Request, body []
 			return purgeAnswer(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body exceeds %d bytes: send several requests", MaxPurgeBody))
 		}
 		var order Purge
+		var plan purgePlan
 		if order, err = decodePurge(body); err == nil {
-			err = p.cache.checkPurge(&order)
+			plan, err = p.cache.planPurge(&order)
 		}
 		switch {
 		case errors.Is(err, ErrCannotPurge):
@@ -95,7 +96,7 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *adapter.Request, body []
 		case err != nil:
 			return purgeAnswer(http.StatusBadRequest, err.Error())
 		}
-		err = p.cache.purge(ctx, &order)
+		err = p.cache.purge(ctx, &plan)
 	default:
 		r := purgeAnswer(http.StatusMethodNotAllowed, "use PURGE on a URL, or POST with JSON")
 		r.Header = append(r.Header, adapter.Field{Name: "Allow", Value: "PURGE, POST"})
@@ -167,10 +168,10 @@ func decodePurge(body []byte) (o Purge, err error) {
 	return o, nil
 }
 
-func purgeAnswer(status int, trouble string) *adapter.Response {
+func purgeAnswer(status int, message string) *adapter.Response {
 	body := []byte("{\"purged\":true}\n")
-	if trouble != "" {
-		text, _ := json.Marshal(trouble)
+	if message != "" {
+		text, _ := json.Marshal(message)
 		body = append(append([]byte(`{"error":`), text...), "}\n"...)
 	}
 	return &adapter.Response{Status: status, Body: body, Header: adapter.Fields{

@@ -27,7 +27,7 @@ const (
 func (v *visit) nearby() (d httprules.Decision, ok bool) {
 	at := v.key.Wire
 	if known, ok := v.c.variants.Get(at, v.now.UnixNano(), memoAge); ok {
-		v.by = known
+		v.selecting = known
 		v.scratch = known.AppendValues(v.scratch[:0], &v.req)
 		v.variant = v.key.AppendVariant(v.variant[:0], v.scratch)
 		at = viewOf(v.variant)
@@ -70,7 +70,7 @@ func (v *visit) lookup(ctx context.Context) finding {
 	}
 	known, ok := v.c.variants.Get(v.key.Wire, v.now.UnixNano(), memoAge)
 	if ok {
-		v.by = known
+		v.selecting = known
 		if v.readVariant(ctx, known) {
 			return v.granted()
 		}
@@ -80,7 +80,7 @@ func (v *visit) lookup(ctx context.Context) finding {
 	}
 	if v.entry.Kind == entry.KindResponse {
 		v.c.variants.Drop(v.key.Wire)
-		v.by = keys.Selecting{}
+		v.selecting = keys.Selecting{}
 		if matches(&v.entry, &v.req, v.scratch) && v.c.ledger.Current(ctx, &v.Check, &v.entry, v.key.Wire, v.c.way, v.now) {
 			return v.granted()
 		}
@@ -90,17 +90,17 @@ func (v *visit) lookup(ctx context.Context) finding {
 	if len(v.record.Names) == 0 {
 		return foundNothing
 	}
-	v.by = v.record.Selecting
+	v.selecting = v.record.Selecting
 	v.c.variants.Put(v.key.Wire, v.record.Selecting, v.now.UnixNano())
-	same := known.Generation == v.record.Generation && slices.Equal(known.Names, v.by.Names)
+	same := known.Generation == v.record.Generation && slices.Equal(known.Names, v.selecting.Names)
 	if !same && v.readVariant(ctx, v.record.Selecting) {
 		return v.granted()
 	}
 	return foundOtherVariants
 }
 
-func (v *visit) readVariant(ctx context.Context, by keys.Selecting) bool {
-	v.scratch = by.AppendValues(v.scratch[:0], &v.req)
+func (v *visit) readVariant(ctx context.Context, selecting keys.Selecting) bool {
+	v.scratch = selecting.AppendValues(v.scratch[:0], &v.req)
 	wire := v.key.Variant(v.scratch)
 	return v.read(ctx, wire) && v.entry.Kind == entry.KindResponse &&
 		matches(&v.entry, &v.req, v.scratch) && v.c.ledger.Current(ctx, &v.Check, &v.entry, wire, v.c.way, v.now)
@@ -134,7 +134,7 @@ func (v *visit) read(ctx context.Context, wire string) bool {
 	if !found {
 		return false
 	}
-	v.at = wire
+	v.entryKey = wire
 	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.Primary ||
 		!v.c.inProcess && v.entry.Kind == entry.KindResponse && !v.entry.Harmless() {
 		v.c.stats.corrupt.Add(1)
@@ -171,8 +171,8 @@ type lookahead struct {
 // is known.
 func (v *visit) lookaheadAt() *lookahead {
 	at := v.key.Wire
-	if len(v.by.Names) > 0 {
-		v.scratch = v.by.AppendValues(v.scratch[:0], &v.req)
+	if len(v.selecting.Names) > 0 {
+		v.scratch = v.selecting.AppendValues(v.scratch[:0], &v.req)
 		at = v.key.Variant(v.scratch)
 	}
 	return &lookahead{key: at, known: v.c.ledger.Known(at, v.c.cfg.Now())}

@@ -54,7 +54,7 @@ func (v *visit) loopTokens(yield func(string) bool) {
 			}
 			for p := range strings.SplitSeq(parameters, ";") {
 				token, ok := strings.CutPrefix(httprules.TrimOWS(p), "lock=")
-				if ok && isToken(token) && !yield(token) {
+				if ok && isLockToken(token) && !yield(token) {
 					return
 				}
 			}
@@ -68,7 +68,7 @@ func (v *visit) looped(set http.Header) http.Header {
 	var lines []string
 	for o := &v.run.Run; o != nil; o = o.Parent() {
 		f := engineRun(o)
-		if f == nil || f.lead == nil || !f.by.locks() {
+		if f == nil || f.lead == nil || !f.handle.locks() {
 			continue
 		}
 		token := f.lead.Leader.held()

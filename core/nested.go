@@ -15,11 +15,11 @@ import (
 // in front.
 func (v *visit) nest() (depth uint8) {
 	for f := range outers(&v.req) {
-		if f.by.shared != v.c.shared {
+		if f.handle.shared != v.c.shared {
 			continue
 		}
 		f.inner.Store(v.c) // which has told the next one
-		if f.by == v.c {
+		if f.handle == v.c {
 			return f.depth
 		}
 		return min(f.depth+1, entry.MaxDepth)

@@ -51,10 +51,11 @@ type Purge struct {
 // Any other error means that the store has not acknowledged: purge again.
 // [ErrCannotPurge] is what a store that is no [store.Coordinator] gives.
 func (c *Cache) Purge(ctx context.Context, p Purge) error {
-	if err := c.checkPurge(&p); err != nil {
+	plan, err := c.planPurge(&p)
+	if err != nil {
 		return err
 	}
-	return c.purge(ctx, &p)
+	return c.purge(ctx, &plan)
 }
 
 // PurgeTags is [Cache.Purge] of tags. Without tags it does nothing.
@@ -70,8 +71,17 @@ func (c *Cache) PurgeURL(ctx context.Context, url string) error {
 	return c.Purge(ctx, Purge{URLs: []string{url}})
 }
 
-// checkPurge finds what is wrong before anything is purged.
-func (c *Cache) checkPurge(p *Purge) error {
+// purgePlan is a [Purge] that makes sense, as the store knows it.
+type purgePlan struct {
+	tags      []string        // in their stored form
+	resources []*keys.Request // of the URLs
+	prefixes  []*keys.Request
+	all, soft bool
+}
+
+// planPurge finds what is wrong before anything is purged.
+func (c *Cache) planPurge(p *Purge) (plan purgePlan, err error) {
+	plan.all, plan.soft = p.All, p.Soft
 	var errs []error
 	wrong := func(field string, err error) {
 		if err != nil {
@@ -80,20 +90,23 @@ func (c *Cache) checkPurge(p *Purge) error {
 	}
 	for _, tag := range p.Tags {
 		wrong("Tags", checkTag(tag))
+		plan.tags = append(plan.tags, purges.OfHandler+tag)
 	}
 	for _, u := range p.URLs {
-		_, err := c.requestFor(u)
+		req, err := c.requestFor(u)
 		wrong("URLs", err)
+		plan.resources = append(plan.resources, req)
 	}
 	for _, u := range p.Prefixes {
-		_, err := c.prefixFor(u)
+		req, err := c.prefixFor(u)
 		wrong("Prefixes", err)
+		plan.prefixes = append(plan.prefixes, req)
 	}
 	errs = append(errs, p.sensible())
 	if c.coordinator == nil && (len(p.Tags) > 0 || len(p.Prefixes) > 0 || p.All) {
 		errs = append(errs, fmt.Errorf("cacheaside: Purge: %w", ErrCannotPurge))
 	}
-	return errors.Join(errs...)
+	return plan, errors.Join(errs...)
 }
 
 // sensible reports what is wrong with what p has together.
@@ -107,33 +120,22 @@ func (p *Purge) sensible() error {
 	return nil
 }
 
-// purge does what checkPurge has found to make sense.
-func (c *Cache) purge(ctx context.Context, p *Purge) error {
+func (c *Cache) purge(ctx context.Context, plan *purgePlan) error {
 	ctx = breaker.Insist(ctx)
-	tags := make([]string, len(p.Tags))
-	for i, tag := range p.Tags {
-		tags[i] = purges.OfHandler + tag
+	errs := []error{c.bump(ctx, "tags", plan.tags, plan.soft)}
+	for _, req := range plan.resources {
+		errs = append(errs, c.purgeRequest(ctx, req))
 	}
-	errs := []error{c.bump(ctx, "tags", tags, p.Soft)}
-	for _, u := range p.URLs {
-		req, err := c.requestFor(u)
-		if err == nil {
-			err = c.purgeRequest(ctx, req)
-		}
-		errs = append(errs, err)
-	}
-	if len(p.Prefixes) > 0 || p.All { // together, because that takes its time
+	if len(plan.prefixes) > 0 || plan.all { // together, because that takes its time
 		errs = append(errs, c.purgeJournal(ctx, func() (urls []string) {
-			for _, u := range p.Prefixes {
-				if req, err := c.prefixFor(u); err == nil { // see checkPurge
-					urls = append(urls, c.purgedURLs(req)...)
-				}
+			for _, req := range plan.prefixes {
+				urls = append(urls, c.purgedURLs(req)...)
 			}
-			if p.All {
+			if plan.all {
 				urls = append(urls, "")
 			}
 			return urls
-		}, p.Soft))
+		}, plan.soft))
 	}
 	return errors.Join(errs...)
 }

@@ -64,7 +64,7 @@ func (v *visit) detach(l *inFlight) (can, room bool) {
 	}
 	l.Leader.behind.Store(true)
 	v.c.refreshes.Put(l.Key(), struct{}{}, v.now.UnixNano())
-	j := &refreshing{c: v.c, send: send, rerun: rerun{by: v.c, lead: l, key: v.key.Primary, born: v.entry.Born}}
+	j := &refreshing{c: v.c, send: send, rerun: rerun{handle: v.c, lead: l, key: v.key.Primary, born: v.entry.Born}}
 	j.rerun.Rerun = adapter.NewRerun(&j.rerun)
 	// Whoever needs the response does not wait for a queue that is stuck.
 	j.late = time.AfterFunc(v.c.policy.Stale.RefreshTimeout, j.giveUp)

@@ -11,12 +11,12 @@ import (
 // rerun is what the engine knows of a request that it makes itself.
 type rerun struct {
 	adapter.Rerun
-	by    *Cache // the handle that wants it
-	lead  *inFlight
-	claim *claim      // by which the response may be stored
-	key   string      // the primary key that is to be refreshed
-	born  int64       // of the entry that was found
-	done  atomic.Bool // there is a new entry
+	handle *Cache // the handle that wants it
+	lead   *inFlight
+	claim  *claim      // by which the response may be stored
+	key    string      // the primary key that is to be refreshed
+	born   int64       // of the entry that was found
+	done   atomic.Bool // there is a new entry
 }
 
 // engineRerun is the engine's part of a rerun, nil if that is another engine's.
@@ -31,7 +31,7 @@ func engineRerun(r *adapter.Rerun) *rerun {
 // serveRerun deals with a request that refresh has sent.
 func (v *visit) serveRerun() error {
 	r := v.rerun
-	if r.by != v.c { // meant for a handle further in
+	if r.handle != v.c { // meant for a handle further in
 		return v.passRerun()
 	}
 	if v.key.Primary != r.key { // it came out another one than it was

@@ -19,19 +19,19 @@ import (
 // response while it runs.
 type run struct {
 	adapter.Run
-	by    *Cache
-	depth uint8 // handles of the same cache in front of by, with other policies
-	lead  *inFlight
-	inner atomic.Pointer[Cache] // the handle of the same cache further in that has dealt with it
-	deaf  bool                  // the response is none of the handle's
+	handle *Cache
+	depth  uint8 // handles of the same cache in front of it, with other policies
+	lead   *inFlight
+	inner  atomic.Pointer[Cache] // the handle of the same cache further in that has dealt with it
+	deaf   bool                  // the response is none of the handle's
 
 	mu   sync.Mutex
 	tags []string
 }
 
 // begin says whose run r is; lead is nil where nobody waits for it.
-func (r *run) begin(by *Cache, depth uint8, lead *inFlight, req *keys.Request) {
-	r.by, r.depth, r.lead = by, depth, lead
+func (r *run) begin(handle *Cache, depth uint8, lead *inFlight, req *keys.Request) {
+	r.handle, r.depth, r.lead = handle, depth, lead
 	r.Begin(r, &req.Request)
 }
 
@@ -100,7 +100,7 @@ func chain(req *keys.Request) iter.Seq[*run] {
 // servedBy reports whether a handle of cache further out has req.
 func servedBy(req *keys.Request, cache *shared) bool {
 	for f := range outers(req) {
-		if f.by.shared == cache {
+		if f.handle.shared == cache {
 			return true
 		}
 	}

@@ -40,12 +40,12 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 			}
 			return v.hit(d)
 		}
-		v.entry, v.by, v.Soft = entry.Entry{}, keys.Selecting{}, 0
+		v.entry, v.selecting, v.Soft = entry.Entry{}, keys.Selecting{}, 0
 	}
 	v.key, v.epoch = c.keys.Own(v.key), c.flights.Ended()
-	if r := v.rerun; r != nil && r.by.shared == c.shared {
+	if r := v.rerun; r != nil && r.handle.shared == c.shared {
 		return v.serveRerun()
-	} else if req.Rerun != nil && (r == nil || !servedBy(req, r.by.shared)) { // meant for another cache further in
+	} else if req.Rerun != nil && (r == nil || !servedBy(req, r.handle.shared)) { // meant for another cache further in
 		return v.passRerun()
 	}
 	mark := c.writes.ended.Load()

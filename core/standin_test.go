@@ -209,7 +209,7 @@ func (s *standin) Bump(ctx context.Context, _ string, keys []string, soft bool, 
 	defer end()
 	for _, key := range keys {
 		s.seq++
-		raise := func(st store.Stamp) store.Stamp {
+		bump := func(st store.Stamp) store.Stamp {
 			if !soft || st.Epoch != s.epoch {
 				st.Hard = s.seq
 			}
@@ -217,9 +217,9 @@ func (s *standin) Bump(ctx context.Context, _ string, keys []string, soft bool, 
 		}
 		last := s.purged[key]
 		last.Epoch = s.epoch
-		s.purged[key] = raise(last)
+		s.purged[key] = bump(last)
 		if s.stamp(key) != (store.Stamp{}) {
-			s.stamps[key] = standingStamp{raise(s.stamps[key].Stamp), s.stamps[key].end}
+			s.stamps[key] = standingStamp{bump(s.stamps[key].Stamp), s.stamps[key].end}
 		}
 	}
 	return s.mark(), nil

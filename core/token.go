@@ -23,8 +23,8 @@ const tokenStart = 17
 // token returns a text that nobody else has.
 func (c *claims) token() string { return c.process + strconv.FormatUint(c.tokens.Add(1), 36) }
 
-// isToken reports whether s has the form of a token, of whatever process.
-func isToken(s string) bool {
+// isLockToken reports whether s has the form of a token, of whatever process.
+func isLockToken(s string) bool {
 	if len(s) <= tokenStart || s[tokenStart-1] != '-' {
 		return false
 	}

@@ -78,7 +78,7 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 		verdict.Store, verdict.Reason = false, detailTags
 		v.superseded(resp.Status, verdict) // a whole response may have fewer
 	}
-	if verdict.Store && len(mergeNames(vary, v.by.Names)) <= maxVaryNames && !v.inner {
+	if verdict.Store && len(mergeNames(vary, v.selecting.Names)) <= maxVaryNames && !v.inner {
 		stored = v.startWrite(content, vary, verdict, now) == ""
 	}
 	if v.value == nil {

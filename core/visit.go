@@ -48,11 +48,11 @@ type arrived struct {
 // found is what is stored for the request.
 type found struct {
 	entry      entry.Entry
-	at         string         // its key in the store
+	entryKey   string         // where it is in the store
 	near       bool           // it was in this process
 	stale      bool           // it may not be used as it is
 	fwd        string         // why the handler is asked, for Cache-Status
-	by         keys.Selecting // the resource's Vary names, if known
+	selecting  keys.Selecting // the resource's Vary names, if known
 	record     varyRecord     // valid if hasRec
 	hasRec     bool           // it is known whether the primary key holds one
 	ahead      *lookahead     // what was read of the store before

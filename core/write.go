@@ -3,7 +3,6 @@ package cacheaside
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -40,7 +39,7 @@ type write struct {
 	wire    string // the primary key's
 	claim   *claim // nil: the store orders nothing
 	tags    []string
-	at      string // the key of value
+	key     string // of value
 	value   []byte
 	keep    time.Duration
 	// Of a variant:
@@ -57,95 +56,6 @@ type write struct {
 	values     [2]store.Value
 	size       int64         // that is reserved
 	done       chan struct{} // made by the first who waits, with the mutex of writes
-}
-
-// startWrite has content stored, as soon as the client has its answer. The result is
-// why it will not be.
-func (v *visit) startWrite(content entry.Content, names []string, verdict httprules.Verdict, now time.Time) (reason string) {
-	w, err := v.prepared(v.x.Context(), content, names, now)
-	if err != nil {
-		v.c.reportError("encoding", err)
-		return detailStoreFailed
-	}
-	v.value = w.value
-	// Otherwise each has to validate it.
-	w.shareable = verdict.Store && !verdict.NoCache && verdict.Lifetime > verdict.InitialAge
-	if v.c.coordinator != nil && w.claim == nil || v.c.BreakerOpen() {
-		w.end(errUnclaimed) // of which the log tells
-		return detailStoreFailed
-	}
-	v.claim = nil // the write's
-	if v.c.slow.lately(w.wire, len(w.value), now) {
-		w.end(store.ErrSlow)
-		return detailSlowRead
-	}
-	if w.lead != nil {
-		w.lead.Leader.writes.Store(true)
-	}
-	if !v.c.writes.reserve(w) {
-		v.c.stats.storesDropped.Add(1)
-		w.end(errUnclaimed)
-		return detailStoreBusy
-	}
-	v.lead, v.write = nil, w // the write's duty
-	return ""
-}
-
-// prepared makes the write for content. Only the record of a variant may have to
-// be read for that.
-func (v *visit) prepared(ctx context.Context, content entry.Content, names []string, now time.Time) (*write, error) {
-	keep := keptFor(&content, now)
-	var w *write
-	if f := v.fill; f != nil && f.write.c == nil {
-		w = &f.write
-	} else {
-		w = new(write)
-	}
-	w.c, w.primary, w.wire, w.claim, w.tags = v.c, v.key.Primary, v.key.Wire, v.claim, content.Tags
-	w.at, w.keep, w.lead, w.rerun = v.key.Wire, keep, v.lead, v.rerun
-	if v.claim != nil {
-		content.Epoch, content.Stamp = v.claim.since.Epoch, v.claim.since.Seq
-	}
-	if len(names) > 0 {
-		if !v.hasRec { // the names were remembered, or nothing was there
-			v.readRecord(ctx)
-		}
-		// A response belongs to the fields that any earlier one named as well:
-		// that may miss more often but never answers wrongly.
-		v.record.Names = mergeNames(names, v.record.Names)
-		content.Vary = selectingFields(v.record.Names, &v.req)
-		v.scratch = v.record.AppendValues(v.scratch[:0], &v.req)
-		w.at = v.key.Variant(v.scratch)
-		w.selecting = v.record.Selecting
-		w.surplus = v.record.add(variantRef{keys.DigestOf(w.at), now.Add(keep).UnixNano()}, now.UnixNano(), v.c.policy.Storing.MaxVariants)
-		var err error
-		if w.record, w.recordKept, err = v.record.encode(v.key.Primary, now.UnixNano()); err != nil {
-			return nil, err
-		}
-		w.recordKept = max(w.recordKept, time.Millisecond)
-	}
-	var err error
-	w.value, err = entry.Encode(content)
-	return w, err
-}
-
-// readRecord reads the resource's record, or begins one.
-func (v *visit) readRecord(ctx context.Context) {
-	at := v.c.deadlines.begin(ctx, v.c.cfg.Timeouts.Lookup)
-	defer v.c.deadlines.end(at)
-	var e entry.Entry
-	b, found, err := v.c.store.Get(at, v.key.Wire)
-	if err == nil && found && entry.Decode(b, &e) == nil && e.Kind == entry.KindVary && e.Key == v.key.Primary {
-		v.record = decodeVaryRecord(&e)
-	} else {
-		v.beginRecord()
-	}
-	v.hasRec = true
-}
-
-// beginRecord is for a resource that has none.
-func (v *visit) beginRecord() {
-	v.record, v.hasRec = varyRecord{Selecting: keys.Selecting{Generation: rand.Uint64()}}, true
 }
 
 // leaving begins the write when its response can be changed no more, unless what
@@ -262,7 +172,7 @@ func (w *write) store() (err error) {
 // may lose one another's note of a variant; it then expires by itself.
 func (w *write) put(ctx context.Context) error {
 	c := w.c
-	w.values[0] = store.Value{Key: w.at, Data: w.value, TTL: w.keep}
+	w.values[0] = store.Value{Key: w.key, Data: w.value, TTL: w.keep}
 	values := w.values[:1]
 	if w.record != nil {
 		values = append(values, store.Value{Key: w.wire, Data: w.record, TTL: w.recordKept})
@@ -301,7 +211,7 @@ func (w *write) put(ctx context.Context) error {
 	}
 	w.outdated = written.Outdated || wide.Soft > w.claim.since.Seq
 	if len(w.tags) > 0 && c.judging == nil { // who judges needs no keys
-		c.ledger.Remember(w.at, known)
+		c.ledger.Remember(w.key, known)
 	}
 	return nil
 }

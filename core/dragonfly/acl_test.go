@@ -73,8 +73,8 @@ func denials(t *testing.T, admin rueidis.Client) string {
 }
 
 func TestACLStore(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes its time")
+	if !storetest.Long() {
+		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
 	}
 	t.Parallel() // it mostly waits
 	p, admin := startACL(t, rights+" ~storetest:*")

@@ -92,9 +92,9 @@ var (
 local epoch, seq = clock(ARGV[2])
 return string.format('%s %014x', epoch, seq)`)
 
-	// raiseScript purges the tags of KEYS[3] and up, whose hashes are ARGV[5] and up. A
+	// bumpScript purges the tags of KEYS[3] and up, whose hashes are ARGV[5] and up. A
 	// stamp that is not there stays so: whoever makes it looks at the ring.
-	raiseScript = newScript(prelude + stampLua + `
+	bumpScript = newScript(prelude + stampLua + `
 local epoch, seq = clock(ARGV[2])
 if seq + #KEYS >= 17592186044416 then
 	return redis.error_reply('ERR the clock of purges is at its end: delete its key')
@@ -134,7 +134,7 @@ return mark`)
 	// live for ARGV[3] ms at least: those that it has to touch for ARGV[4] ms, which is
 	// longer, so that the next fills need not. A tag of whose purges the ring does not
 	// know was purged by its base at the latest, whatever the number of who asks. A ring
-	// that lacks a number, up to the newest, goes. Hashes as for raiseScript.
+	// that lacks a number, up to the newest, goes. Hashes as for bumpScript.
 	settleScript = newScript(prelude + stampLua + `
 local epoch, seq = clock(ARGV[2])
 local all, base

@@ -26,7 +26,7 @@ func (s *Store) Bump(ctx context.Context, clock string, keys []string, soft bool
 		err = oneTag(clock, keys)
 	}
 	if err != nil {
-		return store.Mark{}, fmt.Errorf("dragonfly: raise: %w", err)
+		return store.Mark{}, fmt.Errorf("dragonfly: bump: %w", err)
 	}
 	kind := "hard"
 	if soft {
@@ -41,13 +41,13 @@ func (s *Store) Bump(ctx context.Context, clock string, keys []string, soft bool
 			args = append(args, tagHash(key))
 		}
 		s.near.writingStamps(some)
-		result, err := s.run(ctx, raiseScript, withClock(clock, some), args)
+		result, err := s.run(ctx, bumpScript, withClock(clock, some), args)
 		s.near.written(some...)
 		if err == nil {
 			mark, err = markOf(result)
 		}
 		if err != nil {
-			return store.Mark{}, failure("raise", err)
+			return store.Mark{}, failure("bump", err)
 		}
 	}
 	return mark, nil

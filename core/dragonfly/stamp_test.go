@@ -294,11 +294,11 @@ func BenchmarkStamps(b *testing.B) {
 		b.Fatal(err)
 	}
 	dst, n := make([]store.Stamp, 0, 8), 0
-	raise := func(keys []string) func() error {
+	bump := func(keys []string) func() error {
 		return func() error { _, err := s.Bump(ctx, clock, keys, false, 0, time.Hour); return err }
 	}
 	for range 300 { // as many purges as the ring has places
-		if err := raise(five[:1])(); err != nil {
+		if err := bump(five[:1])(); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -306,8 +306,8 @@ func BenchmarkStamps(b *testing.B) {
 		name string
 		call func() error
 	}{
-		{"Raise1", raise(five[:1])},
-		{"Raise5", raise(five)},
+		{"Bump1", bump(five[:1])},
+		{"Bump5", bump(five)},
 		{"Stamps1", func() error { _, err := s.Stamps(ctx, dst, five[:1]); return err }},
 		{"Stamps2", func() error { _, err := s.Stamps(ctx, dst, five[:2]); return err }},
 		{"GetStamped0", func() error { _, _, _, err := s.GetStamped(ctx, entry, dst, nil); return err }},

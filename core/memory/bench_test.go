@@ -161,7 +161,7 @@ func BenchmarkJudgedBesidePurges(b *testing.B) {
 						case <-stop:
 							return
 						case <-time.After(time.Second / time.Duration(purges)):
-							raise(b, s, "other "+strconv.Itoa(i))
+							bump(b, s, "other "+strconv.Itoa(i))
 						}
 					}
 				}()

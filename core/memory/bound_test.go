@@ -65,7 +65,7 @@ func TestBound(t *testing.T) {
 				}
 				put(t, s, fmt.Sprintf("key-%012d", i), make([]byte, of.size), time.Hour, tags...)
 				if i%16 == 0 {
-					raise(t, s, "nobody's "+strconv.Itoa(i))
+					bump(t, s, "nobody's "+strconv.Itoa(i))
 				}
 				if err := s.Delete(context.Background(), "nobody's "+strconv.Itoa(i)); err != nil {
 					t.Fatal(err)
@@ -239,7 +239,7 @@ func writeOf(begun store.Begun, key string, value []byte, tags ...string) store.
 	}
 }
 
-func raise(tb testing.TB, s *memory.Store, tags ...string) store.Mark {
+func bump(tb testing.TB, s *memory.Store, tags ...string) store.Mark {
 	tb.Helper()
 	mark, err := s.Bump(context.Background(), "clock", tags, false, 0, time.Hour)
 	if err != nil {

@@ -127,8 +127,8 @@ func (st *stamp) is(epoch uint64) store.Stamp {
 	return store.Stamp{Epoch: epoch, Hard: st.hard.Load(), Soft: st.soft.Load(), SoftAt: st.softAt.Load()}
 }
 
-// raise enters a purge. The number comes last: who sees it, sees what belongs to it.
-func (st *stamp) raise(n uint64, soft bool, at uint64) {
+// bump enters a purge. The number comes last: who sees it, sees what belongs to it.
+func (st *stamp) bump(n uint64, soft bool, at uint64) {
 	st.softAt.Store(at)
 	st.soft.Store(n)
 	if !soft {
@@ -197,7 +197,7 @@ func (s *Store) Bump(ctx context.Context, _ string, keys []string, soft bool, at
 		n := s.seq.Add(1)
 		sh.purged.note(s.slots, hash, n, soft, at)
 		if st := sh.stamps.find(hash); st != nil {
-			st.raise(n, soft, at)
+			st.bump(n, soft, at)
 		}
 		sh.mu.Unlock()
 	}
@@ -238,7 +238,7 @@ func (s *Store) GetStamped(ctx context.Context, key string, dst []store.Stamp, k
 	return value, found, dst, err
 }
 
-// StampMark returns a number that is another one once a stamp was raised.
+// StampMark returns a number that is another one once a stamp was bumped.
 func (s *Store) StampMark() uint64 { return s.changes.Load() }
 
 // LocalStamps is [Store.Stamps] without a context; found says that there is one under

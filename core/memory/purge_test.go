@@ -41,7 +41,7 @@ func TestJudged(t *testing.T) {
 		}
 	}
 	expect("stored", 0, true)
-	raise(t, s, "another")
+	bump(t, s, "another")
 	expect("another tag was purged", 0, true)
 	soft("b", 70)
 	expect("softly", 70, true)
@@ -49,11 +49,11 @@ func TestJudged(t *testing.T) {
 	expect("softly again", 70, true)
 	soft("c", 0)
 	expect("softly, nobody knows when", 1, true)
-	raise(t, s, "c")
+	bump(t, s, "c")
 	expect("purged", 0, false)
 	put(t, s, "tagged", []byte("v"), time.Hour, "a", "b", "c")
 	expect("stored anew", 0, true)
-	raise(t, s, "a")
+	bump(t, s, "a")
 	expect("purged again", 0, false)
 	if err := s.Delete(ctx, "tagged"); err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestStampsGoWithEntries(t *testing.T) {
 	expect("the same again", 2, 3, 4)
 	put(t, s, "a", []byte("3"), time.Hour, "w")
 	expect("with another tag", 2, 3, 3)
-	raise(t, s, "nobody's", "w")
+	bump(t, s, "nobody's", "w")
 	expect("purged", 2, 3, 3)
 	put(t, s, "a", []byte("4"), time.Hour)
 	expect("without tags", 2, 2, 2)
@@ -94,7 +94,7 @@ func TestStampsGoWithEntries(t *testing.T) {
 	}
 	expect("deleted", 0, 0, 0)
 	begun := begin(t, s)
-	raise(t, s, "x")
+	bump(t, s, "x")
 	if written, err := s.Write(ctx, writeOf(begun, "a", []byte("6"), "x", "y")); written.Stored || !written.Purged || err != nil {
 		t.Errorf("purged since: %+v, %v", written, err)
 	}
@@ -321,14 +321,14 @@ func TestPurgesElsewhere(t *testing.T) {
 				}
 				for j := range purges {
 					other := "other " + strconv.Itoa(i) + " " + strconv.Itoa(j)
-					raise(t, s, other)
+					bump(t, s, other)
 					if err := s.Delete(ctx, other+":lock", other); err != nil {
 						t.Fatal(err)
 					}
 				}
 				switch own {
 				case "tag":
-					raise(t, s, "tag "+key)
+					bump(t, s, "tag "+key)
 				case "lock":
 					if err := s.Delete(ctx, key+":lock", key); err != nil {
 						t.Fatal(err)

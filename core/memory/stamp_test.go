@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestLocalStamps: what was read of stamps is good until one is raised.
+// TestLocalStamps: what was read of stamps is good until one is bumped.
 func TestLocalStamps(t *testing.T) {
 	s := open(t, 1<<20)
 	ctx, keys := context.Background(), []string{"a", "b"}
@@ -35,7 +35,7 @@ func TestLocalStamps(t *testing.T) {
 			t.Fatal(err)
 		}
 		if s.StampMark() == mark {
-			t.Errorf("soft %v: a stamp was raised, and the mark is the same", soft)
+			t.Errorf("soft %v: a stamp was bumped, and the mark is the same", soft)
 		}
 		if got, _, _, found := s.LocalStamps(nil, keys); !found || got[0] != want[0] || got[1].Soft != n.Seq {
 			t.Errorf("soft %v: %v, %v", soft, got, found)

@@ -29,7 +29,7 @@ type broken struct {
 	extend  func(r *reference, ctx context.Context, lock, token string, ttl time.Duration) (bool, error)
 	swap    func(r *reference, ctx context.Context, lock, token, next string, ttl time.Duration) (bool, error)
 	write   func(r *reference, ctx context.Context, w store.Write) (store.Written, error)
-	raise   func(r *reference, ctx context.Context, p raised) (store.Mark, error)
+	bump    func(r *reference, ctx context.Context, p bumped) (store.Mark, error)
 	stamps  func(r *reference, ctx context.Context, dst []store.Stamp, keys []string) ([]store.Stamp, error)
 	both    func(r *reference, ctx context.Context, key string, dst []store.Stamp, keys []string) ([]byte, bool, []store.Stamp, error)
 	read    func(r *reference, ctx context.Context, clock string) (store.Journal, error)
@@ -37,8 +37,8 @@ type broken struct {
 	prepare func(r *reference)
 }
 
-// raised is what Bump is given.
-type raised struct {
+// bumped is what Bump is given.
+type bumped struct {
 	clock string
 	keys  []string
 	soft  bool
@@ -46,7 +46,7 @@ type raised struct {
 	ttl   time.Duration
 }
 
-func (p raised) by(ctx context.Context, r *reference) (store.Mark, error) {
+func (p bumped) by(ctx context.Context, r *reference) (store.Mark, error) {
 	return r.Bump(ctx, p.clock, p.keys, p.soft, p.at, p.ttl)
 }
 
@@ -105,8 +105,8 @@ func (b broken) Write(ctx context.Context, w store.Write) (store.Written, error)
 }
 
 func (b broken) Bump(ctx context.Context, clock string, keys []string, soft bool, at uint64, ttl time.Duration) (store.Mark, error) {
-	if b.raise != nil {
-		return b.raise(b.reference, ctx, raised{clock, keys, soft, at, ttl})
+	if b.bump != nil {
+		return b.bump(b.reference, ctx, bumped{clock, keys, soft, at, ttl})
 	}
 	return b.reference.Bump(ctx, clock, keys, soft, at, ttl)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
-// changedFill, changedWrite and changedRaise are broken stores that only change what
+// changedFill, changedWrite and changedBump are broken stores that only change what
 // they are asked for.
 func changedFill(change func(f *store.Fill)) func() broken {
 	return func() broken {
@@ -35,9 +35,9 @@ func changedWrite(change func(r *reference, w *store.Write)) func() broken {
 	}
 }
 
-func changedRaise(change func(p *raised)) func() broken {
+func changedBump(change func(p *bumped)) func() broken {
 	return func() broken {
-		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
+		return broken{bump: func(r *reference, ctx context.Context, p bumped) (store.Mark, error) {
 			change(&p)
 			return p.by(ctx, r)
 		}}
@@ -318,7 +318,7 @@ var brokenFills = map[string]func() broken{
 		}}
 	},
 	"WriteSoft/does not say so": changedWritten(func(w *store.Written) { w.Outdated = false }),
-	"WriteSoft/all are hard":    changedRaise(func(p *raised) { p.soft = false }),
+	"WriteSoft/all are hard":    changedBump(func(p *bumped) { p.soft = false }),
 	"WriteSoft/a missing stamp is hard": prepared(func(r *reference) {
 		last := r.last
 		r.last = func(clock, key string) (uint64, uint64) {
@@ -339,7 +339,7 @@ var brokenFills = map[string]func() broken{
 		}
 	}),
 	"WriteOthers/a ring of 100": func() broken {
-		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
+		return broken{bump: func(r *reference, ctx context.Context, p bumped) (store.Mark, error) {
 			mark, err := p.by(ctx, r)
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -453,9 +453,9 @@ var brokenFills = map[string]func() broken{
 		}}
 	},
 
-	"Bump/the first tag": changedRaise(func(p *raised) { p.keys = p.keys[:min(1, len(p.keys))] }),
+	"Bump/the first tag": changedBump(func(p *bumped) { p.keys = p.keys[:min(1, len(p.keys))] }),
 	"Bump/all stamps there are": func() broken {
-		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
+		return broken{bump: func(r *reference, ctx context.Context, p bumped) (store.Mark, error) {
 			r.mu.Lock()
 			for key := range r.items {
 				if _, ok := r.peek(key).(store.Stamp); ok {
@@ -467,18 +467,18 @@ var brokenFills = map[string]func() broken{
 		}}
 	},
 	"Bump/the mark before": func() broken {
-		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
+		return broken{bump: func(r *reference, ctx context.Context, p bumped) (store.Mark, error) {
 			mark, err := p.by(ctx, r)
 			mark.Seq -= min(uint64(len(p.keys)), 1)
 			return mark, err
 		}}
 	},
-	"RaiseSoft/all are hard":     changedRaise(func(p *raised) { p.soft = false }),
-	"RaiseSoft/all are soft":     changedRaise(func(p *raised) { p.soft = true }),
-	"RaiseSoft/without the time": changedRaise(func(p *raised) { p.at = 0 }),
-	"RaiseMany/the first 1000":   changedRaise(func(p *raised) { p.keys = p.keys[:min(1000, len(p.keys))] }),
-	"RaiseNothing/makes stamps": func() broken {
-		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
+	"BumpSoft/all are hard":     changedBump(func(p *bumped) { p.soft = false }),
+	"BumpSoft/all are soft":     changedBump(func(p *bumped) { p.soft = true }),
+	"BumpSoft/without the time": changedBump(func(p *bumped) { p.at = 0 }),
+	"BumpMany/the first 1000":   changedBump(func(p *bumped) { p.keys = p.keys[:min(1000, len(p.keys))] }),
+	"BumpNothing/makes stamps": func() broken {
+		return broken{bump: func(r *reference, ctx context.Context, p bumped) (store.Mark, error) {
 			r.mu.Lock()
 			epoch := r.tick(p.clock).Epoch
 			for _, key := range p.keys {
@@ -490,9 +490,9 @@ var brokenFills = map[string]func() broken{
 			return p.by(ctx, r)
 		}}
 	},
-	"RaiseRefused/for ever": changedRaise(func(p *raised) { p.ttl = positive(p.ttl) }),
-	"RaiseRefused/too late": func() broken {
-		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
+	"BumpRefused/for ever": changedBump(func(p *bumped) { p.ttl = positive(p.ttl) }),
+	"BumpRefused/too late": func() broken {
+		return broken{bump: func(r *reference, ctx context.Context, p bumped) (store.Mark, error) {
 			bad := p
 			bad.ttl = positive(p.ttl)
 			_, _ = bad.by(ctx, r)
@@ -549,7 +549,7 @@ var brokenFills = map[string]func() broken{
 		}
 	}),
 	"StampLife/as the clock": func() broken {
-		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
+		return broken{bump: func(r *reference, ctx context.Context, p bumped) (store.Mark, error) {
 			mark, err := p.by(ctx, r)
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -694,7 +694,7 @@ var brokenFills = map[string]func() broken{
 		}}
 	},
 	"ForeignStamp/is made as old": func() broken {
-		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
+		return broken{bump: func(r *reference, ctx context.Context, p bumped) (store.Mark, error) {
 			r.mu.Lock()
 			for _, key := range p.keys {
 				if v := r.peek(key); v != nil {
@@ -738,7 +738,7 @@ var brokenFills = map[string]func() broken{
 		}}
 	},
 	"Together/a purge ends later": func() broken {
-		return broken{raise: func(r *reference, ctx context.Context, p raised) (store.Mark, error) {
+		return broken{bump: func(r *reference, ctx context.Context, p bumped) (store.Mark, error) {
 			time.AfterFunc(time.Millisecond, func() { _, _ = p.by(context.WithoutCancel(ctx), r) })
 			mark, err := r.Begin(ctx, store.Fill{Lock: p.clock + "lock", Token: "a", TTL: time.Hour, Clock: p.clock})
 			return mark.Mark, err

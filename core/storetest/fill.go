@@ -361,7 +361,7 @@ func (s *suite) beginLooks(t *testing.T) {
 		c.stored(c.start("k lock"), []string{"a", "b"}, "k", string(value))
 		look("k", value, true, "b", "c", "a", "a")
 		look("k", value, true)
-		c.raise(i%2 == 1, "b")
+		c.bump(i%2 == 1, "b")
 		look("k", value, true, "a", "b")
 	}
 	look("absent", nil, false, "a", "b", "c")
@@ -387,7 +387,7 @@ func (s *suite) beginLooks(t *testing.T) {
 func (s *suite) beginMark(t *testing.T) {
 	c := s.newCoordinator(t)
 	other := s.another(c)
-	last := c.raise(false, "a") // it does not matter who uses a clock first
+	last := c.bump(false, "a") // it does not matter who uses a clock first
 	for i := range 12 {
 		f := other.asks(fmt.Sprint(i / 2)) // every other one is told who has the lock
 		b := other.begin(f)
@@ -397,7 +397,7 @@ func (s *suite) beginMark(t *testing.T) {
 		if i%3 == 2 {
 			last = c.journalled("text").Mark
 		} else {
-			last = c.raise(i%3 == 1, "a", "b")
+			last = c.bump(i%3 == 1, "a", "b")
 		}
 		if last.Epoch != b.Mark.Epoch || last.Seq <= b.Mark.Seq {
 			t.Fatalf("a purge after the mark %v is at %v", b.Mark, last)

@@ -51,7 +51,7 @@ func (c coordinator) wantJournal(want store.Journal) {
 // journalText: what is written is read, with the number of the purge in all its places.
 func (s *suite) journalText(t *testing.T) {
 	c := s.newCoordinator(t)
-	last := c.raise(false, "a")
+	last := c.bump(false, "a")
 	first := c.journal()
 	if first.Text != "" || first.Mark.Epoch != last.Epoch || first.Began == 0 || first.Began > first.Mark.Seq {
 		t.Fatalf("after a purge at %v a new journal is %+v", last, first)
@@ -94,7 +94,7 @@ func (s *suite) journalCompared(t *testing.T) {
 		c.wantJournal(now)
 	}
 	// Other purges have come between, which does not matter.
-	c.raise(false, "a")
+	c.bump(false, "a")
 	if got, written, err := c.fills.WriteJournal(c.ctx(), c.clock, now, "two"); err != nil || !written || got.Text != "two" {
 		t.Errorf("WriteJournal: %+v, %v, %v", got, written, err)
 	}
@@ -105,16 +105,16 @@ func (s *suite) journalOrder(t *testing.T) {
 	c := s.newCoordinator(t)
 	c.journal()
 	for i := range 10 {
-		before, raised := c.start(fmt.Sprint("before", i)), c.raise(i%2 == 0, "a")
+		before, bumped := c.start(fmt.Sprint("before", i)), c.bump(i%2 == 0, "a")
 		j := c.journalled(store.Number)
 		n, err := strconv.ParseUint(j.Text, 10, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		after, next := c.start(fmt.Sprint("after", i)), c.raise(i%2 == 0, "a")
-		if before.since.Seq >= n || raised.Seq >= n || n > j.Mark.Seq || n > after.since.Seq || n >= next.Seq || after.since.Epoch != j.Mark.Epoch {
+		after, next := c.start(fmt.Sprint("after", i)), c.bump(i%2 == 0, "a")
+		if before.since.Seq >= n || bumped.Seq >= n || n > j.Mark.Seq || n > after.since.Seq || n >= next.Seq || after.since.Epoch != j.Mark.Epoch {
 			t.Fatalf("a fill began at %v, a purge was at %v, the journal's is %d of %v; then another fill at %v, another purge at %v",
-				before.since, raised, n, j.Mark, after.since, next)
+				before.since, bumped, n, j.Mark, after.since, next)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func (s *suite) foreignStamp(t *testing.T) {
 		f, slow := c.start("lock"), c.start("slow")
 		c.stored(c.start("other"), []string{"other"}, "other", "v")
 		c.stored(f, []string{"a", "b"}, "k", "v")
-		c.raise(false, "a")
+		c.bump(false, "a")
 		before := c.stamps("a")
 		damage(c, c.tags+"a")
 		if got := c.stamps("a"); got[0] != before[0] && got[0] != (store.Stamp{}) {
@@ -58,7 +58,7 @@ func (s *suite) foreignStamp(t *testing.T) {
 			t.Errorf("with a stamp that is %s: %+v, %v", name, got, err)
 		}
 		// Not by a purge of another kind either, nor by who makes it again.
-		c.raise(true, "a")
+		c.bump(true, "a")
 		if c.valid(f, "a") {
 			t.Errorf("a soft purge of a stamp that is %s has brought back what was purged: %+v", name, c.stamps("a"))
 		}
@@ -70,7 +70,7 @@ func (s *suite) foreignStamp(t *testing.T) {
 		next := c.start("next")
 		damage(c, c.tags+"a")
 		c.stored(next, []string{"a", "b"}, "k", "next")
-		c.raise(false, "a")
+		c.bump(false, "a")
 		if c.valid(next, "a") {
 			t.Errorf("after a stamp that is %s a purge does not count: %+v", name, c.stamps("a"))
 		}
@@ -89,9 +89,9 @@ func (s *suite) lostClock(t *testing.T) {
 			c.stored(older, []string{"later"}, "older", "v")
 			c.stored(old, []string{"a"}, "old", "v")
 			slow, slower, slowest := c.start("slow"), c.start("slower"), c.start("slowest")
-			c.raise(false, "a", "b")
+			c.bump(false, "a", "b")
 			damage(c, c.clock+part)
-			c.raise(true, "x") // by whoever is first
+			c.bump(true, "x") // by whoever is first
 			damage(c, c.clock+part)
 			for f, tag := range map[fill]string{slow: "a", slower: "b"} {
 				if w := c.put(f, []string{tag}, c.value("slow", "v")); w.Stored && (!w.Purged || c.valid(f, tag)) {
@@ -101,7 +101,7 @@ func (s *suite) lostClock(t *testing.T) {
 			if c.valid(old, "a") {
 				t.Errorf("%s: what was purged is valid: %+v since %v", what, c.stamps("a"), old.since)
 			}
-			c.raise(false, "later", "c")
+			c.bump(false, "later", "c")
 			if c.valid(older, "later") {
 				t.Errorf("%s: a purge does not count: %+v since %v", what, c.stamps("later"), older.since)
 			}
@@ -112,7 +112,7 @@ func (s *suite) lostClock(t *testing.T) {
 			damage(c, c.clock+part)
 			next, late := c.start("next"), c.start("late")
 			c.stored(next, []string{"a", "b", "d"}, "next", "v")
-			c.raise(false, "a")
+			c.bump(false, "a")
 			if c.valid(next, "a", "b", "d") {
 				t.Errorf("%s: the next purge does not count: %+v", what, c.stamps("a", "b", "d"))
 			}
@@ -131,7 +131,7 @@ func (s *suite) lostClock(t *testing.T) {
 	if !c.valid(f, "a") || c.valid(f, "b") {
 		t.Errorf("after the end of the clock, the stamps are %+v since %v", c.stamps("a", "b"), f.since)
 	}
-	c.raise(false, "a")
+	c.bump(false, "a")
 	if c.valid(f, "a") || c.valid(f, "b") {
 		t.Errorf("after the end of the clock and a purge, the stamps are %+v since %v", c.stamps("a", "b"), f.since)
 	}

@@ -31,7 +31,7 @@ func (c coordinator) stamps(tags ...string) []store.Stamp {
 // at is the time that purges have here, in microseconds since 1970.
 const at = 1_800_000_000_000_000
 
-func (c coordinator) raise(soft bool, tags ...string) store.Mark {
+func (c coordinator) bump(soft bool, tags ...string) store.Mark {
 	c.Helper()
 	mark, err := c.fills.Bump(c.ctx(), c.clock, c.keys(tags...), soft, at, time.Hour)
 	if err != nil || mark.Epoch == 0 || mark.Seq == 0 {
@@ -55,15 +55,15 @@ func (c coordinator) between(what string, n uint64, before, mark store.Mark) {
 	}
 }
 
-// raiseHard: a purge raises the stamps that are there, of its tags alone.
-func (s *suite) raiseHard(t *testing.T) {
+// bumpHard: a purge bumps the stamps that are there, of its tags alone.
+func (s *suite) bumpHard(t *testing.T) {
 	c := s.newCoordinator(t)
 	f := c.start("lock")
 	c.stored(f, []string{"a", "b", "c"}, "k", "v")
 	first := c.stamps("a", "b", "c")
 	last := f.since
 	for i, tags := range [][]string{{"a"}, {"a", "b"}, {"b", "a", "b"}, {"x", "a", "y"}} {
-		mark := c.raise(false, tags...)
+		mark := c.bump(false, tags...)
 		if mark.Epoch != last.Epoch || mark.Seq <= last.Seq {
 			t.Fatalf("purge %d: %v after %v", i, mark, last)
 		}
@@ -78,21 +78,21 @@ func (s *suite) raiseHard(t *testing.T) {
 	}
 	// Who asks another store is told the same.
 	c.equal("stamps elsewhere", s.another(c).stamps("a", "b", "c"), c.stamps("a", "b", "c")...)
-	if mark := c.raise(false); mark.Epoch != last.Epoch || mark.Seq < last.Seq {
+	if mark := c.bump(false); mark.Epoch != last.Epoch || mark.Seq < last.Seq {
 		t.Errorf("a purge of no tags: %v after %v", mark, last)
 	}
 	c.equal("stamps after a purge of no tags", c.stamps("c"), first[2])
 }
 
-// raiseSoft: a soft purge leaves what is purged hard as it is.
-func (s *suite) raiseSoft(t *testing.T) {
+// bumpSoft: a soft purge leaves what is purged hard as it is.
+func (s *suite) bumpSoft(t *testing.T) {
 	c := s.newCoordinator(t)
 	f := c.start("lock")
 	c.stored(f, []string{"a", "b"}, "k", "v")
 	first := c.stamps("a", "b")
 	last := f.since
 	for range 2 {
-		mark := c.raise(true, "a", "a")
+		mark := c.bump(true, "a", "a")
 		got := c.stamps("a", "b")
 		c.between("the number of a soft purge", got[0].Soft, last, mark)
 		if got[0].SoftAt != at || got[0].Hard != first[0].Hard || !c.valid(f, "a", "b") {
@@ -101,13 +101,13 @@ func (s *suite) raiseSoft(t *testing.T) {
 		c.equal("the stamp of another tag", got[1:], first[1])
 		last = mark
 	}
-	mark := c.raise(false, "a")
+	mark := c.bump(false, "a")
 	got := c.stamps("a")[0]
 	c.between("the number of a hard purge", got.Hard, last, mark)
 	if got.Soft != got.Hard || c.valid(f, "a") {
 		t.Fatalf("after a hard purge at %v: %+v", mark, got)
 	}
-	soft := c.raise(true, "a", "b")
+	soft := c.bump(true, "a", "b")
 	after := c.stamps("a", "b")
 	c.between("the number of a soft purge", after[0].Soft, mark, soft)
 	if after[0].Hard != got.Hard || after[1].Hard != first[1].Hard {
@@ -115,8 +115,8 @@ func (s *suite) raiseSoft(t *testing.T) {
 	}
 }
 
-// raiseMany: tags by the thousand in one call.
-func (s *suite) raiseMany(t *testing.T) {
+// bumpMany: tags by the thousand in one call.
+func (s *suite) bumpMany(t *testing.T) {
 	c := s.newCoordinator(t)
 	const n = 3000
 	names := make([]string, n)
@@ -129,7 +129,7 @@ func (s *suite) raiseMany(t *testing.T) {
 	}
 	before := c.stamps(names...)
 	for _, soft := range []bool{true, false} {
-		mark := c.raise(soft, names...)
+		mark := c.bump(soft, names...)
 		for i, st := range c.stamps(names...) {
 			c.between(fmt.Sprint("stamp ", i), st.Soft, f.since, mark)
 			if soft && st.Hard != before[i].Hard || !soft && st.Hard != st.Soft {
@@ -140,19 +140,19 @@ func (s *suite) raiseMany(t *testing.T) {
 	}
 }
 
-// raiseNothing: a purge of what nobody has stored leaves no stamp.
-func (s *suite) raiseNothing(t *testing.T) {
+// bumpNothing: a purge of what nobody has stored leaves no stamp.
+func (s *suite) bumpNothing(t *testing.T) {
 	c := s.newCoordinator(t)
 	f := c.start("lock")
 	for i := range 50 {
-		c.raise(i%2 == 0, fmt.Sprint("x", i), "a", "b")
+		c.bump(i%2 == 0, fmt.Sprint("x", i), "a", "b")
 	}
 	c.equal("stamps of what was never stored", c.stamps("a", "b", "x1"), store.Stamp{}, store.Stamp{}, store.Stamp{})
 	c.purged(f, "k", "a")
 	c.equal("a stamp of what was never stored", c.stamps("b"), store.Stamp{})
 }
 
-func (s *suite) raiseRefused(t *testing.T) {
+func (s *suite) bumpRefused(t *testing.T) {
 	c := s.newCoordinator(t)
 	f := c.start("lock")
 	c.stored(f, []string{"a"}, "k", "v")
@@ -178,8 +178,8 @@ func (s *suite) readStamps(t *testing.T) {
 	c.equal("absent stamps", c.stamps("a", "b"), store.Stamp{}, store.Stamp{})
 	c.equal("no stamps", c.stamps())
 	c.stored(c.start("lock"), []string{"a", "b"}, "k", "v")
-	c.raise(false, "b")
-	c.raise(true, "a")
+	c.bump(false, "b")
+	c.bump(true, "a")
 	a, b := c.stamps("a")[0], c.stamps("b")[0]
 	if a.Epoch == 0 || a.Hard == 0 || a.Soft <= b.Soft || b.Hard <= a.Hard {
 		t.Fatalf("stamps: %+v, %+v", a, b)
@@ -211,14 +211,14 @@ func (s *suite) stampedGet(t *testing.T) {
 	get(nil, false, "a")
 	get(nil, false, "a", "b")
 	c.stored(c.start("other"), []string{"a", "b"}, "other", "v")
-	c.raise(true, "a")
+	c.bump(true, "a")
 	get(nil, false, "b", "c", "a")
 	for _, value := range [][]byte{[]byte("value"), {}, []byte("12 13"), filled("large", min(1<<20, s.maxValue))} {
 		c.stored(c.start("lock"), nil, "k", string(value))
 		get(value, true)
 		get(value, true, "c")
 		get(value, true, "a")
-		c.raise(false, "b")
+		c.bump(false, "b")
 		get(value, true, "a", "c", "b", "a")
 	}
 	c.delete("k")

@@ -279,7 +279,7 @@ func (s *suite) writeLarge(t *testing.T) {
 	}
 	// A purge of a tag counts for them, too.
 	f := c.start("lock")
-	c.raise(false, "a")
+	c.bump(false, "a")
 	if w := c.put(f, []string{"a"}, c.value("k", large)); !w.Purged || w.Stored && c.valid(f, "a") {
 		t.Errorf("Write of a large value that was purged: %+v", w)
 	}
@@ -289,18 +289,18 @@ func (s *suite) writeLarge(t *testing.T) {
 // whether the stamps were there or not.
 func (s *suite) writePurged(t *testing.T) {
 	for name, purge := range map[string]func(c coordinator){
-		"alone":        func(c coordinator) { c.raise(false, "a") },
-		"among others": func(c coordinator) { c.raise(false, "x", "a", "y", "a") },
-		"twice":        func(c coordinator) { c.raise(false, "a"); c.raise(false, "x"); c.raise(false, "a") },
-		"then softly":  func(c coordinator) { c.raise(false, "a"); c.raise(true, "a") },
-		"softly first": func(c coordinator) { c.raise(true, "a", "b"); c.raise(false, "a") },
+		"alone":        func(c coordinator) { c.bump(false, "a") },
+		"among others": func(c coordinator) { c.bump(false, "x", "a", "y", "a") },
+		"twice":        func(c coordinator) { c.bump(false, "a"); c.bump(false, "x"); c.bump(false, "a") },
+		"then softly":  func(c coordinator) { c.bump(false, "a"); c.bump(true, "a") },
+		"softly first": func(c coordinator) { c.bump(true, "a", "b"); c.bump(false, "a") },
 		"long ago": func(c coordinator) {
-			c.raise(false, "a")
+			c.bump(false, "a")
 			for i := range 100 {
-				c.raise(false, fmt.Sprint("x", i))
+				c.bump(false, fmt.Sprint("x", i))
 			}
 		},
-		"elsewhere": func(c coordinator) { s.another(c).raise(false, "a") },
+		"elsewhere": func(c coordinator) { s.another(c).bump(false, "a") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := s.newCoordinator(t)
@@ -334,7 +334,7 @@ func (s *suite) writeSoft(t *testing.T) {
 	c := s.newCoordinator(t)
 	for round := range 2 { // without stamps, and with them
 		f := c.start("lock")
-		n := c.raise(true, "a")
+		n := c.bump(true, "a")
 		if w := c.put(f, []string{"b", "a"}, c.value("k", "outdated")); w != (store.Written{Stored: true, Outdated: true}) {
 			t.Fatalf("round %d: Write of what was purged softly gives %+v", round, w)
 		}
@@ -358,13 +358,13 @@ func (s *suite) writeOthers(t *testing.T) {
 		for i := range 50 {
 			others = append(others, fmt.Sprint(round, "others", i))
 		}
-		c.raise(false, others...)
+		c.bump(false, others...)
 		for i := range 150 {
 			switch i % 10 {
 			case 9:
 				c.journalled(fmt.Sprint(i))
 			default:
-				c.raise(i%2 == 0, fmt.Sprint(round, "other", i))
+				c.bump(i%2 == 0, fmt.Sprint(round, "other", i))
 			}
 		}
 		between := c.start("between" + round)
@@ -385,17 +385,17 @@ func (s *suite) writeOthers(t *testing.T) {
 func (s *suite) writeOverflow(t *testing.T) {
 	c := s.newCoordinator(t)
 	purged, soft, other := c.start("purged"), c.start("soft"), c.start("other")
-	c.raise(false, "a")
-	c.raise(true, "b")
+	c.bump(false, "a")
+	c.bump(true, "b")
 	var names []string
 	for i := range 1000 {
 		names = append(names, fmt.Sprint("x", i))
 	}
 	for some := range slices.Chunk(names[100:], 300) {
-		c.raise(false, some...)
+		c.bump(false, some...)
 	}
 	for _, name := range names[:100] {
-		c.raise(true, name)
+		c.bump(true, name)
 	}
 	c.purged(purged, "k", "a")
 	w := c.put(soft, []string{"b"}, c.value("k", "soft"))
@@ -418,11 +418,11 @@ func (s *suite) writeMany(t *testing.T) {
 	}
 	c.stored(c.start("lock"), tags, "k", "v")
 	f := c.start("lock")
-	c.raise(false, tags[990])
+	c.bump(false, tags[990])
 	c.purged(f, "k", tags...)
 	f = c.start("lock2")
 	c.stored(f, tags, "k", "again")
-	c.raise(false, tags[600])
+	c.bump(false, tags[600])
 	if c.valid(f, tags...) {
 		t.Error("the purge of one tag of a thousand has left the response valid")
 	}

@@ -13,15 +13,15 @@ import (
 )
 
 func TestSoak(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes ten seconds")
+	if !storetest.Long() {
+		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
 	}
 	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CACHEASIDE_REQUIRE_SERVER") != "1" {
 		t.Skip("there is no redis-server on the PATH")
 	}
 	var out strings.Builder
 	l := lab{seed: 1, lookup: 300 * time.Millisecond}
-	if err := l.soak(context.Background(), time.Duration(storetest.Rounds(4, 10))*time.Second, 1000, &out); err != nil {
+	if err := l.soak(context.Background(), 10*time.Second, 1000, &out); err != nil {
 		t.Errorf("%v\n%s", err, &out)
 	}
 }
@@ -42,13 +42,13 @@ func TestFlat(t *testing.T) {
 
 // TestLink has nothing but the default time-outs.
 func TestLink(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes eight seconds")
+	if !storetest.Long() {
+		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
 	}
 	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CACHEASIDE_REQUIRE_SERVER") != "1" {
 		t.Skip("there is no redis-server on the PATH")
 	}
-	l := lab{length: time.Duration(storetest.Rounds(500, 1000)) * time.Millisecond, seed: 1}
+	l := lab{length: time.Second, seed: 1}
 	results, err := l.link(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)

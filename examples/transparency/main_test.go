@@ -223,13 +223,13 @@ func frameworks() map[string][]stack {
 	}
 }
 
-// Test plays the script on every stack, or on every third where time is short.
+// Test plays the script on every stack, or on every fourth where time is short.
 func Test(t *testing.T) {
 	t.Run("all", func(t *testing.T) {
 		for framework, stacks := range frameworks() {
 			t.Run(framework, func(t *testing.T) {
 				for i, st := range stacks {
-					if i%3 != 0 && !storetest.Long() {
+					if i%4 != 0 && !storetest.Long() {
 						continue
 					}
 					t.Run(st.name, func(t *testing.T) {

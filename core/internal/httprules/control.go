@@ -149,7 +149,7 @@ func appendFieldNames(dst []string, list string) ([]string, bool) {
 		if name = trimOWS(name); name == "" {
 			continue
 		}
-		if !isToken(name) {
+		if !IsToken(name) {
 			return dst[:n], false
 		}
 		dst = append(dst, textproto.CanonicalMIMEHeaderKey(name))

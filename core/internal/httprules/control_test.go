@@ -213,7 +213,7 @@ func FuzzParseResponseControl(f *testing.F) {
 				}
 			}
 			for _, n := range append(c.PrivateFields, c.NoCacheFields...) {
-				if !isToken(n) || n != http.CanonicalHeaderKey(n) {
+				if !IsToken(n) || n != http.CanonicalHeaderKey(n) {
 					t.Fatalf("%q %q: field name %q", h, targets, n)
 				}
 			}

@@ -33,7 +33,7 @@ func ConnectionFields(h Header) []string {
 			var name string
 			name, line, _ = strings.Cut(line, ",")
 			// "close" is an option of the connection and no field.
-			if name = trimOWS(name); isToken(name) && !EqualFold(name, "close") {
+			if name = trimOWS(name); IsToken(name) && !EqualFold(name, "close") {
 				out = append(out, textproto.CanonicalMIMEHeaderKey(name))
 			}
 		}
@@ -42,8 +42,9 @@ func ConnectionFields(h Header) []string {
 	return slices.Compact(out)
 }
 
-// isToken reports whether s is a token (RFC 9110 section 5.6.2).
-func isToken(s string) bool {
+// IsToken reports whether s is a token (RFC 9110 section 5.6.2), as names of fields and
+// cookies are.
+func IsToken(s string) bool {
 	for i := range len(s) {
 		if !isTokenByte(s[i]) {
 			return false

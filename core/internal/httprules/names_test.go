@@ -20,14 +20,14 @@ func FuzzNames(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
 		for _, name := range []string{a, b} {
-			if got, want := CanonicalName(name), textproto.CanonicalMIMEHeaderKey(name) == name; got != want && isToken(name) {
+			if got, want := CanonicalName(name), textproto.CanonicalMIMEHeaderKey(name) == name; got != want && IsToken(name) {
 				t.Fatalf("%q is canonical: %v", name, got)
 			}
 		}
 		if got, want := EqualFold(a, b), ToLower(a) == ToLower(b); got != want {
 			t.Fatalf("%q and %q are equal: %v", a, b, got)
 		}
-		if isToken(a) && isToken(b) && EqualFold(a, b) != (http.CanonicalHeaderKey(a) == http.CanonicalHeaderKey(b)) {
+		if IsToken(a) && IsToken(b) && EqualFold(a, b) != (http.CanonicalHeaderKey(a) == http.CanonicalHeaderKey(b)) {
 			t.Fatalf("%q and %q are one name, or not", a, b)
 		}
 		h := http.Header{a: {"1", "2"}, b: {"3"}}
@@ -39,7 +39,7 @@ func FuzzNames(f *testing.F) {
 		var lines, want []string
 		for name, l := range folded {
 			lines = append(lines, l...)
-			if isToken(name) && !CanonicalName(name) {
+			if IsToken(name) && !CanonicalName(name) {
 				t.Fatalf("%q in %v", name, folded)
 			}
 		}

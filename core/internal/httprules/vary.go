@@ -21,7 +21,7 @@ func VaryNames(h Header) (names []string, unmatchable bool) {
 			if name = trimOWS(name); name == "" {
 				continue
 			}
-			if name == "*" || !isToken(name) {
+			if name == "*" || !IsToken(name) {
 				return nil, true
 			}
 			if name = textproto.CanonicalMIMEHeaderKey(name); slices.Contains(names, name) {
@@ -135,7 +135,7 @@ func parsePreferences(buf *[maxPreferences]preference, line string) ([]preferenc
 		if weighted {
 			p.weight, ok = parseWeight(trimOWS(param))
 		}
-		if !ok || !isToken(p.name) || len(out) == len(buf) {
+		if !ok || !IsToken(p.name) || len(out) == len(buf) {
 			return nil, false
 		}
 		out = append(out, p)

@@ -203,7 +203,7 @@ func FuzzVary(f *testing.F) {
 			t.Fatalf("names %q, unmatchable %v", names, unmatchable)
 		}
 		for _, n := range names {
-			if n != http.CanonicalHeaderKey(n) || !isToken(n) {
+			if n != http.CanonicalHeaderKey(n) || !IsToken(n) {
 				t.Fatalf("name %q", n)
 			}
 		}

@@ -47,7 +47,7 @@ func conform(t *testing.T, addr string) {
 		p.model.epochs = 0
 		p.readJournal(t)
 		t.Repeat(map[string]func(*rapid.T){
-			"begin": p.begin, "write": p.write, "swap": p.swap, "raise": p.raise, "look": p.look,
+			"begin": p.begin, "write": p.write, "swap": p.swap, "bump": p.bump, "look": p.look,
 			"read journal": p.readJournal, "write journal": p.writeJournal, "evict": p.evict,
 		})
 	})
@@ -215,12 +215,12 @@ func (p *pair) swap(t *rapid.T) {
 	same(p, "held", p.scripts.swap(&p.model, lock, tok, next), held)
 }
 
-func (p *pair) raise(t *rapid.T) {
+func (p *pair) bump(t *rapid.T) {
 	tag, soft := uint8(rapid.IntRange(0, int(tagNone)).Draw(t, "tag")), rapid.Bool().Draw(t, "soft")
 	keys := append(p.stamps(1<<tag), p.fillers(each)...)[:each]
 	at, err := p.real.Bump(t.Context(), p.clock(), keys, soft, 1, time.Hour)
 	p.ok(err)
-	p.seen(p.scripts.raise(&p.model, tag, soft), at)
+	p.seen(p.scripts.bump(&p.model, tag, soft), at)
 }
 
 // fillers are tags that nobody has.

@@ -4,7 +4,7 @@ package protocol
 type purger struct {
 	phase   purgePhase
 	version uint8   // in the database when it began
-	raised  bool    // of a URL: the tag
+	bumped  bool    // of a URL: the tag
 	deleted bool    // the keys
 	old     journal // as the process knows it
 	wrote   uint8   // the tick then
@@ -59,13 +59,13 @@ func (m *model) purger(s *state, i int, emit emit) {
 		return
 	}
 	tag := what.tag()
-	n.raised(tag, m.raise(&n.server, tag, what == ofASoftly).seq, i%processes)
+	n.bumped(tag, m.bump(&n.server, tag, what == ofASoftly).seq, i%processes)
 	m.acknowledge(&n, i)
 	emit(&n, "purge %d of tag %d is acknowledged: clock %v, stamps %v, ring %v", i+1, tag, n.clock, n.stamps, n.ring)
 }
 
-// raised takes note of a purge of a tag by a process.
-func (s *state) raised(tag, seq uint8, process int) {
+// bumped takes note of a purge of a tag by a process.
+func (s *state) bumped(tag, seq uint8, process int) {
 	if tag < maxTags {
 		s.purged[tag] = seq
 		s.p[process].stamps[tag] = copied[stamp]{}
@@ -85,20 +85,20 @@ func (m *model) acknowledge(s *state, i int) {
 	s.purgers[i] = purger{phase: purged}
 }
 
-// purgeURL raises the tag of the URL and deletes the keys, side by side.
+// purgeURL bumps the tag of the URL and deletes the keys, side by side.
 func (m *model) purgeURL(s *state, i int, emit emit) {
 	w, process := s.purgers[i], i%processes
 	finish := func(n *state) {
-		if q := &n.purgers[i]; q.raised && q.deleted || m.without == purgeIsBoth {
+		if q := &n.purgers[i]; q.bumped && q.deleted || m.without == purgeIsBoth {
 			m.acknowledge(n, i)
 		}
 	}
-	if !w.raised {
+	if !w.bumped {
 		n := *s
-		n.raised(tagURL, m.raise(&n.server, tagURL, false).seq, process)
-		n.purgers[i].raised = true
+		n.bumped(tagURL, m.bump(&n.server, tagURL, false).seq, process)
+		n.purgers[i].bumped = true
 		finish(&n)
-		emit(&n, "purge %d raises the URL's tag: clock %v, stamps %v", i+1, n.clock, n.stamps)
+		emit(&n, "purge %d bumps the URL's tag: clock %v, stamps %v", i+1, n.clock, n.stamps)
 	}
 	if !w.deleted {
 		n := *s

@@ -100,8 +100,8 @@ func (sc *scripts) push(s *server, tag uint8, soft bool) uint8 {
 	return s.clock.seq
 }
 
-// raise purges a tag.
-func (sc *scripts) raise(s *server, tag uint8, soft bool) mark {
+// bump purges a tag.
+func (sc *scripts) bump(s *server, tag uint8, soft bool) mark {
 	sc.time(s)
 	n := sc.push(s, tag, soft)
 	if tag < maxTags {
