@@ -79,7 +79,7 @@ func startMini(tb testing.TB) string {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		tick := time.NewTicker(2 * time.Millisecond)
+		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
 		for last := time.Now(); ; {
 			select {
