@@ -30,7 +30,7 @@ var bin string
 
 func TestMain(m *testing.M) {
 	// The tests that run at once mostly wait. What the command line says counts more.
-	_ = flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0))))
+	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0))))
 	os.Exit(func() int {
 		var err error
 		if bin, err = os.MkdirTemp("", "cacheaside-examples-"); err != nil {

@@ -151,6 +151,7 @@ func TestStampOfAnotherEpoch(t *testing.T) {
 // TestForeignClock: what does not belong under the keys of clock, ring, stamps and
 // journal is no purge of anything, and hides none: at worst all before counts as purged.
 func TestForeignClock(t *testing.T) {
+	t.Parallel()
 	s := openPatiently(t, storetest.Server(t))
 	const clock, ring, stamp, journal = 1, 2, 4, 8
 	for _, text := range foreign() {

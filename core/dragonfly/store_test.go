@@ -403,6 +403,7 @@ func TestNoDeadlineIsBounded(t *testing.T) {
 
 // TestManyAtOnce has more callers than the queue has places.
 func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
 	s := openPatiently(t, storetest.Server(t))
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()

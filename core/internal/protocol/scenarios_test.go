@@ -113,10 +113,10 @@ func then(process uint8, after int, how how) asker {
 }
 func aside(process uint8) asker { return asker{process: process, aside: true} }
 
-var full = flag.Int("protocol.full", 0, "how many `states` of a scenario TestProtocol tries at most (0: 5,000, or 20,000 in a long run, which take a few seconds in all)")
+var full = flag.Int("protocol.full", 0, "how many `states` of a scenario TestProtocol tries at most (0: 2,500, or 20,000 in a long run, which take a few seconds in all)")
 
 // brief is how many states of a scenario are tried without -protocol.full.
-var brief = storetest.Rounds(5_000, 20_000)
+var brief = storetest.Rounds(2_500, 20_000)
 
 // TestProtocol: whatever happens in whatever order, nothing goes wrong. It tries the
 // shortest ways only; with
