@@ -206,3 +206,15 @@ func serverError(status int) bool {
 	}
 	return false
 }
+
+// ending says what those who wait shall do when a response is not stored for a
+// reason that is not the rules'.
+func ending(reason string) flight.Outcome {
+	switch reason {
+	case adapter.ReasonIncomplete, adapter.ReasonStatusTwice, adapter.ReasonHandler, adapter.ReasonClientGone:
+		return flight.Retry // the next run may go better
+	case adapter.ReasonInner:
+		return flight.Retry // the handle further in has it, or knows better
+	}
+	return flight.Pass
+}

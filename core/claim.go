@@ -220,3 +220,8 @@ func (c *claims) swapOnce(lock, token, next string) (bool, error) {
 	}
 	return c.coordinator.CompareAndSwap(ctx, lock, token, next, ttl)
 }
+
+// locks reports whether coalescing reaches other processes.
+func (c *Cache) locks() bool {
+	return c.coordinator != nil && !c.inProcess && c.policy.Coalescing.Scope == CoalesceAll
+}

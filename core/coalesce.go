@@ -2,13 +2,11 @@ package cacheaside
 
 import (
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
-	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 const (
@@ -141,30 +139,6 @@ func (v *visit) coalesces() bool {
 	return v.c.policy.Coalescing.Scope != CoalesceNone && !v.leavesToInner() && v.req.Method == http.MethodGet && v.req.Rerun == nil &&
 		!rc.NoCache && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0) &&
 		len(v.header.Values("Range")) == 0 && !(v.c.policy.Requests.ForwardConditions && v.conditional())
-}
-
-// conditional reports whether the client asks for a response only if it has
-// changed.
-func (v *visit) conditional() bool {
-	return len(v.header.Values("If-None-Match")) > 0 || len(v.header.Values("If-Modified-Since")) > 0
-}
-
-// flightKey tells apart what one request can get for others: variants, as far as
-// they are known, and the answers to requests with credentials or cookies, which
-// may not be shareable where others are.
-func (v *visit) flightKey() string {
-	key := v.key.Wire
-	if len(v.selecting.Names) > 0 {
-		v.scratch = v.selecting.AppendValues(v.scratch[:0], &v.req)
-		key = v.key.Variant(v.scratch)
-	}
-	switch {
-	case len(v.header.Values("Authorization")) > 0:
-		key += ":auth"
-	case v.asked&keys.AskedCookies != 0 && !slices.Contains(v.selecting.Names, "Cookie") && v.readsCookies():
-		key += ":cookie"
-	}
-	return key
 }
 
 // outerLead is the flight for key that the request itself leads, as a handle

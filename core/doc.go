@@ -16,7 +16,7 @@
 // The engine knows no web framework: an adapter gives it one request at a time as an
 // [adapter.Exchange], and [Cache.Serve] does the rest, one step a file.
 //
-//	serve     may the cache answer, and under which key?      serve.go; internal/keys
+//	serve     may the cache answer, and under which key?      serve.go, pass.go; internal/keys
 //	lookup    one read of the store: whole, not purged, for   lookup.go, withheld.go, nested.go;
 //	          this request and this handle?                   internal/entry, internal/purges
 //	decide    fresh, stale but usable, or to be validated?    decide.go; internal/httprules
@@ -24,7 +24,8 @@
 //
 // Where nothing that is stored answers the request:
 //
-//	validate  what is stale: in the background, or now        validate.go, refresh.go, rerun.go, soft.go
+//	validate  what is stale: in the background, or now        validate.go, candidates.go, soft.go,
+//	                                                          refresh.go, rerun.go
 //	coalesce  one request runs the handler, others wait,      coalesce.go, flight.go; internal/flight
 //	          in other processes as well                      lock.go, claim.go, token.go, loop.go
 //	fetch     run the handler, then settle how the flight     fetch.go, run.go

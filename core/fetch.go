@@ -2,22 +2,13 @@ package cacheaside
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
-
-// miss answers with what the handler gives.
-func (v *visit) miss() error {
-	v.counter = &v.c.stats.misses
-	defer v.count()
-	if v.control.OnlyIfCached {
-		return v.gatewayTimeout()
-	}
-	return v.coalesce()
-}
 
 // fetch runs the handler and answers with what that gives: its response, which is
 // stored where the rules allow it, or what is stored, where it has given a 304 or
@@ -152,18 +143,6 @@ func (c *Cache) lettingGo(l *inFlight, run *run, s httprules.CacheStatus) func(i
 	}
 }
 
-// ending says what those who wait shall do when a response is not stored for a
-// reason that is not the rules'.
-func ending(reason string) flight.Outcome {
-	switch reason {
-	case adapter.ReasonIncomplete, adapter.ReasonStatusTwice, adapter.ReasonHandler, adapter.ReasonClientGone:
-		return flight.Retry // the next run may go better
-	case adapter.ReasonInner:
-		return flight.Retry // the handle further in has it, or knows better
-	}
-	return flight.Pass
-}
-
 // linger is for Forward.
 func (v *visit) linger() time.Duration {
 	if !v.c.policy.Requests.BackgroundFill || v.req.Method != http.MethodGet || v.req.Rerun != nil {
@@ -246,23 +225,43 @@ func (v *visit) notModified(resp *adapter.Response) bool {
 	return httprules.NotModified(v.header, first("Etag"), first("Last-Modified"), v.c.cfg.Now())
 }
 
-// withoutTags takes the fields with tags out of what the client sees.
-func (c *Cache) withoutTags(extra adapter.Fields, h adapter.Header) adapter.Fields {
-	if c.policy.Storing.ForwardTags {
-		return extra
-	}
-	for _, name := range httprules.TagFields {
-		if len(h.Values(name)) > 0 {
-			extra = append(extra, adapter.Field{Name: name, Op: adapter.OpDel})
-		}
-	}
-	return extra
-}
-
 // unclaim gives up the claim of a run, unless a write or the flight has it.
 func (v *visit) unclaim() {
 	if v.claim != nil && (v.lead == nil || !v.lead.Leader.has(v.claim)) {
 		v.c.claims.release(v.claim, v.personal)
 	}
 	v.claim = nil
+}
+
+// conditions gives the request fields for the handler, nil for those that the
+// request has, and whether they make a 304 speak of v.entry.
+func (v *visit) conditions() (set http.Header, validate bool) {
+	if v.req.Method != http.MethodGet {
+		return nil, false
+	}
+	var etag, modified string
+	if v.stale {
+		etag, modified = v.validators()
+	} else if v.candidates = v.readCandidates(v.x.Context()); len(v.candidates) > 0 {
+		var tags []string
+		for i := range v.candidates {
+			tags = append(tags, etagOf(&v.candidates[i]))
+		}
+		etag = strings.Join(tags, ", ")
+	}
+	if etag == "" && modified == "" {
+		// A response for all who wait is not to depend on what this client has.
+		if v.lead != nil && v.conditional() {
+			return http.Header{"If-None-Match": nil, "If-Modified-Since": nil}, false
+		}
+		return nil, false
+	}
+	set = http.Header{"If-None-Match": nil, "If-Modified-Since": nil, "Range": nil, "If-Range": nil}
+	if etag != "" {
+		set["If-None-Match"] = []string{etag}
+	}
+	if modified != "" {
+		set["If-Modified-Since"] = []string{modified}
+	}
+	return set, true
 }

@@ -1,11 +1,13 @@
 package cacheaside
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 )
 
 // inFlight is a run of the handler that other requests may wait for.
@@ -122,4 +124,28 @@ func (c *Cache) end(l *inFlight, o flight.Outcome, e *entry.Entry) {
 		c.claims.release(cl, o == flight.Pass)
 	}
 	l.End(o, *e)
+}
+
+// flightKey tells apart what one request can get for others: variants, as far as
+// they are known, and the answers to requests with credentials or cookies, which
+// may not be shareable where others are.
+func (v *visit) flightKey() string {
+	key := v.key.Wire
+	if len(v.selecting.Names) > 0 {
+		v.scratch = v.selecting.AppendValues(v.scratch[:0], &v.req)
+		key = v.key.Variant(v.scratch)
+	}
+	switch {
+	case len(v.header.Values("Authorization")) > 0:
+		key += ":auth"
+	case v.asked&keys.AskedCookies != 0 && !slices.Contains(v.selecting.Names, "Cookie") && v.readsCookies():
+		key += ":cookie"
+	}
+	return key
+}
+
+// conditional reports whether the client asks for a response only if it has
+// changed.
+func (v *visit) conditional() bool {
+	return len(v.header.Values("If-None-Match")) > 0 || len(v.header.Values("If-Modified-Since")) > 0
 }

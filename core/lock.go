@@ -79,11 +79,6 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 	}
 }
 
-// locks reports whether coalescing reaches other processes.
-func (c *Cache) locks() bool {
-	return c.coordinator != nil && !c.inProcess && c.policy.Coalescing.Scope == CoalesceAll
-}
-
 // start is what the token of who leads a flight begins with.
 func (c *Cache) start() string {
 	if c.locks() {

@@ -206,3 +206,16 @@ func (v *visit) usable() (httprules.Decision, bool) {
 	d := v.decide(v.c.cfg.Now())
 	return d, d.Use != httprules.Validate
 }
+
+// validators returns the ETag and Last-Modified of the entry found.
+func (f *found) validators() (etag, modified string) {
+	for h := range f.entry.Header {
+		switch h.Name {
+		case "Etag":
+			etag = h.Value
+		case "Last-Modified":
+			modified = h.Value
+		}
+	}
+	return etag, modified
+}

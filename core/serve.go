@@ -125,28 +125,12 @@ func (v *visit) pass(fwd, detail string) error {
 	return v.letPass(run, note)
 }
 
-// letPass runs the handler with its response going straight to the client; note
-// gives the fields to add.
-func (v *visit) letPass(run *run, note func(int, adapter.Header, string) adapter.Fields) error {
-	c := v.c // the response may go when v is another request's
-	_, err := v.x.Next(adapter.Forward{Run: &run.Run, Annotate: func(status int, h adapter.Header, reason string) adapter.Fields {
-		return c.withoutTags(note(status, h, reason), h)
-	}})
-	return err
-}
-
-// annotate gives the Cache-Status field for a response that is not replied by
-// the engine, unless a handle further in has said what there is to say.
-func annotate(run *run, s httprules.CacheStatus) func(int, adapter.Header, string) adapter.Fields {
-	return func(_ int, _ adapter.Header, reason string) adapter.Fields { return noted(run, s, reason) }
-}
-
-func noted(run *run, s httprules.CacheStatus, reason string) adapter.Fields {
-	if run.dealtWith() {
-		return nil
+// miss answers with what the handler gives.
+func (v *visit) miss() error {
+	v.counter = &v.c.stats.misses
+	defer v.count()
+	if v.control.OnlyIfCached {
+		return v.gatewayTimeout()
 	}
-	if reason != "" {
-		s.Detail = reason
-	}
-	return adapter.Fields{{Name: "Cache-Status", Value: statusValue(s), Op: adapter.OpAdd}}
+	return v.coalesce()
 }

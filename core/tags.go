@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -105,17 +104,4 @@ func given(tags []string) (n int) {
 // groupTag is the tag of a group, which is one origin's own (RFC 9875 section 2).
 func groupTag(req *keys.Request, group string) string {
 	return purges.OfGroup + req.Scheme + "://" + httprules.ToLower(req.Host) + "|" + group
-}
-
-// received returns req with path and query as they were before an outer layer
-// rewrote them: who purges a URL, or names it in Location, knows nothing of that.
-func received(req keys.Request) (keys.Request, bool) {
-	u, err := url.ParseRequestURI(req.Target)
-	if err != nil || u.Opaque != "" {
-		return req, false
-	}
-	if req.Path, req.RawQuery = u.EscapedPath(), u.RawQuery; req.Path == "" {
-		req.Path = "/"
-	}
-	return req, true
 }

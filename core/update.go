@@ -2,11 +2,14 @@ package cacheaside
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
@@ -112,4 +115,63 @@ func (l layered) Values(name string) []string {
 		return v
 	}
 	return l.second.Values(name)
+}
+
+// validated is the answer to a 304 from the handler: what is stored, which the 304 has
+// made fresh (RFC 9111 section 4.3.4).
+func (v *visit) validated(notModified *adapter.Response, status httprules.CacheStatus) answer {
+	if len(v.candidates) > 0 && !v.selected(notModified.Effective) {
+		status.FwdStatus, status.Detail = http.StatusNotModified, detailOtherValidator
+		return answer{outcome: flight.Retry, code: http.StatusBadGateway, status: status}
+	}
+	v.c.stats.revalidated.Add(1)
+	a := answer{
+		outcome: flight.Retry, now: v.c.cfg.Now(),
+		status: httprules.CacheStatus{Fwd: v.fwd, FwdStatus: http.StatusNotModified, Key: v.shownKey()},
+	}
+	if etag, _ := v.validators(); !sameResponse(etag, notModified.Effective) {
+		// It speaks of another response than the one it was asked about, and
+		// must not update this one.
+		a.status.Detail = detailOtherValidator
+		return a
+	}
+	verdict, stored, err := v.update(notModified, a.now)
+	if err != nil {
+		return answer{outcome: flight.Retry, err: err}
+	}
+	a.outcome = flight.Pass // unless that is the write's duty now, or was
+	if v.rerun != nil {
+		v.rerun.done.Store(true)
+	}
+	v.own = v.ownFields(notModified)
+	a.status.Stored, a.status.Detail = stored, verdict.Reason
+	if ttl := verdict.Lifetime - verdict.InitialAge; ttl > 0 {
+		a.status.TTL, a.status.HasTTL = seconds(ttl), true
+	}
+	return a
+}
+
+// sameResponse reports whether a 304 can be about the response with this ETag:
+// a strong ETag of its own has to be the same (RFC 9111 section 4.3.4).
+func sameResponse(etag string, notModified adapter.Header) bool {
+	tags := notModified.Values("Etag")
+	return len(tags) == 0 || strings.HasPrefix(tags[0], "W/") || etag == "" || httprules.ETagWeakMatch(etag, tags[0])
+}
+
+// ownFields are those of a 304 that are not in the entry that it has freshened:
+// what the handler says to this client alone goes to this client.
+func (v *visit) ownFields(notModified *adapter.Response) (own adapter.Fields) {
+	stored := make(map[string]bool)
+	for f := range v.entry.Header {
+		stored[f.Name] = f.Name != "Set-Cookie" || v.c.policy.Storing.SetCookie
+	}
+	for _, f := range notModified.Header {
+		switch {
+		case f.Op == adapter.OpDel, stored[f.Name], keptOnUpdate(f.Name), f.Name == "Age", f.Name == "Content-Type",
+			!v.c.policy.Storing.ForwardTags && slices.Contains(httprules.TagFields, f.Name):
+		default:
+			own = append(own, f)
+		}
+	}
+	return own
 }

@@ -1,6 +1,7 @@
 package cacheaside
 
 import (
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -100,4 +101,17 @@ func (s *shared) namedKeys(urls []string) (named []keys.Key) {
 		named = s.urls.whole().AppendURLKeys(named, url)
 	}
 	return named
+}
+
+// received returns req with path and query as they were before an outer layer
+// rewrote them: who purges a URL, or names it in Location, knows nothing of that.
+func received(req keys.Request) (keys.Request, bool) {
+	u, err := url.ParseRequestURI(req.Target)
+	if err != nil || u.Opaque != "" {
+		return req, false
+	}
+	if req.Path, req.RawQuery = u.EscapedPath(), u.RawQuery; req.Path == "" {
+		req.Path = "/"
+	}
+	return req, true
 }
