@@ -5,20 +5,19 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
 // frameworks are the examples that must answer alike; the first is the measure.
@@ -29,8 +28,7 @@ var frameworks = []string{"chi", "gin", "echo", "fiber"}
 var bin string
 
 func TestMain(m *testing.M) {
-	// The tests that run at once mostly wait. What the command line says counts more.
-	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0))))
+	storetest.Waiting(8)
 	os.Exit(func() int {
 		var err error
 		if bin, err = os.MkdirTemp("", "cacheaside-examples-"); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"flag"
 	"io"
 	"log/slog"
 	"net"
@@ -13,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,8 +28,7 @@ import (
 
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
-	// The tests that run at once mostly wait. What the command line says counts more.
-	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0))))
+	storetest.Waiting(5)
 	goleak.VerifyTestMain(m,
 		// Who is in a cluster is read a second later, and the connection to a node
 		// that has left it closed after five.
@@ -165,7 +162,6 @@ func serve(t *testing.T, l net.Listener, handle func(net.Conn)) {
 func silent(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 
 func TestOpenSilentServer(t *testing.T) {
-	t.Parallel() // it mostly waits
 	addr := listen(t, silent)
 	refused(t, addr, addr, "no answer")
 
@@ -326,7 +322,6 @@ func TestWithoutCheckSilentServer(t *testing.T) {
 
 // TestCloseOfSilentServer: who ends while the server hangs is not kept for ever.
 func TestCloseOfSilentServer(t *testing.T) {
-	t.Parallel() // it mostly waits
 	p := storetest.StartServer(t)
 	s, err := dragonfly.Open(t.Context(), p.Addr, withNear())
 	if err != nil {

@@ -139,7 +139,7 @@ func (s tiered) Get(ctx context.Context, key string) ([]byte, bool, error) {
 func TestNearStore(t *testing.T) {
 	t.Parallel() // it mostly waits
 	addr := storetest.Server(t)
-	storetest.Run(t, func(t *testing.T) store.Store { return tiered{open(t, addr, withNear())} })
+	storetest.Run(t, func(t *testing.T) store.Store { return tiered{openPatiently(t, addr, withNear())} })
 }
 
 func TestNearHotOnly(t *testing.T) {
@@ -376,7 +376,6 @@ func TestNearOwnWrites(t *testing.T) {
 }
 
 func TestNearConnectionLost(t *testing.T) {
-	t.Parallel() // it mostly waits
 	s, p := openNear(t)
 	ctx, c := context.Background(), other(t, p.Addr)
 	const key, value = "some:key:of:ours:near", "v"

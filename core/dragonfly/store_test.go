@@ -32,6 +32,9 @@ var (
 func open(tb testing.TB, url string, opts ...dragonfly.Option) *dragonfly.Store {
 	tb.Helper()
 	s, err := dragonfly.Open(context.Background(), url, opts...)
+	for end := time.Now().Add(20 * time.Second); busy(err) && time.Now().Before(end); {
+		s, err = dragonfly.Open(context.Background(), url, opts...) // the machine is busy
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -43,13 +46,18 @@ func open(tb testing.TB, url string, opts ...dragonfly.Option) *dragonfly.Store 
 	return s
 }
 
+func busy(err error) bool {
+	var e net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &e) && e.Timeout()
+}
+
 // openPatiently opens a store that takes neither a connection nor an answer for
 // lost only because the machine is busy.
-func openPatiently(tb testing.TB, addr string) *dragonfly.Store {
+func openPatiently(tb testing.TB, addr string, opts ...dragonfly.Option) *dragonfly.Store {
 	tb.Helper()
 	s, err := dragonfly.OpenClientOption(context.Background(), rueidis.ClientOption{
 		InitAddress: []string{addr}, Dialer: patient, ConnWriteTimeout: time.Minute,
-	}, dragonfly.WithCallTimeout(time.Minute))
+	}, append(opts, dragonfly.WithCallTimeout(time.Minute))...)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -169,7 +169,6 @@ func documented(t *testing.T) (rows [][2]string) {
 
 // TestWireTable measures each row of the documented table.
 func TestWireTable(t *testing.T) {
-	t.Parallel()
 	p := storetest.StartServer(t)
 	tape := &tape{}
 	dial := func(ctx context.Context, addr string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {

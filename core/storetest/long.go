@@ -1,6 +1,11 @@
 package storetest
 
-import "os"
+import (
+	"flag"
+	"os"
+	"runtime"
+	"strconv"
+)
 
 const longEnv = "CACHEASIDE_LONG"
 
@@ -14,4 +19,11 @@ func Rounds(brief, long int) int {
 		return long
 	}
 	return brief
+}
+
+// Waiting lets n tests that call t.Parallel run at once, for a TestMain of tests that
+// mostly wait. A long run has more to do, and keeps to half of them. What the command
+// line says counts more.
+func Waiting(n int) {
+	_ = flag.Set("test.parallel", strconv.Itoa(max(Rounds(n, n/2), runtime.GOMAXPROCS(0))))
 }
