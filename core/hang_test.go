@@ -290,7 +290,7 @@ func TestClientsThatLeave(t *testing.T) {
 	broken.failSet.Store(true)
 	f := newFleet(t, 1, slow(0), func(c *cacheaside.Config) { c.Store = noGuards{broken} })
 	f.send(gone, 0, "GET", "/a")
-	if f.stats().StoreErrors == 0 {
+	if f.caches[0].Stats().StoreErrors == 0 {
 		t.Error("the failure of the store was not counted")
 	}
 }

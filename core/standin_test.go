@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"testing/synctest"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/store"
@@ -280,8 +281,10 @@ func (s *standin) WriteJournal(ctx context.Context, clock string, old store.Jour
 	return j, true, nil
 }
 
-// holder is what is under a lock, or empty.
+// holder is what is under a lock, or empty, once all that runs in the bubble waits: an
+// answer may be there before its lock is released.
 func (s *standin) holder(lock string) string {
+	synctest.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held, _ := s.get(lock)
