@@ -162,6 +162,7 @@ func serve(t *testing.T, l net.Listener, handle func(net.Conn)) {
 func silent(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 
 func TestOpenSilentServer(t *testing.T) {
+	t.Parallel() // it mostly waits
 	addr := listen(t, silent)
 	refused(t, addr, addr, "no answer")
 

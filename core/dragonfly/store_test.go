@@ -274,6 +274,7 @@ func eventually(t *testing.T, s *dragonfly.Store) {
 // end with its context, although their commands pile up, and all must be well
 // when the server goes on, or when its connections have been given up.
 func TestSilentServer(t *testing.T) {
+	t.Parallel() // it mostly waits
 	p := storetest.StartServer(t)
 	s := open(t, p.Addr)
 	storeWorks(t, s)
