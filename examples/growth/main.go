@@ -44,7 +44,7 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	g.kinds = kinds
+	g.kinds, g.tags = kinds, tags
 	if *only != "" {
 		g.kinds = []string{*only}
 	}
@@ -67,6 +67,7 @@ var (
 // growth is what is measured.
 type growth struct {
 	kinds       []string
+	tags        []int  // of the responses
 	addr        string // of the server
 	most, bytes int
 	each        time.Duration
@@ -97,7 +98,7 @@ func (g growth) run(ctx context.Context, out io.Writer) (err error) {
 	_, _ = fmt.Fprint(out, "| store | tags | entries | hit | fill | purge of a tag that all have | purge of a URL | bytes an entry |\n"+
 		"|---|---|---|---|---|---|---|---|\n")
 	for _, kind := range g.kinds {
-		for _, n := range tags {
+		for _, n := range g.tags {
 			for size := least; size <= g.most; size *= 10 {
 				c, err := g.measure(ctx, kind, n, size)
 				if err != nil {
