@@ -28,7 +28,7 @@ var frameworks = []string{"chi", "gin", "echo", "fiber"}
 var bin string
 
 func TestMain(m *testing.M) {
-	storetest.Waiting(8)
+	storetest.Waiting(12)
 	os.Exit(func() int {
 		var err error
 		if bin, err = os.MkdirTemp("", "cacheaside-examples-"); err != nil {

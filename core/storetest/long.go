@@ -22,8 +22,8 @@ func Rounds(brief, long int) int {
 }
 
 // Waiting lets n tests that call t.Parallel run at once, for a TestMain of tests that
-// mostly wait. A long run has more to do, and keeps to half of them. What the command
+// mostly wait. A long run has more to do, and keeps to a third of them. What the command
 // line says counts more.
 func Waiting(n int) {
-	_ = flag.Set("test.parallel", strconv.Itoa(max(Rounds(n, n/2), runtime.GOMAXPROCS(0))))
+	_ = flag.Set("test.parallel", strconv.Itoa(max(Rounds(n, n/3), runtime.GOMAXPROCS(0))))
 }
