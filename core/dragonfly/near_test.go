@@ -268,7 +268,7 @@ func TestNearRace(t *testing.T) {
 	c := other(t, p.Addr)
 	ctx := context.Background()
 	const keys = 4000
-	rounds := storetest.Rounds(2, 5)
+	rounds := storetest.Rounds(1, 5)
 	name := func(i int) string { return fmt.Sprintf("some:key:of:ours:%d", i) }
 	for i := range keys {
 		run(t, c, "SET", name(i), "0", "EX", "3600")
@@ -340,7 +340,7 @@ func TestNearOwnWrites(t *testing.T) {
 		})
 		writers.Go(func() {
 			lock := prefix + "{k}lock" + strconv.Itoa(w)
-			for i := range storetest.Rounds(150, 1500) {
+			for i := range storetest.Rounds(60, 1500) {
 				want := []byte(strconv.Itoa(i))
 				var err error
 				switch i % 3 {
