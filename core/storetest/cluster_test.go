@@ -5,6 +5,9 @@ import (
 )
 
 func TestStartCluster(t *testing.T) {
+	if !Long() {
+		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
+	}
 	t.Parallel() // it mostly waits
 	c := StartCluster(t)
 	const key = "some:key:of:ours"
