@@ -126,10 +126,10 @@ func jitter(lifetime time.Duration, fraction float64, key string, now time.Time)
 	return time.Duration(float64(lifetime) * fraction * (float64(h.Sum64()>>11) / (1 << 53)))
 }
 
-// selectingNames gives the request fields that a response is chosen by: those that
-// its own Vary names, and those that middleware in front has named, unless that
-// answers by them itself, request by request. The result is sorted. AnyOrigin says
-// that Origin is none of them whatever it is.
+// selectingNames gives, sorted, the request fields that select the response: those in
+// its own Vary, and those that middleware in front has added, but for the fields by
+// which that middleware answers anew for each request. AnyOrigin says that the response
+// is good for every Origin.
 func (v *visit) selectingNames(own adapter.Fields, effective adapter.Header) (names []string, anyOrigin bool) {
 	if own.Has("Vary") {
 		names, _ = httprules.VaryNames(own)
@@ -207,8 +207,8 @@ func serverError(status int) bool {
 	return false
 }
 
-// ending says what those who wait shall do when a response is not stored for a
-// reason that is not the rules'.
+// ending says what those who wait shall do where a response is not stored for a reason
+// other than the rules.
 func ending(reason string) flight.Outcome {
 	switch reason {
 	case adapter.ReasonIncomplete, adapter.ReasonStatusTwice, adapter.ReasonHandler, adapter.ReasonClientGone:

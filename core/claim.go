@@ -20,14 +20,14 @@ type claim struct {
 	lock  string     // its key
 	token string     // empty: the store orders fills by themselves
 	since store.Mark // what was purged by then is older than what the handler will give
-	own   bool       // the token is one of this process, to be removed; else it was there
+	own   bool       // the token is this process's, which has to remove it; else another one's
 
 	mu    sync.Mutex
 	renew *time.Timer
 	over  bool
 }
 
-// claims gives them out.
+// claims asks the store for claims, and gives them back.
 type claims struct {
 	coordinator store.Coordinator
 	clock       string
@@ -63,15 +63,17 @@ func (c *Cache) moment(lock string) (store.Mark, error) {
 
 var errNoToken = errors.New("what is under the key of a lock is no token of this cache")
 
-// begin asks for a claim by the lock, with a token that begins with start, and looks
-// again at ahead if that is not nil. It returns none where others are to wait for who
-// has the lock, unless adopt: then theirs is used. It ends at.
+// begin asks the store for the lock with a new token that begins with start and, in the
+// same command, takes the second look at ahead (nil: none). It returns the claim and the
+// token that is under the lock now, empty where the store orders fills by itself. Where
+// another run holds the lock there is no claim, since the request is to wait, unless
+// adopt is set: then the claim uses the holder's token. The deadline at ends here.
 func (c *claims) begin(at *deadline, lock, start string, adopt bool, ahead *lookahead) (*claim, string, error) {
 	f := store.Fill{Lock: lock, Token: start + c.token(), TTL: c.timeouts.Lock, Adopt: adopt, Clock: c.clock}
 	if ahead != nil {
 		f.Key, f.Stamps = ahead.key, ahead.known.Keys
 	}
-	if !isNote(f.Token) { // before another request finds it under the lock, and takes it for one that was left
+	if !isNote(f.Token) { // now, or a request that finds it under the lock takes it for a leftover
 		c.live.add(f.Token)
 	}
 	begun, err := c.coordinator.Begin(at, f)
@@ -81,7 +83,7 @@ func (c *claims) begin(at *deadline, lock, start string, adopt bool, ahead *look
 	}
 	if err != nil {
 		c.report.storeError("taking a lock", err)
-		if !errors.Is(err, breaker.ErrOpen) && !errors.Is(err, store.ErrRefused) { // perhaps only the answer was lost
+		if !errors.Is(err, breaker.ErrOpen) && !errors.Is(err, store.ErrRefused) { // the lock may be taken all the same: perhaps only the answer was lost
 			c.swapLater(lock, f.Token, "")
 		}
 		return nil, "", err
@@ -100,8 +102,8 @@ func (c *claims) begin(at *deadline, lock, start string, adopt bool, ahead *look
 	case mine && c.live.join(begun.Token):
 		cl.own = true
 	case mine || !isLockToken(bare):
-		// Of a run that is over: its release is on its way, or was lost. Or of somebody
-		// who has no business there, and it might never go away.
+		// Ours, of a run that is over: its release is on its way, or was lost. Or no
+		// token at all, which might never go away. Either gives way.
 		if !mine {
 			c.report.reportError("taking a lock", errNoToken)
 		}
@@ -120,7 +122,7 @@ func (c *claims) begin(at *deadline, lock, start string, adopt bool, ahead *look
 	}
 	first := c.timeouts.Lock / 3
 	if !cl.own && !adopt {
-		first = 0 // it may be about to end
+		first = 0 // at once: the holder's lock may be about to expire
 	}
 	c.prolong(cl, first, time.Now().Add(maxHold))
 	return cl, begun.Token, nil
@@ -131,8 +133,8 @@ func (c *claims) moment(lock string) (store.Mark, error) {
 	return begun.Mark, err
 }
 
-// prolong lets the token live while the handler runs, so that one that takes longer
-// than Timeouts.Lock is not started a second time, and its response is stored.
+// prolong keeps the token alive while the handler runs: a handler that takes longer
+// than Timeouts.Lock is not called a second time, and its response is still stored.
 func (c *claims) prolong(cl *claim, first time.Duration, until time.Time) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
@@ -168,15 +170,15 @@ func (cl *claim) end() (left bool) {
 	return cl.own
 }
 
-// used is called when the token went with what was written, or was not there any more.
+// used is called when a write has removed the token, or has not found it any more.
 func (c *claims) used(cl *claim) {
 	if cl.end() {
 		c.live.leave(cl.token, true)
 	}
 }
 
-// release gives the claim up. Where pass is set a note takes its place: others are not
-// to wait for a response that cannot be shared.
+// release gives the claim up. With pass set it leaves a note in place of the token: the
+// response cannot be shared, so that nobody is to wait for it.
 func (c *claims) release(cl *claim, pass bool) {
 	if !cl.end() || !c.live.leave(cl.token, false) {
 		return

@@ -34,7 +34,7 @@ func (v *visit) coalesce() error {
 		f, leads, ticket := v.c.join(key)
 		if leads {
 			if look > 0 {
-				time.Sleep(time.Millisecond) // lets follow who waited as well
+				time.Sleep(time.Millisecond) // those who waited as well join this flight
 			}
 			v.lead = f
 			return v.leadFlight(deadline)
@@ -65,8 +65,8 @@ func (v *visit) coalesce() error {
 	return v.fetch()
 }
 
-// alone reports whether the request has to run the handler itself: what it would wait
-// for is its own doing, or was not for others a moment ago.
+// alone reports whether the request has to run the handler itself: it would wait for
+// itself, or for a response that a moment ago could not be shared.
 func (v *visit) alone(key string) bool {
 	if l := v.outerLead(key); l != nil {
 		v.lead = l
@@ -79,8 +79,8 @@ func (v *visit) alone(key string) bool {
 	return pass
 }
 
-// takeOver runs the handler after f did not end in time. Later requests are not to wait
-// for f as well, but for this one.
+// takeOver runs the handler where f has not ended in time, and leads in its place, so
+// that later requests do not wait for f as well.
 func (v *visit) takeOver(f *inFlight, deadline time.Time) error {
 	if f.Age() < v.c.policy.Coalescing.Wait {
 		return v.fetch()
@@ -94,8 +94,8 @@ func (v *visit) takeOver(f *inFlight, deadline time.Time) error {
 	return v.leadFlight(deadline)
 }
 
-// landed makes what a flight has ended with, or what is stored since, the entry found,
-// and reports whether that answers the request.
+// landed takes what a flight has ended with, or else looks for what is stored by now. It
+// reports whether that, as v.entry, answers the request.
 func (v *visit) landed(outcome flight.Outcome, e *entry.Entry) (httprules.Decision, bool) {
 	if outcome == flight.Shared && e.Key == v.key.Primary && matches(e, &v.req, v.scratch) {
 		old, soft := v.entry, v.Soft
@@ -141,8 +141,8 @@ func (v *visit) coalesces() bool {
 		len(v.header.Values("Range")) == 0 && !(v.c.policy.Requests.ForwardConditions && v.conditional())
 }
 
-// outerLead is the flight for key that the request itself leads, as a handle
-// further out has dealt with it.
+// outerLead is the flight for key that this request leads already, by way of a handle
+// further out.
 func (v *visit) outerLead(key string) *inFlight {
 	for o := range outers(&v.req) {
 		if o.handle.shared == v.c.shared && o.lead != nil && o.lead.Key() == key {
@@ -152,8 +152,8 @@ func (v *visit) outerLead(key string) *inFlight {
 	return nil
 }
 
-// inside reports whether a handler that is to give what the flight for key waits
-// for has made the request.
+// inside reports whether the request was made by a handler that runs for the flight
+// for key.
 func (v *visit) inside(key string) bool {
 	for f := range chain(&v.req) {
 		if f.handle.shared == v.c.shared && f.lead != nil && f.lead.Key() == key {
@@ -163,8 +163,8 @@ func (v *visit) inside(key string) bool {
 	return false
 }
 
-// follow waits for the end of f, but not where that waits, itself or by way of
-// others, for what this request is a part of: that would wait for this request.
+// follow waits for the end of f, unless f waits, directly or by way of other flights,
+// for a run that this request is part of: neither would ever end.
 func (v *visit) follow(f *inFlight, ticket int, timeout time.Duration) (flight.Outcome, entry.Entry) {
 	ctx := v.x.Context()
 	if !v.awaitable() {

@@ -21,7 +21,7 @@ func (v *visit) fetch() error {
 	run := v.run
 	run.begin(v.c, v.depth, v.lead, &v.req)
 	v.began = v.c.cfg.Now()
-	if v.lead != nil { // what the handler gives is new to who has joined by now
+	if v.lead != nil { // whoever has joined by now came before the handler was called
 		v.lead.ValidBefore(v.lead.Advance())
 	}
 	resp, panicked, at, err := v.next(adapter.Forward{
@@ -36,7 +36,7 @@ func (v *visit) fetch() error {
 	v.noteInner(run)
 	v.count()
 	switch {
-	case err != nil: // the response is somebody else's to make, for this request alone
+	case err != nil: // middleware in front makes the response, for this request alone
 		return v.settle(answer{outcome: flight.Pass, personal: true, err: err})
 	case !panicked && (resp == nil || resp.Sent): // see lettingGo
 		return nil
@@ -56,8 +56,8 @@ func (v *visit) fetch() error {
 	return v.settle(v.fetched(resp, status, set != nil))
 }
 
-// prepare sees to it that the handler's response can be stored: with what is under the
-// lock, where others are not waited for.
+// prepare gets a claim by which the handler's response can be stored. Nobody is waited
+// for: if another run holds the lock, its token is used.
 func (v *visit) prepare() {
 	f := new(fill)
 	v.run, v.fill = &f.run, f
@@ -65,18 +65,18 @@ func (v *visit) prepare() {
 		return
 	}
 	if v.leaves = v.leavesToInner(); v.leaves {
-		return // others may wait for the lock of the handle further in
+		return // the handle further in takes the lock, for which others may wait
 	}
 	key, start := v.flightKey(), freeStart
 	lock := v.key.LockOf(key)
-	if v.c.inProcess { // which has no tokens
+	if v.c.inProcess { // such a store has no tokens
 		if since, err := v.c.moment(lock); err == nil {
 			f.claim.lock, f.claim.since = lock, since
 			v.claim = &f.claim
 		}
 		return
 	}
-	if _, pass := v.c.passes.Get(key, v.c.cfg.Now().UnixNano(), passAge); pass { // perhaps since a moment
+	if _, pass := v.c.passes.Get(key, v.c.cfg.Now().UnixNano(), passAge); pass { // perhaps only just now
 		start = passStart // nothing has to be removed afterwards
 	}
 	v.claim, _, _ = v.c.claim(v.x.Context(), lock, start, true, nil) // nil: nothing will be stored
@@ -91,9 +91,9 @@ type fill struct {
 }
 
 // next runs the handler. Where a stale response may take the place of an error,
-// a panic is one, unless the client has seen something of the handler's already.
-// It ended at the moment that is returned: whether a stale response may still be
-// used is decided for that alone.
+// a panic counts as one, unless the client has seen something of the handler's already.
+// The moment returned is when the handler ended: whether a stale response may still be
+// used is decided for that moment.
 func (v *visit) next(f adapter.Forward) (resp *adapter.Response, panicked bool, at time.Time, err error) {
 	defer v.run.end()
 	if v.stale && v.decide(v.began).MaySIE {

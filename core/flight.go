@@ -62,7 +62,7 @@ func (l *lock) held() string {
 	return l.claim.token
 }
 
-// join is Join of c.flights, but nobody joins a flight that takes too long.
+// join is Join of c.flights, except that a flight that takes too long gives way.
 func (c *Cache) join(key string) (f *inFlight, leads bool, ticket int) {
 	for {
 		f, leads, ticket = c.flights.Join(key)
@@ -74,8 +74,8 @@ func (c *Cache) join(key string) (f *inFlight, leads bool, ticket int) {
 	}
 }
 
-// tryLead is TryLead of c.flights, but a flight that takes too long is none. Nil:
-// somebody else leads.
+// tryLead is TryLead of c.flights, except that a flight that takes too long gives way.
+// It returns nil where somebody else leads.
 func (c *Cache) tryLead(key string) *inFlight {
 	for {
 		f, leads := c.flights.TryLead(key)
@@ -106,7 +106,7 @@ func (c *Cache) conclude(l *inFlight, o flight.Outcome, e *entry.Entry) {
 	}
 }
 
-// end is conclude for whoever may end l whatever else is to come.
+// end is conclude for those who may end l even while a write is to.
 func (c *Cache) end(l *inFlight, o flight.Outcome, e *entry.Entry) {
 	if l.Over() {
 		return

@@ -18,9 +18,9 @@ const (
 	acquiredNothing                 // the client has left
 )
 
-// acquire takes the lock of v.lead with a second look, or waits for what its holder
-// gets. Where the store fails, the wait is over, or the holder waits for this request,
-// the handler is asked all the same.
+// acquire takes the lock for v.lead and a second look at the store, or polls for what
+// the lock's holder stores. The request gets its turn without the lock as well: when the
+// store fails, when the deadline has passed, and when the holder waits for this request.
 func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 	l := v.lead
 	lock, start, adopt := v.key.LockOf(l.Key()), v.c.start(), !v.c.locks()
@@ -29,7 +29,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 	v.begun = true
 	defer l.Leader.awaits.Store(nil)
 	for {
-		// What is found was there when they joined who have joined by now.
+		// Whoever has joined by now came before the look, and may have what it finds.
 		phase := l.Advance()
 		ahead := v.lookaheadAt()
 		cl, held, err := v.c.claim(v.x.Context(), lock, start, adopt, ahead)
@@ -37,7 +37,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 			return httprules.Decision{}, acquiredTurn
 		}
 		if cl == nil {
-			l.Leader.awaits.Store(&held) // before it is seen whether it is ours: see follow
+			l.Leader.awaits.Store(&held) // before v.holds is asked: see follow
 		}
 		if ahead != nil && ahead.late {
 			v.c.slow.note(v.key.Wire, store.ErrSlow, v.c.cfg.Now())
@@ -48,7 +48,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 			return d, acquiredEntry
 		}
 		if cl == nil && v.holds(held) {
-			adopt = true // it is stored for whoever comes first
+			adopt = true // the holder waits for this request: both use its token
 			continue
 		}
 		if cl != nil {
@@ -67,7 +67,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 		left := time.Until(deadline)
 		if left <= 0 {
 			if holder.hangs(v.c.policy.Coalescing.Wait) {
-				v.c.claims.swap(lock, held, "") // the next miss does not wait for it as well
+				v.c.claims.swap(lock, held, "") // so that the next miss does not wait for it as well
 			}
 			adopt = true
 			continue
@@ -79,7 +79,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 	}
 }
 
-// start is what the token of who leads a flight begins with.
+// start is how the token of a leader begins.
 func (c *Cache) start() string {
 	if c.locks() {
 		return ""
@@ -87,7 +87,7 @@ func (c *Cache) start() string {
 	return freeStart
 }
 
-// holder is who has been seen to hold a lock, and since when.
+// holder is the token last seen under a lock, and since when.
 type holder struct {
 	token string
 	since time.Time
@@ -99,13 +99,13 @@ func (h *holder) see(token string) {
 	}
 }
 
-// hangs reports whether it was the same one for as good as all of the time given.
-// One that has come late is not to pay for others.
+// hangs reports whether the same token was there for nearly all of the timeout. A
+// holder that came late does not pay for the one before.
 func (h *holder) hangs(timeout time.Duration) bool {
 	return h.token != "" && time.Since(h.since) >= timeout-timeout/10
 }
 
-// wait lets about the pause pass, unless ctx ends.
+// wait sleeps for about the pause, and reports whether ctx has not ended.
 func wait(ctx context.Context, pause time.Duration) bool {
 	return sleep(ctx, pause/2+mathrand.N(pause)) == nil
 }

@@ -21,9 +21,8 @@ const (
 	foundEntry
 )
 
-// nearby looks in this process for a response that answers the request as it is. It
-// takes no lock, no deadline and no memory: what else there is to do takes the long
-// way.
+// nearby looks in this process for a fresh response to the request. It takes no lock, no
+// deadline and no memory; whatever needs more than that goes through find.
 func (v *visit) nearby() (d httprules.Decision, ok bool) {
 	at := v.key.Wire
 	if known, ok := v.c.variants.Get(at, v.now.UnixNano(), memoAge); ok {
@@ -167,8 +166,8 @@ type lookahead struct {
 	stamps []store.Stamp
 }
 
-// lookaheadAt is what the second look is to look at: where the response would be, as far as
-// is known.
+// lookaheadAt says what the second look is to read: where the response would be, as far
+// as is known.
 func (v *visit) lookaheadAt() *lookahead {
 	at := v.key.Wire
 	if len(v.selecting.Names) > 0 {
@@ -186,7 +185,7 @@ func (v *visit) lookAgain(ahead *lookahead) (httprules.Decision, bool) {
 	}
 	old, soft, had := v.entry, v.Soft, v.stale
 	v.hasRec = false
-	v.now = v.c.cfg.Now() // who waits may have come since, and purges as well
+	v.now = v.c.cfg.Now() // time has passed, and there may have been purges
 	v.ahead = ahead
 	found := v.lookup(v.x.Context())
 	v.ahead = nil

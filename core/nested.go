@@ -10,9 +10,8 @@ import (
 // decides, also of hits: an entry carries how many handles with other policies were
 // in front of the one that has stored it, and the others leave it to that one.
 
-// nest tells the handle of the same cache further out, if a request has come by
-// one, that this one decides, and returns how many handles with other policies are
-// in front.
+// nest tells the next handle of the same cache in front, if there is one, that this one
+// decides, and returns how many handles with other policies are in front.
 func (v *visit) nest() (depth uint8) {
 	for f := range outers(&v.req) {
 		if f.handle.shared != v.c.shared {

@@ -85,8 +85,8 @@ type reporter struct {
 	cookiesTold sync.Once
 }
 
-// storeError is reportError, but a refusal is none: it costs the store of one response, and
-// is counted apart.
+// storeError is reportError, except for a refusal, which costs one response and is
+// counted apart.
 func (r *reporter) storeError(what string, err error) {
 	if errors.Is(err, store.ErrRefused) {
 		r.stats.refused.Add(1)

@@ -35,9 +35,9 @@ func (v *visit) early() bool {
 	return age-time.Duration(float64(took)*math.Log(1-mathrand.Float64())) >= due
 }
 
-// refresh has the request run again in the background, once for all processes,
-// so that what it gets replaces v.entry. It reports whether somebody takes care
-// of that; otherwise the request itself has to.
+// refresh runs the request again in the background, once for all processes, and what it
+// gets replaces v.entry. It reports whether this or another run does so; if not, the
+// request itself has to.
 func (v *visit) refresh() bool {
 	key, now := v.flightKey(), v.now.UnixNano()
 	if _, pass := v.c.passes.Get(key, now, passAge); pass {
@@ -95,9 +95,8 @@ func (r *refreshing) giveUp() {
 	r.c.conclude(r.rerun.lead, flight.Retry, nil)
 }
 
-// lock reports whether it is for this process to run the request. Otherwise another
-// one does, for which those wait who have a SoftTimeout, and the flight ends as outcome
-// says.
+// lock reports whether this process is to run the request. If not, another one does,
+// for which requests with a SoftTimeout wait here, and the flight ends with outcome.
 func (r *refreshing) lock(ctx context.Context) (outcome flight.Outcome, ours bool) {
 	c, l := r.c, r.rerun.lead
 	pause := firstPoll

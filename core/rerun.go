@@ -34,7 +34,7 @@ func (v *visit) serveRerun() error {
 	if r.handle != v.c { // meant for a handle further in
 		return v.passRerun()
 	}
-	if v.key.Primary != r.key { // it came out another one than it was
+	if v.key.Primary != r.key { // the request has another key than the first time
 		return v.noAnswer(http.StatusServiceUnavailable, httprules.CacheStatus{Detail: detailRerun})
 	}
 	v.fwd = fwdMiss
@@ -51,7 +51,7 @@ func (v *visit) serveRerun() error {
 	return v.fetch()
 }
 
-// passRerun leaves a request that a refresh has sent to whom it is meant for.
+// passRerun hands a request that a refresh has sent on to the handle that it is for.
 func (v *visit) passRerun() error {
 	run := v.onward()
 	return v.letPass(run, annotate(run, httprules.CacheStatus{Fwd: fwdBypass, Detail: detailRerun}))

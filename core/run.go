@@ -23,7 +23,7 @@ type run struct {
 	depth  uint8 // handles of the same cache in front of it, with other policies
 	lead   *inFlight
 	inner  atomic.Pointer[Cache] // the handle of the same cache further in that has dealt with it
-	deaf   bool                  // the response is none of the handle's
+	deaf   bool                  // the handle leaves the response alone, and its tags
 
 	mu   sync.Mutex
 	tags []string

@@ -6,10 +6,9 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 )
 
-// softens reports whether a stale response may stand in for a handler that takes
-// its time, which runs in the background for all who want to know meanwhile. That
-// works for a request that others cannot wait for as well, unless it wants a
-// response made for it alone.
+// softens reports whether a stale response may stand in for a slow handler, which then
+// goes on in the background. Unlike coalescing it needs nobody to share with, but a
+// request that wants a response made for it alone is not softened.
 func (v *visit) softens() bool {
 	rc := &v.control
 	return v.c.policy.Stale.SoftTimeout > 0 && v.req.Rerun == nil && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0)

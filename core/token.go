@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// passStart begins a note, which stands under a lock in place of a token: what the
-	// handler gives is not for others. Like a token it is unique, and good for a claim.
+	// passStart begins a note, which stands under a lock in place of a token and says that
+	// the handler's response is not for others. Like a token it is unique, and a claim
+	// can be made of it.
 	passStart = "pass:"
 	// freeStart begins the token of a run that nobody has to wait for.
 	freeStart = "free:"
@@ -35,8 +36,8 @@ func isNote(token string) bool { return strings.HasPrefix(token, passStart) }
 
 func isFree(token string) bool { return strings.HasPrefix(token, freeStart) }
 
-// live are the tokens of this process whose runs are not over. Several runs may use one:
-// a handle further in takes that of the one further out, for instance.
+// live are the tokens of this process whose runs are not over. Several runs may use one,
+// as where a handle further in takes that of the handle further out.
 type live struct {
 	mu     sync.Mutex
 	tokens map[string]users
@@ -68,7 +69,8 @@ func (l *live) join(token string) bool {
 	return ok
 }
 
-// leave reports whether the token is nobody's any more, and has to be removed.
+// leave counts one run less, and reports whether the token is unused by now and has to
+// be removed from the store.
 func (l *live) leave(token string, used bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -139,7 +139,7 @@ func (v *visit) validated(notModified *adapter.Response, status httprules.CacheS
 	if err != nil {
 		return answer{outcome: flight.Retry, err: err}
 	}
-	a.outcome = flight.Pass // unless that is the write's duty now, or was
+	a.outcome = flight.Pass // unless a write ends the flight, or has
 	if v.rerun != nil {
 		v.rerun.done.Store(true)
 	}

@@ -118,8 +118,7 @@ func (v *visit) release() {
 	visits.Put(v)
 }
 
-// count counts the request as what it is, once it is known whether it is not that of
-// the handle further in.
+// count counts the request, once it is known that no handle further in does so.
 func (v *visit) count() {
 	if v.counter != nil && !v.inner {
 		v.counter.Add(1)

@@ -58,9 +58,9 @@ type write struct {
 	done       chan struct{} // made by the first who waits, with the mutex of writes
 }
 
-// leaving begins the write when its response can be changed no more, unless what
-// the client sees is for nobody else: middleware in front may have made it so as
-// the header was written. It keeps nobody waiting but for a store in this process.
+// leaving begins the write when the response goes out and can change no more, unless
+// what goes out is for one client: middleware in front may have made it so as the header
+// was written. Only a store in this process is written to at once; else nobody waits.
 func (w *write) leaving(sent adapter.Header) {
 	if !w.begun.CompareAndSwap(false, true) {
 		return
@@ -87,19 +87,19 @@ func (w *write) personal(sent adapter.Header) bool {
 	return control.Private || control.NoStore && !control.MustUnderstand
 }
 
-// replied is called when Reply has returned. Where the framework sends the response
-// later, it leaves soon, or somebody in front has put another one in its place.
+// replied is called when Reply has returned. A framework that sends later calls leaving
+// soon, or never, where middleware in front has put another response in its place.
 func (w *write) replied(sent bool) {
 	switch {
 	case w.begun.Load():
 	case !sent:
 		w.abandon()
-	default: // no longer than what it made for it is good for
+	default: // its claim is good for no longer
 		time.AfterFunc(maxHold, w.abandon)
 	}
 }
 
-// abandon gives the write up, if it has not begun.
+// abandon gives the write up if it has not begun.
 func (w *write) abandon() {
 	if w.begun.CompareAndSwap(false, true) {
 		w.c.writes.over(w)
@@ -224,8 +224,8 @@ func (w *write) failed(err error) error {
 	return err
 }
 
-// end tells those who wait how it ended. What could not be stored is still good
-// for who came before the handler was called.
+// end tells those who wait how the write ended. A response that could not be stored is
+// still good for whoever came before the handler was called.
 func (w *write) end(err error) {
 	defer w.forget()
 	switch {

@@ -38,9 +38,9 @@ func newWrites(limit int64) *writes {
 	}
 }
 
-// reserve reports whether there is room for w, which is then waited for. One that
-// is larger than all that there may be gets its turn when there is nothing else. A
-// store in this process has the room already.
+// reserve reports whether there is room for w, which Flush then waits for. One that is
+// larger than the limit gets room when there is nothing else. A store in this process
+// has the room already.
 func (q *writes) reserve(w *write) bool {
 	w.size = int64(len(w.value) + len(w.record))
 	q.mu.Lock()
@@ -54,7 +54,7 @@ func (q *writes) reserve(w *write) bool {
 	return true
 }
 
-// submit has a write done for which there is room.
+// submit has a write done that has room reserved.
 func (q *writes) submit(w *write) {
 	if !q.jobs.Submit(w) { // closed: nobody would wait for it
 		w.Run(context.Background(), nil)
@@ -85,9 +85,9 @@ func (w *write) ends() <-chan struct{} {
 
 func (q *writes) slot(wire string) uint64 { return maphash.String(writeSeed, wire) % writeSlots }
 
-// wait waits for a write under way of what is under a primary key, and reports
-// whether there was one that has ended in time, or probably one since ended was
-// mark: then it is worth while to look again.
+// wait waits for the write under way for a primary key, and reports whether it is worth
+// looking again: there was one, which has ended in time, or one has probably ended
+// since mark was read.
 func (q *writes) wait(ctx context.Context, wire string, mark uint64, timeout time.Duration) bool {
 	q.mu.Lock()
 	w := q.pending[wire]
