@@ -246,21 +246,37 @@ func TestPurge(t *testing.T) {
 	}
 }
 
+// A way to purge what stands under /a, with the tag row-a.
+type way func(*instance) error
+
+func purging(p cacheaside.Purge) way {
+	return func(i *instance) error { return i.Purge(context.Background(), p) }
+}
+
+var (
+	byTag        = purging(cacheaside.Purge{Tags: []string{"row-a"}})
+	byURL        = purging(cacheaside.Purge{URLs: []string{"http://example.com/a"}})
+	byPrefix     = purging(cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
+	ofAll        = purging(cacheaside.Purge{All: true})
+	softByTag    = purging(cacheaside.Purge{Tags: []string{"row-a"}, Soft: true})
+	softByPrefix = purging(cacheaside.Purge{Prefixes: []string{"http://example.com/"}, Soft: true})
+	softOfAll    = purging(cacheaside.Purge{All: true, Soft: true})
+)
+
+func byPUT(i *instance) error {
+	i.h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPut, "http://example.com/a", nil))
+	return nil
+}
+
 // TestPurgeDuringFill: a response that was under way when its tag, URL or all
 // was purged is not stored, and not shared with who comes later.
 func TestPurgeDuringFill(t *testing.T) {
-	ctx := context.Background()
-	for name, purge := range map[string]func(*instance) error{
-		"tag": func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
-		"URL": func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
-		"prefix": func(i *instance) error {
-			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
-		},
-		"all": func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
-		"PUT": func(i *instance) error {
-			i.h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPut, "http://example.com/a", nil))
-			return nil
-		},
+	for name, purge := range map[string]way{
+		"tag":    byTag,
+		"URL":    byURL,
+		"prefix": byPrefix,
+		"all":    ofAll,
+		"PUT":    byPUT,
 	} {
 		for _, vary := range []string{"", "Accept-Language"} {
 			t.Run(name+" "+vary, func(t *testing.T) {
@@ -296,13 +312,9 @@ func TestPurgeDuringFill(t *testing.T) {
 
 // TestSoftPurgeDuringFill: the response is of use, but no longer fresh.
 func TestSoftPurgeDuringFill(t *testing.T) {
-	for name, purge := range map[string]func(*instance, context.Context) error{
-		"tag": func(i *instance, ctx context.Context) error {
-			return i.Purge(ctx, cacheaside.Purge{Tags: []string{"row-a"}, Soft: true})
-		},
-		"all": func(i *instance, ctx context.Context) error {
-			return i.Purge(ctx, cacheaside.Purge{All: true, Soft: true})
-		},
+	for name, purge := range map[string]way{
+		"tag": softByTag,
+		"all": softOfAll,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -316,7 +328,7 @@ func TestSoftPurgeDuringFill(t *testing.T) {
 					if once {
 						once = false
 						rows.set("/a", 2)
-						must(t, purge(two, t.Context()))
+						must(t, purge(two))
 					}
 				}
 				one.want(t, "/a", "1", "stored")
@@ -333,17 +345,11 @@ func TestSoftPurgeDuringFill(t *testing.T) {
 // TestWhoComesAfterASoftPurge is not given what is older, though it waits for it:
 // whatever was purged, and whether the response is new or a 304 has renewed it.
 func TestWhoComesAfterASoftPurge(t *testing.T) {
-	for name, purge := range map[string]func(*instance, context.Context) error{
-		"tag": func(i *instance, ctx context.Context) error {
-			return i.Purge(ctx, cacheaside.Purge{Tags: []string{"row-a"}, Soft: true})
-		},
-		"prefix": func(i *instance, ctx context.Context) error {
-			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}, Soft: true})
-		},
-		"all": func(i *instance, ctx context.Context) error {
-			return i.Purge(ctx, cacheaside.Purge{All: true, Soft: true})
-		},
-		"nothing": func(*instance, context.Context) error { time.Sleep(journalPurge); return nil },
+	for name, purge := range map[string]way{
+		"tag":     softByTag,
+		"prefix":  softByPrefix,
+		"all":     softOfAll,
+		"nothing": func(*instance) error { time.Sleep(journalPurge); return nil },
 	} {
 		for _, how := range []string{"new", "304"} {
 			for _, from := range []string{"the same process", "another process"} {
@@ -381,7 +387,7 @@ func TestWhoComesAfterASoftPurge(t *testing.T) {
 					wg.Go(func() { one.want(t, "/a", "0", "stored") })
 					time.Sleep(100 * time.Millisecond)
 					version.Store(1)
-					must(t, purge(purger, t.Context()))
+					must(t, purge(purger))
 					want, status := "1", ""
 					if name == "nothing" {
 						want, status = "0", "collapsed"
@@ -452,16 +458,10 @@ func TestLostStamps(t *testing.T) {
 
 // TestSoftPurge: stale responses answer while they are renewed.
 func TestSoftPurge(t *testing.T) {
-	for name, purge := range map[string]func(*instance, context.Context) error{
-		"tags": func(i *instance, ctx context.Context) error {
-			return i.Purge(ctx, cacheaside.Purge{Tags: []string{"row-a"}, Soft: true})
-		},
-		"prefix": func(i *instance, ctx context.Context) error {
-			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/a"}, Soft: true})
-		},
-		"all": func(i *instance, ctx context.Context) error {
-			return i.Purge(ctx, cacheaside.Purge{All: true, Soft: true})
-		},
+	for name, purge := range map[string]way{
+		"tags":   softByTag,
+		"prefix": softByPrefix,
+		"all":    softOfAll,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -470,14 +470,14 @@ func TestSoftPurge(t *testing.T) {
 				one.want(t, "/a", "0", "stored")
 				synctest.Wait() // for the lock to be released
 				rows.set("/a", 1)
-				must(t, purge(one, t.Context()))
+				must(t, purge(one))
 				two.want(t, "/a", "0", "stale-while-revalidate")
 				synctest.Wait()
 				one.want(t, "/a", "1", "hit")
 				// A hard purge before a soft one counts.
 				rows.set("/a", 2)
 				must(t, one.PurgeTags(t.Context(), "row-a"))
-				must(t, purge(one, t.Context()))
+				must(t, purge(one))
 				two.want(t, "/a", "2", "fwd=")
 			})
 		})
@@ -648,17 +648,12 @@ func TestPurgeDuringRenewal(t *testing.T) {
 		"SWR":  {"max-age=10, stale-while-revalidate=600", http.MethodGet, "detail=stale-while-revalidate"},
 		"HEAD": {"max-age=10", http.MethodHead, "fwd=stale"},
 	} {
-		for name, purge := range map[string]func(*instance) error{
-			"tag": func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
-			"URL": func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
-			"prefix": func(i *instance) error {
-				return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
-			},
-			"all": func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
-			"PUT": func(i *instance) error {
-				i.h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPut, "http://example.com/a", nil))
-				return nil
-			},
+		for name, purge := range map[string]way{
+			"tag":     byTag,
+			"URL":     byURL,
+			"prefix":  byPrefix,
+			"all":     ofAll,
+			"PUT":     byPUT,
 			"nothing": func(*instance) error { return nil },
 		} {
 			t.Run(how+" "+name, func(t *testing.T) {
@@ -716,16 +711,13 @@ func TestPurgeDuringRenewal(t *testing.T) {
 // does. What was purged after it was begun is not renewed by a 304, and what another
 // process has stored is not taken for new where it was made stale meanwhile.
 func TestPurgeBeforeRenewal(t *testing.T) {
-	ctx := context.Background()
-	for name, purge := range map[string]func(*instance) error{
-		"tag": func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
-		"URL": func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
-		"prefix": func(i *instance) error {
-			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
-		},
-		"all":       func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
-		"soft, tag": func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{Tags: []string{"row-a"}, Soft: true}) },
-		"soft, all": func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true, Soft: true}) },
+	for name, purge := range map[string]way{
+		"tag":       byTag,
+		"URL":       byURL,
+		"prefix":    byPrefix,
+		"all":       ofAll,
+		"soft, tag": softByTag,
+		"soft, all": softOfAll,
 		"nothing":   func(*instance) error { time.Sleep(time.Second); return nil },
 	} {
 		for _, vary := range []string{"", "Accept-Language"} {
@@ -795,11 +787,10 @@ func (p *pausing) Begin(ctx context.Context, f store.Fill) (store.Begun, error) 
 // TestLateJoiner: who comes after a purge, to others who wait for a response that
 // was under way before it, does not get that one.
 func TestLateJoiner(t *testing.T) {
-	ctx := context.Background()
-	for name, purge := range map[string]func(*instance) error{
-		"tag":     func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
-		"URL":     func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
-		"all":     func(i *instance) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
+	for name, purge := range map[string]way{
+		"tag":     byTag,
+		"URL":     byURL,
+		"all":     ofAll,
 		"nothing": func(*instance) error { return nil },
 	} {
 		for _, from := range []string{"the same process", "another process"} {
@@ -848,10 +839,9 @@ func TestLateJoiner(t *testing.T) {
 // TestJoinerAfterTheWrite: the same where the purge comes when the response has
 // been written, but those who wait have not been told. Who waited before gets it.
 func TestJoinerAfterTheWrite(t *testing.T) {
-	ctx := context.Background()
-	for name, purge := range map[string]func(*instance) error{
-		"tag":     func(i *instance) error { return i.PurgeTags(ctx, "row-a") },
-		"URL":     func(i *instance) error { return i.PurgeURL(ctx, "http://example.com/a") },
+	for name, purge := range map[string]way{
+		"tag":     byTag,
+		"URL":     byURL,
 		"nothing": func(*instance) error { return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -890,12 +880,10 @@ func TestJoinerAfterTheWrite(t *testing.T) {
 // another process since before it, does not get what that one writes too late,
 // though the other one, who came before, may.
 func TestJoinerBeforeALateWrite(t *testing.T) {
-	for name, purge := range map[string]func(*instance, context.Context) error{
-		"prefix": func(i *instance, ctx context.Context) error {
-			return i.Purge(ctx, cacheaside.Purge{Prefixes: []string{"http://example.com/"}})
-		},
-		"all":     func(i *instance, ctx context.Context) error { return i.Purge(ctx, cacheaside.Purge{All: true}) },
-		"nothing": func(*instance, context.Context) error { time.Sleep(time.Second); return nil },
+	for name, purge := range map[string]way{
+		"prefix":  byPrefix,
+		"all":     ofAll,
+		"nothing": func(*instance) error { time.Sleep(time.Second); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -913,7 +901,7 @@ func TestJoinerBeforeALateWrite(t *testing.T) {
 				var wg sync.WaitGroup
 				store.write = func() {
 					rows.set("/a", 1)
-					must(t, purge(one, t.Context()))
+					must(t, purge(one))
 					for range 3 {
 						wg.Go(func() { two.want(t, "/a", want, "") })
 					}

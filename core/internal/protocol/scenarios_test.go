@@ -155,8 +155,8 @@ func TestProtocol(t *testing.T) {
 
 // TestMutants: without any of the rules something goes wrong, and what is known of.
 func TestMutants(t *testing.T) {
-	if raceEnabled {
-		t.Skip("it is slow, and nothing in it is concurrent")
+	if raceEnabled || !storetest.Long() {
+		t.Skip("it is slow, and nothing in it is concurrent: CACHEASIDE_LONG=1 runs it without the race detector")
 	}
 	var tried [mutants]bool
 	states := 0
