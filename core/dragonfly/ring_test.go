@@ -253,7 +253,7 @@ func TestRingAgainstModel(t *testing.T) {
 	t.Logf("-ring.seed=%d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	s := openPatiently(t, storetest.Server(t))
-	for round := range 4 {
+	for round := range storetest.Rounds(2, 4) {
 		r := resourceOn(t, s, 4+20*round)
 		m := &history{marks: map[uint64]bool{}, hard: map[string]uint64{}, soft: map[string]uint64{}, stamps: map[string]store.Stamp{}}
 		m.lose(r.mark().Epoch)

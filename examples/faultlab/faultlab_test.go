@@ -62,7 +62,7 @@ func TestLink(t *testing.T) {
 }
 
 // some are faults of each kind, for when there is little time.
-var some = regexp.MustCompile("^(server killed|connections reset|server became|wrong password|corrupt|handler answers 503, with|handler hangs, with)")
+var some = regexp.MustCompile("^(server killed|connections reset|wrong password|corrupt|handler answers 503, with|handler hangs, with)")
 
 // TestFaults goes through the faults in short.
 func TestFaults(t *testing.T) {
