@@ -42,14 +42,19 @@ type claims struct {
 
 // claim asks for a claim as [claims.begin] does, once others know how the policy tells
 // URLs apart.
-func (c *Cache) claim(ctx context.Context, lock, start string, adopt bool, ahead *lookahead) (*claim, string, error) {
-	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
-	if err := c.ledger.Announce(at, c.way); err != nil {
-		c.deadlines.end(at)
-		c.storeError("announcing a policy", err)
-		return nil, "", err
+func (c *Cache) claim(ctx context.Context, lock, start string, adopt bool, ahead *lookahead) (cl *claim, held string, err error) {
+	for range maxLooks { // a token to adopt may be on its way out
+		at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
+		if err := c.ledger.Announce(at, c.way); err != nil {
+			c.deadlines.end(at)
+			c.storeError("announcing a policy", err)
+			return nil, "", err
+		}
+		if cl, held, err = c.claims.begin(at, lock, start, adopt, ahead); cl != nil || err != nil || !adopt {
+			break
+		}
 	}
-	return c.claims.begin(at, lock, start, adopt, ahead)
+	return cl, held, err
 }
 
 // moment is claim for a store in this process, which orders fills by themselves.

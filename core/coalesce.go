@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// maxLooks bounds how often a request waits for one that then fails.
+	// maxLooks bounds how often a request begins anew because another one has failed, or
+	// was in its way.
 	maxLooks = 3
 	// passAge is how long a resource that could not be shared is remembered, so
 	// that its requests do not queue up.

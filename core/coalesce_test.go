@@ -30,6 +30,7 @@ type remote struct {
 	locks, extends         atomic.Int64 // tokens that were taken, and prolonged
 	unlocks                atomic.Int64 // tokens that were given up, unused
 	taking, extending      func(ctx context.Context) error
+	swapping               func()
 	reading                func(ctx context.Context) error // the journal
 	failSet                atomic.Bool
 	noting                 sync.Mutex
@@ -97,6 +98,9 @@ func (r *remote) CompareAndExtend(ctx context.Context, key, token string, ttl ti
 }
 
 func (r *remote) CompareAndSwap(ctx context.Context, key, token, next string, ttl time.Duration) (bool, error) {
+	if r.swapping != nil {
+		r.swapping()
+	}
 	r.noting.Lock()
 	defer r.noting.Unlock()
 	if r.lostUnlock != nil {
@@ -1054,6 +1058,30 @@ func TestPassNote(t *testing.T) {
 		if holder := f.store.holder(f.store.lockKeys[0]); holder != "" {
 			t.Errorf("%q is still there", holder)
 		}
+	})
+}
+
+// TestReleaseBehindTheNextRequest: a token that is released between the look under the
+// lock and what follows from it costs the next request nothing: its response is stored.
+func TestReleaseBehindTheNextRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var later atomic.Bool
+		f := newFleet(t, 1, func(w http.ResponseWriter, _ *http.Request) {
+			if !later.Load() {
+				w.Header().Set("Cache-Control", "private")
+			}
+			fmt.Fprint(w, "/")
+		})
+		var swaps atomic.Int64
+		f.store.swapping = func() { time.Sleep(time.Duration(swaps.Add(1)) * time.Second) } // the release is first
+		f.get("/").is(t, 200, "/", "fwd=miss")
+		later.Store(true)
+		f.get("/").is(t, 200, "/", "stored")
+		if n := swaps.Load(); n < 2 {
+			t.Errorf("%d swaps: the release was not behind", n)
+		}
+		synctest.Wait()
+		f.get("/").is(t, 200, "/", "hit")
 	})
 }
 

@@ -45,7 +45,7 @@ func newStorage(tb testing.TB, cfg fiberadapter.StorageConfig) *fiberadapter.Sto
 
 func newClient(tb testing.TB, addr string) rueidis.Client {
 	tb.Helper()
-	c, err := dragonfly.NewClient(context.Background(), addr)
+	c, err := storetest.Patiently(func() (rueidis.Client, error) { return dragonfly.NewClient(context.Background(), addr) })
 	if err != nil {
 		tb.Fatal(err)
 	}

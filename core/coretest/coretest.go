@@ -207,13 +207,13 @@ func Run(t *testing.T, fw Framework) {
 		})
 	})
 	t.Run("server", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
 		addr := storetest.Server(t)
 		if !strings.Contains(addr, "://") {
 			addr = "redis://" + addr
 		}
-		store, err := dragonfly.Open(ctx, addr, dragonfly.WithLogger(slog.New(slog.DiscardHandler)))
+		store, err := storetest.Patiently(func() (*dragonfly.Store, error) {
+			return dragonfly.Open(context.Background(), addr, dragonfly.WithLogger(slog.New(slog.DiscardHandler)))
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

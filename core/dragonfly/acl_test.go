@@ -37,11 +37,7 @@ func startACL(t *testing.T, rights string) (*storetest.Process, rueidis.Client) 
 	run(t, setup, "ACL", "SETUSER", "admin", "on", ">root", "~*", "&*", "+@all")
 	setUser(t, setup, "on >hunter2 "+rights)
 	run(t, setup, "ACL", "SETUSER", "default", "off")
-	admin, err := dragonfly.NewClient(context.Background(), "redis://admin:root@"+p.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(admin.Close)
+	admin := other(t, "redis://admin:root@"+p.Addr)
 	run(t, admin, "CLIENT", "KILL", "USER", "default")
 	return p, admin
 }
@@ -91,7 +87,9 @@ func exercise(t *testing.T, p *storetest.Process, journal bool) (trouble []strin
 	note := func(format string, args ...any) { trouble = append(trouble, fmt.Sprintf(format, args...)) }
 	ctx := context.Background()
 	option, log := logTo()
-	s, err := dragonfly.Open(ctx, "redis://cacheaside:hunter2@"+p.Addr, withNear(), option)
+	s, err := storetest.Patiently(func() (*dragonfly.Store, error) {
+		return dragonfly.Open(ctx, "redis://cacheaside:hunter2@"+p.Addr, withNear(), option)
+	})
 	if err != nil {
 		return []string{err.Error()}
 	}

@@ -266,11 +266,7 @@ func TestFromClient(t *testing.T) {
 			t.Errorf("a client with the option %s of a store: %v", name, err)
 		}
 	}
-	client, err := dragonfly.NewClient(context.Background(), storetest.Server(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	client := other(t, storetest.Server(t))
 	s, err := dragonfly.FromClient(client)
 	if err != nil {
 		t.Fatal(err)
@@ -327,7 +323,7 @@ func TestCloseOfSilentServer(t *testing.T) {
 		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
 	}
 	p := storetest.StartServer(t)
-	s, err := dragonfly.Open(t.Context(), p.Addr, withNear())
+	s, err := storetest.Patiently(func() (*dragonfly.Store, error) { return dragonfly.Open(t.Context(), p.Addr, withNear()) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,11 +73,7 @@ func TestConsistency(t *testing.T) {
 	plain, parted := make([]*cacheaside.Cache, nodes), make([]*cacheaside.Cache, nodes)
 	handlers := make([]http.Handler, nodes)
 	for n := range nodes {
-		s, err := dragonfly.Open(t.Context(), p.Addr, dragonfly.WithLogger(slog.New(slog.DiscardHandler)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = s.Close() })
+		s := open(t, p.Addr, dragonfly.WithLogger(slog.New(slog.DiscardHandler)))
 		plain[n] = cacheaside.Must(cacheaside.New(cacheaside.Config{Store: s, Logger: slog.New(slog.DiscardHandler), Policy: cacheaside.Policy{TTL: time.Hour}}))
 		t.Cleanup(func() { _ = plain[n].Close(context.Background()) })
 		parted[n] = cacheaside.Must(plain[n].With(func(c *cacheaside.Policy) { c.Key.Headers = []string{"X-Part"} }))

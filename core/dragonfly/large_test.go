@@ -494,10 +494,7 @@ func TestLargeNear(t *testing.T) {
 // read or written later.
 func TestLargeClose(t *testing.T) {
 	p := storetest.StartServer(t)
-	s, err := dragonfly.Open(t.Context(), p.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := open(t, p.Addr)
 	value := largeValue(0, 0, 4<<20)
 	if err := s.Set(t.Context(), largeKey, value, time.Hour); err != nil {
 		t.Fatal(err)

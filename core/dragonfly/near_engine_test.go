@@ -86,11 +86,7 @@ func TestNearHits(t *testing.T) {
 	var caches [2]*cacheaside.Cache
 	var nodes [2]http.Handler
 	for i := range caches {
-		store, err := dragonfly.Open(t.Context(), addr, dragonfly.WithNear(dragonfly.NearOptions{Bytes: 1 << 20}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = store.Close() })
+		store := open(t, addr, dragonfly.WithNear(dragonfly.NearOptions{Bytes: 1 << 20}))
 		caches[i] = cacheaside.Must(cacheaside.New(cacheaside.Config{Store: store, Namespace: "near-hits", Policy: cacheaside.Policy{TTL: time.Hour}}))
 		t.Cleanup(func() { _ = caches[i].Close(t.Context()) })
 		nodes[i] = nethttp.New(caches[i])(h)

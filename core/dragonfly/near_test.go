@@ -40,7 +40,7 @@ func openNear(t *testing.T, opts ...dragonfly.Option) (*dragonfly.Store, *storet
 // other is a client of another process.
 func other(t *testing.T, addr string) rueidis.Client {
 	t.Helper()
-	c, err := dragonfly.NewClient(context.Background(), addr)
+	c, err := storetest.Patiently(func() (rueidis.Client, error) { return dragonfly.NewClient(context.Background(), addr) })
 	if err != nil {
 		t.Fatal(err)
 	}

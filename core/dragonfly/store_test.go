@@ -31,10 +31,7 @@ var (
 
 func open(tb testing.TB, url string, opts ...dragonfly.Option) *dragonfly.Store {
 	tb.Helper()
-	s, err := dragonfly.Open(context.Background(), url, opts...)
-	for end := time.Now().Add(20 * time.Second); busy(err) && time.Now().Before(end); {
-		s, err = dragonfly.Open(context.Background(), url, opts...) // the machine is busy
-	}
+	s, err := storetest.Patiently(func() (*dragonfly.Store, error) { return dragonfly.Open(context.Background(), url, opts...) })
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -44,11 +41,6 @@ func open(tb testing.TB, url string, opts ...dragonfly.Option) *dragonfly.Store 
 		}
 	})
 	return s
-}
-
-func busy(err error) bool {
-	var e net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &e) && e.Timeout()
 }
 
 // openPatiently opens a store that takes neither a connection nor an answer for

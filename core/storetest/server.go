@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -67,6 +68,18 @@ func findServer() (kind, path string) {
 		}
 	}
 	return "", ""
+}
+
+// Patiently returns what connect gives. While that runs out of time it calls it again, for
+// up to 20 s: the machine is busy.
+func Patiently[T any](connect func() (T, error)) (made T, err error) {
+	for end := time.Now().Add(20 * time.Second); ; {
+		made, err = connect()
+		var e net.Error
+		if late := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &e) && e.Timeout(); !late || time.Now().After(end) {
+			return made, err
+		}
+	}
 }
 
 // startMini runs miniredis and lets its time pass, which it does not by itself. On a

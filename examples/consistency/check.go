@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/examples/internal/server"
 )
@@ -86,7 +88,7 @@ func (c check) run(ctx context.Context) (*result, error) {
 		defer stop()
 		t.nodes = append(t.nodes, n)
 	}
-	chaos, err := dragonfly.NewClient(ctx, c.server)
+	chaos, err := server.Patiently(ctx, func() (rueidis.Client, error) { return dragonfly.NewClient(ctx, c.server) })
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/nethttp"
+	"github.com/cacheaside/cacheaside/examples/internal/server"
 )
 
 // worker is one process under test: a service in one of the frameworks with a
@@ -43,7 +44,8 @@ func (w worker) serve() error {
 	if w.Near > 0 {
 		opts = append(opts, dragonfly.WithNear(dragonfly.NearOptions{Bytes: int64(w.Near)}))
 	}
-	store, err := dragonfly.Open(context.Background(), w.Store, opts...)
+	ctx := context.Background()
+	store, err := server.Patiently(ctx, func() (*dragonfly.Store, error) { return dragonfly.Open(ctx, w.Store, opts...) })
 	if err != nil {
 		return err
 	}
@@ -92,7 +94,6 @@ func (w worker) serve() error {
 		return err
 	}
 	var lc net.ListenConfig
-	ctx := context.Background()
 	one, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/examples/internal/faultproxy"
@@ -125,7 +127,8 @@ func (l *lab) try(ctx context.Context, f fault, dir string, rng *rand.Rand) (res
 	}
 	defer w.proxy.Close()
 	quiet := dragonfly.WithLogger(slog.New(slog.DiscardHandler))
-	if w.admin, err = dragonfly.NewClient(ctx, w.server.Addr, quiet); err != nil {
+	w.admin, err = server.Patiently(ctx, func() (rueidis.Client, error) { return dragonfly.NewClient(ctx, w.server.Addr, quiet) })
+	if err != nil {
 		return nil, err
 	}
 	defer w.admin.Close()
@@ -228,10 +231,7 @@ func (l *lab) start(ctx context.Context, f fault, addr string, data *database, f
 	if l.near > 0 {
 		opts = append(opts, dragonfly.WithNear(dragonfly.NearOptions{Bytes: int64(l.near)}))
 	}
-	store, err := dragonfly.Open(ctx, addr, opts...)
-	for end := time.Now().Add(20 * time.Second); errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && time.Now().Before(end); {
-		store, err = dragonfly.Open(ctx, addr, opts...) // the machine is busy
-	}
+	store, err := server.Patiently(ctx, func() (*dragonfly.Store, error) { return dragonfly.Open(ctx, addr, opts...) })
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func (l *lab) link(ctx context.Context, dir string) (results []*result, err erro
 
 func (l *lab) linked(ctx context.Context, addr, framework, namespace string) (r *result, err error) {
 	quiet := slog.New(slog.DiscardHandler)
-	store, err := dragonfly.Open(ctx, addr, dragonfly.WithLogger(quiet))
+	store, err := server.Patiently(ctx, func() (*dragonfly.Store, error) { return dragonfly.Open(ctx, addr, dragonfly.WithLogger(quiet)) })
 	if err != nil {
 		return nil, err
 	}

@@ -89,3 +89,14 @@ func (p *StoreProcess) Kill() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
 }
+
+// Patiently returns what connect gives. While that runs out of time it calls it again, for
+// up to 20 s: what measures or breaks things keeps the machine busy.
+func Patiently[T any](ctx context.Context, connect func() (T, error)) (made T, err error) {
+	for end := time.Now().Add(20 * time.Second); ; {
+		made, err = connect()
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil || time.Now().After(end) {
+			return made, err
+		}
+	}
+}
