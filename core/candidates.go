@@ -32,7 +32,7 @@ func (v *visit) readCandidates(ctx context.Context) []entry.Entry {
 		if !keys.IsDigest(ref.digest) || !v.read(at, keys.WithDigest(v.key.Wire, ref.digest)) || v.entry.Kind != entry.KindResponse || v.entry.Status != http.StatusOK {
 			continue
 		}
-		if etag, _ := v.validators(); etag != "" && !v.coded() {
+		if etag, _ := validators(&v.entry); etag != "" && !v.coded() {
 			out = append(out, v.entry)
 		}
 	}
@@ -45,21 +45,13 @@ func (f *found) selected(notModified adapter.Header) bool {
 	tags := notModified.Values("Etag")
 	for i := range f.candidates {
 		e := &f.candidates[i]
-		if len(tags) == 0 && len(f.candidates) == 1 || len(tags) > 0 && tags[0] == etagOf(e) {
+		etag, _ := validators(e)
+		if len(tags) == 0 && len(f.candidates) == 1 || len(tags) > 0 && tags[0] == etag {
 			f.entry, f.candidates = *e, nil
 			return true
 		}
 	}
 	return false
-}
-
-func etagOf(e *entry.Entry) string {
-	for f := range e.Header {
-		if f.Name == "Etag" {
-			return f.Value
-		}
-	}
-	return ""
 }
 
 // coded reports whether the entry found has a content coding.

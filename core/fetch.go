@@ -241,11 +241,12 @@ func (v *visit) conditions() (set http.Header, validate bool) {
 	}
 	var etag, modified string
 	if v.stale {
-		etag, modified = v.validators()
+		etag, modified = validators(&v.entry)
 	} else if v.candidates = v.readCandidates(v.x.Context()); len(v.candidates) > 0 {
 		var tags []string
 		for i := range v.candidates {
-			tags = append(tags, etagOf(&v.candidates[i]))
+			tag, _ := validators(&v.candidates[i])
+			tags = append(tags, tag)
 		}
 		etag = strings.Join(tags, ", ")
 	}

@@ -206,9 +206,9 @@ func (v *visit) usable() (httprules.Decision, bool) {
 	return d, d.Use != httprules.Validate
 }
 
-// validators returns the ETag and Last-Modified of the entry found.
-func (f *found) validators() (etag, modified string) {
-	for h := range f.entry.Header {
+// validators returns the ETag and Last-Modified of a stored response.
+func validators(e *entry.Entry) (etag, modified string) {
+	for h := range e.Header {
 		switch h.Name {
 		case "Etag":
 			etag = h.Value

@@ -21,7 +21,7 @@ func (v *visit) headAnswered(resp *adapter.Response) {
 	if resp.Reason != "" || v.entry.Status != http.StatusOK || resp.Status != http.StatusOK || v.control.NoStore {
 		return
 	}
-	etag, modified := v.validators()
+	etag, modified := validators(&v.entry)
 	agrees := func(name, stored string) bool {
 		now := resp.Effective.Values(name)
 		return len(now) == 0 || now[0] == stored
@@ -129,7 +129,7 @@ func (v *visit) validated(notModified *adapter.Response, status httprules.CacheS
 		outcome: flight.Retry, now: v.c.cfg.Now(),
 		status: httprules.CacheStatus{Fwd: v.fwd, FwdStatus: http.StatusNotModified, Key: v.shownKey()},
 	}
-	if etag, _ := v.validators(); !sameResponse(etag, notModified.Effective) {
+	if etag, _ := validators(&v.entry); !sameResponse(etag, notModified.Effective) {
 		// It speaks of another response than the one it was asked about, and
 		// must not update this one.
 		a.status.Detail = detailOtherValidator

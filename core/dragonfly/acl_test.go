@@ -69,9 +69,7 @@ func denials(t *testing.T, admin rueidis.Client) string {
 }
 
 func TestACLStore(t *testing.T) {
-	if !storetest.Long() {
-		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
-	}
+	storetest.LongOnly(t)
 	t.Parallel() // it mostly waits
 	p, admin := startACL(t, rights+" ~storetest:*")
 	url := "redis://cacheaside:hunter2@" + p.Addr

@@ -200,9 +200,7 @@ func (l *load) well(what string) {
 // TestClusterChanges: whatever becomes of the nodes, no client gets an error or
 // what was purged before, and all is well afterwards.
 func TestClusterChanges(t *testing.T) {
-	if !storetest.Long() {
-		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
-	}
+	storetest.LongOnly(t)
 	t.Parallel()
 	c := storetest.StartCluster(t)
 	l := startLoad(t, c)
@@ -253,9 +251,7 @@ func TestClusterChanges(t *testing.T) {
 // can be lost that was acknowledged. Where all of the stamp is lost with it, that
 // counts as purged, and PurgeAll makes up for the rest.
 func TestClusterLostPurge(t *testing.T) {
-	if !storetest.Long() {
-		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
-	}
+	storetest.LongOnly(t)
 	t.Parallel()
 	c := storetest.StartCluster(t)
 	w := newSite(t, open(t, clusterURL(c, "")))
@@ -304,9 +300,7 @@ func TestClusterLostPurge(t *testing.T) {
 // TestNearCluster: copies stay true whatever becomes of the nodes, though they
 // would be good for an hour.
 func TestNearCluster(t *testing.T) {
-	if !storetest.Long() {
-		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
-	}
+	storetest.LongOnly(t)
 	t.Parallel()
 	c := storetest.StartCluster(t)
 	s := open(t, clusterURL(c, ""), withNear())
@@ -492,9 +486,7 @@ func TestClusterSlots(t *testing.T) {
 // TestClusterSilentNode: a node that hangs keeps nobody for longer than a call's
 // deadline, and does no harm to calls of the other nodes.
 func TestClusterSilentNode(t *testing.T) {
-	if !storetest.Long() {
-		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
-	}
+	storetest.LongOnly(t)
 	t.Parallel()
 	c := storetest.StartCluster(t, "--cluster-node-timeout", "60000")
 	s := open(t, clusterURL(c, ""))

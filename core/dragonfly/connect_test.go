@@ -319,9 +319,7 @@ func TestWithoutCheckSilentServer(t *testing.T) {
 
 // TestCloseOfSilentServer: who ends while the server hangs is not kept for ever.
 func TestCloseOfSilentServer(t *testing.T) {
-	if !storetest.Long() {
-		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
-	}
+	storetest.LongOnly(t)
 	p := storetest.StartServer(t)
 	s, err := storetest.Patiently(func() (*dragonfly.Store, error) { return dragonfly.Open(t.Context(), p.Addr, withNear()) })
 	if err != nil {

@@ -400,9 +400,7 @@ func TestFillOnOldServer(t *testing.T) {
 
 // TestOldServerSuite runs the whole suite on such a server.
 func TestOldServerSuite(t *testing.T) {
-	if !storetest.Long() {
-		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
-	}
+	storetest.LongOnly(t)
 	t.Parallel() // it mostly waits
 	m := miniredis.RunT(t)
 	refuseNXGet(m)

@@ -376,9 +376,7 @@ func TestNearOwnWrites(t *testing.T) {
 }
 
 func TestNearConnectionLost(t *testing.T) {
-	if !storetest.Long() {
-		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
-	}
+	storetest.LongOnly(t)
 	s, p := openNear(t)
 	ctx, c := context.Background(), other(t, p.Addr)
 	const key, value = "some:key:of:ours:near", "v"

@@ -5,9 +5,7 @@ import (
 )
 
 func TestStartCluster(t *testing.T) {
-	if !Long() {
-		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
-	}
+	LongOnly(t)
 	t.Parallel() // it mostly waits
 	c := StartCluster(t)
 	const key = "some:key:of:ours"

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"testing"
 )
 
 const longEnv = "CACHEASIDE_LONG"
@@ -12,6 +13,14 @@ const longEnv = "CACHEASIDE_LONG"
 // Long reports whether tests shall take their time: CACHEASIDE_LONG is 1. Else they try
 // the same kinds of things, with fewer rounds of each.
 func Long() bool { return os.Getenv(longEnv) == "1" }
+
+// LongOnly skips a test that takes its time, unless [Long].
+func LongOnly(tb testing.TB) {
+	tb.Helper()
+	if !Long() {
+		tb.Skip("it takes its time: " + longEnv + "=1 runs it")
+	}
+}
 
 // Rounds is brief, or long where [Long].
 func Rounds(brief, long int) int {

@@ -13,9 +13,7 @@ import (
 )
 
 func TestSoak(t *testing.T) {
-	if !storetest.Long() {
-		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
-	}
+	storetest.LongOnly(t)
 	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CACHEASIDE_REQUIRE_SERVER") != "1" {
 		t.Skip("there is no redis-server on the PATH")
 	}
@@ -42,9 +40,7 @@ func TestFlat(t *testing.T) {
 
 // TestLink has nothing but the default time-outs.
 func TestLink(t *testing.T) {
-	if !storetest.Long() {
-		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
-	}
+	storetest.LongOnly(t)
 	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CACHEASIDE_REQUIRE_SERVER") != "1" {
 		t.Skip("there is no redis-server on the PATH")
 	}
