@@ -73,7 +73,7 @@ func TestACLStore(t *testing.T) {
 	t.Parallel() // it mostly waits
 	p, admin := startACL(t, rights+" ~storetest:*")
 	url := "redis://cacheaside:hunter2@" + p.Addr
-	storetest.Run(t, func(t *testing.T) store.Store { return open(t, url) })
+	storetest.Run(t, func(t *testing.T) store.Store { return openPatiently(t, url) })
 	if got := denials(t, admin); got != "" && got != "command client|setinfo" {
 		t.Errorf("the server has refused: %s", got)
 	}

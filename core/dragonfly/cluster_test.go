@@ -66,7 +66,7 @@ func TestCluster(t *testing.T) {
 	for _, p := range c.Nodes {
 		c.Must(p, "ACL", "SETUSER", "cacheaside", "~storetest:*")
 	}
-	storetest.Run(t, func(t *testing.T) store.Store { return open(t, clusterURL(c, "cacheaside:hunter2@")) },
+	storetest.Run(t, func(t *testing.T) store.Store { return openPatiently(t, clusterURL(c, "cacheaside:hunter2@")) },
 		storetest.MaxValue(1<<20)) // a busy machine takes too long for more
 	for _, p := range c.Nodes {
 		admin := other(t, "redis://"+p.Addr)

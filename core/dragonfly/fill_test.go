@@ -406,7 +406,7 @@ func TestOldServerSuite(t *testing.T) {
 	refuseNXGet(m)
 	storetest.Run(t, func(t *testing.T) store.Store {
 		s, err := dragonfly.OpenClientOption(t.Context(), rueidis.ClientOption{
-			InitAddress: []string{m.Addr()}, ConnWriteTimeout: time.Minute, // scripts take their time
+			InitAddress: []string{m.Addr()}, Dialer: patient, ConnWriteTimeout: time.Minute, // scripts take their time
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -43,13 +43,19 @@ func open(tb testing.TB, url string, opts ...dragonfly.Option) *dragonfly.Store 
 	return s
 }
 
-// openPatiently opens a store that takes neither a connection nor an answer for
-// lost only because the machine is busy.
+// openPatiently opens a store, by an address or a URL, that takes neither a connection
+// nor an answer for lost only because the machine is busy.
 func openPatiently(tb testing.TB, addr string, opts ...dragonfly.Option) *dragonfly.Store {
 	tb.Helper()
-	s, err := dragonfly.OpenClientOption(context.Background(), rueidis.ClientOption{
-		InitAddress: []string{addr}, Dialer: patient, ConnWriteTimeout: time.Minute,
-	}, append(opts, dragonfly.WithCallTimeout(time.Minute))...)
+	option := rueidis.ClientOption{InitAddress: []string{addr}}
+	if strings.Contains(addr, "://") {
+		var err error
+		if option, err = rueidis.ParseURL(addr); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	option.Dialer, option.ConnWriteTimeout = patient, time.Minute
+	s, err := dragonfly.OpenClientOption(context.Background(), option, append(opts, dragonfly.WithCallTimeout(time.Minute))...)
 	if err != nil {
 		tb.Fatal(err)
 	}
