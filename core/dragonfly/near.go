@@ -95,25 +95,13 @@ func (o *NearOptions) check() error {
 	return nil
 }
 
-// NearStats counts what the near tier did since the store was opened.
-type NearStats struct {
-	On            bool   // false without WithNear, and where the server cannot track
-	Hits          uint64 // reads answered by a copy, of values and, unless they were known to be unchanged, stamps
-	Admissions    uint64 // copies made
-	Rejections    uint64 // tracked reads that made no copy: the key was gone, too large, just written, or the read failed
-	Invalidations uint64 // copies removed because the server said that they changed
-	Drops         uint64 // how often all copies were dropped: connections made and lost, FLUSHALL
-	Entries       int    // copies there are, about
-	Bytes         uint64 // what they take, about
-}
-
 // NearStats returns the counts of the near tier.
-func (s *Store) NearStats() NearStats {
+func (s *Store) NearStats() store.NearStats {
 	n := s.near
 	if n == nil {
-		return NearStats{}
+		return store.NearStats{}
 	}
-	return NearStats{
+	return store.NearStats{
 		On:            !n.off.Load(),
 		Hits:          n.hits.sum(),
 		Admissions:    n.admissions.Load(),
