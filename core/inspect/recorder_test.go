@@ -299,7 +299,9 @@ func TestRoutesAndReasons(t *testing.T) {
 			}
 		})
 	}
-	c.told(r, func(e *observe.Event) { e.Route, e.Result, e.Bypass = "/login", observe.ResultBypass, observe.ReasonMethod })
+	c.told(r, func(e *observe.Event) {
+		e.Route, e.Result, e.Bypass = "/login", observe.ResultBypass, observe.ReasonMethod
+	})
 	routes := r.routeTable().Routes
 	if len(routes) != 3 || routes[0].Route != "/blogs/:id" || *routes[0].HitShare != 1 || routes[0].Saved != 0.4 {
 		t.Errorf("%+v", routes)
