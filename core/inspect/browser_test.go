@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,12 +24,11 @@ import (
 // A browser is a headless Chromium, which is told what to do in the DevTools protocol by
 // way of pipes: https://chromedevtools.github.io/devtools-protocol/.
 type browser struct {
-	t     *testing.T
 	to    io.Writer
 	mu    sync.Mutex
 	last  int
 	calls map[int]chan reply
-	heard func(session, method string, params json.RawMessage)
+	pages map[string]*page // by session
 }
 
 type reply struct {
@@ -65,7 +65,7 @@ func startBrowser(t *testing.T) *browser {
 	}
 	read.Close()
 	write.Close()
-	b := &browser{t: t, to: to, calls: map[int]chan reply{}}
+	b := &browser{to: to, calls: map[int]chan reply{}, pages: map[string]*page{}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -109,25 +109,25 @@ func (b *browser) listen(from io.Reader) {
 			continue
 		}
 		b.mu.Lock()
-		c, heard := b.calls[m.ID], b.heard
+		c, p := b.calls[m.ID], b.pages[m.SessionID]
 		delete(b.calls, m.ID)
 		b.mu.Unlock()
 		if c != nil {
 			c <- m.reply
-		} else if heard != nil {
-			heard(m.SessionID, m.Method, m.Params)
+		} else if p != nil {
+			p.hear(m.Method, m.Params)
 		}
 	}
 }
 
 // send calls a method, and decodes what it returns into result.
-func (b *browser) send(session, method string, params map[string]any, result any) {
-	b.t.Helper()
+func (b *browser) send(t *testing.T, session, method string, params map[string]any, result any) {
+	t.Helper()
 	c := make(chan reply, 1)
 	b.mu.Lock()
 	if b.calls == nil {
 		b.mu.Unlock()
-		b.t.Fatal("the browser has ended")
+		t.Fatal("the browser has ended")
 	}
 	b.last++
 	m := map[string]any{"id": b.last, "method": method, "params": params}
@@ -139,26 +139,27 @@ func (b *browser) send(session, method string, params map[string]any, result any
 	_, err := b.to.Write(append(line, 0))
 	b.mu.Unlock()
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	select {
 	case r, ok := <-c:
 		if !ok || r.Error != nil {
-			b.t.Fatalf("%s: %+v", method, r.Error)
+			t.Fatalf("%s: %+v", method, r.Error)
 		}
 		if result != nil {
 			if err := json.Unmarshal(r.Result, result); err != nil {
-				b.t.Fatal(err)
+				t.Fatal(err)
 			}
 		}
 	case <-time.After(30 * time.Second):
-		b.t.Fatalf("%s: no answer", method)
+		t.Fatalf("%s: no answer", method)
 	}
 }
 
 // page is a tab with the inspector.
 type page struct {
 	*browser
+	t       *testing.T
 	session string
 	base    string
 	mu      sync.Mutex
@@ -166,19 +167,20 @@ type page struct {
 }
 
 // visit opens a page of the inspector, as somebody who has not been here.
-func (b *browser) visit(base string) *page {
-	b.t.Helper()
-	p := &page{browser: b, base: base}
+func (b *browser) visit(t *testing.T, base string) *page {
+	t.Helper()
+	p := &page{browser: b, t: t, base: base}
 	var c struct{ BrowserContextID string }
-	b.send("", "Target.createBrowserContext", nil, &c)
+	b.send(t, "", "Target.createBrowserContext", nil, &c)
 	var target struct{ TargetID string }
-	b.send("", "Target.createTarget", map[string]any{"url": "about:blank", "browserContextId": c.BrowserContextID}, &target)
+	b.send(t, "", "Target.createTarget", map[string]any{"url": "about:blank", "browserContextId": c.BrowserContextID}, &target)
 	var s struct{ SessionID string }
-	b.send("", "Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &s)
+	b.send(t, "", "Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &s)
 	p.session = s.SessionID
 	b.mu.Lock()
-	b.heard = p.hear
+	b.pages[p.session] = p
 	b.mu.Unlock()
+	p.do("Emulation.setFocusEmulationEnabled", map[string]any{"enabled": true}, nil)
 	for _, domain := range []string{"Page", "Runtime", "Log", "Network"} {
 		p.do(domain+".enable", nil, nil)
 	}
@@ -191,10 +193,7 @@ func (b *browser) visit(base string) *page {
 	return p
 }
 
-func (p *page) hear(session, method string, params json.RawMessage) {
-	if session != p.session {
-		return
-	}
+func (p *page) hear(method string, params json.RawMessage) {
 	var m struct {
 		Type  string
 		Entry struct{ Level, Text, URL string }
@@ -218,12 +217,14 @@ func (p *page) hear(session, method string, params json.RawMessage) {
 
 func (p *page) do(method string, params map[string]any, result any) {
 	p.t.Helper()
-	p.send(p.session, method, params, result)
+	p.send(p.t, p.session, method, params, result)
 }
 
 func (p *page) look(scheme string, width, height int) {
 	p.do("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}, nil)
-	p.do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+	p.do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{
+		{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"},
+	}}, nil)
 }
 
 // eval gives what an expression, or the promise that it is, has as its value.
@@ -244,13 +245,16 @@ func (p *page) eval(js string, result any) {
 	}
 }
 
-// until waits for a condition, which is looked at with each frame.
+// until waits for a condition. Meanwhile the page asks the API as if one had come back to
+// its tab, not only each few seconds.
 func (p *page) until(condition string) {
 	p.t.Helper()
 	var ok bool
 	p.eval(`new Promise(done => {
-		const until = performance.now() + 15000;
+		const until = performance.now() + 20000;
+		let looks = 0;
 		const look = () => {
+			if (++looks % 40 === 0) document.dispatchEvent(new Event('visibilitychange'));
 			let ok = false;
 			try { ok = !!(`+condition+`); } catch {}
 			ok || performance.now() > until ? done(ok) : setTimeout(look, 15);
@@ -367,7 +371,7 @@ func (p *page) shoot(name string) {
 }
 
 // serve mounts an endpoint below /admin/cache/.
-func serve(t *testing.T, e *Endpoint) string {
+func serve(t *testing.T, e *atomic.Pointer[Endpoint]) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(r.URL.Path, "/admin/cache") {
 			http.NotFound(w, r)
@@ -376,7 +380,7 @@ func serve(t *testing.T, e *Endpoint) string {
 		var x nethttp.Exchange
 		x.Reset(w, r)
 		body, _ := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
-		x.Reply(e.Serve(r.Context(), x.Request(), body))
+		x.Reply(e.Load().Serve(r.Context(), x.Request(), body))
 	}))
 	t.Cleanup(server.Close)
 	return server.URL + "/admin/cache/"

@@ -185,11 +185,13 @@ type RouteCount struct {
 
 // Top are the keys with the most of something, in the current hour or the one before.
 type Top struct {
-	By     string   `json:"by"`
-	Period string   `json:"period"` // "current" or "previous"
-	Since  int64    `json:"since"`
-	Until  int64    `json:"until"`
-	Sample int      `json:"sample"` // one of so many hits was counted, as so many
+	By     string `json:"by"`
+	Period string `json:"period"` // "current" or "previous"
+	Since  int64  `json:"since"`
+	Until  int64  `json:"until"`
+	// Sample is how hits are counted where there are over 200 a second: one of so many, as
+	// so many. An estimate of n is off by 2·√(n·(Sample-1)) then, at 95 %.
+	Sample int      `json:"sample"`
 	Keys   []TopKey `json:"keys"`
 }
 

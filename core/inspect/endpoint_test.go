@@ -256,17 +256,17 @@ func TestStoreFails(t *testing.T) {
 		{errStore, 503}, {context.DeadlineExceeded, 503}, {fmt.Errorf("%w: a host that is not ours", errAsk), 400},
 		{errCannot, 501},
 	} {
-		f.err = c.err
+		f.fails(c.err)
 		r := e.Serve(t.Context(), asked("POST /api/lookup", fullToken), []byte(`{"url":"https://example.com/"}`))
 		if r.Status != c.status || strings.Contains(string(r.Body), secret) {
 			t.Errorf("%v: %d %s", c.err, r.Status, r.Body)
 		}
 	}
-	f.err = cacheaside.ErrCannotPurge
+	f.fails(cacheaside.ErrCannotPurge)
 	if r := e.Serve(t.Context(), asked("POST /api/preview", fullToken), []byte(`{"all":true}`)); r.Status != 501 {
 		t.Errorf("%d", r.Status)
 	}
-	f.err = errors.New("Purge.Tags: too long")
+	f.fails(errors.New("Purge.Tags: too long"))
 	if r := e.Serve(t.Context(), asked("POST /api/preview", fullToken), []byte(`{"all":true}`)); r.Status != 400 {
 		t.Errorf("%d", r.Status)
 	}
@@ -298,7 +298,7 @@ func TestNothingSecret(t *testing.T) {
 		missed(e)
 		e.Route, e.Policy, e.Key, e.FlightID = "/\u202e<script>\x00\xff", "\u2066p", "<script>\u202e\x1b[31m"+strings.Repeat("k", 8<<10), "\u202eabc"
 	})
-	f.err = nil
+	f.fails(nil)
 	ask := []byte(`{"url":"https://example.com/blogs/1000?page=` + secret + `"}`)
 	for _, line := range []string{
 		"GET /api/status", "GET /api/charts", "GET /api/routes", "GET /api/reasons", "GET /api/top", "GET /api/top?by=misses", "GET /api/tail",
@@ -319,7 +319,7 @@ func TestNothingSecret(t *testing.T) {
 	if body := string(e.Serve(t.Context(), asked("GET /api/tail", fullToken), nil).Body); !strings.Contains(body, `\\u{202e}`) {
 		t.Error("what turns text around is not shown as such")
 	}
-	f.err = errStore
+	f.fails(errStore)
 	if body := string(e.Serve(t.Context(), asked("GET /api/status", fullToken), nil).Body); strings.Contains(body, secret) {
 		t.Error(body)
 	}

@@ -36,16 +36,16 @@ func (f *fake) status(_ context.Context, s *Status) {
 		Name: "Dragonfly", Version: "1.40.1", Address: "redis://shop:" + secret + "@cache-1.internal:6379", Used: 1_342_177_280, Max: 4 << 30,
 		Latency: 0.00042,
 	}
-	if f.err != nil {
-		s.Server.Error = f.err.Error()
+	if err := f.failure(); err != nil {
+		s.Server.Error = err.Error()
 	}
 }
 
 func wire(path string) Key { return Key{Text: "shop:2:{GET:https://example.com" + path + "}"} }
 
 func (f *fake) lookup(_ context.Context, a Ask) (Lookup, error) {
-	if f.err != nil {
-		return Lookup{}, f.err
+	if err := f.failure(); err != nil {
+		return Lookup{}, err
 	}
 	if strings.Contains(a.URL, "/nothing") {
 		return Lookup{URL: a.URL, Found: []Found{{
@@ -91,8 +91,8 @@ func (f *fake) lookup(_ context.Context, a Ask) (Lookup, error) {
 }
 
 func (f *fake) explain(_ context.Context, a Ask) (Explanation, error) {
-	if f.err != nil {
-		return Explanation{}, f.err
+	if err := f.failure(); err != nil {
+		return Explanation{}, err
 	}
 	key := wire("/users/7?token=" + secret)
 	x := Explanation{
@@ -110,8 +110,8 @@ func (f *fake) explain(_ context.Context, a Ask) (Explanation, error) {
 }
 
 func (f *fake) preview(p cacheaside.Purge) ([]Target, error) {
-	if f.err != nil {
-		return nil, f.err
+	if err := f.failure(); err != nil {
+		return nil, err
 	}
 	targets, err := cacheEngine{}.preview(p)
 	for i := range targets {
@@ -152,6 +152,18 @@ func (f *fake) purges() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]string(nil), f.purged...)
+}
+
+func (f *fake) fails(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+func (f *fake) failure() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
 }
 
 func (f *fake) answerPurges(status int) {

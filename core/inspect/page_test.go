@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ const hostile = `<script>fired++</script><img src=x onerror=fired++>"'` + "\u202
 
 // shop is a recorder that has seen a day of a shop, up to now.
 func shop() *Recorder {
-	at := time.Now().Add(-25 * time.Hour)
+	at := time.Now().Truncate(5 * time.Second).Add(-25*time.Hour + time.Second)
 	r := NewRecorder(func() time.Time { return at })
 	rng := rand.New(rand.NewPCG(7, 7))
 	z := rand.NewZipf(rng, 1.2, 1, 4000)
@@ -107,11 +108,13 @@ func shop() *Recorder {
 		if at.Unix()%5400 < 5 {
 			r.Observe(&observe.Event{Kind: observe.KindPurge, Purge: observe.PurgeTags, Outcome: observe.OutcomeOK, Soft: at.Unix()%10800 < 5, Time: at, Total: 2 * time.Millisecond})
 		}
+		if ago := time.Since(at); ago > 235*time.Second && ago <= 240*time.Second {
+			r.Observe(&observe.Event{Kind: observe.KindPurge, Purge: observe.PurgeAll, Outcome: observe.OutcomeError, Time: at, Err: errStore})
+		}
 		if at.Unix()%17280 < 5 {
 			r.Observe(&observe.Event{Kind: observe.KindRefresh, Trigger: observe.TriggerSWR, Outcome: observe.OutcomeRenewed, Time: at, Total: 40 * time.Millisecond})
 		}
 	}
-	r.Observe(&observe.Event{Kind: observe.KindPurge, Purge: observe.PurgeAll, Outcome: observe.OutcomeError, Time: time.Now().Add(-4 * time.Minute), Err: errStore})
 	r.now = time.Now
 	var g gauges
 	g.Near.On, g.Near.Entries, g.Near.Bytes, g.Near.Hits, g.Near.Admissions, g.Waiting, g.WriteBuffer = true, 3412, 18<<20, 91234, 5120, 2, 81920
@@ -119,15 +122,29 @@ func shop() *Recorder {
 	return r
 }
 
-// TestPage goes through all views, in light and dark, wide and narrow.
-func TestPage(t *testing.T) {
+// TestBrowser tries the page in a browser, if there is one.
+func TestBrowser(t *testing.T) {
 	b := startBrowser(t)
+	for name, test := range map[string]func(*testing.T, *browser){
+		"page": testPage, "keyboard": testKeyboard, "hostile": testHostile, "tokens": testTokens, "live": testLive,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, b)
+		})
+	}
+}
+
+// testPage goes through all views, in light and dark, wide and narrow.
+func testPage(t *testing.T, b *browser) {
 	f := new(fake)
 	e, err := newEndpoint(f, shop(), Access{Token: fullToken, ReadToken: readToken}, WithInstance("web-1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := b.visit(serve(t, e))
+	var served atomic.Pointer[Endpoint]
+	served.Store(e)
+	p := b.visit(t, serve(t, &served))
 	p.until(`!document.getElementById('door').hidden`)
 	p.shoot("door-light")
 	p.signIn(fullToken)
@@ -172,4 +189,240 @@ func TestPage(t *testing.T) {
 		p.shoot(v[0] + "-phone")
 	}
 	p.clean()
+}
+
+// quiet is a page over a recorder that has seen little.
+func quiet(t *testing.T, b *browser) (*page, *fake, *Recorder, *atomic.Pointer[Endpoint]) {
+	t.Helper()
+	f, e, r := newFake(WithInstance("web-1"))
+	var served atomic.Pointer[Endpoint]
+	served.Store(e)
+	return b.visit(t, serve(t, &served)), f, r, &served
+}
+
+// testKeyboard does everything without a mouse: it signs in, goes through the views, sorts,
+// chooses, looks a URL up, purges and signs out.
+func testKeyboard(t *testing.T, b *browser) {
+	p, f, r, _ := quiet(t, b)
+	for i := range 5 {
+		e := hitOf("/blogs/:id", keyNamed(i))
+		if i > 2 {
+			missed(&e)
+			e.Route, e.NotStored = "/users/:id", observe.ReasonPrivate
+		}
+		r.Observe(&e)
+	}
+	p.signIn(fullToken)
+	p.until(`document.activeElement.id === 'title'`)
+	for _, v := range pageViews {
+		p.eval(`document.activeElement.blur(), window.scrollTo(0, 0), getSelection().removeAllRanges()`, nil)
+		p.tabTo(`nav a[href="#/` + v[0] + `"]`)
+		p.press("Enter")
+		p.until(`document.getElementById('title').textContent === ` + quoted(v[1]) + ` && document.activeElement.id === 'title'`)
+		p.until(`document.querySelector('nav a[aria-current=page]').hash === '#/` + v[0] + `'`)
+		// The ring around what has the focus can be seen.
+		p.press("Tab")
+		var ring string
+		p.eval(`(() => { const e = document.activeElement, l = e.closest('label'); return [getComputedStyle(e), l && getComputedStyle(l)].some(s => s && s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0) ? 'yes' : e.outerHTML; })()`, &ring)
+		if ring != "yes" && ring != "<body></body>" && !strings.HasPrefix(ring, "<body") {
+			t.Errorf("%s: nothing shows where the focus is: %.200s", v[0], ring)
+		}
+	}
+	p.view("charts", "Charts")
+	p.until(`document.querySelectorAll('.chart canvas').length > 0`)
+	p.tabTo(`input[value="15m"]`)
+	p.press("ArrowRight")
+	p.until(`document.querySelector('input[value="1h"]').checked && document.querySelectorAll('.chart canvas').length > 0`)
+	p.tabTo(`.chart`)
+	p.press("End", "ArrowLeft", "ArrowRight")
+	p.until(`/\d\d:\d\d/.test(document.querySelector('.u-legend .u-value').textContent)`)
+	p.tabTo(`summary`)
+	p.press("Enter")
+	p.until(`document.querySelectorAll('details[open] tbody tr').length > 0`)
+
+	p.view("routes", "Routes")
+	p.until(`document.querySelectorAll('#view tbody tr').length === 2`)
+	p.until(`document.querySelector('th[aria-sort=descending]').textContent === 'Requests'`)
+	p.tabTo(`thead th button`)
+	p.press("Enter")
+	p.until(`document.querySelector('th[aria-sort]').textContent === 'Route' && document.querySelector('tbody th').textContent === '/blogs/:id'`)
+	p.press("Enter")
+	p.until(`document.querySelector('tbody th').textContent === '/users/:id'`)
+
+	p.view("url", "One URL")
+	p.tabTo(`#ask-url`)
+	p.write("https://example.com/users/7")
+	p.tabTo(`#ask-header`)
+	p.write("Accept: text/html")
+	p.tabTo(`button[type=submit]`)
+	p.press("Enter")
+	p.until(`document.querySelectorAll('.entry').length === 3`)
+	p.tabTo(`#view button[type=button]`)
+	p.press("Enter")
+	p.until(`document.querySelectorAll('.steps li').length === 5`)
+
+	p.view("purge", "Purge")
+	p.tabTo(`#targets`)
+	p.write("blog-1000")
+	p.tabTo(`#view button[type=submit]`)
+	p.press("Enter")
+	p.until(`document.activeElement.id === 'confirm'`)
+	p.write("blog-100")
+	p.press("Enter") // not what is to be typed
+	p.until(`document.querySelector('button.danger').disabled`)
+	if n := len(f.purges()); n != 0 {
+		t.Fatalf("%d purges without confirmation", n)
+	}
+	f.answerPurges(503)
+	p.write("0")
+	p.press("Tab", "Enter")
+	p.until(`document.body.innerText.includes('Not acknowledged: repeat') && document.activeElement.textContent === 'Repeat'`)
+	f.answerPurges(200)
+	p.press("Enter")
+	p.until(`document.querySelector('.note.good')`)
+	if got := f.purges(); len(got) != 1 || got[0] != `{"tags":["blog-1000"]}` {
+		t.Errorf("purged: %q", got)
+	}
+	p.eval(`document.activeElement.blur()`, nil)
+	p.tabTo(`#leave`)
+	p.press("Enter")
+	p.until(`document.activeElement.id === 'token' && document.getElementById('view').children.length === 0`)
+	p.clean("503")
+}
+
+// testHostile shows what somebody else has sent as the text that it is.
+func testHostile(t *testing.T, b *browser) {
+	p, f, r, _ := quiet(t, b)
+	long := strings.Repeat("x", 8<<10)
+	for i, key := range []string{"cacheaside:2:{GET:https://example.com/" + hostile + "}", hostile, "cacheaside:2:{GET:https://example.com/" + long + "}"} {
+		for range 3 {
+			e := hitOf(hostile, key)
+			missed(&e)
+			e.NotStored = observe.ReasonNoStore
+			if i == 2 {
+				e.Route = "/" + long
+			}
+			e.Err = fmt.Errorf("no: %s", hostile)
+			r.Observe(&e)
+		}
+	}
+	p.signIn(fullToken)
+	for _, v := range pageViews {
+		p.view(v[0], v[1])
+		switch v[0] {
+		case "routes", "top", "tail":
+			p.until(`document.getElementById('view').textContent.includes('<script>fired++</script>')`)
+			p.until(`document.getElementById('view').textContent.includes('\\u{202e}')`)
+		case "reasons":
+			p.until(`document.getElementById('view').textContent.includes('no-store')`)
+		case "url":
+			p.eval(`document.getElementById('ask-url').value = 'https://example.com/?'+encodeURIComponent(`+quoted(hostile)+`)`, nil)
+			p.eval(`document.querySelector('#view form').requestSubmit()`, nil)
+			p.until(`document.querySelectorAll('.entry').length === 3`)
+		case "purge":
+			p.eval(`document.getElementById('targets').value = `+quoted(hostile+"\n"+long), nil)
+			p.eval(`document.querySelector('#view form').requestSubmit()`, nil)
+			p.until(`document.querySelectorAll('.targets li').length === 2`)
+		}
+		var bad string
+		p.eval(`(() => {
+			if (document.querySelector('#view script, #view img')) return 'an element was made of a text';
+			if (document.documentElement.scrollWidth > innerWidth) return 'the page is wider than the window';
+			if (/[\u202a-\u202e\u2066-\u2069\u001b]/.test(document.getElementById('view').textContent)) return 'a character that turns text around';
+			return '';
+		})()`, &bad)
+		if bad != "" {
+			t.Errorf("%s: %s", v[0], bad)
+		}
+		p.shoot("hostile-" + v[0])
+	}
+	if len(f.purges()) != 0 {
+		t.Error("it was purged")
+	}
+	p.clean()
+}
+
+// testTokens: a wrong one is refused with what to do, one to read cannot purge, one in the
+// fragment is taken out of it, and one that is not accepted any more leads back to the door.
+func testTokens(t *testing.T, b *browser) {
+	p, f, r, served := quiet(t, b)
+	p.until(`document.activeElement && document.activeElement.id === 'token'`)
+	p.clean() // the door itself makes no errors
+	p.write("wrong-token-of-32-bytes-012345678")
+	p.press("Enter")
+	p.until(`document.getElementById('refused').textContent.includes('not accepted')`)
+	p.until(`document.getElementById('frame').hidden && document.activeElement.id === 'token'`)
+	p.shoot("door-refused")
+	p.eval(`document.getElementById('token').value = ''`, nil)
+	p.signIn(readToken)
+	p.view("purge", "Purge")
+	p.until(`document.body.innerText.includes('This token may only read')`)
+	p.eval(`document.getElementById('targets').value = 'blog-1000'; document.querySelector('#view form').requestSubmit()`, nil)
+	p.until(`document.querySelectorAll('.targets li').length === 1 && !document.getElementById('confirm')`)
+	var status int
+	p.eval(`fetch('api/purge', {method: 'POST', headers: {Authorization: 'Bearer `+readToken+`', 'Content-Type': 'application/json'}, body: '{"all":true}'}).then(r => r.status)`, &status)
+	if status != 403 || len(f.purges()) != 0 {
+		t.Errorf("a purge with the token that may read: %d, %d purges", status, len(f.purges()))
+	}
+	var kept string
+	p.eval(`JSON.stringify([localStorage.length, sessionStorage.length, document.cookie])`, &kept)
+	if kept != `[0,0,""]` {
+		t.Errorf("kept: %s", kept)
+	}
+	p.clean("403")
+
+	p.view("status", "Status")
+	old := served.Load()
+	anew, _ := newEndpoint(f, r, Access{Token: "another-token-of-32-bytes-012345"})
+	served.Store(anew) // the service was started anew
+	p.until(`!document.getElementById('door').hidden && document.getElementById('refused').textContent.includes('not accepted')`)
+	served.Store(old)
+	p.clean("401")
+
+	p.do("Page.navigate", map[string]any{"url": p.base + "#token=" + fullToken}, nil)
+	p.until(`!document.getElementById('frame').hidden && location.hash === '#/status'`)
+	p.until(`document.querySelectorAll('.card').length === 8`)
+	var history string
+	p.eval(`location.href`, &history)
+	if strings.Contains(history, fullToken) {
+		t.Error("the token stays in the address")
+	}
+	p.clean()
+}
+
+// testLive: what happens while the page is open is seen, hits only while it is; a service
+// that is gone is told of, and found again.
+func testLive(t *testing.T, b *browser) {
+	p, f, r, _ := quiet(t, b)
+	hits := func(n int) {
+		for i := range n {
+			e := hitOf("/blogs/:id", keyNamed(i))
+			r.Observe(&e)
+		}
+	}
+	hits(3)
+	p.signIn(fullToken)
+	p.until(`document.body.innerText.includes('100 %')`)
+	p.view("tail", "Tail")
+	p.until(`document.body.innerText.includes('0 events')`)
+	hits(4)
+	p.until(`document.querySelectorAll('#view tbody tr').length === 4`)
+	r.Observe(&observe.Event{Kind: observe.KindPurge, Purge: observe.PurgeTags, Outcome: observe.OutcomeOK, Time: time.Now()})
+	p.until(`document.querySelector('#view tbody tr').textContent.includes('purge')`)
+	p.eval(`(() => { const s = document.querySelector('#view select'); s.value = 'purge'; s.dispatchEvent(new Event('change')); })()`, nil)
+	p.until(`document.querySelectorAll('#view tbody tr').length === 1`)
+	p.view("charts", "Charts")
+	p.until(`document.querySelector('.targets li')`)
+	p.view("status", "Status")
+	f.fails(errStore)
+	p.until(`document.querySelector('.note.bad')`)
+	f.fails(nil)
+	p.until(`!document.querySelector('.note.bad')`)
+	r.Attach(gauges{BreakerOpen: true})
+	p.until(`document.body.innerText.includes('The circuit breaker is open')`)
+	p.do("Network.emulateNetworkConditions", map[string]any{"offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}, nil)
+	p.until(`document.getElementById('live').textContent.includes('not reachable') && document.getElementById('alert').textContent.includes('cannot be reached')`)
+	p.do("Network.emulateNetworkConditions", map[string]any{"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}, nil)
+	p.until(`document.getElementById('live').textContent === 'Live' && !document.getElementById('alert').textContent`)
+	p.clean("ERR_INTERNET_DISCONNECTED")
 }

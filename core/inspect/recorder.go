@@ -72,7 +72,7 @@ func (r *Recorder) Attach(s observe.Source) {
 // Observe counts an event.
 func (r *Recorder) Observe(e *observe.Event) {
 	end := e.Time.UnixNano() + int64(e.Total)
-	if r.series.stale(end) {
+	if r.series.over(end) {
 		r.turn(end, false)
 	}
 	var hash uint64
@@ -114,7 +114,7 @@ func (r *Recorder) request(e *observe.Event) (hash uint64) {
 	n := st.n
 	stripePool.Put(st)
 	l := &r.series.live[n]
-	l.results[e.Result&(results-1)].Add(1)
+	lately := l.results[e.Result&(results-1)].Add(1)
 	r.known.of(e.Route).request(e, n)
 	if e.Cause != 0 {
 		l.causes[e.Cause&(causes-1)].Add(1)
@@ -122,7 +122,7 @@ func (r *Recorder) request(e *observe.Event) (hash uint64) {
 	if e.Saved > 0 {
 		l.saved.Add(int64(e.Saved))
 	}
-	made, often := 1, false
+	made, often := 1, false // 1: by a handler
 	switch e.Result {
 	case observe.ResultHit, observe.ResultStale:
 		l.hits.add(e.Total)
@@ -136,7 +136,7 @@ func (r *Recorder) request(e *observe.Event) (hash uint64) {
 		l.bytes[made].Add(uint64(e.BodyBytes))
 	}
 	weight := uint64(1)
-	if often {
+	if often && lately > sampleFrom {
 		if weak.Uint32()%sampleHits != 0 {
 			return 0
 		}
@@ -160,7 +160,7 @@ func (r *Recorder) turn(at int64, wait bool) int64 {
 		return 0
 	}
 	defer r.series.mu.Unlock()
-	r.series.fold(at)
+	r.series.fold(at, r.series.over(at) || wait && r.series.setBack(at))
 	if h := r.series.index.Load() * finest / int64(hour); h != r.hour {
 		r.before = before{}
 		if h == r.hour+1 {

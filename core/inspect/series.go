@@ -129,16 +129,19 @@ type series struct {
 
 const finest = int64(5 * time.Second)
 
-// stale reports whether the live slot is over at a time. A clock that is a little behind,
-// as the times of requests on several cores are, counts into the slot that there is.
-func (s *series) stale(at int64) bool {
-	d := at/finest - s.index.Load()
-	return d > 0 || d < -int64(time.Minute)/finest
+// over reports whether the live slot is, at a time. What is earlier counts into the slot
+// that there is.
+func (s *series) over(at int64) bool { return at/finest > s.index.Load() }
+
+// setBack reports whether the clock was: it is over a minute earlier. Only who looks at the
+// charts asks, by the clock itself: times of events may be of any order.
+func (s *series) setBack(at int64) bool {
+	return at/finest-s.index.Load() < -int64(time.Minute)/finest
 }
 
-// fold moves what was counted into the spans, and makes the live slot that of at. s.mu
-// is held.
-func (s *series) fold(at int64) {
+// fold moves what was counted into the spans, and makes the live slot that of at if it is
+// another one. s.mu is held.
+func (s *series) fold(at int64, another bool) {
 	var f filling
 	for i := range s.live {
 		l := &s.live[i]
@@ -166,11 +169,11 @@ func (s *series) fold(at int64) {
 			sp.now.handlers[b] += f.handlers[b]
 			sp.now.calls[b] += f.calls[b]
 		}
-		if s.stale(at) {
+		if another {
 			sp.turn(at / int64(spans[i].step))
 		}
 	}
-	if s.stale(at) {
+	if another {
 		s.index.Store(at / finest)
 	}
 }

@@ -12,11 +12,14 @@ import (
 // of the one with the least, which becomes its error. Whatever has more than a shard's
 // total divided by its counters is among them.
 const (
-	shards     = 16
-	perShard   = 64 // counters of each list
-	maxTop     = 100
+	shards   = 16
+	perShard = 64 // counters of each list
+	maxTop   = 100
+	keyBytes = 160 // of a key are kept
+	// Where there are many hits, one of sampleHits is counted as so many: those beyond
+	// sampleFrom in a slot of five seconds and a stripe.
 	sampleHits = 16
-	keyBytes   = 160 // of a key are kept
+	sampleFrom = 1024
 )
 
 // The lists.

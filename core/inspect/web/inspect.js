@@ -31,6 +31,7 @@ function put(el, ...children) {
 
 const fill = (el, ...children) => put((el.replaceChildren(), el), ...children);
 const text = (el, s) => { if (el.textContent !== s) el.textContent = s; };
+const sheet = (title, ...children) => h('section', { class: 'panel flush' }, title && h('h2', {}, title), ...children);
 const panel = (title, ...children) => h('section', { class: 'panel' }, title && h('h2', {}, title), ...children);
 const note = (kind, title, ...rest) => h('p', { class: 'note ' + kind }, h('strong', {}, title), ...rest);
 const empty = (title, more) => h('div', { class: 'empty' }, h('strong', {}, title), more);
@@ -140,7 +141,7 @@ async function api(path, body, signal) {
 function grid(caption, columns, { key, sort, desc = true, none, tall } = {}) {
   let rows = [], by = sort === undefined ? -1 : sort, down = desc;
   const body = h('tbody'), known = new Map();
-  const heads = columns.map((c, i) => h('th', { scope: 'col', class: c.num ? 'num' : c.text ? 'text' : '' }, c.value
+  const heads = columns.map((c, i) => h('th', { scope: 'col', class: c.num ? 'num' : c.wide ? 'wide' : c.text ? 'text' : '' }, c.value
     ? h('button', { type: 'button', onclick: () => { down = by === i ? !down : c.num === true; by = i; show(); } }, c.title) : c.title));
   const table = h('table', {}, h('caption', { class: 'hush' }, caption), h('thead', {}, h('tr', {}, heads)), body);
   const scroll = h('div', { class: 'scroll' + (tall ? ' tall' : ''), tabindex: '0', role: 'region', 'aria-label': caption }, table);
@@ -151,7 +152,7 @@ function grid(caption, columns, { key, sort, desc = true, none, tall } = {}) {
     const k = key(row);
     let known_ = known.get(k);
     if (!known_) {
-      const cells = columns.map(c => h(c.head ? 'th' : 'td', { scope: c.head && 'row', class: c.num ? 'num' : c.text ? 'text' : '' }));
+      const cells = columns.map(c => h(c.head ? 'th' : 'td', { scope: c.head && 'row', class: c.num ? 'num' : c.wide ? 'wide' : c.text ? 'text' : '' }));
       known_ = { tr: h('tr', {}, cells), cells, seen: [] };
       known.set(k, known_);
     }
@@ -230,11 +231,11 @@ function chart(host, label, times, series, { stacked, log, unit, marks }) {
   const u = new uPlot({
     width: Math.max(280, host.clientWidth || 800), height: 230, pxAlign: 1,
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
-    legend: { live: true },
+    legend: { live: true, markers: { width: 2, dash: (_, i) => i && lines[i - 1].dash ? 'dashed' : 'solid' } },
     scales: { y: log ? { distr: 3 } : { range: (_, lo, hi) => [0, hi > 0 ? hi * 1.08 : 1] } },
     axes: [
-      { stroke: axis, grid: { stroke: grid_, width: 1 }, ticks: { stroke: grid_, width: 1 }, space: 70 },
-      { stroke: axis, grid: { stroke: grid_, width: 1 }, ticks: { show: false }, size: 74, values: (_, all) => all.map(v => v === null ? '' : unit(v)) },
+      { stroke: axis, grid: { stroke: grid_, width: 1 }, ticks: { stroke: grid_, width: 1 }, space: 70, size: 34, values: (_, all) => all.map(v => clock(v * 1000).slice(0, 5)) },
+      { stroke: axis, grid: { stroke: grid_, width: 1, filter: (_, all) => all.map(v => !log || Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-6 ? v : null) }, ticks: { show: false }, size: 74, values: (_, all) => all.map(v => v === null ? '' : unit(v)) },
     ],
     series: [
       { label: 'Time', value: (_, v) => v === null ? '' : clock(v * 1000) },
@@ -437,7 +438,7 @@ function buildRoutes(el, get) {
     { title: 'Saved', num: true, value: r => r.saved_seconds, cell: r => r.saved_seconds ? dur(r.saved_seconds) : '–' },
     { title: 'Bodies', num: true, value: r => r.body_bytes, cell: r => bytes(r.body_bytes) },
   ], { key: r => r.route, sort: 1, none: empty('No requests in this time.', 'Routes appear with their first request.') });
-  put(el, lead, h('section', { class: 'panel' }, g.el));
+  put(el, lead, sheet('', g.el));
   return async () => { const t = await get('routes'); text(lead, sinceLine(t.since) + ' Hits are fresh or stale; bypasses are left out of the share.'); g.set(t.routes); };
 }
 
@@ -449,7 +450,7 @@ function buildReasons(el, get) {
     { title: 'What to do', text: true, is: r => r.remedy, cell: r => r.remedy },
     { title: 'Routes', text: true, is: r => JSON.stringify(r.routes), cell: r => h('ul', { class: 'clip', tabindex: r.routes.length > 3 ? '0' : null, 'aria-label': 'Routes with ' + r.reason }, r.routes.map(x => h('li', {}, bdi(x.route), h('span', { class: 'soft' }, ' ' + num(x.count))))) },
   ], { key: r => r.reason + r.bypass, sort: 1, none: empty('Everything that came could be stored.', 'Reasons appear with the first response that cannot.') });
-  put(el, lead, h('section', { class: 'panel' }, g.el));
+  put(el, lead, sheet('', g.el));
   return async () => { const t = await get('reasons'); text(lead, sinceLine(t.since)); g.set(t.reasons); };
 }
 
@@ -462,17 +463,17 @@ function buildTop(el, get, { refresh }) {
     { title: '#', num: true, is: r => String(r.rank), cell: r => String(r.rank) },
     { title: 'Key', head: true, text: true, is: r => r.key.text, cell: r => keyed(r.key) },
     { title: 'At most', num: true, is: r => topView.by + r.count + '/' + largest, cell: r => [show(r.count), h('span', { class: 'part', 'aria-hidden': 'true' }, width(h('span'), r.count / largest))] },
-    { title: 'Error at most', num: true, is: r => topView.by + r.error, cell: r => r.error ? '−' + show(r.error) : 'exact' },
+    { title: 'Less at most', num: true, is: r => topView.by + r.error, cell: r => r.error ? '−' + show(r.error) : '–' },
     { title: 'ID', is: r => r.key.id, cell: r => h('code', { class: 'soft' }, r.key.id) },
     { title: '', is: r => r.key.text, cell: r => r.key.text.includes('…') ? '' : h('button', { class: 'small', type: 'button', 'aria-label': 'Look up ' + r.key.text, onclick: () => { asked.url = r.key.text; location.hash = '#/url'; } }, 'Look up') },
-  ], { key: r => r.key.id, none: empty('No keys in this hour yet.', 'Of hits only some are counted, so a key appears after a few requests.') });
+  ], { key: r => r.key.id, none: empty('No keys in this hour yet.', 'They appear with the first requests.') });
   put(el, h('div', { class: 'bar' },
     radios('By', [['requests', 'Requests'], ['bytes', 'Bytes'], ['misses', 'Misses']], topView.by, v => { topView.by = v; refresh(); }),
     radios('Hour', [['current', 'This hour'], ['previous', 'The one before']], topView.period, v => { topView.period = v; refresh(); })),
-  lead, h('section', { class: 'panel' }, g.el));
+  lead, sheet('', g.el));
   return async () => {
     const t = await get(`top?by=${topView.by}&period=${topView.period}`);
-    text(lead, t.since ? `From ${when(t.since)} to ${when(t.until)}. An estimate: the true count is at most the error less. One of ${t.sample} hits is counted, as ${t.sample}; misses all. Values of queries, fields and cookies are left out; IDs tell keys apart.` : 'The hour before is not known: the service has not run for long enough.');
+    text(lead, t.since ? `From ${when(t.since)} to ${when(t.until)}. An estimate: what is counted lies between both numbers; in seconds of over 200 hits, one of ${t.sample} is counted as ${t.sample}. Values of queries, fields and cookies are left out; IDs tell such keys apart.` : 'The hour before is not known: the service has not run for long enough.');
     largest = t.keys.length ? t.keys[0].count : 1;
     g.set(t.keys.map((k, i) => ({ ...k, rank: i + 1 })));
   };
@@ -493,15 +494,15 @@ function buildTail(el, get, { refresh }) {
   const detail = e => [
     e.cause && 'cause ' + e.cause, e.reason && 'not stored: ' + e.reason, e.stale && 'stale: ' + e.stale, e.op && 'call: ' + e.op, e.trigger && 'trigger ' + e.trigger,
     e.purge && 'of ' + e.purge, e.soft && 'soft', e.background && 'in the background', e.wait_seconds && 'waited ' + dur(e.wait_seconds), e.handler_seconds && 'handler ' + dur(e.handler_seconds),
-    e.age_seconds && 'age ' + dur(e.age_seconds), e.ttl_seconds && 'fresh for ' + dur(e.ttl_seconds), e.error && 'error: ' + e.error,
+    e.age_seconds && 'age ' + dur(e.age_seconds), e.ttl_seconds && (e.ttl_seconds > 0 ? 'fresh for ' : 'stale for ') + dur(Math.abs(e.ttl_seconds)), e.error && 'error: ' + e.error,
   ].filter(Boolean).join(' · ');
   const g = grid('Latest events, newest first', [
     { title: 'Time', is: e => String(e.seq), cell: e => h('span', { class: 'nowrap' }, clock(e.time, true)) },
     { title: 'What', is: () => '', cell: e => h('span', { class: 'nowrap' }, e.result ? [dot(e.result), e.result] : [e.kind.replace('_', ' '), e.outcome && [' ', h('span', { class: 'tag ' + (['ok', 'renewed', 'closed'].includes(e.outcome) ? 'good' : ['error', 'timeout', 'opened'].includes(e.outcome) ? 'bad' : '') }, e.outcome)]]) },
     { title: 'Status', num: true, is: () => '', cell: e => e.status ? [e.method === 'HEAD' ? 'HEAD ' : '', String(e.status)] : '' },
     { title: 'Took', num: true, is: () => '', cell: e => dur(e.total_seconds) },
-    { title: 'Route', is: () => '', cell: e => bdi(e.route || '') },
-    { title: 'Key', text: true, is: () => '', cell: e => keyed(e.key) },
+    { title: 'Route', text: true, is: () => '', cell: e => bdi(e.route || '') },
+    { title: 'Key', wide: true, is: () => '', cell: e => keyed(e.key) },
     { title: 'Details', text: true, is: () => '', cell: e => h('span', { class: 'soft' }, [e.tier && e.tier !== 'none' && 'from ' + e.tier, e.body_bytes > 0 && bytes(e.body_bytes), detail(e)].filter(Boolean).join(' · ')) },
   ], { key: e => e.seq, tall: true, none: empty('Nothing to show yet.', 'Misses, stores, purges and failures are kept; hits are shown from now on, as long as this view is open. Filters may leave everything out.') });
   put(el, h('div', { class: 'bar' },
@@ -511,7 +512,7 @@ function buildTail(el, get, { refresh }) {
     select('Outcome', any(['ok', 'renewed', 'refused', 'purged', 'contended', 'dropped', 'timeout', 'error', 'opened', 'closed']), tailFilter.outcome, set('outcome')),
     typed('Reason', 'reason', 'set-cookie'), typed('Route', 'route', '/users/:id'), typed('Key or ID contains', 'key', '/blogs/'),
     h('div', { class: 'push bar' }, pauseTail, h('button', { type: 'button', onclick: () => { rows = []; lost = 0; g.set(rows); } }, 'Clear'))),
-  lead, h('section', { class: 'panel' }, g.el));
+  lead, sheet('', g.el));
   return async () => {
     if (held) return;
     const q = new URLSearchParams({ after: String(after), limit: '400' });
@@ -539,7 +540,7 @@ function buildURL(el) {
   const form = h('form', { onsubmit: e => { e.preventDefault(); go('lookup'); } }, h('div', { class: 'bar' },
     h('div', { class: 'field wide' }, h('label', { for: 'ask-url' }, 'URL'), url), h('label', { class: 'field' }, 'Method', method)),
   h('div', { class: 'bar' }, h('div', { class: 'field wide' }, h('label', { for: 'ask-header' }, 'Header fields, one a line (optional)'), header)),
-  h('div', { class: 'bar' }, h('button', { class: 'primary', type: 'submit' }, 'Look up'), explain,
+  h('div', { class: 'bar mid' }, h('button', { class: 'primary', type: 'submit' }, 'Look up'), explain,
     h('label', { class: 'inline' }, send, 'Explain by sending it: the handler runs', access !== 'full' && h('span', { class: 'soft' }, ' (needs the token that may purge)'))));
   put(el, h('p', { class: 'lead' }, 'Look up shows what is stored for a URL under each policy. Explain sends a dry run through the router and says what would happen.'), panel('', form), out);
 
@@ -612,9 +613,8 @@ function buildPurge(el) {
     text(hint, kinds[v]);
     softLabel.hidden = v === 'urls';
     fill(out);
-  })), field, h('div', { class: 'bar' }, softLabel), h('button', { class: 'primary', type: 'submit' }, 'Preview'));
-  field.classList.add('purge-what');
-  put(el, h('p', { class: 'lead' }, 'A purge that is acknowledged holds for every process on the store: no request that begins later is answered with what was purged.'),
+  })), field, h('div', { class: 'bar gap' }, softLabel), h('button', { class: 'primary', type: 'submit' }, 'Preview'));
+    put(el, h('p', { class: 'lead' }, 'A purge that is acknowledged holds for every process on the store: no request that begins later is answered with what was purged.'),
     access !== 'full' && note('warn', 'This token may only read.', 'You can see what a purge would remove; to purge, sign in with the token that may.'), panel('', form), out);
 
   async function preview(e) {
@@ -652,8 +652,8 @@ function buildPurge(el) {
           button.focus();
         } else fill(result, trouble(err));
       }
-    } }, h('div', { class: 'bar' }, h('div', { class: 'field wide' }, h('label', { for: 'confirm' }, 'To confirm, type ', h('bdi', { class: 'key' }, p.confirm)), input,
-      h('span', { class: 'soft', id: 'confirm-hint' }, 'It purges at once, and there is no way back but for handlers to run again.')), button));
+    } }, h('div', { class: 'bar' }, h('div', { class: 'field wide' }, h('label', { for: 'confirm' }, 'To confirm, type ', h('bdi', { class: 'key' }, p.confirm)), input), button),
+    h('p', { class: 'soft', id: 'confirm-hint' }, 'It purges at once. What is gone comes back only as handlers run again.'));
     fill(out, h('section', { class: 'panel' }, h('h2', { tabindex: '-1', id: 'preview-title' }, p.soft ? 'This would become stale' : 'This would be removed'),
       h('ul', { class: 'targets', tabindex: '0', 'aria-label': 'Targets' }, p.targets.map(t => h('li', {}, h('span', { class: 'tag' }, t.kind), t.kind === 'all' ? 'everything under the namespace' : bdi(t.text), t.reaches && t.reaches.length ? h('div', { class: 'soft' }, 'reaches ' + t.reaches.join('; ')) : ''))),
       access === 'full' ? form : h('p', { class: 'soft' }, 'To purge, sign in with the token that may.'), result));
@@ -673,7 +673,7 @@ function buildConfig(el, get) {
   const whole_ = grid('Settings of the cache', columns, { key: s => s.name, none: none() }), policy = grid('Settings of the policy', columns, { key: s => s.name, none: none() });
   const pick = h('div');
   const only = h('input', { type: 'checkbox', checked: configView.set, onchange: () => { configView.set = only.checked; show(); } });
-  put(el, h('div', { class: 'bar' }, pick, h('label', { class: 'inline' }, only, 'Only what is not the default')), panel('Policy', policy.el), panel('Cache', whole_.el));
+  put(el, h('div', { class: 'bar foot' }, pick, h('label', { class: 'inline' }, only, 'Only what is not the default')), sheet('Policy', policy.el), sheet('Cache', whole_.el));
   const some = list => (list || []).filter(s => !configView.set || !s.default);
   function show() {
     const handles = data.handles || [];
