@@ -41,17 +41,17 @@ type Cache struct {
 // shared is what all handles of a cache have in common.
 type shared struct {
 	reporter
-	cfg        Config // but for the policy
-	store      store.Store
-	ownStore   bool
-	inProcess  bool // the store needs no deadline
-	variants   recent.Map[keys.Selecting]
-	passes     recent.Map[struct{}] // flights whose outcome could not be shared
-	refreshes  recent.Map[struct{}] // flights that were started in the background
-	inners     recent.Map[uint8]    // keys that a handle further in takes care of, than one of this depth
-	purgedHere recent.Map[struct{}] // primary keys whose URL this process has purged
-	routes     routes
-	flights    flight.Group[entry.Entry, lock]
+	cfg       Config // but for the policy
+	store     store.Store
+	ownStore  bool
+	inProcess bool // the store needs no deadline
+	variants  recent.Map[keys.Selecting]
+	passes    recent.Map[struct{}] // flights whose outcome could not be shared
+	refreshes recent.Map[struct{}] // flights that were started in the background
+	inners    recent.Map[uint8]    // keys that a handle further in takes care of, than one of this depth
+	fates     fates
+	routes    routes
+	flights   flight.Group[entry.Entry, lock]
 	// coordinator is nil where the store orders nothing: then only URLs can be
 	// purged, and requests of this process wait for each other.
 	coordinator store.Coordinator

@@ -76,6 +76,7 @@ func (v *visit) tell() {
 	if v.ran != ranNot {
 		if v.ran == ranBegun { // it panicked
 			v.handled, v.result = now.Sub(v.began), observe.ResultError
+			v.noteRoute()
 		}
 		v.about(e, observe.KindHandler)
 		e.Time, e.Total, e.Status, e.Background = v.began, v.handled, v.handlerSt, v.req.Rerun != nil
@@ -127,7 +128,12 @@ type about struct{ route, policy, key string }
 func (a *about) of(e *observe.Event) { e.Route, e.Policy, e.Key = a.route, a.policy, a.key }
 
 // aboutLater is for what goes on when the request is over.
-func (v *visit) aboutLater(key string) about { return about{v.routeLabel(), v.c.label, key} }
+func (v *visit) aboutLater(key string) about {
+	if v.ran == ranNot {
+		v.findRoute()
+	}
+	return about{v.routeLabel(), v.c.label, key}
+}
 
 // tellEntry tells of the stored response that has answered.
 func (v *visit) tellEntry(e *observe.Event) {

@@ -152,7 +152,7 @@ func (c *Cache) bump(ctx context.Context, kind observe.Purge, tags []string, sof
 		return nil
 	}
 	if c.coordinator == nil {
-		return fmt.Errorf("cacheaside: purging %s: %w", kind, ErrCannotPurge)
+		return fmt.Errorf("cacheaside: purging %s: %w", purgedText[kind], ErrCannotPurge)
 	}
 	p := c.beginPurge(kind, soft)
 	for some := range slices.Chunk(tags, maxPurged) {
@@ -170,6 +170,12 @@ func (c *Cache) bumpSome(ctx context.Context, tags []string, soft bool) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge)
 	defer cancel()
 	return c.ledger.BumpTags(ctx, tags, soft)
+}
+
+// purgedText says in errors what was to be purged.
+var purgedText = [...]string{
+	observe.PurgeTags: "tags", observe.PurgeURL: "a URL", observe.PurgePrefix: "prefixes", observe.PurgeAll: "everything",
+	observe.PurgeUnsafe: "what an unsafe request may have changed",
 }
 
 // purging is a purge under way.
@@ -190,7 +196,7 @@ func (p purging) end(ctx context.Context, err error) error {
 	if err != nil {
 		outcome = observe.OutcomeError
 		p.c.stats.purgeErrors.Add(1)
-		err = fmt.Errorf("cacheaside: purging %s: the store has not acknowledged: %w", p.kind, err)
+		err = fmt.Errorf("cacheaside: purging %s: the store has not acknowledged: %w", purgedText[p.kind], err)
 	} else {
 		p.c.stats.purges.Add(1)
 	}
@@ -238,7 +244,7 @@ func (c *Cache) purgeTexts(ctx context.Context, urls []string) error {
 	}
 	for _, k := range c.namedKeys(urls) {
 		c.variants.Drop(k.Wire)
-		c.purgedHere.Put(k.Wire, struct{}{}, c.cfg.Now().UnixNano())
+		c.fates.purged(k.Wire)
 		wires = append(wires, keys.LockKey(k.Wire), k.Wire)
 	}
 	bumped := make(chan error, 1)
@@ -257,7 +263,7 @@ func (c *Cache) deleteURL(ctx context.Context, req *keys.Request, urls []string)
 	var keys []string
 	for _, k := range named {
 		c.variants.Drop(k.Wire)
-		c.purgedHere.Put(k.Wire, struct{}{}, c.cfg.Now().UnixNano())
+		c.fates.purged(k.Wire)
 		keys = append(append(keys, k.Wire), c.variantKeys(ctx, k)...)
 	}
 	err := c.store.Delete(ctx, keys...)

@@ -144,24 +144,26 @@ func routeSlot(wire string) (slot int, tag uint64) {
 // showRoute has those in front see which route a request takes that is answered without
 // its handler.
 func (v *visit) showRoute() {
-	router := v.req.Router
-	if router == nil || v.ran != ranNot {
+	if v.req.Router == nil || v.ran != ranNot {
 		return
 	}
-	it := v.c.routes.recall(v.key.Wire)
-	if it == nil {
-		name := router.Find()
-		if name == "" {
-			return
-		}
-		v.c.routes.remember(v.key.Wire, name)
-		if it = v.c.routes.of(name); it == nil {
-			router.Show(strings.Clone(name))
-			return
-		}
+	if v.findRoute(); v.route != nil {
+		v.req.Router.Show(v.route.name)
 	}
-	v.route = it
-	router.Show(it.name)
+}
+
+// findRoute finds the route of a request whose handler is not called.
+func (v *visit) findRoute() {
+	if v.route != nil || v.req.Router == nil {
+		return
+	}
+	if v.route = v.c.routes.recall(v.key.Wire); v.route != nil {
+		return
+	}
+	if name := v.req.Router.Find(); name != "" {
+		v.c.routes.remember(v.key.Wire, name)
+		v.route = v.c.routes.of(name)
+	}
 }
 
 // noteRoute remembers the route that the request has taken.
