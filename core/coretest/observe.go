@@ -244,8 +244,8 @@ func testEvents(c *run) {
 			c.Errorf("a call of the store: %+v", e)
 		}
 	}
-	if n := cache.Stats().Causes; n.Cold+n.Expired+n.Vary+n.Purged+n.Request != cache.Stats().Misses+cache.Stats().Stale {
-		c.Errorf("causes %+v of %+v", n, cache.Stats())
+	if n := cache.Stats(); n.CauseCold+n.CauseExpired+n.CauseVary+n.CausePurged+n.CauseRequest != n.Misses+n.Stale || n.CausePurged != 2 {
+		c.Errorf("causes in %+v", n)
 	}
 }
 
