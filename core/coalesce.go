@@ -114,7 +114,7 @@ func (v *visit) landed(outcome flight.Outcome, e *entry.Entry) (httprules.Decisi
 // leadFlight runs the handler for all who wait on v.lead.
 func (v *visit) leadFlight(deadline time.Time) error {
 	l := v.lead
-	if v.observing() && !v.c.locks() { // else its lock tells it from others
+	if v.observed && !v.c.locks() { // else its lock tells it from others
 		l.Leader.name(v.c.claims.token())
 	}
 	defer func() { v.c.conclude(v.lead, flight.Retry, nil) }() // for a panic and the like

@@ -15,26 +15,33 @@ import (
 // What an observer is told. Without one no clock is read for it, and nothing is
 // allocated.
 
-// seen is what the event of a request tells, and no other step needs.
+// seen is what a request's event and the counts need alike.
 type seen struct {
-	came      time.Time // zero: nobody observes
-	looked    time.Duration
-	waited    time.Duration
-	wait      observe.Wait
-	handled   time.Duration
-	ran       ran
-	result    observe.Result
-	cause     observe.Cause
-	stood     observe.Stale // why a stale response has answered
-	bypassed  string        // as a detail of Cache-Status
-	unstored  string        // the same, of the response
-	status    int
-	sent      int64         // bytes of the body; -1: not known
-	answered  time.Time     // when what is stored was given as the answer
-	lifetime  time.Duration // of what is stored now
-	size      int           // of it, in bytes
-	flight    string        // see observe.Event.FlightID
-	handlerSt int           // the status that the handler gave
+	observed bool // somebody wants to know
+	ran      ran
+	cause    observe.Cause
+}
+
+// told is what only the event tells. It is emptied for an observer alone: a hit has no
+// time for that. Without one it may have anything.
+type told struct {
+	came     time.Time
+	looked   time.Duration
+	waited   time.Duration
+	wait     observe.Wait
+	handled  time.Duration
+	handler  int // the status that the handler gave
+	result   observe.Result
+	stood    observe.Stale // why a stale response has answered
+	bypassed string        // as a detail of Cache-Status
+	unstored string        // the same, of the response
+	status   int           // that the client got
+	sent     int64         // bytes of the body; -1: not known
+	answered time.Time     // when what is stored was given as the answer
+	lifetime time.Duration // of what is stored now
+	size     int           // of it, in bytes
+	flight   string        // see observe.Event.FlightID
+	event    observe.Event
 }
 
 // ran is how far the handler came.
@@ -46,12 +53,9 @@ const (
 	ranEnded
 )
 
-// observing reports whether somebody wants to know.
-func (v *visit) observing() bool { return !v.came.IsZero() }
-
 // begins is the time now, if somebody wants to know.
 func (v *visit) begins() (now time.Time) {
-	if v.observing() {
+	if v.observed {
 		now = v.c.cfg.Now()
 	}
 	return now
@@ -59,7 +63,7 @@ func (v *visit) begins() (now time.Time) {
 
 // since is the time since then, if somebody wants to know.
 func (v *visit) since(then time.Time) time.Duration {
-	if !v.observing() {
+	if !v.observed {
 		return 0
 	}
 	return v.c.cfg.Now().Sub(then)
@@ -79,7 +83,7 @@ func (v *visit) tell() {
 			v.noteRoute()
 		}
 		v.about(e, observe.KindHandler)
-		e.Time, e.Total, e.Status, e.Background = v.began, v.handled, v.handlerSt, v.req.Rerun != nil
+		e.Time, e.Total, e.Status, e.Background = v.began, v.handled, v.handler, v.req.Rerun != nil
 		e.BodyBytes = v.sent
 		v.c.observe(e)
 	}
@@ -165,7 +169,7 @@ func (v *visit) noteSent(r *adapter.Response) {
 func (v *visit) noteHandler(resp *adapter.Response, took time.Duration) {
 	v.handled, v.ran = took, ranEnded
 	if resp != nil {
-		v.handlerSt = resp.Status
+		v.handler = resp.Status
 		if resp.Sent {
 			v.status, v.unstored, v.sent = resp.Status, resp.Reason, -1
 		}
@@ -175,7 +179,7 @@ func (v *visit) noteHandler(resp *adapter.Response, took time.Duration) {
 // noteFlight notes which flight the request's run of the handler is.
 func (v *visit) noteFlight() {
 	switch {
-	case !v.observing():
+	case !v.observed:
 	case v.claim != nil && v.claim.token != "":
 		v.flight = strings.TrimPrefix(v.claim.token, freeStart)
 		if v.lead != nil {
@@ -188,7 +192,7 @@ func (v *visit) noteFlight() {
 
 // nameFlight names the flight that the request leads by the token under its lock.
 func (v *visit) nameFlight(token string) {
-	if v.observing() && token != "" {
+	if v.observed && token != "" {
 		v.lead.Leader.name(strings.TrimPrefix(token, freeStart))
 	}
 }
@@ -202,7 +206,7 @@ func (v *visit) noteAcquired(since time.Time, o flight.Outcome) {
 
 // noteWait notes how a wait for f has ended.
 func (v *visit) noteWait(f *inFlight, since time.Time, o flight.Outcome) {
-	if !v.observing() {
+	if !v.observed {
 		return
 	}
 	v.flight = f.Leader.flightID()

@@ -67,7 +67,7 @@ func (v *visit) detach(l *inFlight, by observe.Trigger) (can, room bool) {
 	v.c.refreshes.Put(l.Key(), struct{}{}, v.now.UnixNano())
 	j := &refreshing{c: v.c, send: send, by: by, rerun: rerun{handle: v.c, lead: l, key: v.key.Primary, born: v.entry.Born}}
 	j.rerun.Rerun = adapter.NewRerun(&j.rerun)
-	if v.observing() {
+	if v.observed {
 		j.about, j.began = v.aboutLater(l.Key()), v.now
 	}
 	// Whoever needs the response does not wait for a queue that is stuck.
