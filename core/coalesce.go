@@ -45,9 +45,9 @@ func (v *visit) coalesce() error {
 			f.Leave()
 			return v.fetch()
 		}
-		since := v.begins()
+		w := v.beginWait(f)
 		outcome, e := v.follow(f, ticket, time.Until(deadline))
-		v.noteWait(f, since, outcome)
+		v.endWait(w, f, outcome)
 		v.c.waiting.Add(-1)
 		switch outcome {
 		case flight.Cancelled:

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
-	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/observe"
 )
 
@@ -41,6 +40,7 @@ type told struct {
 	lifetime time.Duration // of what is stored now
 	size     int           // of it, in bytes
 	flight   string        // see observe.Event.FlightID
+	filling  span          // of the handler's run
 	event    observe.Event
 }
 
@@ -81,10 +81,9 @@ func (v *visit) tell() {
 		if v.ran == ranBegun { // it panicked
 			v.handled, v.result = now.Sub(v.began), observe.ResultError
 			v.noteRoute()
+			v.endFill()
 		}
-		v.about(e, observe.KindHandler)
-		e.Time, e.Total, e.Status, e.Background = v.began, v.handled, v.handler, v.req.Rerun != nil
-		e.BodyBytes = v.sent
+		v.aboutHandler(e)
 		v.c.observe(e)
 	}
 	if v.req.Rerun != nil { // no client has asked
@@ -137,6 +136,16 @@ func (v *visit) aboutLater(key string) about {
 		v.findRoute()
 	}
 	return about{v.routeLabel(), v.c.label, key}
+}
+
+// aboutHandler is the event of the handler's run.
+func (v *visit) aboutHandler(e *observe.Event) {
+	v.about(e, observe.KindHandler)
+	e.Time, e.Total, e.Status, e.Background = v.began, v.handled, v.handler, v.req.Rerun != nil
+	e.BodyBytes, e.Cause, e.NotStored = v.sent, v.cause, observe.ReasonOf(v.unstored)
+	if v.ran == ranBegun {
+		e.Result = observe.ResultError
+	}
 }
 
 // tellEntry tells of the stored response that has answered.
@@ -197,36 +206,6 @@ func (v *visit) nameFlight(token string) {
 	}
 }
 
-// noteAcquired is noteWait for a wait for another process, if there was one.
-func (v *visit) noteAcquired(since time.Time, o flight.Outcome) {
-	if !since.IsZero() {
-		v.noteWait(v.lead, since, o)
-	}
-}
-
-// noteWait notes how a wait for f has ended.
-func (v *visit) noteWait(f *inFlight, since time.Time, o flight.Outcome) {
-	if !v.observed {
-		return
-	}
-	v.flight = f.Leader.flightID()
-	v.waited += v.c.cfg.Now().Sub(since)
-	switch o {
-	case flight.Shared:
-		v.wait = observe.WaitShared
-	case flight.Pass:
-		v.wait = observe.WaitPass
-	case flight.TimedOut:
-		v.wait = observe.WaitTimeout
-	case flight.Cancelled:
-		v.wait = observe.WaitLeft
-	default:
-		v.wait = observe.WaitFailed
-	}
-}
-
-// observer tells what happens beside requests.
-
 var events = sync.Pool{New: func() any { return new(observe.Event) }}
 
 // tellOf tells of what is no request. The event that set fills in has its Kind, and a
@@ -259,7 +238,7 @@ func (c *shared) tellOfBreaker(open bool) {
 	})
 }
 
-// observe calls the observer, whose panic harms nobody.
+// observe calls the observer.
 func (c *shared) observe(e *observe.Event) {
 	defer func() {
 		if p := recover(); p != nil {
