@@ -43,7 +43,6 @@ func BenchmarkObserve(b *testing.B) {
 		opts []prom.Option
 	}{
 		{"hit", hit(), nil},
-		{"hit/classic", hit(), []prom.Option{prom.WithoutNativeHistograms()}},
 		{"hit/not sampled", hit(), []prom.Option{prom.WithExemplars(func(context.Context) prometheus.Labels { return nil })}},
 		{"hit/sampled", hit(), []prom.Option{prom.WithExemplars(sampled)}},
 		{"hit/route beyond", beyond, nil},
@@ -184,9 +183,7 @@ func BenchmarkScrape(b *testing.B) {
 		opts []prom.Option
 	}{
 		{"all", everything, nil},
-		{"all/classic", everything, []prom.Option{prom.WithoutNativeHistograms()}},
 		{"large", typical, nil},
-		{"large/classic", typical, []prom.Option{prom.WithoutNativeHistograms()}},
 	} {
 		reg := prometheus.NewRegistry()
 		m := newMetrics(b, reg, series.opts...)

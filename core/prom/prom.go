@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,9 +17,9 @@ import (
 // it adds up. It is a [prometheus.Collector] as well, which [New] has registered, so that
 // a Registerer can Unregister it.
 type Metrics struct {
-	*vectors
 	exemplars func(context.Context) prometheus.Labels
 	routes    *routes
+	totals    *totals
 
 	mu      sync.Mutex
 	sources []observe.Source
@@ -36,7 +35,6 @@ type Option func(*options)
 
 type options struct {
 	exemplars func(context.Context) prometheus.Labels
-	classic   bool
 }
 
 // WithExemplars sets what gives an observation its exemplar: the labels of the trace that
@@ -47,12 +45,6 @@ type options struct {
 // UTF-8) make no exemplar. Nil, the default: there are none.
 func WithExemplars(labels func(context.Context) prometheus.Labels) Option {
 	return func(o *options) { o.exemplars = labels }
-}
-
-// WithoutNativeHistograms leaves the classic buckets only. That takes some 40 ns off a
-// hit, and memory off each histogram.
-func WithoutNativeHistograms() Option {
-	return func(o *options) { o.classic = true }
 }
 
 // New returns an observer for the Observer field of a cache's Config, whose metrics it has
@@ -70,8 +62,7 @@ func New(reg prometheus.Registerer, opts ...Option) (*Metrics, error) {
 		}
 		option(&o)
 	}
-	v := newVectors(!o.classic)
-	m := &Metrics{vectors: v, routes: newRoutes(v), exemplars: o.exemplars}
+	m := &Metrics{exemplars: o.exemplars, routes: newRoutes(), totals: newTotals()}
 	if err := reg.Register(m); err != nil {
 		return nil, fmt.Errorf("prom: Registerer: %w: give one Metrics to all caches, "+
 			"or each its own with prometheus.WrapRegistererWith(prometheus.Labels{\"cache\": NAME}, registerer)", err)
@@ -91,60 +82,51 @@ func (m *Metrics) Attach(s observe.Source) {
 
 // Observe implements [observe.Observer].
 func (m *Metrics) Observe(e *observe.Event) {
+	t, outcome := m.totals, outcomeLabel.of(uint8(e.Outcome))
 	switch e.Kind {
 	case observe.KindRequest:
 		m.request(e)
 	case observe.KindHandler:
-		observed(m.routes.of(e.Route).handler.at(bit(e.Background), 0), e.Total, m.exemplar(e))
+		m.routes.of(e.Route).handler.observe(handlerDuration.at(modeLabel.ofBool(e.Background), 0, 0), e.Total, m.exemplar(e))
 	case observe.KindStore:
-		m.stores.at(outcomes.index(uint8(e.Outcome)), 0).Inc()
+		t.stores.add(stores.at(outcome, 0, 0), 1)
 	case observe.KindStoreCall:
-		observed(m.storeCalls.at(ops.index(uint8(e.Op)), outcomes.index(uint8(e.Outcome))), e.Total, m.exemplar(e))
+		t.storeCalls.observe(storeCallDuration.at(opLabel.of(uint8(e.Op)), outcome, 0), e.Total, m.exemplar(e))
 	case observe.KindRefresh:
-		m.refreshes.at(triggers.index(uint8(e.Trigger)), outcomes.index(uint8(e.Outcome))).Inc()
+		t.refreshes.add(refreshes.at(outcome, triggerLabel.of(uint8(e.Trigger)), 0), 1)
 	case observe.KindPurge:
-		m.purges[bit(e.Soft)].at(purges.index(uint8(e.Purge)), outcomes.index(uint8(e.Outcome))).Inc()
+		t.purges.add(purges.at(purgeKindLabel.of(uint8(e.Purge)), outcome, softLabel.ofBool(e.Soft)), 1)
 	case observe.KindBreaker: // a gauge says whether it is open
 	}
 }
 
 func (m *Metrics) request(e *observe.Event) {
-	route, exemplar := m.routes.of(e.Route), m.exemplar(e)
-	result, tier := results.index(uint8(e.Result)), tiers.index(uint8(e.Tier))
+	t, route, exemplar := m.totals, m.routes.of(e.Route), m.exemplar(e)
+	result, tier := resultLabel.of(uint8(e.Result)), tierLabel.of(uint8(e.Tier))
 
-	route.requests.at(result, tier).Inc()
-	observed(m.durations.at(result, tier), e.Total, exemplar)
+	route.requests.add(requests.at(result, tier, 0), 1)
+	t.duration.observe(requestDuration.at(result, tier, 0), e.Total, exemplar)
 	if e.BodyBytes > 0 {
-		m.bodies.at(result, 0).Add(float64(e.BodyBytes))
+		t.bodies.add(bodyBytes.at(result, 0, 0), uint64(e.BodyBytes))
 	}
 	if e.Saved > 0 {
-		route.saved.at(0, 0).Add(e.Saved.Seconds())
+		route.saved.add(0, uint64(e.Saved.Microseconds()))
 	}
 	if e.Result == observe.ResultHit || e.Result == observe.ResultStale {
-		observed(m.ages, e.Age, exemplar)
+		t.age.observe(0, e.Age, exemplar)
 	}
 	if e.Cause != 0 {
-		route.misses.at(causes.index(uint8(e.Cause)), 0).Inc()
+		route.misses.add(misses.at(causeLabel.of(uint8(e.Cause)), 0, 0), 1)
 	}
 	if e.NotStored != 0 {
-		route.notStored.at(reasons.index(uint8(e.NotStored)), 0).Inc()
+		route.notStored.add(notStored.at(reasonLabel.of(uint8(e.NotStored)), 0, 0), 1)
 	}
 	if e.Bypass != 0 {
-		m.bypasses.at(reasons.index(uint8(e.Bypass)), 0).Inc()
+		t.bypasses.add(bypasses.at(reasonLabel.of(uint8(e.Bypass)), 0, 0), 1)
 	}
 	if e.Waited != 0 {
-		observed(m.waits.at(waits.index(uint8(e.Waited)), 0), e.Wait, exemplar)
+		t.wait.observe(coalesceWait.at(waitedLabel.of(uint8(e.Waited)), 0, 0), e.Wait, exemplar)
 	}
-}
-
-// observed adds d to h. A duration is negative only if the clock was set back.
-func observed(h prometheus.Observer, d time.Duration, exemplar prometheus.Labels) {
-	seconds := max(d, 0).Seconds()
-	if exemplar == nil {
-		h.Observe(seconds)
-		return
-	}
-	h.(prometheus.ExemplarObserver).ObserveWithExemplar(seconds, exemplar)
 }
 
 // exemplar returns the labels for the event's exemplars; nil: there are to be none.
@@ -153,7 +135,7 @@ func (m *Metrics) exemplar(e *observe.Event) prometheus.Labels {
 		return nil
 	}
 	labels, length := m.exemplars(e.Context), 0
-	for name, value := range labels { // with labels that are not allowed, client_golang would panic
+	for name, value := range labels { // with labels that are not allowed, OpenMetrics would be broken
 		length += utf8.RuneCountInString(name) + utf8.RuneCountInString(value)
 		if !model.LegacyValidation.IsValidLabelName(name) || name[0] == '_' || !utf8.ValidString(value) {
 			return nil
@@ -165,9 +147,35 @@ func (m *Metrics) exemplar(e *observe.Event) prometheus.Labels {
 	return labels
 }
 
-func bit(b bool) int {
-	if b {
-		return 1
+// Describe implements [prometheus.Collector].
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, f := range families {
+		ch <- f.desc
 	}
-	return 0
+	for _, g := range gauges {
+		ch <- g.desc
+	}
+	ch <- seriesOverflow
+}
+
+// Collect implements [prometheus.Collector].
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	m.routes.collect(ch)
+	m.totals.collect(ch)
+
+	m.mu.Lock()
+	sources := m.sources
+	m.mu.Unlock()
+	sums, beyond := make([]float64, len(gauges)), m.routes.overflow.Load()
+	for _, s := range sources {
+		now := s.Gauges()
+		for i, g := range gauges {
+			sums[i] += g.of(now)
+		}
+		beyond += now.RoutesBeyond
+	}
+	for i, g := range gauges {
+		ch <- prometheus.MustNewConstMetric(g.desc, g.kind, sums[i])
+	}
+	ch <- prometheus.MustNewConstMetric(seriesOverflow, prometheus.CounterValue, float64(beyond))
 }

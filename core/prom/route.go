@@ -1,7 +1,9 @@
 package prom
 
 import (
+	"cmp"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,32 +21,21 @@ const (
 	maxRouteBytes = 256
 )
 
-// route has the metrics that have a label route.
-type route struct {
-	requests  *table[prometheus.Counter]
-	misses    *table[prometheus.Counter]
-	notStored *table[prometheus.Counter]
-	handler   *table[prometheus.Observer]
-	saved     *table[prometheus.Counter]
-}
-
 // routes finds the metrics of a route. There are few, and soon no new ones: whoever adds
 // one copies the map, and whoever looks one up does not wait.
 type routes struct {
-	vectors  *vectors
-	known    atomic.Pointer[map[string]*route]
-	reserved int // of those known: they are no routes
+	known    atomic.Pointer[map[string]*route] // by name, which need not be its label
 	other    *route
 	overflow atomic.Uint64 // events whose route was one too many
 
 	adding sync.Mutex
+	labels map[string]*route // those known, by their labels
 }
 
-func newRoutes(v *vectors) *routes {
-	other, unmatched := v.route(observe.Other), v.route(observe.Unmatched)
-	known := map[string]*route{observe.Other: other, observe.Unmatched: unmatched, "": unmatched}
-	r := &routes{vectors: v, other: other, reserved: len(known)}
-	r.known.Store(&known)
+func newRoutes() *routes {
+	other, unmatched := newRoute(observe.Other), newRoute(observe.Unmatched)
+	r := &routes{other: other, labels: map[string]*route{observe.Other: other, observe.Unmatched: unmatched}}
+	r.known.Store(&map[string]*route{observe.Other: other, observe.Unmatched: unmatched, "": unmatched})
 	return r
 }
 
@@ -60,7 +51,9 @@ func (r *routes) of(name string) *route {
 }
 
 func (r *routes) add(name string) *route {
-	if r.full() { // for good, so that those beyond need not wait
+	const reserved = 3 // names known from the start
+	full := func() bool { return len(*r.known.Load()) >= maxRoutes+reserved }
+	if full() { // for good, so that nobody need wait to learn it
 		r.overflow.Add(1)
 		return r.other
 	}
@@ -70,16 +63,39 @@ func (r *routes) add(name string) *route {
 	if added, ok := known[name]; ok {
 		return added
 	}
-	if r.full() {
+	if full() {
 		r.overflow.Add(1)
 		return r.other
 	}
 	name = strings.Clone(name)
-	added := r.vectors.route(strings.ToValidUTF8(name, "\uFFFD")) // client_golang panics with others
+	label := strings.ToValidUTF8(name, "\uFFFD") // a registry refuses others
+	added := r.labels[label]
+	if added == nil {
+		added = newRoute(label)
+		r.labels[label] = added
+	}
 	known = maps.Clone(known)
 	known[name] = added
 	r.known.Store(&known)
 	return added
 }
 
-func (r *routes) full() bool { return len(*r.known.Load()) >= maxRoutes+r.reserved }
+func (r *routes) collect(ch chan<- prometheus.Metric) {
+	r.adding.Lock()
+	all := slices.SortedFunc(maps.Values(r.labels), func(a, b *route) int { return cmp.Compare(a.label, b.label) })
+	r.adding.Unlock()
+
+	collectRoutes(requests, ch, all, func(r *route) *counters { return r.requests })
+	collectRoutes(misses, ch, all, func(r *route) *counters { return r.misses })
+	collectRoutes(notStored, ch, all, func(r *route) *counters { return r.notStored })
+	collectRoutes(handlerDuration, ch, all, func(r *route) *histograms { return r.handler })
+	collectRoutes(handlerSaved, ch, all, func(r *route) *counters { return r.saved })
+}
+
+func collectRoutes[M metrics](f *family, ch chan<- prometheus.Metric, all []*route, of func(*route) M) {
+	each := make([]M, len(all))
+	for i, r := range all {
+		each[i] = of(r)
+	}
+	collect(f, ch, each...)
+}

@@ -1,0 +1,248 @@
+package prom
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/cacheaside/cacheaside/core/observe"
+)
+
+// The vectors of client_golang look their metrics up by a hash of all labels, for each
+// event, and a registry sorts what they give it at each scrape. As all labels but the
+// route are enums, a family is an array here, which is in order already.
+
+// label is a label and its values.
+type label struct {
+	name  string
+	pairs []*dto.LabelPair // by value
+	index []uint8          // where the value of an enum is in pairs, by its number
+}
+
+// enumLabel is one whose values are the names of an enum. The one called zero is for an
+// event that has none, or one that this version does not know.
+func enumLabel[E interface {
+	~uint8
+	fmt.Stringer
+}](name, zero string) *label {
+	values := []string{zero}
+	for e := E(1); e.String() != ""; e++ {
+		values = append(values, e.String())
+	}
+	return newLabel(name, values...)
+}
+
+func newLabel(name string, values ...string) *label {
+	l := &label{name: name}
+	sorted := slices.Compact(slices.Sorted(slices.Values(values)))
+	for _, value := range sorted {
+		l.pairs = append(l.pairs, pair(name, value))
+	}
+	for _, value := range values {
+		l.index = append(l.index, uint8(slices.Index(sorted, value)))
+	}
+	return l
+}
+
+func pair(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }
+
+// of returns where the value with that number is.
+func (l *label) of(n uint8) int {
+	if int(n) >= len(l.index) {
+		n = 0
+	}
+	return int(l.index[n])
+}
+
+func (l *label) ofBool(b bool) int {
+	if b {
+		return l.of(1)
+	}
+	return l.of(0)
+}
+
+var (
+	resultLabel    = enumLabel[observe.Result]("result", observe.Other)
+	tierLabel      = enumLabel[observe.Tier]("tier", observe.TierNone.String())
+	causeLabel     = enumLabel[observe.Cause]("cause", observe.Other)
+	reasonLabel    = enumLabel[observe.Reason]("reason", observe.Other)
+	waitedLabel    = enumLabel[observe.Wait]("outcome", observe.Other)
+	opLabel        = enumLabel[observe.Op]("op", observe.Other)
+	outcomeLabel   = enumLabel[observe.Outcome]("outcome", observe.Other)
+	triggerLabel   = enumLabel[observe.Trigger]("trigger", observe.Other)
+	purgeKindLabel = enumLabel[observe.Purge]("kind", observe.Other)
+	modeLabel      = newLabel("mode", "foreground", "background")
+	softLabel      = newLabel("soft", "false", "true")
+)
+
+// family is a metric with up to three labels besides the route.
+type family struct {
+	desc   *prometheus.Desc
+	labels []*label // by name
+	sizes  [3]int   // how many values each has; 1 for one that there is not
+	route  int      // where the label route is among them; -1: there is none
+	unit   float64  // of a counter: what its counts are
+	layout *layout  // of a histogram
+}
+
+const (
+	once     = 1    // a counter of events
+	microsec = 1e-6 // a counter of seconds
+)
+
+// newFamily takes the labels in the order of their names; nil stands for the route.
+func newFamily(name, help string, labels ...*label) *family {
+	f := &family{route: slices.Index(labels, nil), sizes: [3]int{1, 1, 1}}
+	names := make([]string, len(labels))
+	for i, l := range labels {
+		if l == nil {
+			names[i] = "route"
+			continue
+		}
+		names[i] = l.name
+		f.sizes[len(f.labels)] = len(l.pairs)
+		f.labels = append(f.labels, l)
+	}
+	f.desc = prometheus.NewDesc(name, help, names, nil)
+	return f
+}
+
+func newCounter(name, help string, unit float64, labels ...*label) *family {
+	f := newFamily(name, help, labels...)
+	f.unit = unit
+	return f
+}
+
+func newHistograms(name, help string, l *layout, labels ...*label) *family {
+	f := newFamily(name, help, labels...)
+	f.layout = l
+	return f
+}
+
+// len is how many metrics there may be of a route.
+func (f *family) len() int { return f.sizes[0] * f.sizes[1] * f.sizes[2] }
+
+// at is where the metric with these values of the labels is; 0 for a label that there is not.
+func (f *family) at(i, j, k int) int { return (i*f.sizes[1]+j)*f.sizes[2] + k }
+
+// pairs are the labels of the metric there. None is added in place: registerers append.
+func (f *family) pairs(at int, route *dto.LabelPair) []*dto.LabelPair {
+	pairs := make([]*dto.LabelPair, 0, 4)
+	rest := f.len()
+	for i, l := range f.labels {
+		if i == f.route {
+			pairs = append(pairs, route)
+		}
+		rest /= f.sizes[i]
+		pairs = append(pairs, l.pairs[at/rest])
+		at %= rest
+	}
+	if f.route == len(f.labels) {
+		pairs = append(pairs, route)
+	}
+	return slices.Clip(pairs)
+}
+
+// metrics are those of a family, of one route if it has that label.
+type metrics interface {
+	// collect collects those with the i-th value of the first label.
+	collect(i int, ch chan<- prometheus.Metric)
+}
+
+// collect collects the metrics of a family, each route's in turn, in the order in which a
+// registry wants them.
+func collect[M metrics](f *family, ch chan<- prometheus.Metric, routes ...M) {
+	for i := range f.sizes[0] {
+		for _, r := range routes {
+			r.collect(i, ch)
+		}
+	}
+}
+
+// counters are the counters of a family, of one route if it has that label. One is
+// exported from its first event on.
+type counters struct {
+	*family
+	route *dto.LabelPair
+	cells []counter
+}
+
+type counter struct {
+	n       atomic.Uint64
+	created atomic.Int64 // nanoseconds since 1970; 0: it is not exported
+}
+
+func (f *family) counters(route *dto.LabelPair) *counters {
+	return &counters{family: f, route: route, cells: make([]counter, f.len())}
+}
+
+func (c *counters) add(at int, n uint64) {
+	if c.cells[at].n.Add(n) == n {
+		c.begin(at)
+	}
+}
+
+// begin exports the counter, be it 0.
+func (c *counters) begin(at int) {
+	c.cells[at].created.CompareAndSwap(0, time.Now().UnixNano())
+}
+
+func (c *counters) collect(i int, ch chan<- prometheus.Metric) {
+	for at := c.at(i, 0, 0); at < c.at(i+1, 0, 0); at++ {
+		if created := c.cells[at].created.Load(); created != 0 {
+			ch <- &sample{desc: c.desc, labels: c.pairs(at, c.route), value: float64(c.cells[at].n.Load()) * c.unit, created: created}
+		}
+	}
+}
+
+// sample is what a counter is at a scrape.
+type sample struct {
+	desc    *prometheus.Desc
+	labels  []*dto.LabelPair
+	value   float64
+	created int64
+}
+
+// Desc implements [prometheus.Metric].
+func (s *sample) Desc() *prometheus.Desc { return s.desc }
+
+// Write implements [prometheus.Metric].
+func (s *sample) Write(out *dto.Metric) error {
+	out.Label = s.labels
+	out.Counter = &dto.Counter{Value: &s.value, CreatedTimestamp: timestamppb.New(time.Unix(0, s.created))}
+	return nil
+}
+
+// histograms are the histograms of a family, of one route if it has that label. One is
+// made, and exported, at its first event.
+type histograms struct {
+	*family
+	route *dto.LabelPair
+	cells []atomic.Pointer[histogram]
+}
+
+func (f *family) histograms(route *dto.LabelPair) *histograms {
+	return &histograms{family: f, route: route, cells: make([]atomic.Pointer[histogram], f.len())}
+}
+
+func (h *histograms) observe(at int, d time.Duration, exemplar prometheus.Labels) {
+	found := h.cells[at].Load()
+	if found == nil {
+		h.cells[at].CompareAndSwap(nil, newHistogram(h.desc, h.pairs(at, h.route), h.layout))
+		found = h.cells[at].Load()
+	}
+	found.observe(d, exemplar)
+}
+
+func (h *histograms) collect(i int, ch chan<- prometheus.Metric) {
+	for at := h.at(i, 0, 0); at < h.at(i+1, 0, 0); at++ {
+		if found := h.cells[at].Load(); found != nil {
+			ch <- found
+		}
+	}
+}
