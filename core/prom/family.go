@@ -130,46 +130,31 @@ func (f *family) len() int { return f.sizes[0] * f.sizes[1] * f.sizes[2] }
 // at is where the metric with these values of the labels is; 0 for a label that there is not.
 func (f *family) at(i, j, k int) int { return (i*f.sizes[1]+j)*f.sizes[2] + k }
 
-// pairs are the labels of the metric there. None is added in place: registerers append.
-func (f *family) pairs(at int, route *dto.LabelPair) []*dto.LabelPair {
-	pairs := make([]*dto.LabelPair, 0, 4)
+// pairs appends the labels of the metric there to to.
+func (f *family) pairs(to []*dto.LabelPair, at int, route *dto.LabelPair) []*dto.LabelPair {
 	rest := f.len()
 	for i, l := range f.labels {
 		if i == f.route {
-			pairs = append(pairs, route)
+			to = append(to, route)
 		}
 		rest /= f.sizes[i]
-		pairs = append(pairs, l.pairs[at/rest])
+		to = append(to, l.pairs[at/rest])
 		at %= rest
 	}
 	if f.route == len(f.labels) {
-		pairs = append(pairs, route)
+		to = append(to, route)
 	}
-	return slices.Clip(pairs)
-}
-
-// metrics are those of a family, of one route if it has that label.
-type metrics interface {
-	// collect collects those with the i-th value of the first label.
-	collect(i int, ch chan<- prometheus.Metric)
-}
-
-// collect collects the metrics of a family, each route's in turn, in the order in which a
-// registry wants them.
-func collect[M metrics](f *family, ch chan<- prometheus.Metric, routes ...M) {
-	for i := range f.sizes[0] {
-		for _, r := range routes {
-			r.collect(i, ch)
-		}
-	}
+	return to
 }
 
 // counters are the counters of a family, of one route if it has that label. One is
 // exported from its first event on.
 type counters struct {
 	*family
-	route *dto.LabelPair
-	cells []counter
+	route  *dto.LabelPair
+	series *bound    // nil: there are few
+	other  *counters // those of the route [observe.Other], for what is beyond the bound
+	cells  []counter
 }
 
 type counter struct {
@@ -177,25 +162,64 @@ type counter struct {
 	created atomic.Int64 // nanoseconds since 1970; 0: it is not exported
 }
 
-func (f *family) counters(route *dto.LabelPair) *counters {
-	return &counters{family: f, route: route, cells: make([]counter, f.len())}
+// bound is how many more counters there may be.
+type bound struct {
+	left   atomic.Int64
+	beyond atomic.Uint64 // how often another one was wanted
+}
+
+func (b *bound) take() bool {
+	if b.left.Load() > 0 && b.left.Add(-1) >= 0 {
+		return true
+	}
+	b.beyond.Add(1)
+	return false
+}
+
+func (f *family) counters(route *dto.LabelPair, series *bound, other *counters) *counters {
+	return &counters{family: f, route: route, series: series, other: other, cells: make([]counter, f.len())}
 }
 
 func (c *counters) add(at int, n uint64) {
-	if c.cells[at].n.Add(n) == n {
-		c.begin(at)
+	if cell := &c.cells[at]; cell.created.Load() != 0 || c.begin(at) {
+		cell.n.Add(n)
+		return
 	}
+	c.other.add(at, n)
 }
 
-// begin exports the counter, be it 0.
-func (c *counters) begin(at int) {
-	c.cells[at].created.CompareAndSwap(0, time.Now().UnixNano())
+// begin exports the counter, be it 0, and reports whether there was room for it.
+func (c *counters) begin(at int) bool {
+	if c.series != nil && !c.series.take() {
+		return false
+	}
+	if !c.cells[at].created.CompareAndSwap(0, time.Now().UnixNano()) && c.series != nil {
+		c.series.left.Add(1) // somebody else was faster
+	}
+	return true
 }
 
-func (c *counters) collect(i int, ch chan<- prometheus.Metric) {
-	for at := c.at(i, 0, 0); at < c.at(i+1, 0, 0); at++ {
-		if created := c.cells[at].created.Load(); created != 0 {
-			ch <- &sample{desc: c.desc, labels: c.pairs(at, c.route), value: float64(c.cells[at].n.Load()) * c.unit, created: created}
+// collectCounters collects the counters of a family, each route's in turn, in the order
+// in which a registry wants them.
+func collectCounters(f *family, ch chan<- prometheus.Metric, routes ...*counters) {
+	var samples []sample // made by the dozen
+	for i := range f.sizes[0] {
+		for _, r := range routes {
+			for at := f.at(i, 0, 0); at < f.at(i+1, 0, 0); at++ {
+				created := r.cells[at].created.Load()
+				if created == 0 {
+					continue
+				}
+				if len(samples) == cap(samples) {
+					samples = make([]sample, 0, min(128, f.len()*len(routes)))
+				}
+				samples = samples[:len(samples)+1]
+				s := &samples[len(samples)-1]
+				s.desc, s.value = f.desc, float64(r.cells[at].n.Load())*f.unit
+				s.created.Seconds, s.created.Nanos = created/1e9, int32(created%1e9)
+				s.labels = f.pairs(s.pairs[:0], at, r.route)
+				ch <- s
+			}
 		}
 	}
 }
@@ -205,16 +229,18 @@ type sample struct {
 	desc    *prometheus.Desc
 	labels  []*dto.LabelPair
 	value   float64
-	created int64
+	created timestamppb.Timestamp
+	counter dto.Counter
+	pairs   [3]*dto.LabelPair // of all labels
 }
 
 // Desc implements [prometheus.Metric].
 func (s *sample) Desc() *prometheus.Desc { return s.desc }
 
-// Write implements [prometheus.Metric].
+// Write implements [prometheus.Metric]. Registries append to the labels, but not in place.
 func (s *sample) Write(out *dto.Metric) error {
-	out.Label = s.labels
-	out.Counter = &dto.Counter{Value: &s.value, CreatedTimestamp: timestamppb.New(time.Unix(0, s.created))}
+	s.counter.Value, s.counter.CreatedTimestamp = &s.value, &s.created
+	out.Label, out.Counter = slices.Clip(s.labels), &s.counter
 	return nil
 }
 
@@ -233,16 +259,21 @@ func (f *family) histograms(route *dto.LabelPair) *histograms {
 func (h *histograms) observe(at int, d time.Duration, exemplar prometheus.Labels) {
 	found := h.cells[at].Load()
 	if found == nil {
-		h.cells[at].CompareAndSwap(nil, newHistogram(h.desc, h.pairs(at, h.route), h.layout))
+		h.cells[at].CompareAndSwap(nil, newHistogram(h.desc, slices.Clip(h.pairs(nil, at, h.route)), h.layout))
 		found = h.cells[at].Load()
 	}
 	found.observe(d, exemplar)
 }
 
-func (h *histograms) collect(i int, ch chan<- prometheus.Metric) {
-	for at := h.at(i, 0, 0); at < h.at(i+1, 0, 0); at++ {
-		if found := h.cells[at].Load(); found != nil {
-			ch <- found
+// collectHistograms does for histograms what collectCounters does.
+func collectHistograms(f *family, ch chan<- prometheus.Metric, routes ...*histograms) {
+	for i := range f.sizes[0] {
+		for _, r := range routes {
+			for at := f.at(i, 0, 0); at < f.at(i+1, 0, 0); at++ {
+				if found := r.cells[at].Load(); found != nil {
+					ch <- found
+				}
+			}
 		}
 	}
 }

@@ -67,11 +67,17 @@ type route struct {
 	saved     *counters
 }
 
-func newRoute(value string) *route {
+// newRoute makes those of a route. Counters beyond the bound are counted under other; no
+// bound: there is none.
+func newRoute(value string, series *bound, other *route) *route {
 	l := pair("route", value)
 	return &route{
-		label: value, requests: requests.counters(l), misses: misses.counters(l), notStored: notStored.counters(l),
-		handler: handlerDuration.histograms(l), saved: handlerSaved.counters(l),
+		label:     value,
+		requests:  requests.counters(l, series, other.requests),
+		misses:    misses.counters(l, series, other.misses),
+		notStored: notStored.counters(l, series, other.notStored),
+		handler:   handlerDuration.histograms(l),
+		saved:     handlerSaved.counters(l, series, other.saved),
 	}
 }
 
@@ -90,9 +96,9 @@ type totals struct {
 
 func newTotals() *totals {
 	t := &totals{
-		duration: requestDuration.histograms(nil), bodies: bodyBytes.counters(nil), bypasses: bypasses.counters(nil),
-		age: hitAge.histograms(nil), wait: coalesceWait.histograms(nil), refreshes: refreshes.counters(nil),
-		stores: stores.counters(nil), storeCalls: storeCallDuration.histograms(nil), purges: purges.counters(nil),
+		duration: requestDuration.histograms(nil), bodies: bodyBytes.counters(nil, nil, nil), bypasses: bypasses.counters(nil, nil, nil),
+		age: hitAge.histograms(nil), wait: coalesceWait.histograms(nil), refreshes: refreshes.counters(nil, nil, nil),
+		stores: stores.counters(nil, nil, nil), storeCalls: storeCallDuration.histograms(nil), purges: purges.counters(nil, nil, nil),
 	}
 	t.begin()
 	return t
@@ -121,15 +127,15 @@ func (t *totals) begin() {
 }
 
 func (t *totals) collect(ch chan<- prometheus.Metric) {
-	collect(requestDuration, ch, t.duration)
-	collect(bodyBytes, ch, t.bodies)
-	collect(bypasses, ch, t.bypasses)
-	collect(hitAge, ch, t.age)
-	collect(coalesceWait, ch, t.wait)
-	collect(refreshes, ch, t.refreshes)
-	collect(stores, ch, t.stores)
-	collect(storeCallDuration, ch, t.storeCalls)
-	collect(purges, ch, t.purges)
+	collectHistograms(requestDuration, ch, t.duration)
+	collectCounters(bodyBytes, ch, t.bodies)
+	collectCounters(bypasses, ch, t.bypasses)
+	collectHistograms(hitAge, ch, t.age)
+	collectHistograms(coalesceWait, ch, t.wait)
+	collectCounters(refreshes, ch, t.refreshes)
+	collectCounters(stores, ch, t.stores)
+	collectHistograms(storeCallDuration, ch, t.storeCalls)
+	collectCounters(purges, ch, t.purges)
 }
 
 // gauge is a metric that the caches are asked for at each scrape.

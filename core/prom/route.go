@@ -17,6 +17,8 @@ const (
 	// maxRoutes is how many routes have metrics of their own, over all caches, besides
 	// [observe.Unmatched] and [observe.Other].
 	maxRoutes = observe.MaxRoutes
+	// maxSeries is how many counters all of these have: 16 each on the average.
+	maxSeries = 16 * maxRoutes
 	// maxRouteBytes is how much of a route's name tells it from others.
 	maxRouteBytes = 256
 )
@@ -24,18 +26,20 @@ const (
 // routes finds the metrics of a route. There are few, and soon no new ones: whoever adds
 // one copies the map, and whoever looks one up does not wait.
 type routes struct {
-	known    atomic.Pointer[map[string]*route] // by name, which need not be its label
-	other    *route
-	overflow atomic.Uint64 // events whose route was one too many
+	known  atomic.Pointer[map[string]*route] // by name, which need not be its label
+	other  *route
+	series *bound // of the counters of all routes; of routes themselves as well
 
 	adding sync.Mutex
 	labels map[string]*route // those known, by their labels
 }
 
 func newRoutes() *routes {
-	other, unmatched := newRoute(observe.Other), newRoute(observe.Unmatched)
-	r := &routes{other: other, labels: map[string]*route{observe.Other: other, observe.Unmatched: unmatched}}
-	r.known.Store(&map[string]*route{observe.Other: other, observe.Unmatched: unmatched, "": unmatched})
+	r := &routes{series: new(bound), other: newRoute(observe.Other, nil, &route{})}
+	r.series.left.Store(maxSeries)
+	unmatched := newRoute(observe.Unmatched, r.series, r.other)
+	r.labels = map[string]*route{observe.Other: r.other, observe.Unmatched: unmatched}
+	r.known.Store(&map[string]*route{observe.Other: r.other, observe.Unmatched: unmatched, "": unmatched})
 	return r
 }
 
@@ -54,7 +58,7 @@ func (r *routes) add(name string) *route {
 	const reserved = 3 // names known from the start
 	full := func() bool { return len(*r.known.Load()) >= maxRoutes+reserved }
 	if full() { // for good, so that nobody need wait to learn it
-		r.overflow.Add(1)
+		r.series.beyond.Add(1)
 		return r.other
 	}
 	r.adding.Lock()
@@ -64,14 +68,14 @@ func (r *routes) add(name string) *route {
 		return added
 	}
 	if full() {
-		r.overflow.Add(1)
+		r.series.beyond.Add(1)
 		return r.other
 	}
 	name = strings.Clone(name)
 	label := strings.ToValidUTF8(name, "\uFFFD") // a registry refuses others
 	added := r.labels[label]
 	if added == nil {
-		added = newRoute(label)
+		added = newRoute(label, r.series, r.other)
 		r.labels[label] = added
 	}
 	known = maps.Clone(known)
@@ -85,17 +89,20 @@ func (r *routes) collect(ch chan<- prometheus.Metric) {
 	all := slices.SortedFunc(maps.Values(r.labels), func(a, b *route) int { return cmp.Compare(a.label, b.label) })
 	r.adding.Unlock()
 
-	collectRoutes(requests, ch, all, func(r *route) *counters { return r.requests })
-	collectRoutes(misses, ch, all, func(r *route) *counters { return r.misses })
-	collectRoutes(notStored, ch, all, func(r *route) *counters { return r.notStored })
-	collectRoutes(handlerDuration, ch, all, func(r *route) *histograms { return r.handler })
-	collectRoutes(handlerSaved, ch, all, func(r *route) *counters { return r.saved })
+	count := func(f *family, of func(*route) *counters) {
+		collectCounters(f, ch, each(all, of)...)
+	}
+	count(requests, func(r *route) *counters { return r.requests })
+	count(misses, func(r *route) *counters { return r.misses })
+	count(notStored, func(r *route) *counters { return r.notStored })
+	count(handlerSaved, func(r *route) *counters { return r.saved })
+	collectHistograms(handlerDuration, ch, each(all, func(r *route) *histograms { return r.handler })...)
 }
 
-func collectRoutes[M metrics](f *family, ch chan<- prometheus.Metric, all []*route, of func(*route) M) {
-	each := make([]M, len(all))
+func each[M any](all []*route, of func(*route) M) []M {
+	metrics := make([]M, len(all))
 	for i, r := range all {
-		each[i] = of(r)
+		metrics[i] = of(r)
 	}
-	collect(f, ch, each...)
+	return metrics
 }
