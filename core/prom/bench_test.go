@@ -127,15 +127,17 @@ func everything(m *prom.Metrics) {
 	}
 	for outcome := observe.OutcomeOK; outcome.String() != ""; outcome++ {
 		m.Observe(&observe.Event{Kind: observe.KindStore, Outcome: outcome})
-		for op := observe.OpGet; op.String() != ""; op++ {
-			m.Observe(&observe.Event{Kind: observe.KindStoreCall, Op: op, Outcome: outcome, Total: time.Millisecond})
-		}
 		for trigger := observe.TriggerSWR; trigger.String() != ""; trigger++ {
 			m.Observe(&observe.Event{Kind: observe.KindRefresh, Trigger: trigger, Outcome: outcome})
 		}
 		for kind := observe.PurgeTags; kind.String() != ""; kind++ {
 			m.Observe(&observe.Event{Kind: observe.KindPurge, Purge: kind, Outcome: outcome})
 			m.Observe(&observe.Event{Kind: observe.KindPurge, Purge: kind, Outcome: outcome, Soft: true})
+		}
+	}
+	for _, outcome := range []observe.Outcome{observe.OutcomeOK, observe.OutcomeTimeout, observe.OutcomeError} {
+		for op := observe.OpGet; op.String() != ""; op++ {
+			m.Observe(&observe.Event{Kind: observe.KindStoreCall, Op: op, Outcome: outcome, Total: time.Millisecond})
 		}
 	}
 }

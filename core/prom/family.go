@@ -162,7 +162,7 @@ type counter struct {
 	created atomic.Int64 // nanoseconds since 1970; 0: it is not exported
 }
 
-// bound is how many more counters there may be.
+// bound is how many more counters, or histograms, there may be.
 type bound struct {
 	left   atomic.Int64
 	beyond atomic.Uint64 // how often another one was wanted
@@ -248,21 +248,36 @@ func (s *sample) Write(out *dto.Metric) error {
 // made, and exported, at its first event.
 type histograms struct {
 	*family
-	route *dto.LabelPair
-	cells []atomic.Pointer[histogram]
+	route  *dto.LabelPair
+	series *bound      // nil: there are few
+	other  *histograms // those of the route [observe.Other], for what is beyond the bound
+	cells  []atomic.Pointer[histogram]
 }
 
-func (f *family) histograms(route *dto.LabelPair) *histograms {
-	return &histograms{family: f, route: route, cells: make([]atomic.Pointer[histogram], f.len())}
+func (f *family) histograms(route *dto.LabelPair, series *bound, other *histograms) *histograms {
+	return &histograms{family: f, route: route, series: series, other: other, cells: make([]atomic.Pointer[histogram], f.len())}
 }
 
 func (h *histograms) observe(at int, d time.Duration, exemplar prometheus.Labels) {
 	found := h.cells[at].Load()
 	if found == nil {
-		h.cells[at].CompareAndSwap(nil, newHistogram(h.desc, slices.Clip(h.pairs(nil, at, h.route)), h.layout))
-		found = h.cells[at].Load()
+		found = h.begin(at)
 	}
 	found.observe(d, exemplar)
+}
+
+// begin makes the histogram, or returns that of [observe.Other] if there is no room for it.
+func (h *histograms) begin(at int) *histogram {
+	if h.series != nil && !h.series.take() {
+		if found := h.other.cells[at].Load(); found != nil {
+			return found
+		}
+		return h.other.begin(at)
+	}
+	if !h.cells[at].CompareAndSwap(nil, newHistogram(h.desc, slices.Clip(h.pairs(nil, at, h.route)), h.layout)) && h.series != nil {
+		h.series.left.Add(1) // somebody else was faster
+	}
+	return h.cells[at].Load()
 }
 
 // collectHistograms does for histograms what collectCounters does.

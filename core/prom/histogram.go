@@ -138,7 +138,7 @@ func (h *histogram) Desc() *prometheus.Desc { return h.desc }
 func (h *histogram) Write(out *dto.Metric) error {
 	l := h.layout
 	cumulative := make([]uint64, len(l.classic)+1)
-	var native nativeBuckets
+	native := nativeBuckets{deltas: make([]int64, 0, 32)}
 	zero := uint64(0)
 	for cell := range h.cells {
 		n := h.cells[cell].Load()
@@ -201,7 +201,7 @@ func (b *nativeBuckets) add(key int, n uint64) {
 		return
 	case gap > 2:
 		b.spans = append(b.spans, &dto.BucketSpan{Offset: new(int32(gap)), Length: new(uint32(0))})
-	default: // empty buckets take less than a span
+	default: // some empty buckets take less than a span
 		for range gap {
 			b.append(0)
 		}

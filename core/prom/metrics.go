@@ -67,17 +67,17 @@ type route struct {
 	saved     *counters
 }
 
-// newRoute makes those of a route. Counters beyond the bound are counted under other; no
-// bound: there is none.
-func newRoute(value string, series *bound, other *route) *route {
+// newRoute makes those of a route. What is beyond the bounds is counted under other; no
+// bounds: there are none.
+func newRoute(value string, counters, histograms *bound, other *route) *route {
 	l := pair("route", value)
 	return &route{
 		label:     value,
-		requests:  requests.counters(l, series, other.requests),
-		misses:    misses.counters(l, series, other.misses),
-		notStored: notStored.counters(l, series, other.notStored),
-		handler:   handlerDuration.histograms(l),
-		saved:     handlerSaved.counters(l, series, other.saved),
+		requests:  requests.counters(l, counters, other.requests),
+		misses:    misses.counters(l, counters, other.misses),
+		notStored: notStored.counters(l, counters, other.notStored),
+		handler:   handlerDuration.histograms(l, histograms, other.handler),
+		saved:     handlerSaved.counters(l, counters, other.saved),
 	}
 }
 
@@ -96,9 +96,9 @@ type totals struct {
 
 func newTotals() *totals {
 	t := &totals{
-		duration: requestDuration.histograms(nil), bodies: bodyBytes.counters(nil, nil, nil), bypasses: bypasses.counters(nil, nil, nil),
-		age: hitAge.histograms(nil), wait: coalesceWait.histograms(nil), refreshes: refreshes.counters(nil, nil, nil),
-		stores: stores.counters(nil, nil, nil), storeCalls: storeCallDuration.histograms(nil), purges: purges.counters(nil, nil, nil),
+		duration: requestDuration.histograms(nil, nil, nil), bodies: bodyBytes.counters(nil, nil, nil), bypasses: bypasses.counters(nil, nil, nil),
+		age: hitAge.histograms(nil, nil, nil), wait: coalesceWait.histograms(nil, nil, nil), refreshes: refreshes.counters(nil, nil, nil),
+		stores: stores.counters(nil, nil, nil), storeCalls: storeCallDuration.histograms(nil, nil, nil), purges: purges.counters(nil, nil, nil),
 	}
 	t.begin()
 	return t

@@ -166,7 +166,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	sources := m.sources
 	m.mu.Unlock()
-	sums, beyond := make([]float64, len(gauges)), m.routes.series.beyond.Load()
+	sums, beyond := make([]float64, len(gauges)), m.routes.overflow()
 	for _, s := range sources {
 		now := s.Gauges()
 		for i, g := range gauges {

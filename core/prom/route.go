@@ -13,12 +13,16 @@ import (
 	"github.com/cacheaside/cacheaside/core/observe"
 )
 
+// Bounds of what has a label route, over all caches. They keep a scrape below 20 ms.
 const (
-	// maxRoutes is how many routes have metrics of their own, over all caches, besides
-	// [observe.Unmatched] and [observe.Other].
+	// maxRoutes is how many routes are told apart, besides [observe.Unmatched] and
+	// [observe.Other]. What is beyond that or the others is counted as [observe.Other].
 	maxRoutes = observe.MaxRoutes
-	// maxSeries is how many counters all of these have: 16 each on the average.
-	maxSeries = 16 * maxRoutes
+	// maxCounters is how many counters they have, twelve each on the average.
+	maxCounters = 12 * maxRoutes
+	// maxHistograms is how many histograms they have: each in the foreground, and a quarter
+	// of them in the background as well.
+	maxHistograms = maxRoutes + maxRoutes/4
 	// maxRouteBytes is how much of a route's name tells it from others.
 	maxRouteBytes = 256
 )
@@ -26,21 +30,29 @@ const (
 // routes finds the metrics of a route. There are few, and soon no new ones: whoever adds
 // one copies the map, and whoever looks one up does not wait.
 type routes struct {
-	known  atomic.Pointer[map[string]*route] // by name, which need not be its label
-	other  *route
-	series *bound // of the counters of all routes; of routes themselves as well
+	known atomic.Pointer[map[string]*route] // by name, which need not be its label
+	other *route
+
+	counters, histograms *bound
+	beyond               atomic.Uint64 // events whose route was one too many
 
 	adding sync.Mutex
 	labels map[string]*route // those known, by their labels
 }
 
 func newRoutes() *routes {
-	r := &routes{series: new(bound), other: newRoute(observe.Other, nil, &route{})}
-	r.series.left.Store(maxSeries)
-	unmatched := newRoute(observe.Unmatched, r.series, r.other)
+	r := &routes{counters: new(bound), histograms: new(bound), other: newRoute(observe.Other, nil, nil, &route{})}
+	r.counters.left.Store(maxCounters)
+	r.histograms.left.Store(maxHistograms)
+	unmatched := newRoute(observe.Unmatched, nil, nil, &route{})
 	r.labels = map[string]*route{observe.Other: r.other, observe.Unmatched: unmatched}
 	r.known.Store(&map[string]*route{observe.Other: r.other, observe.Unmatched: unmatched, "": unmatched})
 	return r
+}
+
+// overflow is how often something was counted under [observe.Other] for lack of room.
+func (r *routes) overflow() uint64 {
+	return r.beyond.Load() + r.counters.beyond.Load() + r.histograms.beyond.Load()
 }
 
 // of returns the metrics of the route with that name.
@@ -58,7 +70,7 @@ func (r *routes) add(name string) *route {
 	const reserved = 3 // names known from the start
 	full := func() bool { return len(*r.known.Load()) >= maxRoutes+reserved }
 	if full() { // for good, so that nobody need wait to learn it
-		r.series.beyond.Add(1)
+		r.beyond.Add(1)
 		return r.other
 	}
 	r.adding.Lock()
@@ -68,14 +80,14 @@ func (r *routes) add(name string) *route {
 		return added
 	}
 	if full() {
-		r.series.beyond.Add(1)
+		r.beyond.Add(1)
 		return r.other
 	}
 	name = strings.Clone(name)
 	label := strings.ToValidUTF8(name, "\uFFFD") // a registry refuses others
 	added := r.labels[label]
 	if added == nil {
-		added = newRoute(label, r.series, r.other)
+		added = newRoute(label, r.counters, r.histograms, r.other)
 		r.labels[label] = added
 	}
 	known = maps.Clone(known)
