@@ -12,10 +12,10 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// The histograms of client_golang keep classic and native buckets apart. Theirs would
-// take 90 ns of each hit, and a lock now and then. Here the bounds of both kinds divide
-// the durations into cells, and each observation is counted in one. At a scrape the
-// buckets of both kinds are sums of cells, so that they always agree.
+// The histograms of client_golang keep classic and native buckets apart, which takes twice
+// the time that a hit has. Here the bounds of both kinds divide the durations into cells,
+// and each observation is counted in one. At a scrape the buckets of both kinds are sums of
+// cells, so that they always agree.
 
 const (
 	// schema is that of native histograms whose bounds are the powers of 2^(1/8): each is
@@ -73,7 +73,7 @@ func newLayout(classic []float64, lowest, highest int) *layout {
 // but durations are.
 func nativeBound(key int) int64 { return int64(math.Exp2(float64(key)/perTwo) * 1e9) }
 
-// slotOf is a number that grows with the duration: its highest bits.
+// slotOf is a number that grows with the duration, from 32 ns on: its highest bits.
 func slotOf(d int64) int {
 	exponent := bits.Len64(uint64(d) | 1<<subBits)
 	return exponent<<subBits | int(d>>(exponent-1-subBits))&(1<<subBits-1)

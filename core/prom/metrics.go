@@ -182,7 +182,7 @@ var (
 		newCount("cacheaside_near_drops_total", "Times that the near tier dropped all its copies.",
 			func(g observe.Gauges) uint64 { return g.Near.Drops }),
 	}
-	seriesOverflow = prometheus.NewDesc("cacheaside_series_overflow_total", "Events whose route or policy was one too many.", nil, nil)
+	seriesOverflow = prometheus.NewDesc("cacheaside_series_overflow_total", "Counts that went to the route other, as there were too many routes, policies or series.", nil, nil)
 )
 
 func one(b bool) float64 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -41,8 +42,8 @@ type options struct {
 // the context belongs to, such as its trace_id, and none, nil, unless that trace is
 // sampled. It is called once for each event that has a duration, with the
 // [observe.Event].Context, and must not block. Labels that OpenMetrics does not allow
-// (over 128 characters with their names, names that are not [a-zA-Z_][a-zA-Z0-9_]*, invalid
-// UTF-8) make no exemplar. Nil, the default: there are none.
+// make no exemplar: over 128 characters with their names, a name that is none of a label,
+// invalid UTF-8. Nil, the default: there are no exemplars.
 func WithExemplars(labels func(context.Context) prometheus.Labels) Option {
 	return func(o *options) { o.exemplars = labels }
 }
@@ -135,9 +136,9 @@ func (m *Metrics) exemplar(e *observe.Event) prometheus.Labels {
 		return nil
 	}
 	labels, length := m.exemplars(e.Context), 0
-	for name, value := range labels { // with labels that are not allowed, OpenMetrics would be broken
+	for name, value := range labels { // what is not allowed would break the scrape
 		length += utf8.RuneCountInString(name) + utf8.RuneCountInString(value)
-		if !model.LegacyValidation.IsValidLabelName(name) || name[0] == '_' || !utf8.ValidString(value) {
+		if !model.LegacyValidation.IsValidLabelName(name) || strings.HasPrefix(name, "__") || !utf8.ValidString(value) {
 			return nil
 		}
 	}
