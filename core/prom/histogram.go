@@ -158,18 +158,18 @@ func (h *histogram) Write(out *dto.Metric) error {
 	count := &cumulative[len(l.classic)]
 
 	buckets := make([]dto.Bucket, len(cumulative))
-	all := make([]*dto.Bucket, 0, len(cumulative))
+	all := make([]*dto.Bucket, len(cumulative))
 	for i := range buckets {
-		b := &buckets[i]
-		b.CumulativeCount, b.Exemplar = &cumulative[i], h.exemplars[i].Load()
+		all[i] = &buckets[i]
+		all[i].CumulativeCount, all[i].Exemplar = &cumulative[i], h.exemplars[i].Load()
 		if i < len(l.classic) {
-			b.UpperBound = &l.classic[i]
-		} else if b.Exemplar == nil { // the bucket above all bounds goes without saying
-			break
-		} else {
-			b.UpperBound = new(math.Inf(1))
+			all[i].UpperBound = &l.classic[i]
 		}
-		all = append(all, b)
+	}
+	if last := all[len(l.classic)]; last.Exemplar != nil {
+		last.UpperBound = new(math.Inf(1))
+	} else { // the bucket above all bounds goes without saying
+		all = all[:len(l.classic)]
 	}
 	out.Label = h.labels
 	out.Histogram = &dto.Histogram{
