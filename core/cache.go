@@ -59,6 +59,7 @@ type shared struct {
 	counted     store.NearCounter // nil: there is no near tier to count
 	local       store.Local       // nil: nothing is in this process
 	judging     store.Judge       // local, if it is one
+	tracer      observe.Tracer    // the observer, if it makes spans
 	breaker     *breaker.Store    // between the engine and the store; nil: none
 	ledger      *purges.Ledger    // what was purged
 	slow        slowValues
@@ -114,6 +115,7 @@ func New(cfg Config) (*Cache, error) {
 		Store: s.coordinator, Local: s.local, Keys: purgeKeys(cfg.Namespace), Now: cfg.Now, Alone: s.ownStore,
 		RenewTimeout: cfg.Timeouts.Write, Background: s.background.Aside, Failed: s.storeError, Learn: s.urls.learn, URLOf: keys.URLOf,
 	})
+	s.tracer = observe.TracerOf(cfg.Observer)
 	if a, ok := cfg.Observer.(observe.Attacher); ok {
 		a.Attach(s)
 	}

@@ -154,13 +154,13 @@ func (c *Cache) bump(ctx context.Context, kind observe.Purge, tags []string, sof
 	if c.coordinator == nil {
 		return fmt.Errorf("cacheaside: purging %s: %w", purgedText[kind], ErrCannotPurge)
 	}
-	p := c.beginPurge(kind, soft)
+	ctx, p := c.beginPurge(ctx, kind, soft)
 	for some := range slices.Chunk(tags, maxPurged) {
 		if err := c.bumpSome(ctx, some, soft); err != nil {
-			return p.end(ctx, err)
+			return p.end(err)
 		}
 	}
-	return p.end(ctx, nil)
+	return p.end(nil)
 }
 
 // maxPurged is how many tags Timeouts.Purge is meant for.
@@ -181,17 +181,21 @@ var purgedText = [...]string{
 // purging is a purge under way.
 type purging struct {
 	c     *Cache
+	ctx   context.Context //nolint:containedctx // of who purges
 	kind  observe.Purge
 	soft  bool
 	began time.Time
+	span  span
 }
 
-func (c *Cache) beginPurge(kind observe.Purge, soft bool) purging {
-	return purging{c, kind, soft, c.cfg.Now()}
+func (c *Cache) beginPurge(ctx context.Context, kind observe.Purge, soft bool) (context.Context, purging) {
+	p := purging{c: c, ctx: ctx, kind: kind, soft: soft, began: c.cfg.Now()}
+	ctx, p.span = c.startSpan(ctx, observe.Start{Kind: observe.SpanPurge, Policy: c.label})
+	return ctx, p
 }
 
 // end counts the purge, and returns err as one of it.
-func (p purging) end(ctx context.Context, err error) error {
+func (p purging) end(err error) error {
 	outcome := observe.OutcomeOK
 	if err != nil {
 		outcome = observe.OutcomeError
@@ -201,7 +205,8 @@ func (p purging) end(ctx context.Context, err error) error {
 		p.c.stats.purges.Add(1)
 	}
 	p.c.tellOf(observe.KindPurge, func(e *observe.Event) {
-		e.Context, e.Time, e.Total = ctx, p.began, p.c.cfg.Now().Sub(p.began)
+		defer p.c.endSpan(p.span, e)
+		e.Context, e.Time, e.Total = p.ctx, p.began, p.c.cfg.Now().Sub(p.began)
 		e.Purge, e.Soft, e.Outcome, e.Err = p.kind, p.soft, outcome, err
 	})
 	return err
@@ -210,16 +215,15 @@ func (p purging) end(ctx context.Context, err error) error {
 // purgeRequest removes what is stored for the URL of req. A lock that goes keeps
 // responses under way from being stored.
 func (c *Cache) purgeRequest(ctx context.Context, req *keys.Request, kind observe.Purge) error {
-	p := c.beginPurge(kind, false)
-	asked := ctx
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge)
-	defer cancel()
 	urls := c.purgedURLs(req)
 	if len(urls) == 0 {
 		return nil
 	}
+	ctx, p := c.beginPurge(ctx, kind, false)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge)
+	defer cancel()
 	if c.coordinator == nil {
-		return p.end(asked, c.deleteURL(ctx, req, urls))
+		return p.end(c.deleteURL(ctx, req, urls))
 	}
 	read := make(chan error, 1)
 	go func() { read <- c.ledger.ReadJournal(ctx) }()
@@ -229,7 +233,7 @@ func (c *Cache) purgeRequest(ctx context.Context, req *keys.Request, kind observ
 			err = c.ledger.WaitOutLost(ctx)
 		}
 	}
-	return p.end(asked, err)
+	return p.end(err)
 }
 
 // purgeTexts removes what is stored under the keys that can be named, and what is
@@ -301,11 +305,10 @@ func (c *Cache) prefixFor(rawURL string) (*keys.Request, error) {
 }
 
 func (c *Cache) purgeJournal(ctx context.Context, kind observe.Purge, urls func() []string, soft bool) error {
-	p := c.beginPurge(kind, soft)
-	asked := ctx
+	ctx, p := c.beginPurge(ctx, kind, soft)
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge+purges.JournalWait)
 	defer cancel()
-	return p.end(asked, c.ledger.PurgePrefixes(ctx, urls, soft))
+	return p.end(c.ledger.PurgePrefixes(ctx, urls, soft))
 }
 
 // requestFor is the request that a URL stands for.

@@ -37,9 +37,9 @@ func (v *visit) coalesceSoftly() error {
 				return v.coalesce()
 			}
 		}
-		since := v.begins()
+		w := v.beginWait(l)
 		outcome, e := l.Wait(v.x.Context(), ticket, time.Until(deadline))
-		v.noteWait(l, since, outcome)
+		v.endWait(w, l, outcome)
 		switch outcome {
 		case flight.Cancelled:
 			return v.gaveUp()

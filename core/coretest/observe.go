@@ -210,7 +210,7 @@ func testEvents(c *run) {
 			c.Errorf("%s: %d handlers ran: %+v", step.what, len(handlers), handlers)
 		}
 		if step.handler && len(handlers) == 1 {
-			want := observe.Event{Kind: observe.KindHandler, Policy: "pages", Route: want.Route, Status: 200, BodyBytes: e.BodyBytes}
+			want := observe.Event{Kind: observe.KindHandler, Policy: "pages", Route: want.Route, Status: 200, BodyBytes: e.BodyBytes, Cause: step.want.Cause, NotStored: step.want.NotStored}
 			c.told(step.what+", its handler", handlers[0], want)
 			if handlers[0].FlightID != e.FlightID {
 				c.Errorf("%s: the flight is %q, the handler's %q", step.what, e.FlightID, handlers[0].FlightID)
