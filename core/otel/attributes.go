@@ -202,8 +202,10 @@ type route struct {
 func newRoute(text string) *route {
 	text = clean(text)
 	// ServeMux has the method in its patterns, http.route has not.
-	if i := strings.IndexByte(text, ' '); i > 0 && strings.Trim(text[:i], "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == "" {
-		text = strings.TrimLeft(text[i:], " \t")
+	if i := strings.IndexAny(text, " \t"); i > 0 && strings.Trim(text[:i], "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == "" {
+		if path := strings.TrimLeft(text[i:], " \t"); path != "" {
+			text = path
+		}
 	}
 	attr := semconv.HTTPRoute(text)
 	return &route{
