@@ -105,7 +105,7 @@ func flag(b bool) int64 {
 
 // read has m read the sums over what gauges returns, at each collection.
 func read(m metric.Meter, gauges func() []observe.Gauges) (metric.Registration, error) {
-	var errs []error
+	errs := make([]error, 0, len(readings))
 	numbers := make([]metric.Int64Observable, len(readings))
 	all := make([]metric.Observable, len(readings))
 	for i, r := range readings {

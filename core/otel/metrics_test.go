@@ -106,7 +106,7 @@ func lines(t testing.TB, s metricdata.ScopeMetrics) []string {
 			}
 			var attrs []string
 			for _, kv := range p.attrs.ToSlice() {
-				attrs = append(attrs, strings.TrimPrefix(string(kv.Key), "cacheaside.")+"="+kv.Value.Emit())
+				attrs = append(attrs, strings.TrimPrefix(string(kv.Key), "cacheaside.")+"="+kv.Value.String())
 			}
 			all = append(all, fmt.Sprintf("%s{%s} %g", strings.TrimPrefix(m.Name, "cacheaside."), strings.Join(attrs, " "), p.value))
 		}
@@ -282,7 +282,7 @@ func TestNames(t *testing.T) {
 		values := map[attribute.Key][]string{}
 		for _, p := range ps {
 			for _, kv := range p.attrs.ToSlice() {
-				if v := kv.Value.Emit(); !slices.Contains(values[kv.Key], v) {
+				if v := kv.Value.String(); !slices.Contains(values[kv.Key], v) {
 					values[kv.Key] = append(values[kv.Key], v)
 				}
 			}
@@ -423,7 +423,7 @@ func TestHostileRoutes(t *testing.T) {
 		_, ps := points(t, m)
 		for _, p := range ps {
 			for _, kv := range p.attrs.ToSlice() {
-				v := kv.Value.Emit()
+				v := kv.Value.String()
 				if !utf8.ValidString(v) || len(v) > 260 || strings.HasPrefix(v, "GET /") {
 					t.Errorf("%s has %s %q", m.Name, kv.Key, v)
 				}

@@ -38,7 +38,7 @@ func tracing(t testing.TB, opts ...otel.Option) (*otel.Observer, *sdktrace.Trace
 func attrs(s sdktrace.ReadOnlySpan) string {
 	var all []string
 	for _, kv := range s.Attributes() {
-		all = append(all, string(kv.Key)+"="+kv.Value.Emit())
+		all = append(all, string(kv.Key)+"="+kv.Value.String())
 	}
 	slices.Sort(all)
 	return strings.Join(all, " ")
@@ -49,7 +49,7 @@ func TestSpanOfRequest(t *testing.T) {
 		e    observe.Event
 		want string
 	}{
-		{*hit(nil), "cacheaside.age=1 cacheaside.policy=users cacheaside.result=hit cacheaside.tier=memory cacheaside.ttl=60 http.route=/users/:id"},
+		{*hit(context.Background()), "cacheaside.age=1 cacheaside.policy=users cacheaside.result=hit cacheaside.tier=memory cacheaside.ttl=60 http.route=/users/:id"},
 		{observe.Event{
 			Result: observe.ResultStale, Stale: observe.StaleIfError, Cause: observe.CauseExpired, Tier: observe.TierStore,
 			Age: time.Minute, TTL: -1500 * time.Millisecond, Route: "GET /a", FlightID: "f1",
@@ -260,7 +260,7 @@ func TestKeys(t *testing.T) {
 		found := false
 		for _, kv := range s.Attributes() {
 			found = found || kv.Key == "cacheaside.key" && len(kv.Value.AsString()) > 8000
-			if !utf8.ValidString(kv.Value.Emit()) {
+			if !utf8.ValidString(kv.Value.String()) {
 				t.Errorf("%s is no text", kv.Key)
 			}
 		}
