@@ -275,6 +275,9 @@ const room = observe.MaxRoutes + 3
 
 // find returns the route with that text, or other if there is no room for it.
 func (r *routes) find(text string) *route {
+	if len(text) > maxText {
+		text = text[:maxText]
+	}
 	known := *r.known.Load()
 	if found := known[text]; found != nil {
 		return found
@@ -306,6 +309,7 @@ func (r *routes) grow(text string) *route {
 	}
 	more := make(map[string]*route, len(known)+1)
 	maps.Copy(more, known)
+	text = strings.Clone(text) // of one that was longer
 	added := newRoute(text)
 	more[text] = added
 	r.known.Store(&more)

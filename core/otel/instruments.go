@@ -12,7 +12,7 @@ import (
 // Boundaries of buckets, in seconds.
 var (
 	latencies = []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
-	ages      = []float64{.1, .5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 21600, 86400}
+	ages      = []float64{.1, .5, 1, 5, 10, 30, 60, 5 * 60, 15 * 60, 30 * 60, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 24 * 3600}
 )
 
 // instruments are those that events are counted with.
@@ -44,8 +44,8 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 		requests:  counter("cacheaside.requests", "{request}", "Requests, by how they were answered."),
 		request:   seconds("cacheaside.request.duration", "Time until a request was answered, with that of the handler.", latencies),
 		body:      counter("cacheaside.response.body", "By", "Bytes of bodies sent to clients."),
-		misses:    counter("cacheaside.misses", "{request}", "Requests for which the handler was asked, by why what is stored could not answer."),
-		notStored: counter("cacheaside.not_stored", "{response}", "Responses of handlers that were not stored, by the reason."),
+		misses:    counter("cacheaside.misses", "{request}", "Requests that what is stored could not answer, by the cause."),
+		notStored: counter("cacheaside.not_stored", "{request}", "Requests whose response was not stored, by the reason."),
 		bypasses:  counter("cacheaside.bypasses", "{request}", "Requests that the cache had nothing to do with, by the reason."),
 		handler:   seconds("cacheaside.handler.duration", "Time that a handler took.", latencies),
 		saved:     saved,

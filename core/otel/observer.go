@@ -39,10 +39,14 @@ var (
 	_ observe.Tracer   = (*Observer)(nil)
 )
 
-// New returns an observer for the field Observer of a cache's Config. An error is one of
-// the meter provider, which does not take an instrument; the one of the SDK takes all.
+// New returns an observer for the field Observer of a cache's Config. It fails if an
+// option is nil or the meter provider refuses an instrument; that of the SDK takes them
+// all.
 func New(opts ...Option) (*Observer, error) {
-	c := newConfig(opts)
+	c, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
 	version := version()
 	meter := c.meters.Meter(ScopeName, metric.WithInstrumentationVersion(version), metric.WithSchemaURL(semconv.SchemaURL))
 	o := &Observer{
@@ -51,7 +55,6 @@ func New(opts ...Option) (*Observer, error) {
 		tracer: c.tracers.Tracer(ScopeName, trace.WithInstrumentationVersion(version), trace.WithSchemaURL(semconv.SchemaURL)),
 		keys:   c.keys,
 	}
-	var err error
 	if o.instruments, err = newInstruments(meter); err != nil {
 		return nil, fmt.Errorf("cacheaside/otel: making the instruments: %w", err)
 	}
@@ -80,7 +83,7 @@ func version() string {
 func (o *Observer) Attach(s observe.Source) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.closed {
+	if s != nil && !o.closed {
 		o.sources = append(o.sources, s)
 	}
 }
@@ -123,11 +126,7 @@ func (o *Observer) Observe(e *observe.Event) {
 	case observe.KindRequest:
 		o.request(ctx, e)
 	case observe.KindHandler:
-		r := o.routes.count(e.Route)
-		i.handler.Record(ctx, e.Total.Seconds(), r.handler(e).record...)
-		if e.Background && e.NotStored != 0 { // else the request tells of it
-			i.notStored.Add(ctx, 1, r.notStored(e).add...)
-		}
+		i.handler.Record(ctx, e.Total.Seconds(), o.routes.count(e.Route).handler(e).record...)
 	case observe.KindStore:
 		i.stores.Add(ctx, 1, o.tables.store(e).add...)
 	case observe.KindStoreCall:

@@ -1,6 +1,8 @@
 package otel
 
 import (
+	"fmt"
+
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
@@ -15,12 +17,15 @@ type config struct {
 	keys    bool
 }
 
-func newConfig(opts []Option) config {
+func newConfig(opts []Option) (config, error) {
 	c := config{meters: otel.GetMeterProvider(), tracers: otel.GetTracerProvider()}
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return c, fmt.Errorf("cacheaside/otel: option %d is nil: leave it out", i+1)
+		}
 		opt(&c)
 	}
-	return c
+	return c, nil
 }
 
 // WithMeterProvider sets where the instruments come from. Without it, or with nil, that
