@@ -107,6 +107,7 @@ type ctx struct {
 func (c ctx) Late(name, value string) { c.late.Add(name, value) }
 
 func (c ctx) Path() string        { return c.HTTP.Path() + " " + chi.URLParam(c.R, "*") }
+func (c ctx) Route() string       { return chi.RouteContext(c.R.Context()).RoutePattern() }
 func (c ctx) Written() (int, int) { return c.ww.Status(), c.ww.BytesWritten() }
 
 func TestOptions(t *testing.T) {

@@ -41,17 +41,17 @@ type Cache struct {
 // shared is what all handles of a cache have in common.
 type shared struct {
 	reporter
-	cfg        Config // but for the policy
-	store      store.Store
-	ownStore   bool
-	inProcess  bool // the store needs no deadline
-	variants   recent.Map[keys.Selecting]
-	passes     recent.Map[struct{}] // flights whose outcome could not be shared
-	refreshes  recent.Map[struct{}] // flights that were started in the background
-	inners     recent.Map[uint8]    // keys that a handle further in takes care of, than one of this depth
-	purgedHere recent.Map[struct{}] // primary keys whose URL this process has purged
-	routes     routes
-	flights    flight.Group[entry.Entry, lock]
+	cfg       Config // but for the policy
+	store     store.Store
+	ownStore  bool
+	inProcess bool // the store needs no deadline
+	variants  recent.Map[keys.Selecting]
+	passes    recent.Map[struct{}] // flights whose outcome could not be shared
+	refreshes recent.Map[struct{}] // flights that were started in the background
+	inners    recent.Map[uint8]    // keys that a handle further in takes care of, than one of this depth
+	fates     fates
+	routes    routes
+	flights   flight.Group[entry.Entry, lock]
 	// coordinator is nil where the store orders nothing: then only URLs can be
 	// purged, and requests of this process wait for each other.
 	coordinator store.Coordinator
@@ -59,6 +59,7 @@ type shared struct {
 	counted     store.NearCounter // nil: there is no near tier to count
 	local       store.Local       // nil: nothing is in this process
 	judging     store.Judge       // local, if it is one
+	tracer      observe.Tracer    // the observer, if it makes spans
 	breaker     *breaker.Store    // between the engine and the store; nil: none
 	ledger      *purges.Ledger    // what was purged
 	slow        slowValues
@@ -114,6 +115,7 @@ func New(cfg Config) (*Cache, error) {
 		Store: s.coordinator, Local: s.local, Keys: purgeKeys(cfg.Namespace), Now: cfg.Now, Alone: s.ownStore,
 		RenewTimeout: cfg.Timeouts.Write, Background: s.background.Aside, Failed: s.storeError, Learn: s.urls.learn, URLOf: keys.URLOf,
 	})
+	s.tracer = observe.TracerOf(cfg.Observer)
 	if a, ok := cfg.Observer.(observe.Attacher); ok {
 		a.Attach(s)
 	}

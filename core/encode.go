@@ -20,7 +20,7 @@ func (v *visit) startWrite(content entry.Content, names []string, verdict httpru
 		return detailStoreFailed
 	}
 	v.value = w.value
-	if v.observing() {
+	if v.observed {
 		v.size, v.lifetime = len(w.value)+len(w.record), verdict.Lifetime-verdict.InitialAge
 		w.seen = &writeSeen{v.aboutLater(w.key), now, v.lifetime}
 	}

@@ -34,9 +34,11 @@ func (v *visit) fetch() error {
 		Linger:      v.linger(),
 		Annotate:    v.c.lettingGo(v.lead, run, status),
 		HandleError: v.handlingError(),
+		Wrap:        v.wrapper(),
 	})
 	v.noteHandler(resp, at.Sub(v.began))
 	v.noteRoute()
+	v.endFill()
 	v.noteInner(run)
 	v.count()
 	switch {

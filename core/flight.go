@@ -24,6 +24,7 @@ type lock struct {
 	writes   atomic.Bool              // a write has the duty to end the flight, and the leader may not
 	behind   atomic.Bool              // a background run leads, which ends the flight by itself in time
 	id       atomic.Pointer[string]   // for events; nil: nobody observes
+	link     atomic.Pointer[any]      // of the span of the fill; nil: there is none
 }
 
 // name gives the flight the id by which events know it.

@@ -26,7 +26,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 	lock, start, adopt := v.key.LockOf(l.Key()), v.c.start(), !v.c.locks()
 	pause := firstPoll
 	var holder holder
-	var waits time.Time // since when
+	var waits waiting
 	v.begun = true
 	defer l.Leader.awaits.Store(nil)
 	for {
@@ -47,7 +47,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 		if d, ok := v.lookAgain(ahead); ok {
 			l.ValidBefore(phase)
 			v.c.claims.release(cl, false)
-			v.noteAcquired(waits, flight.Shared)
+			waits.end(v, l, flight.Shared)
 			return d, acquiredEntry
 		}
 		if cl == nil && v.holds(held) {
@@ -60,10 +60,10 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 				v.beginRecord() // if it turns out to be needed
 			}
 			if isNote(held) {
-				v.noteAcquired(waits, flight.Pass)
+				waits.end(v, l, flight.Pass)
 				v.c.conclude(l, flight.Pass, nil)
 			} else {
-				v.noteAcquired(waits, flight.Retry)
+				waits.end(v, l, flight.Retry)
 				l.Leader.take(cl) // unless the flight is over
 			}
 			return httprules.Decision{}, acquiredTurn
@@ -77,11 +77,9 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 			adopt = true
 			continue
 		}
-		if waits.IsZero() {
-			waits = v.begins()
-		}
+		waits.begin(v, l)
 		if !wait(v.x.Context(), min(pause, left)) {
-			v.noteWait(l, waits, flight.Cancelled)
+			waits.end(v, l, flight.Cancelled)
 			return httprules.Decision{}, acquiredNothing
 		}
 		pause = longer(pause)

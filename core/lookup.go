@@ -14,10 +14,6 @@ import (
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
-// purgedAge is how long this process remembers that it has purged a URL, unless
-// something is stored for that.
-const purgedAge = time.Minute
-
 type finding uint8
 
 const (
@@ -181,8 +177,8 @@ func (v *visit) read(ctx context.Context, wire string) bool {
 		return false
 	}
 	if !found {
-		if _, ok := v.c.purgedHere.Get(v.key.Wire, v.now.UnixNano(), purgedAge); ok {
-			v.why = observe.CausePurged
+		if why := v.c.fates.why(wire, v.now); why != observe.CauseCold {
+			v.why = why
 		}
 		return false
 	}

@@ -8,33 +8,40 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
-	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // What an observer is told. Without one no clock is read for it, and nothing is
 // allocated.
 
-// seen is what the event of a request tells, and no other step needs.
+// seen is what a request's event and the counts need alike.
 type seen struct {
-	came      time.Time // zero: nobody observes
-	looked    time.Duration
-	waited    time.Duration
-	wait      observe.Wait
-	handled   time.Duration
-	ran       ran
-	result    observe.Result
-	cause     observe.Cause
-	stood     observe.Stale // why a stale response has answered
-	bypassed  string        // as a detail of Cache-Status
-	unstored  string        // the same, of the response
-	status    int
-	sent      int64         // bytes of the body; -1: not known
-	answered  time.Time     // when what is stored was given as the answer
-	lifetime  time.Duration // of what is stored now
-	size      int           // of it, in bytes
-	flight    string        // see observe.Event.FlightID
-	handlerSt int           // the status that the handler gave
+	observed bool // somebody wants to know
+	ran      ran
+	cause    observe.Cause
+}
+
+// told is what only the event tells. It is emptied for an observer alone: a hit has no
+// time for that. Without one it may have anything.
+type told struct {
+	came     time.Time
+	looked   time.Duration
+	waited   time.Duration
+	wait     observe.Wait
+	handled  time.Duration
+	handler  int // the status that the handler gave
+	result   observe.Result
+	stood    observe.Stale // why a stale response has answered
+	bypassed string        // as a detail of Cache-Status
+	unstored string        // the same, of the response
+	status   int           // that the client got
+	sent     int64         // bytes of the body; -1: not known
+	answered time.Time     // when what is stored was given as the answer
+	lifetime time.Duration // of what is stored now
+	size     int           // of it, in bytes
+	flight   string        // see observe.Event.FlightID
+	filling  span          // of the handler's run
+	event    observe.Event
 }
 
 // ran is how far the handler came.
@@ -46,12 +53,9 @@ const (
 	ranEnded
 )
 
-// observing reports whether somebody wants to know.
-func (v *visit) observing() bool { return !v.came.IsZero() }
-
 // begins is the time now, if somebody wants to know.
 func (v *visit) begins() (now time.Time) {
-	if v.observing() {
+	if v.observed {
 		now = v.c.cfg.Now()
 	}
 	return now
@@ -59,7 +63,7 @@ func (v *visit) begins() (now time.Time) {
 
 // since is the time since then, if somebody wants to know.
 func (v *visit) since(then time.Time) time.Duration {
-	if !v.observing() {
+	if !v.observed {
 		return 0
 	}
 	return v.c.cfg.Now().Sub(then)
@@ -76,10 +80,10 @@ func (v *visit) tell() {
 	if v.ran != ranNot {
 		if v.ran == ranBegun { // it panicked
 			v.handled, v.result = now.Sub(v.began), observe.ResultError
+			v.noteRoute()
+			v.endFill()
 		}
-		v.about(e, observe.KindHandler)
-		e.Time, e.Total, e.Status, e.Background = v.began, v.handled, v.handlerSt, v.req.Rerun != nil
-		e.BodyBytes = v.sent
+		v.aboutHandler(e)
 		v.c.observe(e)
 	}
 	if v.req.Rerun != nil { // no client has asked
@@ -127,7 +131,22 @@ type about struct{ route, policy, key string }
 func (a *about) of(e *observe.Event) { e.Route, e.Policy, e.Key = a.route, a.policy, a.key }
 
 // aboutLater is for what goes on when the request is over.
-func (v *visit) aboutLater(key string) about { return about{v.routeLabel(), v.c.label, key} }
+func (v *visit) aboutLater(key string) about {
+	if v.ran == ranNot {
+		v.findRoute()
+	}
+	return about{v.routeLabel(), v.c.label, key}
+}
+
+// aboutHandler is the event of the handler's run.
+func (v *visit) aboutHandler(e *observe.Event) {
+	v.about(e, observe.KindHandler)
+	e.Time, e.Total, e.Status, e.Background = v.began, v.handled, v.handler, v.req.Rerun != nil
+	e.BodyBytes, e.Cause, e.NotStored = v.sent, v.cause, observe.ReasonOf(v.unstored)
+	if v.ran == ranBegun {
+		e.Result = observe.ResultError
+	}
+}
 
 // tellEntry tells of the stored response that has answered.
 func (v *visit) tellEntry(e *observe.Event) {
@@ -159,7 +178,7 @@ func (v *visit) noteSent(r *adapter.Response) {
 func (v *visit) noteHandler(resp *adapter.Response, took time.Duration) {
 	v.handled, v.ran = took, ranEnded
 	if resp != nil {
-		v.handlerSt = resp.Status
+		v.handler = resp.Status
 		if resp.Sent {
 			v.status, v.unstored, v.sent = resp.Status, resp.Reason, -1
 		}
@@ -169,7 +188,7 @@ func (v *visit) noteHandler(resp *adapter.Response, took time.Duration) {
 // noteFlight notes which flight the request's run of the handler is.
 func (v *visit) noteFlight() {
 	switch {
-	case !v.observing():
+	case !v.observed:
 	case v.claim != nil && v.claim.token != "":
 		v.flight = strings.TrimPrefix(v.claim.token, freeStart)
 		if v.lead != nil {
@@ -182,40 +201,10 @@ func (v *visit) noteFlight() {
 
 // nameFlight names the flight that the request leads by the token under its lock.
 func (v *visit) nameFlight(token string) {
-	if v.observing() && token != "" {
+	if v.observed && token != "" {
 		v.lead.Leader.name(strings.TrimPrefix(token, freeStart))
 	}
 }
-
-// noteAcquired is noteWait for a wait for another process, if there was one.
-func (v *visit) noteAcquired(since time.Time, o flight.Outcome) {
-	if !since.IsZero() {
-		v.noteWait(v.lead, since, o)
-	}
-}
-
-// noteWait notes how a wait for f has ended.
-func (v *visit) noteWait(f *inFlight, since time.Time, o flight.Outcome) {
-	if !v.observing() {
-		return
-	}
-	v.flight = f.Leader.flightID()
-	v.waited += v.c.cfg.Now().Sub(since)
-	switch o {
-	case flight.Shared:
-		v.wait = observe.WaitShared
-	case flight.Pass:
-		v.wait = observe.WaitPass
-	case flight.TimedOut:
-		v.wait = observe.WaitTimeout
-	case flight.Cancelled:
-		v.wait = observe.WaitLeft
-	default:
-		v.wait = observe.WaitFailed
-	}
-}
-
-// observer tells what happens beside requests.
 
 var events = sync.Pool{New: func() any { return new(observe.Event) }}
 
@@ -249,7 +238,7 @@ func (c *shared) tellOfBreaker(open bool) {
 	})
 }
 
-// observe calls the observer, whose panic harms nobody.
+// observe calls the observer.
 func (c *shared) observe(e *observe.Event) {
 	defer func() {
 		if p := recover(); p != nil {

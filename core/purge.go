@@ -152,15 +152,15 @@ func (c *Cache) bump(ctx context.Context, kind observe.Purge, tags []string, sof
 		return nil
 	}
 	if c.coordinator == nil {
-		return fmt.Errorf("cacheaside: purging %s: %w", kind, ErrCannotPurge)
+		return fmt.Errorf("cacheaside: purging %s: %w", purgedText[kind], ErrCannotPurge)
 	}
-	p := c.beginPurge(kind, soft)
+	ctx, p := c.beginPurge(ctx, kind, soft)
 	for some := range slices.Chunk(tags, maxPurged) {
 		if err := c.bumpSome(ctx, some, soft); err != nil {
-			return p.end(ctx, err)
+			return p.end(err)
 		}
 	}
-	return p.end(ctx, nil)
+	return p.end(nil)
 }
 
 // maxPurged is how many tags Timeouts.Purge is meant for.
@@ -172,30 +172,41 @@ func (c *Cache) bumpSome(ctx context.Context, tags []string, soft bool) error {
 	return c.ledger.BumpTags(ctx, tags, soft)
 }
 
+// purgedText says in errors what was to be purged.
+var purgedText = [...]string{
+	observe.PurgeTags: "tags", observe.PurgeURL: "a URL", observe.PurgePrefix: "prefixes", observe.PurgeAll: "everything",
+	observe.PurgeUnsafe: "what an unsafe request may have changed",
+}
+
 // purging is a purge under way.
 type purging struct {
 	c     *Cache
+	ctx   context.Context //nolint:containedctx // of who purges
 	kind  observe.Purge
 	soft  bool
 	began time.Time
+	span  span
 }
 
-func (c *Cache) beginPurge(kind observe.Purge, soft bool) purging {
-	return purging{c, kind, soft, c.cfg.Now()}
+func (c *Cache) beginPurge(ctx context.Context, kind observe.Purge, soft bool) (context.Context, purging) {
+	p := purging{c: c, ctx: ctx, kind: kind, soft: soft, began: c.cfg.Now()}
+	ctx, p.span = c.startSpan(ctx, observe.Start{Kind: observe.SpanPurge, Policy: c.label})
+	return ctx, p
 }
 
 // end counts the purge, and returns err as one of it.
-func (p purging) end(ctx context.Context, err error) error {
+func (p purging) end(err error) error {
 	outcome := observe.OutcomeOK
 	if err != nil {
 		outcome = observe.OutcomeError
 		p.c.stats.purgeErrors.Add(1)
-		err = fmt.Errorf("cacheaside: purging %s: the store has not acknowledged: %w", p.kind, err)
+		err = fmt.Errorf("cacheaside: purging %s: the store has not acknowledged: %w", purgedText[p.kind], err)
 	} else {
 		p.c.stats.purges.Add(1)
 	}
 	p.c.tellOf(observe.KindPurge, func(e *observe.Event) {
-		e.Context, e.Time, e.Total = ctx, p.began, p.c.cfg.Now().Sub(p.began)
+		defer p.c.endSpan(p.span, e)
+		e.Context, e.Time, e.Total = p.ctx, p.began, p.c.cfg.Now().Sub(p.began)
 		e.Purge, e.Soft, e.Outcome, e.Err = p.kind, p.soft, outcome, err
 	})
 	return err
@@ -204,16 +215,15 @@ func (p purging) end(ctx context.Context, err error) error {
 // purgeRequest removes what is stored for the URL of req. A lock that goes keeps
 // responses under way from being stored.
 func (c *Cache) purgeRequest(ctx context.Context, req *keys.Request, kind observe.Purge) error {
-	p := c.beginPurge(kind, false)
-	asked := ctx
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge)
-	defer cancel()
 	urls := c.purgedURLs(req)
 	if len(urls) == 0 {
 		return nil
 	}
+	ctx, p := c.beginPurge(ctx, kind, false)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge)
+	defer cancel()
 	if c.coordinator == nil {
-		return p.end(asked, c.deleteURL(ctx, req, urls))
+		return p.end(c.deleteURL(ctx, req, urls))
 	}
 	read := make(chan error, 1)
 	go func() { read <- c.ledger.ReadJournal(ctx) }()
@@ -223,7 +233,7 @@ func (c *Cache) purgeRequest(ctx context.Context, req *keys.Request, kind observ
 			err = c.ledger.WaitOutLost(ctx)
 		}
 	}
-	return p.end(asked, err)
+	return p.end(err)
 }
 
 // purgeTexts removes what is stored under the keys that can be named, and what is
@@ -238,7 +248,7 @@ func (c *Cache) purgeTexts(ctx context.Context, urls []string) error {
 	}
 	for _, k := range c.namedKeys(urls) {
 		c.variants.Drop(k.Wire)
-		c.purgedHere.Put(k.Wire, struct{}{}, c.cfg.Now().UnixNano())
+		c.fates.purged(k.Wire)
 		wires = append(wires, keys.LockKey(k.Wire), k.Wire)
 	}
 	bumped := make(chan error, 1)
@@ -257,7 +267,7 @@ func (c *Cache) deleteURL(ctx context.Context, req *keys.Request, urls []string)
 	var keys []string
 	for _, k := range named {
 		c.variants.Drop(k.Wire)
-		c.purgedHere.Put(k.Wire, struct{}{}, c.cfg.Now().UnixNano())
+		c.fates.purged(k.Wire)
 		keys = append(append(keys, k.Wire), c.variantKeys(ctx, k)...)
 	}
 	err := c.store.Delete(ctx, keys...)
@@ -295,11 +305,10 @@ func (c *Cache) prefixFor(rawURL string) (*keys.Request, error) {
 }
 
 func (c *Cache) purgeJournal(ctx context.Context, kind observe.Purge, urls func() []string, soft bool) error {
-	p := c.beginPurge(kind, soft)
-	asked := ctx
+	ctx, p := c.beginPurge(ctx, kind, soft)
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge+purges.JournalWait)
 	defer cancel()
-	return p.end(asked, c.ledger.PurgePrefixes(ctx, urls, soft))
+	return p.end(c.ledger.PurgePrefixes(ctx, urls, soft))
 }
 
 // requestFor is the request that a URL stands for.

@@ -67,8 +67,8 @@ func (v *visit) detach(l *inFlight, by observe.Trigger) (can, room bool) {
 	v.c.refreshes.Put(l.Key(), struct{}{}, v.now.UnixNano())
 	j := &refreshing{c: v.c, send: send, by: by, rerun: rerun{handle: v.c, lead: l, key: v.key.Primary, born: v.entry.Born}}
 	j.rerun.Rerun = adapter.NewRerun(&j.rerun)
-	if v.observing() {
-		j.about, j.began = v.aboutLater(l.Key()), v.now
+	if v.observed {
+		j.about, j.began, j.link = v.aboutLater(l.Key()), v.now, v.c.linkOf(v.x.Context())
 	}
 	// Whoever needs the response does not wait for a queue that is stuck.
 	j.late = time.AfterFunc(v.c.policy.Stale.RefreshTimeout, j.giveUp)
@@ -88,6 +88,8 @@ type refreshing struct {
 	by    observe.Trigger
 	about about
 	began time.Time // when it was asked for
+	link  any       // of the span of who did
+	span  span
 }
 
 // Dropped implements [jobs.Job].
@@ -106,6 +108,7 @@ func (r *refreshing) giveUp() {
 // tell tells the observer how the run ended.
 func (r *refreshing) tell(o observe.Outcome) {
 	r.c.tellOf(observe.KindRefresh, func(e *observe.Event) {
+		defer r.c.endSpan(r.span, e)
 		r.about.of(e)
 		e.Time, e.Total, e.Trigger, e.Outcome = r.began, r.c.cfg.Now().Sub(r.began), r.by, o
 		e.FlightID = r.rerun.lead.Leader.flightID()
@@ -157,8 +160,10 @@ func (r *refreshing) Run(ctx context.Context, late func()) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.policy.Stale.RefreshTimeout)
 	defer cancel()
+	ctx, r.span = c.startSpan(ctx, observe.Start{Kind: observe.SpanRefresh, Link: r.link, Route: r.about.route, Policy: r.about.policy, Key: r.about.key})
 	if c.coordinator != nil && !c.inProcess {
 		if outcome, ours := r.lock(ctx); !ours {
+			c.endSpan(r.span, &observe.Event{Kind: observe.KindRefresh, Context: ctx, Trigger: r.by, BodyBytes: -1})
 			c.conclude(l, outcome, nil)
 			return
 		}

@@ -32,16 +32,16 @@ type route struct {
 
 const (
 	// maxRoutes is how many routes are remembered by name.
-	maxRoutes = 1 << 12
+	maxRoutes = 1 << routeBits
 	// routeSlots is for how many keys the route is remembered. A slot has the upper bits
 	// of the key's hash, and the number of the route.
 	routeSlots = 1 << 15
-	routeBits  = 12
+	routeBits  = 10
 	// maxLabel is the longest label, in bytes.
 	maxLabel = 128
 )
 
-// of returns the route of that name; nil where there are too many.
+// of returns the route of that name. Where there are too many it is not kept.
 func (r *routes) of(name string) *route {
 	if known := r.known.Load(); known != nil {
 		if it := (*known)[name]; it != nil {
@@ -62,7 +62,7 @@ func (r *routes) add(name string) *route {
 		return it
 	}
 	if len(list) == maxRoutes {
-		return nil
+		return &route{strings.Clone(name), observe.Other, maxRoutes}
 	}
 	it := &route{name: strings.Clone(name), label: observe.Other, number: uint64(len(list))}
 	if r.labels < observe.MaxRoutes {
@@ -82,10 +82,13 @@ func (r *routes) add(name string) *route {
 
 // label is what a name is called in events.
 func (r *routes) label(name string) string {
-	it := r.of(name)
-	if it == nil || it.label == observe.Other {
+	return r.counted(r.of(name))
+}
+
+// counted is the route's label, and counts those that have none of their own.
+func (r *routes) counted(it *route) string {
+	if it.label == observe.Other {
 		r.beyond.Add(1)
-		return observe.Other
 	}
 	return it.label
 }
@@ -104,9 +107,8 @@ func labelOf(name string) string {
 }
 
 // remember notes the route that requests of a key take.
-func (r *routes) remember(wire, name string) {
-	it := r.of(name)
-	if it == nil {
+func (r *routes) remember(wire string, it *route) {
+	if it.number == maxRoutes {
 		return
 	}
 	memory := r.memory.Load()
@@ -144,24 +146,26 @@ func routeSlot(wire string) (slot int, tag uint64) {
 // showRoute has those in front see which route a request takes that is answered without
 // its handler.
 func (v *visit) showRoute() {
-	router := v.req.Router
-	if router == nil || v.ran != ranNot {
+	if v.req.Router == nil || v.ran != ranNot {
 		return
 	}
-	it := v.c.routes.recall(v.key.Wire)
-	if it == nil {
-		name := router.Find()
-		if name == "" {
-			return
-		}
-		v.c.routes.remember(v.key.Wire, name)
-		if it = v.c.routes.of(name); it == nil {
-			router.Show(strings.Clone(name))
-			return
-		}
+	if v.findRoute(); v.route != nil {
+		v.req.Router.Show(v.route.name)
 	}
-	v.route = it
-	router.Show(it.name)
+}
+
+// findRoute finds the route of a request whose handler is not called.
+func (v *visit) findRoute() {
+	if v.route != nil || v.req.Router == nil {
+		return
+	}
+	if v.route = v.c.routes.recall(v.key.Wire); v.route != nil {
+		return
+	}
+	if name := v.req.Router.Find(); name != "" {
+		v.route = v.c.routes.of(name)
+		v.c.routes.remember(v.key.Wire, v.route)
+	}
 }
 
 // noteRoute remembers the route that the request has taken.
@@ -170,10 +174,9 @@ func (v *visit) noteRoute() {
 		return
 	}
 	if name := v.req.Router.Taken(); name != "" {
-		if v.key.Wire != "" {
-			v.c.routes.remember(v.key.Wire, name)
+		if v.route = v.c.routes.of(name); v.key.Wire != "" {
+			v.c.routes.remember(v.key.Wire, v.route)
 		}
-		v.route = v.c.routes.of(name)
 	}
 }
 
@@ -184,10 +187,7 @@ func (v *visit) routeLabel() string {
 	case v.req.Route != "":
 		return r.label(v.req.Route)
 	case v.route != nil:
-		if v.route.label == observe.Other {
-			r.beyond.Add(1)
-		}
-		return v.route.label
+		return r.counted(v.route)
 	case v.c.label != "":
 		return v.c.label
 	}

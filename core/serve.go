@@ -19,7 +19,8 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	defer v.release()
 	v.c, v.x = c, x
 	if c.cfg.Observer != nil {
-		v.came = c.cfg.Now()
+		v.observed, v.now = true, c.cfg.Now()
+		v.told = told{came: v.now}
 	}
 	req := &v.req
 	v.header, v.asked = req.Enter(x.Request())
@@ -35,7 +36,7 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 		v.control = httprules.ParseRequestControl(v.header)
 	}
 
-	if v.now = v.came; !v.observing() {
+	if !v.observed {
 		v.now = c.cfg.Now()
 	}
 	if c.local != nil && req.Rerun == nil {

@@ -38,32 +38,20 @@ type Stats struct {
 	BreakerOpened        uint64 `json:"breaker_opened"`  // times the circuit breaker has opened
 	Skipped              uint64 `json:"skipped"`         // calls not made of the store because it was open
 	Slow                 uint64 `json:"slow"`            // large values that did not arrive in time, from the store or there
-	Causes               Causes `json:"causes"`          // why the handler was asked, of Misses and Stale together
-}
-
-// Causes counts why what is stored could not answer: see [observe.Cause].
-type Causes struct {
-	Cold       uint64 `json:"cold"`
-	Expired    uint64 `json:"expired"`
-	Vary       uint64 `json:"vary"`
-	Purged     uint64 `json:"purged"`
-	Request    uint64 `json:"request"`
-	Corrupt    uint64 `json:"corrupt"`
-	StoreError uint64 `json:"store_error"`
-	Breaker    uint64 `json:"breaker"`
-	Lost       uint64 `json:"lost"`
+	// Why the handler was asked, of Misses and Stale together: see [observe.Cause].
+	CauseCold       uint64 `json:"cause_cold"`
+	CauseExpired    uint64 `json:"cause_expired"`
+	CauseVary       uint64 `json:"cause_vary"`
+	CausePurged     uint64 `json:"cause_purged"`
+	CauseRequest    uint64 `json:"cause_request"`
+	CauseCorrupt    uint64 `json:"cause_corrupt"`
+	CauseStoreError uint64 `json:"cause_store_error"`
+	CauseBreaker    uint64 `json:"cause_breaker"`
+	CauseLost       uint64 `json:"cause_lost"`
 }
 
 // causes counts by [observe.Cause]; at 0 is what has none.
 type causes [observe.CauseLost + 1]atomic.Uint64
-
-func (c *causes) counts() Causes {
-	return Causes{
-		Cold: c[observe.CauseCold].Load(), Expired: c[observe.CauseExpired].Load(), Vary: c[observe.CauseVary].Load(),
-		Purged: c[observe.CausePurged].Load(), Request: c[observe.CauseRequest].Load(), Corrupt: c[observe.CauseCorrupt].Load(),
-		StoreError: c[observe.CauseStoreError].Load(), Breaker: c[observe.CauseBreaker].Load(), Lost: c[observe.CauseLost].Load(),
-	}
-}
 
 type counters struct {
 	hits, near, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storesDropped, storeErrors, corrupt,
@@ -82,7 +70,11 @@ func (c *Cache) Stats() Stats {
 		Coalesced: s.coalesced.Load(), Waiting: uint64(max(c.waiting.Load(), 0)), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
 		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), Contended: s.contended.Load(), Refused: s.refused.Load(), TagsRefused: s.tagsRefused.Load(),
 		Slow: c.slow.count.Load(), Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(), RefreshHung: s.refreshHung.Load(),
-		Causes: s.causes.counts(),
+		CauseCold: s.causes[observe.CauseCold].Load(), CauseExpired: s.causes[observe.CauseExpired].Load(),
+		CauseVary: s.causes[observe.CauseVary].Load(), CausePurged: s.causes[observe.CausePurged].Load(),
+		CauseRequest: s.causes[observe.CauseRequest].Load(), CauseCorrupt: s.causes[observe.CauseCorrupt].Load(),
+		CauseStoreError: s.causes[observe.CauseStoreError].Load(), CauseBreaker: s.causes[observe.CauseBreaker].Load(),
+		CauseLost: s.causes[observe.CauseLost].Load(),
 	}
 	if b := c.breaker; b != nil {
 		stats.BreakerOpened, stats.Skipped = b.Opened(), b.Skipped()

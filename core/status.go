@@ -54,7 +54,7 @@ const (
 // What a miss may be due to, where nothing else is to be said: it was no plain one.
 const (
 	detailPurged     = "purged"      // what was stored
-	detailLost       = "lost"        // nobody can tell any more whether it was purged
+	detailLost       = "lost"        // what this process has stored, or what says whether it was purged
 	detailCorrupt    = "corrupt"     // what is there is no entry of ours
 	detailStoreError = "store-error" // the store failed, or took too long
 	detailBreaker    = "breaker"     // the circuit breaker is open

@@ -102,7 +102,7 @@ type buffers struct {
 	stored  []entry.Field                           // the fields of an entry
 	date    [len(http.TimeFormat)]byte              // among them
 	onError func(status int, h adapter.Header) bool // handlesError
-	event   observe.Event
+	told
 }
 
 var visits = sync.Pool{New: func() any { return new(visit) }}
@@ -111,9 +111,9 @@ func (v *visit) release() {
 	if v.write != nil { // nothing was sent
 		v.write.abandon()
 	}
-	if v.observing() {
+	if v.observed {
 		v.tell()
-		v.event = observe.Event{}
+		v.told = told{}
 	}
 	clear(v.fields)
 	clear(v.stored)

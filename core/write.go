@@ -147,7 +147,7 @@ func (w *write) store() (err error) {
 		if err == nil {
 			w.stored = true
 			c.stats.stores.Add(1)
-			c.purgedHere.Drop(w.wire)
+			w.remember()
 		}
 		w.end(err)
 	}()
@@ -163,6 +163,7 @@ func (w *write) store() (err error) {
 	for _, d := range w.surplus {
 		if keys.IsDigest(d) {
 			surplus = append(surplus, keys.WithDigest(w.wire, d))
+			c.fates.forget(keys.WithDigest(w.wire, d))
 		}
 	}
 	if len(surplus) > 0 {
@@ -171,6 +172,15 @@ func (w *write) store() (err error) {
 		}
 	}
 	return nil
+}
+
+// remember notes what is in the store now, and until when.
+func (w *write) remember() {
+	now := w.c.cfg.Now()
+	w.c.fates.set(w.key, now.Add(w.keep))
+	if w.record != nil {
+		w.c.fates.set(w.wire, now.Add(w.recordKept))
+	}
 }
 
 // put writes the values, if nothing of them was purged since the handler was called. A

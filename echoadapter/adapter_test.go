@@ -98,6 +98,7 @@ func (c ctx) JSON(status int, v any) error         { return c.e.JSON(status, v) 
 func (c ctx) NoContent(status int) error           { return c.e.NoContent(status) }
 func (c ctx) Redirect(status int, to string) error { return c.e.Redirect(status, to) }
 func (c ctx) Error(status int, text string) error  { return echo.NewHTTPError(status, text) }
+func (c ctx) Route() string                        { return c.e.Path() }
 func (c ctx) Written() (int, int)                  { return c.e.Response().Status, int(c.e.Response().Size) }
 
 func (c ctx) Send(status int, contentType string, body []byte) error {

@@ -238,6 +238,7 @@ func (c *ctx) JSON(status int, v any) error { return c.c.Status(status).JSON(v) 
 func (c *ctx) Status(code int)              { c.c.Status(code) }
 func (c *ctx) Write(p []byte) (int, error)  { return c.c.Write(p) }
 func (c *ctx) EarlyHints() error            { return errors.ErrUnsupported }
+func (c *ctx) Route() string                { return c.c.Route().Path }
 func (c *ctx) Written() (int, int)          { return c.c.Response().StatusCode(), len(c.c.Response().Body()) }
 
 func (c *ctx) Redirect(status int, to string) error { return c.c.Redirect(to, status) }

@@ -104,6 +104,7 @@ func (c ctx) Body() ([]byte, error)        { return c.g.GetRawData() }
 func (c ctx) SetHeader(name, value string) { c.g.Writer.Header().Set(name, value) }
 func (c ctx) Status(code int)              { c.g.Status(code) }
 func (c ctx) Write(p []byte) (int, error)  { return c.g.Writer.Write(p) }
+func (c ctx) Route() string                { return c.g.FullPath() }
 func (c ctx) Written() (int, int)          { return c.g.Writer.Status(), max(0, c.g.Writer.Size()) }
 
 func (c ctx) Late(name, value string) {
