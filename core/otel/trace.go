@@ -76,18 +76,25 @@ func (o *Observer) Start(ctx context.Context, s observe.Start) (context.Context,
 	}
 	opts := make([]trace.SpanStartOption, 0, 4)
 	opts = append(opts, trace.WithSpanKind(trace.SpanKindInternal), trace.WithAttributes(a...))
-	if to, ok := s.Link.(trace.SpanContext); ok && to.IsValid() {
-		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: to}))
+	to, linked := linkTo(s.Link)
+	if linked {
+		opts = append(opts, trace.WithLinks(to))
 	}
 	if s.Kind == observe.SpanRefresh {
 		opts = append(opts, trace.WithNewRoot())
 	}
-	ctx, begun := o.tracer.Start(ctx, spanNames[at(s.Kind, len(spanNames))], opts...) //nolint:spancheck // span.End ends it
-	return ctx, &span{Span: begun, o: o, kind: s.Kind, flight: s.FlightID != ""}      //nolint:spancheck // it is the caller's
+	ctx, begun := o.tracer.Start(ctx, spanNames[at(s.Kind, len(spanNames))], opts...)            //nolint:spancheck // span.End ends it
+	return ctx, &span{Span: begun, o: o, kind: s.Kind, flight: s.FlightID != "", linked: linked} //nolint:spancheck // it is the caller's
 }
 
 // Link is what other spans are linked to the one in ctx by.
 func (o *Observer) Link(ctx context.Context) any { return link(trace.SpanContextFromContext(ctx)) }
+
+// linkTo is the link that l stands for, if it is one of this package.
+func linkTo(l any) (to trace.Link, ok bool) {
+	sc, ok := l.(trace.SpanContext)
+	return trace.Link{SpanContext: sc}, ok && sc.IsValid()
+}
 
 func link(sc trace.SpanContext) any {
 	if !sc.IsValid() {
@@ -101,6 +108,7 @@ type span struct {
 	o      *Observer
 	kind   observe.SpanKind
 	flight bool // it has the flight's id already
+	linked bool // and its link
 }
 
 // Link is the span's context, which holds nothing of the request's.
@@ -137,6 +145,9 @@ func (s *span) describe(e *observe.Event) {
 			a = s.failed(a, strconv.Itoa(e.Status), "")
 		}
 	case observe.SpanWait:
+		if to, ok := linkTo(e.Link); ok && !s.linked { // the fill had not begun
+			s.AddLink(to)
+		}
 		a = appendName(a, keyOutcome, e.Waited)
 	case observe.SpanRefresh:
 		a = appendName(a, keyTrigger, e.Trigger)

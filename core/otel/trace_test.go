@@ -144,6 +144,26 @@ func TestFlight(t *testing.T) {
 	}
 }
 
+// TestLateLink: a wait that begins before the fill learns of it at its end; none has two.
+func TestLateLink(t *testing.T) {
+	o, _, spans := tracing(t)
+	_, fill := o.Start(t.Context(), observe.Start{Kind: observe.SpanFill})
+	fill.End(nil)
+	for i, first := range []any{nil, fill.Link()} {
+		for j, last := range []any{nil, "of another tracer", fill.Link()} {
+			_, wait := o.Start(t.Context(), observe.Start{Kind: observe.SpanWait, Link: first})
+			wait.End(&observe.Event{Kind: observe.KindRequest, Waited: observe.WaitShared, Link: last})
+			links, want := spans.Ended()[len(spans.Ended())-1].Links(), 0
+			if i == 1 || j == 2 {
+				want = 1
+			}
+			if len(links) != want || want == 1 && links[0].SpanContext.SpanID() != fill.Link().(trace.SpanContext).SpanID() {
+				t.Errorf("at first %d, at last %d: %v", i, j, links)
+			}
+		}
+	}
+}
+
 // TestRefresh: a refresh is a trace of its own, linked to the request that caused it.
 func TestRefresh(t *testing.T) {
 	o, tp, spans := tracing(t)
