@@ -249,12 +249,15 @@ func (s *sample) Write(out *dto.Metric) error {
 type histograms struct {
 	*family
 	route  *dto.LabelPair
-	series *bound      // nil: there are few
+	series []*bound    // of each; nil: there are few
 	other  *histograms // those of the route [observe.Other], for what is beyond the bound
 	cells  []atomic.Pointer[histogram]
 }
 
-func (f *family) histograms(route *dto.LabelPair, series *bound, other *histograms) *histograms {
+func (f *family) histograms(route *dto.LabelPair, series []*bound, other *histograms) *histograms {
+	if series == nil {
+		series = make([]*bound, f.len())
+	}
 	return &histograms{family: f, route: route, series: series, other: other, cells: make([]atomic.Pointer[histogram], f.len())}
 }
 
@@ -268,14 +271,16 @@ func (h *histograms) observe(at int, d time.Duration, exemplar prometheus.Labels
 
 // begin makes the histogram, or returns that of [observe.Other] if there is no room for it.
 func (h *histograms) begin(at int) *histogram {
-	if h.series != nil && !h.series.take() {
+	series := h.series[at]
+	if series != nil && !series.take() {
 		if found := h.other.cells[at].Load(); found != nil {
 			return found
 		}
 		return h.other.begin(at)
 	}
-	if !h.cells[at].CompareAndSwap(nil, newHistogram(h.desc, slices.Clip(h.pairs(nil, at, h.route)), h.layout)) && h.series != nil {
-		h.series.left.Add(1) // somebody else was faster
+	made := newHistogram(h.desc, slices.Clip(h.pairs(nil, at, h.route)), h.layout)
+	if !h.cells[at].CompareAndSwap(nil, made) && series != nil {
+		series.left.Add(1) // somebody else was faster
 	}
 	return h.cells[at].Load()
 }

@@ -67,10 +67,12 @@ type route struct {
 	saved     *counters
 }
 
-// newRoute makes those of a route. What is beyond the bounds is counted under other; no
-// bounds: there are none.
-func newRoute(value string, counters, histograms *bound, other *route) *route {
+// newRoute makes those of a route. What is beyond the bounds, of counters and of histograms
+// of the background, is counted under other; no bounds: there are none.
+func newRoute(value string, counters, background *bound, other *route) *route {
 	l := pair("route", value)
+	histograms := make([]*bound, handlerDuration.len())
+	histograms[handlerDuration.at(modeLabel.ofBool(true), 0, 0)] = background
 	return &route{
 		label:     value,
 		requests:  requests.counters(l, counters, other.requests),

@@ -504,7 +504,7 @@ func TestSeriesAreBounded(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	m := newMetrics(t, reg)
 	everything(m)
-	counters, histograms := 0, 0
+	counters, foreground, background := 0, 0, 0
 	requests, handlers := 0.0, uint64(0)
 	for name, f := range families(t, reg, protobuf) {
 		for _, metric := range f.GetMetric() {
@@ -523,15 +523,18 @@ func TestSeriesAreBounded(t *testing.T) {
 			if route == "" || route == observe.Other || route == observe.Unmatched {
 				continue
 			}
-			if metric.GetHistogram() != nil {
-				histograms++
-			} else {
+			switch l := metric.GetLabel()[0].GetValue(); {
+			case metric.GetHistogram() == nil:
 				counters++
+			case l == "background":
+				background++
+			default:
+				foreground++
 			}
 		}
 	}
-	if counters != 12*observe.MaxRoutes || histograms != observe.MaxRoutes*5/4 {
-		t.Errorf("the routes have %d counters and %d histograms", counters, histograms)
+	if counters != 12*observe.MaxRoutes || foreground != observe.MaxRoutes || background != observe.MaxRoutes/4 {
+		t.Errorf("the routes have %d counters and %d and %d histograms", counters, foreground, background)
 	}
 	if want := float64(258*(4*1+3*3+9+32+10) + 5); requests != want {
 		t.Errorf("%v requests are counted, not %v", requests, want)

@@ -20,9 +20,9 @@ const (
 	maxRoutes = observe.MaxRoutes
 	// maxCounters is how many counters they have, twelve each on the average.
 	maxCounters = 12 * maxRoutes
-	// maxHistograms is how many histograms they have: each in the foreground, and a quarter
-	// of them in the background as well.
-	maxHistograms = maxRoutes + maxRoutes/4
+	// maxBackground is how many of them have a histogram of the background, which takes as
+	// much as 16 counters. All have one of the foreground.
+	maxBackground = maxRoutes / 4
 	// maxRouteBytes is how much of a route's name tells it from others.
 	maxRouteBytes = 256
 )
@@ -33,7 +33,7 @@ type routes struct {
 	known atomic.Pointer[map[string]*route] // by name, which need not be its label
 	other *route
 
-	counters, histograms *bound
+	counters, background *bound
 	beyond               atomic.Uint64 // events whose route was one too many
 
 	adding sync.Mutex
@@ -41,9 +41,9 @@ type routes struct {
 }
 
 func newRoutes() *routes {
-	r := &routes{counters: new(bound), histograms: new(bound), other: newRoute(observe.Other, nil, nil, &route{})}
+	r := &routes{counters: new(bound), background: new(bound), other: newRoute(observe.Other, nil, nil, &route{})}
 	r.counters.left.Store(maxCounters)
-	r.histograms.left.Store(maxHistograms)
+	r.background.left.Store(maxBackground)
 	unmatched := newRoute(observe.Unmatched, nil, nil, &route{})
 	r.labels = map[string]*route{observe.Other: r.other, observe.Unmatched: unmatched}
 	r.known.Store(&map[string]*route{observe.Other: r.other, observe.Unmatched: unmatched, "": unmatched})
@@ -52,7 +52,7 @@ func newRoutes() *routes {
 
 // overflow is how often something was counted under [observe.Other] for lack of room.
 func (r *routes) overflow() uint64 {
-	return r.beyond.Load() + r.counters.beyond.Load() + r.histograms.beyond.Load()
+	return r.beyond.Load() + r.counters.beyond.Load() + r.background.beyond.Load()
 }
 
 // of returns the metrics of the route with that name.
@@ -87,7 +87,7 @@ func (r *routes) add(name string) *route {
 	label := strings.ToValidUTF8(name, "\uFFFD") // a registry refuses others
 	added := r.labels[label]
 	if added == nil {
-		added = newRoute(label, r.counters, r.histograms, r.other)
+		added = newRoute(label, r.counters, r.background, r.other)
 		r.labels[label] = added
 	}
 	known = maps.Clone(known)
