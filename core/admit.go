@@ -186,6 +186,7 @@ func (v *visit) superseded(status int, verdict httprules.Verdict) {
 	if !v.stale || verdict.OfRequest || temporary(status) {
 		return
 	}
+	v.c.fates.forget(v.entryKey)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.x.Context()), v.c.cfg.Timeouts.Write)
 	defer cancel()
 	if err := v.c.store.Delete(ctx, v.entryKey); err != nil {

@@ -17,7 +17,9 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
 	"github.com/cacheaside/cacheaside/core/internal/recent"
+	"github.com/cacheaside/cacheaside/core/internal/timed"
 	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/observe"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -33,6 +35,7 @@ type Cache struct {
 	cookies keys.Selector // policy.Requests.Cookies
 	targets []string      // policy.Storing.TargetedFields, in canonical form
 	way     *purges.Way   // to tell URLs apart; nil: by all that they have
+	label   string        // policy.Name, in events
 }
 
 // shared is what all handles of a cache have in common.
@@ -46,15 +49,19 @@ type shared struct {
 	passes    recent.Map[struct{}] // flights whose outcome could not be shared
 	refreshes recent.Map[struct{}] // flights that were started in the background
 	inners    recent.Map[uint8]    // keys that a handle further in takes care of, than one of this depth
+	fates     fates
+	routes    routes
 	flights   flight.Group[entry.Entry, lock]
 	// coordinator is nil where the store orders nothing: then only URLs can be
 	// purged, and requests of this process wait for each other.
 	coordinator store.Coordinator
 	tiered      store.Tiered
-	local       store.Local    // nil: nothing is in this process
-	judging     store.Judge    // local, if it is one
-	breaker     *breaker.Store // between the engine and the store; nil: none
-	ledger      *purges.Ledger // what was purged
+	counted     store.NearCounter // nil: there is no near tier to count
+	local       store.Local       // nil: nothing is in this process
+	judging     store.Judge       // local, if it is one
+	tracer      observe.Tracer    // the observer, if it makes spans
+	breaker     *breaker.Store    // between the engine and the store; nil: none
+	ledger      *purges.Ledger    // what was purged
 	slow        slowValues
 	urls        urls
 	clock       string // the key of the clock of purges
@@ -90,7 +97,11 @@ func New(cfg Config) (*Cache, error) {
 		s.local, _ = s.store.(store.Local)
 	}
 	s.judging, _ = s.local.(store.Judge)
+	s.counted, _ = s.store.(store.NearCounter)
 	s.clock = purgeKeys(cfg.Namespace).Clock()
+	if !s.inProcess && cfg.Observer != nil {
+		s.time()
+	}
 	if !s.inProcess && cfg.Breaker.Failures > 0 {
 		s.shield()
 	}
@@ -104,13 +115,30 @@ func New(cfg Config) (*Cache, error) {
 		Store: s.coordinator, Local: s.local, Keys: purgeKeys(cfg.Namespace), Now: cfg.Now, Alone: s.ownStore,
 		RenewTimeout: cfg.Timeouts.Write, Background: s.background.Aside, Failed: s.storeError, Learn: s.urls.learn, URLOf: keys.URLOf,
 	})
+	s.tracer = observe.TracerOf(cfg.Observer)
+	if a, ok := cfg.Observer.(observe.Attacher); ok {
+		a.Attach(s)
+	}
 	return newHandle(s, cfg.Policy), nil
+}
+
+// time has the observer told of the calls of the store.
+func (s *shared) time() {
+	t := timed.New(timed.Parts{Store: s.store, Coordinator: s.coordinator, Tiered: s.tiered}, s.now, s.tellOfCall)
+	s.store = t
+	if s.coordinator != nil {
+		s.coordinator = t
+	}
+	if s.tiered != nil {
+		s.tiered = t
+	}
 }
 
 // shield puts the circuit breaker in front of the store.
 func (s *shared) shield() {
 	b := breaker.New(breaker.Parts{Store: s.store, Coordinator: s.coordinator, Tiered: s.tiered}, breaker.Options{
 		Failures: s.cfg.Breaker.Failures, Pause: s.cfg.Breaker.Pause, Timeout: s.cfg.Timeouts.Lookup, ProbeKey: s.clock, Logger: s.log,
+		Changed: s.tellOfBreaker,
 	})
 	s.breaker, s.store = b, b
 	if s.coordinator != nil {
@@ -131,6 +159,9 @@ func purgeKeys(namespace string) purges.Keys {
 
 func newHandle(s *shared, policy Policy) *Cache {
 	c := &Cache{shared: s, policy: policy}
+	if policy.Name != "" {
+		c.label = s.routes.label(policy.Name)
+	}
 	c.keys = keys.NewMaker(s.cfg.Namespace, policy.Key.selected())
 	if c.way = wayOf(&c.policy.Key); c.way != nil {
 		s.urls.learn([]purges.Way{*c.way})

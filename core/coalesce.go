@@ -45,7 +45,10 @@ func (v *visit) coalesce() error {
 			f.Leave()
 			return v.fetch()
 		}
+		var w waiting
+		w.begin(v, f)
 		outcome, e := v.follow(f, ticket, time.Until(deadline))
+		w.end(v, f, outcome)
 		v.c.waiting.Add(-1)
 		switch outcome {
 		case flight.Cancelled:
@@ -112,6 +115,9 @@ func (v *visit) landed(outcome flight.Outcome, e *entry.Entry) (httprules.Decisi
 // leadFlight runs the handler for all who wait on v.lead.
 func (v *visit) leadFlight(deadline time.Time) error {
 	l := v.lead
+	if v.observed && !v.c.locks() { // else its lock tells it from others
+		l.Leader.name(v.c.claims.token())
+	}
 	defer func() { v.c.conclude(v.lead, flight.Retry, nil) }() // for a panic and the like
 	switch {
 	case v.c.coordinator != nil && !v.c.inProcess:

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/observe"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -28,6 +29,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
+	// Observer is told what the cache does, for metrics, traces and the like. Nil: nobody
+	// is, which costs nothing.
+	Observer observe.Observer
 
 	Timeouts   Timeouts   // of the store's calls
 	Breaker    Breaker    // between the cache and a store that fails
@@ -164,6 +168,17 @@ func (p *problems) number(field string, n *int, otherwise int) {
 // unitless says what is wrong with a duration like TTL: 30.
 func unitless(d time.Duration) string {
 	return fmt.Sprintf("%v is less than a millisecond: was the unit forgotten, as in %d * time.Second?", d, int64(d))
+}
+
+func validName(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-', c == '/', c == ':', c == ' ':
+		default:
+			return false
+		}
+	}
+	return len(s) <= 64
 }
 
 func validNamespace(s string) bool {

@@ -19,7 +19,7 @@ func (v *visit) meta(verdict httprules.Verdict, anyOrigin bool, status int, now 
 		Kind: entry.KindResponse, Status: uint16(status), Flags: entry.Flags(0).WithDepth(v.depth),
 		Born: now.UnixNano() - int64(verdict.InitialAge), Date: verdict.Date.UnixNano(),
 		Lifetime: int64(verdict.Lifetime), SWR: int64(verdict.StaleWhileRevalidate.D), SIE: int64(verdict.StaleIfError.D),
-		Took: uint32(min(max(now.Sub(v.began).Milliseconds(), 0), math.MaxUint32)),
+		Took: uint32(min(max(now.Sub(v.began).Microseconds(), 0), math.MaxUint32)),
 	}
 	if verdict.PolicyTTL {
 		m.Flags |= entry.PolicyTTL

@@ -20,6 +20,10 @@ func (v *visit) startWrite(content entry.Content, names []string, verdict httpru
 		return detailStoreFailed
 	}
 	v.value = w.value
+	if v.observed {
+		v.size, v.lifetime = len(w.value)+len(w.record), verdict.Lifetime-verdict.InitialAge
+		w.seen = &writeSeen{v.aboutLater(w.key), now, v.lifetime}
+	}
 	// Otherwise each has to validate it.
 	w.shareable = verdict.Store && !verdict.NoCache && verdict.Lifetime > verdict.InitialAge
 	if v.c.coordinator != nil && w.claim == nil || v.c.BreakerOpen() {
@@ -36,7 +40,7 @@ func (v *visit) startWrite(content entry.Content, names []string, verdict httpru
 	}
 	if !v.c.writes.reserve(w) {
 		v.c.stats.storesDropped.Add(1)
-		w.end(errUnclaimed)
+		w.end(errDropped)
 		return detailStoreBusy
 	}
 	v.lead, v.write = nil, w // the write's duty

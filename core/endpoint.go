@@ -17,6 +17,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/breaker"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // MaxPurgeBody is the longest body that a [PurgeEndpoint] reads, in bytes.
@@ -80,7 +81,7 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *adapter.Request, body []
 	var err error
 	switch req.Method {
 	case "PURGE":
-		err = p.cache.purgeRequest(breaker.Insist(ctx), &keys.Request{Request: *req})
+		err = p.cache.purgeRequest(breaker.Insist(ctx), &keys.Request{Request: *req}, observe.PurgeURL)
 	case http.MethodPost:
 		if len(body) > MaxPurgeBody {
 			return purgeAnswer(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body exceeds %d bytes: send several requests", MaxPurgeBody))

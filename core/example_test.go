@@ -163,7 +163,7 @@ func ExampleAddTags() {
 	// Output:
 	// /users/7: Ada (fwd=miss)
 	// /users/7: Ada (hit)
-	// /users/7: Grace (fwd=miss)
+	// /users/7: Grace (fwd=miss, detail=purged)
 }
 
 // Purge takes tags, URLs and prefixes, all together.
@@ -191,9 +191,9 @@ func ExampleCache_Purge() {
 	// /blogs: page (fwd=miss)
 	// /blogs/1?page=2: page (fwd=miss)
 	// /news: page (fwd=miss)
-	// /about: page (fwd=miss)
-	// /blogs: page (fwd=miss)
-	// /blogs/1?page=2: page (fwd=miss)
+	// /about: page (fwd=miss, detail=purged)
+	// /blogs: page (fwd=miss, detail=purged)
+	// /blogs/1?page=2: page (fwd=miss, detail=purged)
 	// /news: page (hit)
 }
 
@@ -313,5 +313,5 @@ func ExampleConfig_store() {
 	// /news: news (hit)
 	// purging a tag: true
 	// purging a URL: <nil>
-	// /news: news (fwd=miss)
+	// /news: news (fwd=miss, detail=purged)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // fetch runs the handler and answers with what that gives: its response, which is
@@ -17,10 +18,11 @@ func (v *visit) fetch() error {
 	set, validate := v.conditions()
 	v.prepare()
 	defer v.unclaim()
-	status := httprules.CacheStatus{Fwd: v.fwd, Key: v.shownKey()}
+	v.noteFlight()
+	status := httprules.CacheStatus{Fwd: v.fwd, Key: v.shownKey(), Detail: v.causeDetail()}
 	run := v.run
 	run.begin(v.c, v.depth, v.lead, &v.req)
-	v.began = v.c.cfg.Now()
+	v.began, v.ran, v.result = v.c.cfg.Now(), ranBegun, observe.ResultMiss
 	if v.lead != nil { // whoever has joined by now came before the handler was called
 		v.lead.ValidBefore(v.lead.Advance())
 	}
@@ -32,7 +34,11 @@ func (v *visit) fetch() error {
 		Linger:      v.linger(),
 		Annotate:    v.c.lettingGo(v.lead, run, status),
 		HandleError: v.handlingError(),
+		Wrap:        v.wrapper(),
 	})
+	v.noteHandler(resp, at.Sub(v.began))
+	v.noteRoute()
+	v.endFill()
 	v.noteInner(run)
 	v.count()
 	switch {
@@ -191,13 +197,14 @@ func (v *visit) fetched(resp *adapter.Response, status httprules.CacheStatus, co
 		resp.Reason = adapter.ReasonInner
 	}
 	if v.req.Method == http.MethodHead {
+		v.unstored = detailMethod
 		if v.stale {
 			v.headAnswered(resp)
 		}
 	} else {
 		var reason string
 		if a, reason = v.admit(resp, &status); reason != "" {
-			status.Detail = reason
+			status.Detail, v.unstored = reason, reason
 		}
 	}
 	if !v.inner {

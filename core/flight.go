@@ -23,6 +23,19 @@ type lock struct {
 	follows  atomic.Pointer[inFlight] // whom a request that the leader's handler has made waits for
 	writes   atomic.Bool              // a write has the duty to end the flight, and the leader may not
 	behind   atomic.Bool              // a background run leads, which ends the flight by itself in time
+	id       atomic.Pointer[string]   // for events; nil: nobody observes
+	link     atomic.Pointer[any]      // of the span of the fill; nil: there is none
+}
+
+// name gives the flight the id by which events know it.
+func (l *lock) name(id string) { l.id.Store(&id) }
+
+// flightID is what name gave it.
+func (l *lock) flightID() string {
+	if id := l.id.Load(); id != nil {
+		return *id
+	}
+	return ""
 }
 
 // take notes what the leader has locked, unless its flight is over meanwhile.

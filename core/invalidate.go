@@ -9,6 +9,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // safe reports whether a method is registered as safe (RFC 9110 section 9.2.1
@@ -84,7 +85,7 @@ func unescaped(path string) string {
 
 // invalidate removes what is stored for the URL of req.
 func (c *Cache) invalidate(ctx context.Context, req *keys.Request) {
-	if err := c.purgeRequest(context.WithoutCancel(ctx), req); err != nil {
+	if err := c.purgeRequest(context.WithoutCancel(ctx), req, observe.PurgeUnsafe); err != nil {
 		c.reportError("invalidating", err)
 		return
 	}
@@ -102,7 +103,7 @@ func (c *Cache) invalidateGroups(ctx context.Context, req *keys.Request, h adapt
 	for _, group := range httprules.Groups(lines) {
 		tags = append(tags, groupTag(req, group))
 	}
-	if err := c.bump(context.WithoutCancel(ctx), "groups", tags, false); err != nil {
+	if err := c.bump(context.WithoutCancel(ctx), observe.PurgeUnsafe, tags, false); err != nil {
 		c.reportError("invalidating groups", err)
 	}
 }

@@ -26,6 +26,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 	lock, start, adopt := v.key.LockOf(l.Key()), v.c.start(), !v.c.locks()
 	pause := firstPoll
 	var holder holder
+	var waits waiting
 	v.begun = true
 	defer l.Leader.awaits.Store(nil)
 	for {
@@ -39,12 +40,14 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 		if cl == nil {
 			l.Leader.awaits.Store(&held) // before v.holds is asked: see follow
 		}
+		v.nameFlight(held)
 		if ahead != nil && ahead.late {
 			v.c.slow.note(v.key.Wire, store.ErrSlow, v.c.cfg.Now())
 		}
 		if d, ok := v.lookAgain(ahead); ok {
 			l.ValidBefore(phase)
 			v.c.claims.release(cl, false)
+			waits.end(v, l, flight.Shared)
 			return d, acquiredEntry
 		}
 		if cl == nil && v.holds(held) {
@@ -57,8 +60,10 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 				v.beginRecord() // if it turns out to be needed
 			}
 			if isNote(held) {
+				waits.end(v, l, flight.Pass)
 				v.c.conclude(l, flight.Pass, nil)
 			} else {
+				waits.end(v, l, flight.Retry)
 				l.Leader.take(cl) // unless the flight is over
 			}
 			return httprules.Decision{}, acquiredTurn
@@ -72,7 +77,9 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 			adopt = true
 			continue
 		}
+		waits.begin(v, l)
 		if !wait(v.x.Context(), min(pause, left)) {
+			waits.end(v, l, flight.Cancelled)
 			return httprules.Decision{}, acquiredNothing
 		}
 		pause = longer(pause)

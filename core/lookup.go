@@ -3,12 +3,14 @@ package cacheaside
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
+	"github.com/cacheaside/cacheaside/core/observe"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -52,13 +54,26 @@ func (v *visit) nearby() (d httprules.Decision, ok bool) {
 func (v *visit) find(ctx context.Context) (found finding, d httprules.Decision) {
 	if found = v.lookup(ctx); found == foundEntry {
 		d = v.decide(v.now)
+		v.why = v.unusable(d)
 	}
 	return found, d
+}
+
+// unusable is why the entry found cannot answer the request as it is.
+func (v *visit) unusable(d httprules.Decision) observe.Cause {
+	switch {
+	case d.Fwd == fwdRequest:
+		return observe.CauseRequest
+	case v.Soft > 0 && v.age(v.now) < time.Duration(v.entry.Lifetime):
+		return observe.CausePurged
+	}
+	return observe.CauseExpired
 }
 
 // lookup reads what is stored for the request. A hit takes one command: also
 // that on a variant, while the names of its Vary are remembered.
 func (v *visit) lookup(ctx context.Context) finding {
+	v.why = observe.CauseCold
 	// That the client has left is no failure of the store.
 	if v.c.inProcess {
 		ctx = context.Background()
@@ -80,7 +95,7 @@ func (v *visit) lookup(ctx context.Context) finding {
 	if v.entry.Kind == entry.KindResponse {
 		v.c.variants.Drop(v.key.Wire)
 		v.selecting = keys.Selecting{}
-		if matches(&v.entry, &v.req, v.scratch) && v.c.ledger.Current(ctx, &v.Check, &v.entry, v.key.Wire, v.c.way, v.now) {
+		if v.forThis(ctx, v.key.Wire) {
 			return v.granted()
 		}
 		return foundNothing
@@ -95,14 +110,44 @@ func (v *visit) lookup(ctx context.Context) finding {
 	if !same && v.readVariant(ctx, v.record.Selecting) {
 		return v.granted()
 	}
+	if v.why == observe.CauseCold {
+		v.why = observe.CauseVary
+	}
 	return foundOtherVariants
 }
 
 func (v *visit) readVariant(ctx context.Context, selecting keys.Selecting) bool {
 	v.scratch = selecting.AppendValues(v.scratch[:0], &v.req)
 	wire := v.key.Variant(v.scratch)
-	return v.read(ctx, wire) && v.entry.Kind == entry.KindResponse &&
-		matches(&v.entry, &v.req, v.scratch) && v.c.ledger.Current(ctx, &v.Check, &v.entry, wire, v.c.way, v.now)
+	return v.read(ctx, wire) && v.entry.Kind == entry.KindResponse && v.forThis(ctx, wire)
+}
+
+// forThis reports whether the response found under wire was selected by what the request
+// has, and was not purged.
+func (v *visit) forThis(ctx context.Context, wire string) bool {
+	if !matches(&v.entry, &v.req, v.scratch) {
+		return false
+	}
+	if v.c.ledger.Current(ctx, &v.Check, &v.entry, wire, v.c.way, v.now) {
+		return true
+	}
+	switch v.Why {
+	case purges.Purged:
+		v.why = observe.CausePurged
+	case purges.Lost:
+		v.why = observe.CauseLost
+	case purges.Failed:
+		v.why = v.c.failing()
+	}
+	return false
+}
+
+// failing is why the store could not be asked.
+func (c *Cache) failing() observe.Cause {
+	if c.BreakerOpen() {
+		return observe.CauseBreaker
+	}
+	return observe.CauseStoreError
 }
 
 // read decodes what is under a key, and reads along the stamps of the tags that
@@ -125,18 +170,23 @@ func (v *visit) read(ctx context.Context, wire string) bool {
 		b, found, err = v.c.store.Get(ctx, wire)
 	}
 	if err != nil {
+		v.why = v.c.failing()
 		if !v.c.slow.note(v.key.Wire, err, v.c.cfg.Now()) {
 			v.c.storeError("reading", err)
 		}
 		return false
 	}
 	if !found {
+		if why := v.c.fates.why(wire, v.now); why != observe.CauseCold {
+			v.why = why
+		}
 		return false
 	}
 	v.entryKey = wire
 	if err := entry.Decode(b, &v.entry); err != nil || v.entry.Key != v.key.Primary ||
 		!v.c.inProcess && v.entry.Kind == entry.KindResponse && !v.entry.Harmless() {
 		v.c.stats.corrupt.Add(1)
+		v.why = observe.CauseCorrupt
 		return false
 	}
 	return true
@@ -150,8 +200,10 @@ func (v *visit) granted() finding {
 	case adapter.ReasonInner:
 		return foundInner
 	case detailOrigin:
+		v.why = observe.CauseVary
 		return foundOtherVariants
 	}
+	v.why = observe.CauseRequest
 	return foundNothing
 }
 

@@ -1,126 +1,264 @@
 package cacheaside
 
 import (
-	"errors"
-	"fmt"
-	"log/slog"
+	"context"
 	"net/http"
-	"runtime/debug"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core/internal/breaker"
-	"github.com/cacheaside/cacheaside/core/store"
+	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
-// Stats are counts since the cache was made, over all its handles.
-type Stats struct {
-	Hits         uint64 `json:"hits"`           // answered from the store without the handler
-	Near         uint64 `json:"near"`           // of these, answered from this process, by a store with a near tier
-	Misses       uint64 `json:"misses"`         // the handler was asked, nothing usable was stored
-	Stale        uint64 `json:"stale"`          // the handler was asked, a stale response was stored
-	Revalidated  uint64 `json:"revalidated"`    // of these, freshened by a 304 from the handler
-	StaleIfError uint64 `json:"stale_if_error"` // answered with a stale response because the handler failed or took too long
-	Coalesced    uint64 `json:"coalesced"`      // answered with what another request got from the handler
-	Waiting      uint64 `json:"waiting"`        // requests that wait for another one now; this is no count
-	// StaleWhileRevalidate counts the requests that were answered with a stale
-	// response at once.
-	StaleWhileRevalidate uint64 `json:"stale_while_revalidate"`
-	Purges               uint64 `json:"purges"`          // purges that the store has acknowledged
-	PurgeErrors          uint64 `json:"purge_errors"`    // purges that it has not
-	Overtaken            uint64 `json:"overtaken"`       // responses that were purged before they were stored
-	Contended            uint64 `json:"contended"`       // responses not stored because another one for the same key was, a moment before
-	Refused              uint64 `json:"refused"`         // writes that the store did not take, for lack of memory for instance
-	TagsRefused          uint64 `json:"tags_refused"`    // responses not stored because their tags exceed the limits
-	Refreshed            uint64 `json:"refreshed"`       // background runs that have renewed an entry
-	RefreshErrors        uint64 `json:"refresh_errors"`  // background runs that have not
-	RefreshDropped       uint64 `json:"refresh_dropped"` // background runs for which there was no room
-	RefreshHung          uint64 `json:"refresh_hung"`    // background runs that went on after RefreshTimeout
-	Bypasses             uint64 `json:"bypasses"`        // requests that were none of the cache's business
-	Invalidated          uint64 `json:"invalidated"`     // URIs purged because an unsafe request succeeded
-	Stores               uint64 `json:"stores"`          // responses written to the store
-	StoresDropped        uint64 `json:"stores_dropped"`  // responses not written because too much was on its way already, or Close could not wait
-	StoreErrors          uint64 `json:"store_errors"`    // reads and writes that failed or took too long
-	Corrupt              uint64 `json:"corrupt"`         // values under our keys that were no entries of ours
-	BreakerOpened        uint64 `json:"breaker_opened"`  // times the circuit breaker has opened
-	Skipped              uint64 `json:"skipped"`         // calls not made of the store because it was open
-	Slow                 uint64 `json:"slow"`            // large values that did not arrive in time, from the store or there
+// What an observer is told. Without one no clock is read for it, and nothing is
+// allocated.
+
+// seen is what a request's event and the counts need alike.
+type seen struct {
+	observed bool // somebody wants to know
+	ran      ran
+	cause    observe.Cause
 }
 
-type counters struct {
-	hits, near, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storesDropped, storeErrors, corrupt,
-	purges, purgeErrors, overtaken, contended, refused, tagsRefused,
-	coalesced, staleWhileRevalidate, refreshed, refreshErrors, refreshDropped, refreshHung atomic.Uint64
+// told is what only the event tells. It is emptied for an observer alone: a hit has no
+// time for that. Without one it may have anything.
+type told struct {
+	came     time.Time
+	looked   time.Duration
+	waited   time.Duration
+	wait     observe.Wait
+	handled  time.Duration
+	handler  int // the status that the handler gave
+	result   observe.Result
+	stood    observe.Stale // why a stale response has answered
+	bypassed string        // as a detail of Cache-Status
+	unstored string        // the same, of the response
+	status   int           // that the client got
+	sent     int64         // bytes of the body; -1: not known
+	answered time.Time     // when what is stored was given as the answer
+	lifetime time.Duration // of what is stored now
+	size     int           // of it, in bytes
+	flight   string        // see observe.Event.FlightID
+	filling  span          // of the handler's run
+	event    observe.Event
 }
 
-// Stats returns the counts.
-func (c *Cache) Stats() Stats {
-	s := &c.stats
-	stats := Stats{
-		Hits: s.hits.Load(), Near: s.near.Load(), Misses: s.misses.Load(), Stale: s.stale.Load(),
-		Revalidated: s.revalidated.Load(), StaleIfError: s.staleIfError.Load(), Invalidated: s.invalidated.Load(), Bypasses: s.bypasses.Load(), Stores: s.stores.Load(),
-		StoresDropped: s.storesDropped.Load(), StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
-		Coalesced: s.coalesced.Load(), Waiting: uint64(max(c.waiting.Load(), 0)), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
-		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), Contended: s.contended.Load(), Refused: s.refused.Load(), TagsRefused: s.tagsRefused.Load(),
-		Slow: c.slow.count.Load(), Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(), RefreshHung: s.refreshHung.Load(),
+// ran is how far the handler came.
+type ran uint8
+
+const (
+	ranNot ran = iota
+	ranBegun
+	ranEnded
+)
+
+// begins is the time now, if somebody wants to know.
+func (v *visit) begins() (now time.Time) {
+	if v.observed {
+		now = v.c.cfg.Now()
 	}
-	if b := c.breaker; b != nil {
-		stats.BreakerOpened, stats.Skipped = b.Opened(), b.Skipped()
+	return now
+}
+
+// since is the time since then, if somebody wants to know.
+func (v *visit) since(then time.Time) time.Duration {
+	if !v.observed {
+		return 0
 	}
-	return stats
+	return v.c.cfg.Now().Sub(then)
 }
 
-// BreakerOpen reports whether the circuit breaker is open: requests are answered
-// as if nothing were stored, since the store has failed too often in a row. See
-// [Breaker].
-func (c *Cache) BreakerOpen() bool { return c.breaker != nil && c.breaker.Open() }
-
-// reporter counts, and logs the cache's own trouble.
-type reporter struct {
-	stats       counters
-	log         *slog.Logger
-	now         func() time.Time
-	lastLog     atomic.Int64
-	cookiesTold sync.Once
-}
-
-// storeError is reportError, except for a refusal, which costs one response and is
-// counted apart.
-func (r *reporter) storeError(what string, err error) {
-	if errors.Is(err, store.ErrRefused) {
-		r.stats.refused.Add(1)
+// tell tells the observer of the request, when it is over: also when a panic goes
+// through. A handle further out leaves that to the one that has dealt with it.
+func (v *visit) tell() {
+	if v.inner {
 		return
 	}
-	r.reportError(what, err)
-}
-
-// reportError counts a failure of the store and logs at most one in ten seconds.
-func (r *reporter) reportError(what string, err error) {
-	if errors.Is(err, breaker.ErrOpen) {
-		return // counted and told of already
+	now := v.c.cfg.Now()
+	e := &v.event
+	if v.ran != ranNot {
+		if v.ran == ranBegun { // it panicked
+			v.handled, v.result = now.Sub(v.began), observe.ResultError
+			v.noteRoute()
+			v.endFill()
+		}
+		v.aboutHandler(e)
+		v.c.observe(e)
 	}
-	n := r.stats.storeErrors.Add(1)
-	now, last := r.now().UnixNano(), r.lastLog.Load()
-	lately := now >= last && now-last < int64(10*time.Second) // unless the clock was set back
-	if last != 0 && lately || !r.lastLog.CompareAndSwap(last, now) {
+	if v.req.Rerun != nil { // no client has asked
 		return
 	}
-	r.log.Warn("cacheaside: the store failed; requests go to the handler", "doing", what, "error", err, "failures", n)
+	v.about(e, observe.KindRequest)
+	e.Time, e.Total, e.Lookup, e.Wait, e.Waited, e.Handler = v.came, now.Sub(v.came), v.looked, v.waited, v.wait, v.handled
+	e.Method, e.Status, e.Result, e.Stale = observe.MethodOf(v.req.Method), v.status, v.result, v.stood
+	e.Bypass, e.NotStored = observe.ReasonOf(v.bypassed), observe.ReasonOf(v.unstored)
+	e.BodyBytes, e.StoredBytes, e.TTL = v.sent, int64(v.size), v.lifetime
+	e.Tier = observe.TierNone
+	switch v.result {
+	case observe.ResultBypass:
+	case 0:
+		e.Result, e.Cause = observe.ResultError, v.cause
+	case observe.ResultHit, observe.ResultStale:
+		e.Tier = v.tier()
+		v.tellEntry(e)
+		if e.Stale == observe.StaleIfError || e.Stale == observe.StaleSoftTimeout {
+			e.Cause = v.cause
+		}
+	case observe.ResultRevalidated:
+		e.Tier, e.Cause = v.tier(), v.cause
+		v.tellEntry(e)
+	case observe.ResultCollapsed:
+		e.Cause = v.cause
+		v.tellEntry(e)
+	default:
+		e.Cause = v.cause
+	}
+	v.c.observe(e)
 }
 
-// panicked says that a handler's panic went no further.
-func (r *reporter) panicked(p any) {
-	if p == http.ErrAbortHandler { //nolint:errorlint // it is the value that is panicked with
+// about begins an event of the request.
+func (v *visit) about(e *observe.Event, kind observe.Kind) {
+	*e = observe.Event{
+		Kind: kind, Context: v.x.Context(), Policy: v.c.label, Route: v.routeLabel(),
+		Key: v.key.Wire, FlightID: v.flight, BodyBytes: -1,
+	}
+}
+
+// about is what later events of a request have of it.
+type about struct{ route, policy, key string }
+
+func (a *about) of(e *observe.Event) { e.Route, e.Policy, e.Key = a.route, a.policy, a.key }
+
+// aboutLater is for what goes on when the request is over.
+func (v *visit) aboutLater(key string) about {
+	if v.ran == ranNot {
+		v.findRoute()
+	}
+	return about{v.routeLabel(), v.c.label, key}
+}
+
+// aboutHandler is the event of the handler's run.
+func (v *visit) aboutHandler(e *observe.Event) {
+	v.about(e, observe.KindHandler)
+	e.Time, e.Total, e.Status, e.Background = v.began, v.handled, v.handler, v.req.Rerun != nil
+	e.BodyBytes, e.Cause, e.NotStored = v.sent, v.cause, observe.ReasonOf(v.unstored)
+	if v.ran == ranBegun {
+		e.Result = observe.ResultError
+	}
+}
+
+// tellEntry tells of the stored response that has answered.
+func (v *visit) tellEntry(e *observe.Event) {
+	e.Age, e.TTL = v.age(v.answered), v.decide(v.answered).TTL
+	if v.ran == ranNot {
+		e.Saved = time.Duration(v.entry.Took) * time.Microsecond
+	}
+}
+
+func (v *visit) tier() observe.Tier {
+	switch {
+	case v.c.inProcess:
+		return observe.TierMemory
+	case v.near:
+		return observe.TierNear
+	}
+	return observe.TierStore
+}
+
+// noteSent notes what the client gets.
+func (v *visit) noteSent(r *adapter.Response) {
+	v.status, v.sent = r.Status, int64(len(r.Body))
+	if v.req.Method == http.MethodHead {
+		v.sent = 0
+	}
+}
+
+// noteHandler notes that the handler has returned resp, or nothing that is known.
+func (v *visit) noteHandler(resp *adapter.Response, took time.Duration) {
+	v.handled, v.ran = took, ranEnded
+	if resp != nil {
+		v.handler = resp.Status
+		if resp.Sent {
+			v.status, v.unstored, v.sent = resp.Status, resp.Reason, -1
+		}
+	}
+}
+
+// noteFlight notes which flight the request's run of the handler is.
+func (v *visit) noteFlight() {
+	switch {
+	case !v.observed:
+	case v.claim != nil && v.claim.token != "":
+		v.flight = strings.TrimPrefix(v.claim.token, freeStart)
+		if v.lead != nil {
+			v.lead.Leader.name(v.flight)
+		}
+	case v.lead != nil:
+		v.flight = v.lead.Leader.flightID()
+	}
+}
+
+// nameFlight names the flight that the request leads by the token under its lock.
+func (v *visit) nameFlight(token string) {
+	if v.observed && token != "" {
+		v.lead.Leader.name(strings.TrimPrefix(token, freeStart))
+	}
+}
+
+var events = sync.Pool{New: func() any { return new(observe.Event) }}
+
+// tellOf tells of what is no request. The event that set fills in has its Kind, and a
+// Context that set may replace.
+func (c *shared) tellOf(kind observe.Kind, set func(*observe.Event)) {
+	if c.cfg.Observer == nil {
 		return
 	}
-	r.log.Error("cacheaside: the handler panicked; what is stored was kept", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	e := events.Get().(*observe.Event)
+	*e = observe.Event{Kind: kind, Context: context.Background(), BodyBytes: -1}
+	set(e)
+	c.observe(e)
+	*e = observe.Event{}
+	events.Put(e)
 }
 
-// tellOfCookies says once how to have responses to requests with cookies shared.
-func (r *reporter) tellOfCookies() {
-	r.cookiesTold.Do(func() {
-		r.log.Info("cacheaside: a response was not stored because its request has cookies, which the handler may have read; " +
-			"name in Policy.Requests.Cookies those that handlers read, or let such responses say Cache-Control: public or max-age")
+// tellOfCall tells of a call of the store.
+func (c *shared) tellOfCall(ctx context.Context, op observe.Op, began time.Time, took time.Duration, outcome observe.Outcome, err error) {
+	c.tellOf(observe.KindStoreCall, func(e *observe.Event) {
+		e.Context, e.Time, e.Total, e.Op, e.Outcome, e.Err = ctx, began, took, op, outcome, err
 	})
+}
+
+// tellOfBreaker tells that the circuit breaker has opened, or closed.
+func (c *shared) tellOfBreaker(open bool) {
+	c.tellOf(observe.KindBreaker, func(e *observe.Event) {
+		if e.Time, e.Outcome = c.now(), observe.OutcomeClosed; open {
+			e.Outcome = observe.OutcomeOpened
+		}
+	})
+}
+
+// observe calls the observer.
+func (c *shared) observe(e *observe.Event) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.observerPanicked(p)
+		}
+	}()
+	c.cfg.Observer.Observe(e)
+}
+
+// Gauges implements [observe.Source].
+func (c *shared) Gauges() observe.Gauges {
+	g := observe.Gauges{
+		Waiting: max(c.waiting.Load(), 0), RefreshQueue: int64(c.background.Queued()), WriteBuffer: c.writes.reserved(),
+		RoutesBeyond: c.routes.beyond.Load(),
+	}
+	if c.breaker != nil {
+		g.BreakerOpen, g.CallsSpared = c.breaker.Open(), c.breaker.Skipped()
+	}
+	if c.counted != nil {
+		g.Near = c.counted.NearStats()
+	}
+	return g
 }

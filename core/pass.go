@@ -3,15 +3,19 @@ package cacheaside
 import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // letPass runs the handler with its response going straight to the client; note
 // gives the fields to add.
 func (v *visit) letPass(run *run, note func(int, adapter.Header, string) adapter.Fields) error {
 	c := v.c // the response may go when v is another request's
-	_, err := v.x.Next(adapter.Forward{Run: &run.Run, Annotate: func(status int, h adapter.Header, reason string) adapter.Fields {
+	v.result, v.ran, v.began = observe.ResultBypass, ranBegun, v.begins()
+	resp, err := v.x.Next(adapter.Forward{Run: &run.Run, Annotate: func(status int, h adapter.Header, reason string) adapter.Fields {
 		return c.withoutTags(note(status, h, reason), h)
 	}})
+	v.noteHandler(resp, v.since(v.began))
+	v.noteRoute()
 	return err
 }
 

@@ -17,6 +17,11 @@ import (
 // is stored. It may differ per route or group: see [Cache.With]. The zero value stores
 // what the responses themselves allow, and nothing else.
 type Policy struct {
+	// Name is what the policy is called in events, metrics and traces: at most 64
+	// letters, digits, spaces and any of ._-/: in it. It is the route as well of
+	// requests whose route the framework does not know. [Cache.With] makes a policy of
+	// another name, or of the same. Empty: it has none.
+	Name string
 	// TTL is the freshness lifetime of a response that says nothing of its
 	// own. Explicit freshness in the response (s-maxage, max-age, Expires)
 	// always wins. Zero: only what the response itself allows is stored.
@@ -278,6 +283,9 @@ const minKeyBytes = 64
 // validated returns the policy with its defaults filled in, and adds to wrong what is
 // wrong with it.
 func (p Policy) validated(wrong *problems) Policy {
+	if !validName(p.Name) {
+		wrong.add("Name", "%.80q: use at most 64 letters, digits, spaces and . _ - / :", p.Name)
+	}
 	switch {
 	case p.TTL > maxLifetime:
 		wrong.add("TTL", "%v is longer than a year: shorten it", p.TTL)

@@ -8,12 +8,14 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/breaker"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // ErrCannotPurge is returned, wrapped, where the store is no [store.Coordinator]: then only
@@ -122,12 +124,16 @@ func (p *Purge) sensible() error {
 
 func (c *Cache) purge(ctx context.Context, plan *purgePlan) error {
 	ctx = breaker.Insist(ctx)
-	errs := []error{c.bump(ctx, "tags", plan.tags, plan.soft)}
+	errs := []error{c.bump(ctx, observe.PurgeTags, plan.tags, plan.soft)}
 	for _, req := range plan.resources {
-		errs = append(errs, c.purgeRequest(ctx, req))
+		errs = append(errs, c.purgeRequest(ctx, req, observe.PurgeURL))
 	}
 	if len(plan.prefixes) > 0 || plan.all { // together, because that takes its time
-		errs = append(errs, c.purgeJournal(ctx, func() (urls []string) {
+		kind := observe.PurgePrefix
+		if plan.all {
+			kind = observe.PurgeAll
+		}
+		errs = append(errs, c.purgeJournal(ctx, kind, func() (urls []string) {
 			for _, req := range plan.prefixes {
 				urls = append(urls, c.purgedURLs(req)...)
 			}
@@ -141,19 +147,20 @@ func (c *Cache) purge(ctx context.Context, plan *purgePlan) error {
 }
 
 // bump purges tags in their stored form.
-func (c *Cache) bump(ctx context.Context, what string, tags []string, soft bool) error {
+func (c *Cache) bump(ctx context.Context, kind observe.Purge, tags []string, soft bool) error {
 	if len(tags) == 0 {
 		return nil
 	}
 	if c.coordinator == nil {
-		return fmt.Errorf("cacheaside: purging %s: %w", what, ErrCannotPurge)
+		return fmt.Errorf("cacheaside: purging %s: %w", purgedText[kind], ErrCannotPurge)
 	}
+	ctx, p := c.beginPurge(ctx, kind, soft)
 	for some := range slices.Chunk(tags, maxPurged) {
 		if err := c.bumpSome(ctx, some, soft); err != nil {
-			return c.purged(what, err)
+			return p.end(err)
 		}
 	}
-	return c.purged(what, nil)
+	return p.end(nil)
 }
 
 // maxPurged is how many tags Timeouts.Purge is meant for.
@@ -165,26 +172,58 @@ func (c *Cache) bumpSome(ctx context.Context, tags []string, soft bool) error {
 	return c.ledger.BumpTags(ctx, tags, soft)
 }
 
-func (c *Cache) purged(what string, err error) error {
+// purgedText says in errors what was to be purged.
+var purgedText = [...]string{
+	observe.PurgeTags: "tags", observe.PurgeURL: "a URL", observe.PurgePrefix: "prefixes", observe.PurgeAll: "everything",
+	observe.PurgeUnsafe: "what an unsafe request may have changed",
+}
+
+// purging is a purge under way.
+type purging struct {
+	c     *Cache
+	ctx   context.Context //nolint:containedctx // of who purges
+	kind  observe.Purge
+	soft  bool
+	began time.Time
+	span  span
+}
+
+func (c *Cache) beginPurge(ctx context.Context, kind observe.Purge, soft bool) (context.Context, purging) {
+	p := purging{c: c, ctx: ctx, kind: kind, soft: soft, began: c.cfg.Now()}
+	ctx, p.span = c.startSpan(ctx, observe.Start{Kind: observe.SpanPurge, Policy: c.label})
+	return ctx, p
+}
+
+// end counts the purge, and returns err as one of it.
+func (p purging) end(err error) error {
+	outcome := observe.OutcomeOK
 	if err != nil {
-		c.stats.purgeErrors.Add(1)
-		return fmt.Errorf("cacheaside: purging %s: the store has not acknowledged: %w", what, err)
+		outcome = observe.OutcomeError
+		p.c.stats.purgeErrors.Add(1)
+		err = fmt.Errorf("cacheaside: purging %s: the store has not acknowledged: %w", purgedText[p.kind], err)
+	} else {
+		p.c.stats.purges.Add(1)
 	}
-	c.stats.purges.Add(1)
-	return nil
+	p.c.tellOf(observe.KindPurge, func(e *observe.Event) {
+		defer p.c.endSpan(p.span, e)
+		e.Context, e.Time, e.Total = p.ctx, p.began, p.c.cfg.Now().Sub(p.began)
+		e.Purge, e.Soft, e.Outcome, e.Err = p.kind, p.soft, outcome, err
+	})
+	return err
 }
 
 // purgeRequest removes what is stored for the URL of req. A lock that goes keeps
 // responses under way from being stored.
-func (c *Cache) purgeRequest(ctx context.Context, req *keys.Request) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge)
-	defer cancel()
+func (c *Cache) purgeRequest(ctx context.Context, req *keys.Request, kind observe.Purge) error {
 	urls := c.purgedURLs(req)
 	if len(urls) == 0 {
 		return nil
 	}
+	ctx, p := c.beginPurge(ctx, kind, false)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge)
+	defer cancel()
 	if c.coordinator == nil {
-		return c.purged("a URL", c.deleteURL(ctx, req, urls))
+		return p.end(c.deleteURL(ctx, req, urls))
 	}
 	read := make(chan error, 1)
 	go func() { read <- c.ledger.ReadJournal(ctx) }()
@@ -194,7 +233,7 @@ func (c *Cache) purgeRequest(ctx context.Context, req *keys.Request) error {
 			err = c.ledger.WaitOutLost(ctx)
 		}
 	}
-	return c.purged("a URL", err)
+	return p.end(err)
 }
 
 // purgeTexts removes what is stored under the keys that can be named, and what is
@@ -209,6 +248,7 @@ func (c *Cache) purgeTexts(ctx context.Context, urls []string) error {
 	}
 	for _, k := range c.namedKeys(urls) {
 		c.variants.Drop(k.Wire)
+		c.fates.purged(k.Wire)
 		wires = append(wires, keys.LockKey(k.Wire), k.Wire)
 	}
 	bumped := make(chan error, 1)
@@ -227,6 +267,7 @@ func (c *Cache) deleteURL(ctx context.Context, req *keys.Request, urls []string)
 	var keys []string
 	for _, k := range named {
 		c.variants.Drop(k.Wire)
+		c.fates.purged(k.Wire)
 		keys = append(append(keys, k.Wire), c.variantKeys(ctx, k)...)
 	}
 	err := c.store.Delete(ctx, keys...)
@@ -263,10 +304,11 @@ func (c *Cache) prefixFor(rawURL string) (*keys.Request, error) {
 	return req, err
 }
 
-func (c *Cache) purgeJournal(ctx context.Context, urls func() []string, soft bool) error {
+func (c *Cache) purgeJournal(ctx context.Context, kind observe.Purge, urls func() []string, soft bool) error {
+	ctx, p := c.beginPurge(ctx, kind, soft)
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Purge+purges.JournalWait)
 	defer cancel()
-	return c.purged("prefixes", c.ledger.PurgePrefixes(ctx, urls, soft))
+	return p.end(c.ledger.PurgePrefixes(ctx, urls, soft))
 }
 
 // requestFor is the request that a URL stands for.

@@ -10,6 +10,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // refreshPause is the least time between two attempts to refresh one entry from
@@ -24,7 +25,7 @@ const refreshPause = time.Second
 func (v *visit) early() bool {
 	due := time.Duration(float64(v.entry.Lifetime) * v.c.policy.Stale.RefreshAhead)
 	age := v.age(v.now)
-	took := time.Duration(v.entry.Took) * time.Millisecond
+	took := time.Duration(v.entry.Took) * time.Microsecond
 	const most = 20 // the logarithm is hardly ever less
 	if age >= due {
 		return true
@@ -38,7 +39,7 @@ func (v *visit) early() bool {
 // refresh runs the request again in the background, once for all processes, and what it
 // gets replaces v.entry. It reports whether this or another run does so; if not, the
 // request itself has to.
-func (v *visit) refresh() bool {
+func (v *visit) refresh(by observe.Trigger) bool {
 	key, now := v.flightKey(), v.now.UnixNano()
 	if _, pass := v.c.passes.Get(key, now, passAge); pass {
 		return false
@@ -50,13 +51,13 @@ func (v *visit) refresh() bool {
 	if l == nil {
 		return true
 	}
-	can, _ := v.detach(l)
+	can, _ := v.detach(l, by)
 	return can
 }
 
 // detach hands l to a background run of the request. It reports whether the
 // request can be run again, and whether there is room for that now.
-func (v *visit) detach(l *inFlight) (can, room bool) {
+func (v *visit) detach(l *inFlight, by observe.Trigger) (can, room bool) {
 	send := v.x.Detach()
 	if send == nil {
 		v.c.conclude(l, flight.Retry, nil)
@@ -64,8 +65,11 @@ func (v *visit) detach(l *inFlight) (can, room bool) {
 	}
 	l.Leader.behind.Store(true)
 	v.c.refreshes.Put(l.Key(), struct{}{}, v.now.UnixNano())
-	j := &refreshing{c: v.c, send: send, rerun: rerun{handle: v.c, lead: l, key: v.key.Primary, born: v.entry.Born}}
+	j := &refreshing{c: v.c, send: send, by: by, rerun: rerun{handle: v.c, lead: l, key: v.key.Primary, born: v.entry.Born}}
 	j.rerun.Rerun = adapter.NewRerun(&j.rerun)
+	if v.observed {
+		j.about, j.began, j.link = v.aboutLater(l.Key()), v.now, v.c.linkOf(v.x.Context())
+	}
 	// Whoever needs the response does not wait for a queue that is stuck.
 	j.late = time.AfterFunc(v.c.policy.Stale.RefreshTimeout, j.giveUp)
 	if !v.c.background.Submit(j) {
@@ -81,6 +85,11 @@ type refreshing struct {
 	send  adapter.Refresher
 	rerun rerun
 	late  *time.Timer
+	by    observe.Trigger
+	about about
+	began time.Time // when it was asked for
+	link  any       // of the span of who did
+	span  span
 }
 
 // Dropped implements [jobs.Job].
@@ -92,7 +101,18 @@ func (r *refreshing) Dropped() {
 
 func (r *refreshing) giveUp() {
 	r.c.stats.refreshDropped.Add(1)
+	r.tell(observe.OutcomeDropped)
 	r.c.conclude(r.rerun.lead, flight.Retry, nil)
+}
+
+// tell tells the observer how the run ended.
+func (r *refreshing) tell(o observe.Outcome) {
+	r.c.tellOf(observe.KindRefresh, func(e *observe.Event) {
+		defer r.c.endSpan(r.span, e)
+		r.about.of(e)
+		e.Time, e.Total, e.Trigger, e.Outcome = r.began, r.c.cfg.Now().Sub(r.began), r.by, o
+		e.FlightID = r.rerun.lead.Leader.flightID()
+	})
 }
 
 // lock reports whether this process is to run the request. If not, another one does,
@@ -140,8 +160,10 @@ func (r *refreshing) Run(ctx context.Context, late func()) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.policy.Stale.RefreshTimeout)
 	defer cancel()
+	ctx, r.span = c.startSpan(ctx, observe.Start{Kind: observe.SpanRefresh, Link: r.link, Route: r.about.route, Policy: r.about.policy, Key: r.about.key})
 	if c.coordinator != nil && !c.inProcess {
 		if outcome, ours := r.lock(ctx); !ours {
+			c.endSpan(r.span, &observe.Event{Kind: observe.KindRefresh, Context: ctx, Trigger: r.by, BodyBytes: -1})
 			c.conclude(l, outcome, nil)
 			return
 		}
@@ -150,6 +172,7 @@ func (r *refreshing) Run(ctx context.Context, late func()) {
 	// else, and not the place of others.
 	failed := sync.OnceFunc(func() {
 		c.stats.refreshErrors.Add(1)
+		r.tell(observe.OutcomeError)
 		c.conclude(l, flight.Failed, nil)
 	})
 	end, _ := ctx.Deadline()
@@ -168,6 +191,7 @@ func (r *refreshing) Run(ctx context.Context, late func()) {
 			return
 		}
 		c.stats.refreshed.Add(1)
+		r.tell(observe.OutcomeRenewed)
 		c.conclude(l, flight.Retry, nil) // it has been ended with what there is now
 	}()
 	r.send(ctx, &r.rerun.Rerun)

@@ -9,11 +9,15 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // hit answers with v.entry.
 func (v *visit) hit(d httprules.Decision) error {
 	v.c.stats.hits.Add(1)
+	if v.result = observe.ResultHit; d.Use == httprules.StaleAllowed {
+		v.result, v.stood = observe.ResultStale, observe.StaleMaxStale
+	}
 	s := httprules.CacheStatus{Hit: true, TTL: seconds(d.TTL), HasTTL: true, Key: v.shownKey()}
 	if v.near {
 		v.c.stats.near.Add(1)
@@ -25,6 +29,7 @@ func (v *visit) hit(d httprules.Decision) error {
 // collapsed answers with what another request got from the handler.
 func (v *visit) collapsed(d httprules.Decision) error {
 	v.c.stats.coalesced.Add(1)
+	v.result = observe.ResultCollapsed
 	return v.replyStored(v.c.cfg.Now(), httprules.CacheStatus{
 		Fwd: v.fwd, Collapsed: true, TTL: seconds(d.TTL), HasTTL: true, Key: v.shownKey(),
 	})
@@ -34,6 +39,8 @@ func (v *visit) collapsed(d httprules.Decision) error {
 // where the client has it already, or with the range that it asks for.
 func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 	v.count()
+	v.showRoute()
+	v.answered = now
 	r := &v.response
 	r.Status, r.Body, r.Implicit = int(v.entry.Status), v.entry.Body, v.entry.Flags&entry.Implicit != 0
 	var etag, modified string
@@ -88,6 +95,9 @@ func (v *visit) staleAnswer(now time.Time, detail string, collapsed bool) (a ans
 		return answer{}, false
 	}
 	v.c.stats.staleIfError.Add(1)
+	if v.result, v.stood = observe.ResultStale, observe.StaleIfError; detail == detailSoftTimeout {
+		v.stood = observe.StaleSoftTimeout
+	}
 	return answer{now: now, status: httprules.CacheStatus{Fwd: v.fwd, FwdStatus: v.failure, Collapsed: collapsed, Key: v.shownKey(), Detail: detail}}, true
 }
 
@@ -105,6 +115,8 @@ func (v *visit) gaveUp() error {
 
 // noAnswer sends an error of the cache's own.
 func (v *visit) noAnswer(code int, s httprules.CacheStatus) error {
+	v.showRoute()
+	v.result, v.status = observe.ResultError, code
 	return v.x.Reply(&adapter.Response{
 		Status: code,
 		Header: adapter.Fields{{Name: "Content-Length", Value: "0"}},
@@ -114,6 +126,7 @@ func (v *visit) noAnswer(code int, s httprules.CacheStatus) error {
 
 // send sends a response, and has what is to be written go when it leaves.
 func (v *visit) send(r *adapter.Response) error {
+	v.noteSent(r)
 	w := v.write
 	if w == nil {
 		return v.x.Reply(r)

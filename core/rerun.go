@@ -54,5 +54,8 @@ func (v *visit) serveRerun() error {
 // passRerun hands a request that a refresh has sent on to the handle that it is for.
 func (v *visit) passRerun() error {
 	run := v.onward()
-	return v.letPass(run, annotate(run, httprules.CacheStatus{Fwd: fwdBypass, Detail: detailRerun}))
+	v.bypassed = detailRerun
+	err := v.letPass(run, annotate(run, httprules.CacheStatus{Fwd: fwdBypass, Detail: detailRerun}))
+	v.inner = run.dealtWith()
+	return err
 }

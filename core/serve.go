@@ -7,6 +7,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // Serve answers one request: from the store where the rules allow it, else by
@@ -17,6 +18,10 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	v := visits.Get().(*visit)
 	defer v.release()
 	v.c, v.x = c, x
+	if c.cfg.Observer != nil {
+		v.observed, v.now = true, c.cfg.Now()
+		v.told = told{came: v.now}
+	}
 	req := &v.req
 	v.header, v.asked = req.Enter(x.Request())
 	v.depth, v.rerun = v.nest(), engineRerun(req.Rerun)
@@ -31,12 +36,14 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 		v.control = httprules.ParseRequestControl(v.header)
 	}
 
-	v.now = c.cfg.Now()
+	if !v.observed {
+		v.now = c.cfg.Now()
+	}
 	if c.local != nil && req.Rerun == nil {
 		if d, ok := v.nearby(); ok {
 			if c.policy.Stale.RefreshAhead > 0 && v.early() {
 				v.key = c.keys.Own(v.key)
-				v.refresh()
+				v.refresh(observe.TriggerAhead)
 			}
 			return v.hit(d)
 		}
@@ -53,6 +60,7 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	if (found != foundEntry || d.Use == httprules.Validate) && c.writes.wait(x.Context(), v.key.Wire, mark, c.cfg.Timeouts.Lookup) {
 		found, d = v.find(x.Context())
 	}
+	v.cause, v.looked = v.why, v.since(v.came)
 	switch {
 	case found == foundInner && v.leavesToInner():
 		return v.passInner()
@@ -65,7 +73,7 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	}
 	if d.Use != httprules.Validate {
 		if c.policy.Stale.RefreshAhead > 0 && v.early() {
-			v.refresh()
+			v.refresh(observe.TriggerAhead)
 		}
 		return v.hit(d)
 	}
@@ -113,8 +121,12 @@ func (v *visit) bypass() (fwd, detail string) {
 // does what there is to do.
 func (v *visit) pass(fwd, detail string) error {
 	run := v.onward()
+	v.bypassed = detail
+	if detail == "" {
+		v.bypassed = detailMethod
+	}
 	defer func() {
-		if !run.dealtWith() {
+		if v.inner = run.dealtWith(); !v.inner {
 			v.c.stats.bypasses.Add(1)
 		}
 	}()

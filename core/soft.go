@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/flight"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // softens reports whether a stale response may stand in for a slow handler, which then
@@ -32,11 +33,14 @@ func (v *visit) coalesceSoftly() error {
 		l, leads, ticket := v.c.join(key)
 		if leads {
 			l.Follow()
-			if _, room := v.detach(l); !room {
+			if _, room := v.detach(l, observe.TriggerSoftTimeout); !room {
 				return v.coalesce()
 			}
 		}
+		var w waiting
+		w.begin(v, l)
 		outcome, e := l.Wait(v.x.Context(), ticket, time.Until(deadline))
+		w.end(v, l, outcome)
 		switch outcome {
 		case flight.Cancelled:
 			return v.gaveUp()

@@ -2,6 +2,7 @@ package cacheaside
 
 import (
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // Why a request was forwarded, for the parameter fwd of Cache-Status (RFC 9211 section
@@ -12,6 +13,7 @@ const (
 	fwdMiss     = "miss"      // nothing is stored for it
 	fwdVaryMiss = "vary-miss" // only what answers other requests is
 	fwdStale    = "stale"     // what is stored is to be validated
+	fwdRequest  = "request"   // the request rules out what is stored
 )
 
 // What more there is to say, for the parameter detail (section 2.8). The reasons of
@@ -48,6 +50,32 @@ const (
 	detailStoreBusy      = "store-busy"       // Background.WriteBuffer
 	detailStoreFailed    = "store-failed"     // the store failed when the handler was called
 )
+
+// What a miss may be due to, where nothing else is to be said: it was no plain one.
+const (
+	detailPurged     = "purged"      // what was stored
+	detailLost       = "lost"        // what this process has stored, or what says whether it was purged
+	detailCorrupt    = "corrupt"     // what is there is no entry of ours
+	detailStoreError = "store-error" // the store failed, or took too long
+	detailBreaker    = "breaker"     // the circuit breaker is open
+)
+
+// causeDetail is the detail of a response that nothing else is to be said of.
+func (v *visit) causeDetail() string {
+	switch v.cause {
+	case observe.CausePurged:
+		return detailPurged
+	case observe.CauseLost:
+		return detailLost
+	case observe.CauseCorrupt:
+		return detailCorrupt
+	case observe.CauseStoreError:
+		return detailStoreError
+	case observe.CauseBreaker:
+		return detailBreaker
+	}
+	return ""
+}
 
 func statusValue(s httprules.CacheStatus) string {
 	return string(appendStatus(make([]byte, 0, 64), s))

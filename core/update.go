@@ -11,6 +11,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // headAnswered uses the handler's answer to a HEAD for the stored answer to a
@@ -125,6 +126,7 @@ func (v *visit) validated(notModified *adapter.Response, status httprules.CacheS
 		return answer{outcome: flight.Retry, code: http.StatusBadGateway, status: status}
 	}
 	v.c.stats.revalidated.Add(1)
+	v.result = observe.ResultRevalidated
 	a := answer{
 		outcome: flight.Retry, now: v.c.cfg.Now(),
 		status: httprules.CacheStatus{Fwd: v.fwd, FwdStatus: http.StatusNotModified, Key: v.shownKey()},
@@ -144,7 +146,7 @@ func (v *visit) validated(notModified *adapter.Response, status httprules.CacheS
 		v.rerun.done.Store(true)
 	}
 	v.own = v.ownFields(notModified)
-	a.status.Stored, a.status.Detail = stored, verdict.Reason
+	a.status.Stored, a.status.Detail, v.unstored = stored, verdict.Reason, verdict.Reason
 	if ttl := verdict.Lifetime - verdict.InitialAge; ttl > 0 {
 		a.status.TTL, a.status.HasTTL = seconds(ttl), true
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // visit is one request on its way through the engine. What a step has found out is a
@@ -30,6 +31,7 @@ type visitState struct {
 	turn    // coalesce.go
 	running // fetch.go
 	reply   // reply.go
+	seen    // observe.go
 }
 
 // arrived is the request as it came.
@@ -43,6 +45,7 @@ type arrived struct {
 	now     time.Time // when the request came, or looked again
 	key     keys.Key
 	counter *atomic.Uint64 // to be counted in, see count
+	route   *route         // nil: not known here
 }
 
 // found is what is stored for the request.
@@ -50,6 +53,7 @@ type found struct {
 	entry      entry.Entry
 	entryKey   string         // where it is in the store
 	near       bool           // it was in this process
+	why        observe.Cause  // it cannot answer, after the last look
 	stale      bool           // it may not be used as it is
 	fwd        string         // why the handler is asked, for Cache-Status
 	selecting  keys.Selecting // the resource's Vary names, if known
@@ -98,6 +102,7 @@ type buffers struct {
 	stored  []entry.Field                           // the fields of an entry
 	date    [len(http.TimeFormat)]byte              // among them
 	onError func(status int, h adapter.Header) bool // handlesError
+	told
 }
 
 var visits = sync.Pool{New: func() any { return new(visit) }}
@@ -105,6 +110,10 @@ var visits = sync.Pool{New: func() any { return new(visit) }}
 func (v *visit) release() {
 	if v.write != nil { // nothing was sent
 		v.write.abandon()
+	}
+	if v.observed {
+		v.tell()
+		v.told = told{}
 	}
 	clear(v.fields)
 	clear(v.stored)
@@ -122,6 +131,7 @@ func (v *visit) release() {
 func (v *visit) count() {
 	if v.counter != nil && !v.inner {
 		v.counter.Add(1)
+		v.c.stats.causes[v.cause].Add(1)
 	}
 	v.counter = nil
 }

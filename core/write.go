@@ -3,6 +3,7 @@ package cacheaside
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/observe"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -28,6 +30,8 @@ var (
 	errContended = errors.New("another response was stored first")
 	// errUnclaimed says that the store failed when the handler was called.
 	errUnclaimed = errors.New("nothing could be claimed")
+	// errDropped says that there was no room, or no time any more.
+	errDropped = errors.New("given up before it was written")
 )
 
 // write is what is left to do for a response: an entry for the store, under the
@@ -53,6 +57,7 @@ type write struct {
 	outdated   bool // softly purged since the handler was called
 	rerun      *rerun
 	begun      atomic.Bool // it has been started or given up
+	seen       *writeSeen  // nil: nobody observes
 	values     [2]store.Value
 	size       int64         // that is reserved
 	done       chan struct{} // made by the first who waits, with the mutex of writes
@@ -103,7 +108,7 @@ func (w *write) replied(sent bool) {
 func (w *write) abandon() {
 	if w.begun.CompareAndSwap(false, true) {
 		w.c.writes.over(w)
-		w.end(errUnclaimed)
+		w.end(errDropped)
 	}
 }
 
@@ -117,7 +122,7 @@ func (w *write) Run(context.Context, func()) {
 func (w *write) Dropped() {
 	defer w.c.writes.over(w)
 	w.c.stats.storesDropped.Add(1)
-	w.end(errUnclaimed)
+	w.end(errDropped)
 }
 
 // store writes it, within Timeouts.Write, unless something was purged meanwhile,
@@ -142,6 +147,7 @@ func (w *write) store() (err error) {
 		if err == nil {
 			w.stored = true
 			c.stats.stores.Add(1)
+			w.remember()
 		}
 		w.end(err)
 	}()
@@ -157,6 +163,7 @@ func (w *write) store() (err error) {
 	for _, d := range w.surplus {
 		if keys.IsDigest(d) {
 			surplus = append(surplus, keys.WithDigest(w.wire, d))
+			c.fates.forget(keys.WithDigest(w.wire, d))
 		}
 	}
 	if len(surplus) > 0 {
@@ -165,6 +172,15 @@ func (w *write) store() (err error) {
 		}
 	}
 	return nil
+}
+
+// remember notes what is in the store now, and until when.
+func (w *write) remember() {
+	now := w.c.cfg.Now()
+	w.c.fates.set(w.key, now.Add(w.keep))
+	if w.record != nil {
+		w.c.fates.set(w.wire, now.Add(w.recordKept))
+	}
 }
 
 // put writes the values, if nothing of them was purged since the handler was called. A
@@ -228,6 +244,9 @@ func (w *write) failed(err error) error {
 // still good for whoever came before the handler was called.
 func (w *write) end(err error) {
 	defer w.forget()
+	if w.seen != nil {
+		w.tell(err)
+	}
 	switch {
 	case errors.Is(err, errPurged):
 		w.c.stats.overtaken.Add(1)
@@ -247,6 +266,39 @@ func (w *write) end(err error) {
 		outcome = flight.Shared
 	}
 	w.c.end(w.lead, outcome, &e)
+}
+
+// writeSeen is what the event of a write tells, and nothing else needs.
+type writeSeen struct {
+	about
+	made     time.Time
+	lifetime time.Duration
+}
+
+// tell tells the observer what became of the write.
+func (w *write) tell(err error) {
+	w.c.tellOf(observe.KindStore, func(e *observe.Event) {
+		w.seen.of(e)
+		e.Time, e.Total, e.TTL = w.seen.made, w.c.cfg.Now().Sub(w.seen.made), w.seen.lifetime
+		e.StoredBytes, e.Err = int64(len(w.value)+len(w.record)), err
+		if w.claim != nil {
+			e.FlightID = strings.TrimPrefix(w.claim.token, freeStart)
+		}
+		switch {
+		case err == nil:
+			e.Outcome = observe.OutcomeOK
+		case errors.Is(err, errPurged):
+			e.Outcome = observe.OutcomePurged
+		case errors.Is(err, errContended):
+			e.Outcome = observe.OutcomeContended
+		case errors.Is(err, errDropped), errors.Is(err, errPersonal), errors.Is(err, store.ErrSlow):
+			e.Outcome = observe.OutcomeDropped
+		case errors.Is(err, store.ErrRefused):
+			e.Outcome = observe.OutcomeRefused
+		default:
+			e.Outcome = observe.OutcomeError
+		}
+	})
 }
 
 // forget lets go of what is large: a handler may keep the memory that w is part of.

@@ -54,6 +54,13 @@ func (q *writes) reserve(w *write) bool {
 	return true
 }
 
+// reserved is how many bytes are under way.
+func (q *writes) reserved() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes
+}
+
 // submit has a write done that has room reserved.
 func (q *writes) submit(w *write) {
 	if !q.jobs.Submit(w) { // closed: nobody would wait for it

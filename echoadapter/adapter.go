@@ -32,6 +32,9 @@ func New(cache *cacheaside.Cache, opts ...Option) echo.MiddlewareFunc {
 			defer x.release()
 			x.Reset(c.Response(), c.Request())
 			x.c, x.next = c, next
+			if x.Request().Route = c.Path(); c.Path() == "" { // in front of the router
+				x.Request().Router = x
+			}
 			o.prepare(c, x.Request())
 			return cache.Serve(x)
 		}
@@ -141,3 +144,19 @@ func errorStatus(err error) int {
 }
 
 func (x *exchange) Detach() adapter.Refresher { return x.Refresher(x.c.Echo()) }
+
+// Taken implements [adapter.Router].
+func (x *exchange) Taken() string { return x.c.Path() }
+
+// Find implements [adapter.Router].
+func (x *exchange) Find() string {
+	e := x.c.Echo()
+	c := e.AcquireContext()
+	defer e.ReleaseContext(c)
+	c.Reset(x.c.Request(), x.c.Response())
+	e.Router().Find(x.c.Request().Method, echo.GetPath(x.c.Request()), c)
+	return c.Path()
+}
+
+// Show implements [adapter.Router].
+func (x *exchange) Show(route string) { x.c.SetPath(route) }

@@ -98,6 +98,7 @@ func (c ctx) JSON(status int, v any) error         { return c.e.JSON(status, v) 
 func (c ctx) NoContent(status int) error           { return c.e.NoContent(status) }
 func (c ctx) Redirect(status int, to string) error { return c.e.Redirect(status, to) }
 func (c ctx) Error(status int, text string) error  { return echo.NewHTTPError(status, text) }
+func (c ctx) Route() string                        { return c.e.Path() }
 func (c ctx) Written() (int, int)                  { return c.e.Response().Status, int(c.e.Response().Size) }
 
 func (c ctx) Send(status int, contentType string, body []byte) error {
@@ -300,4 +301,20 @@ func TestFile(t *testing.T) {
 	coretest.Want(t, coretest.Get(e, "/x"), 200, "<p>0123456789</p>", true)
 	coretest.Want(t, coretest.Get(e, "/reader"), 200, "read", false)
 	coretest.Want(t, coretest.Get(e, "/reader"), 200, "read", true)
+}
+
+func TestRoutes(t *testing.T) {
+	for _, pre := range []bool{false, true} {
+		coretest.Routes(t, "/users/:id", func(cache *cacheaside.Cache) func(string, ...string) *http.Response {
+			e := newEcho()
+			m := echoadapter.New(cache, echoadapter.WithRoute(func(c echo.Context) string { return c.Request().Header.Get("X-Route") }))
+			if pre {
+				e.Pre(m)
+			} else {
+				e.Use(m)
+			}
+			e.GET("/users/:id", func(c echo.Context) error { return c.String(200, c.Param("id")) })
+			return func(target string, fields ...string) *http.Response { return coretest.Get(e, target, fields...) }
+		})
+	}
 }

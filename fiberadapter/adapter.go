@@ -24,10 +24,12 @@ func New(cache *cacheaside.Cache, opts ...Option) fiber.Handler {
 	for _, opt := range opts {
 		opt(&o)
 	}
+	table := new(routeTable)
 	return func(c *fiber.Ctx) error {
 		x := exchanges.Get().(*exchange)
 		defer x.release()
 		x.reset(c)
+		x.table, x.req.Router = table, x
 		o.prepare(c, &x.req)
 		return cache.Serve(x)
 	}
@@ -48,6 +50,7 @@ type exchange struct {
 	own      context.Context //nolint:containedctx // the request's, when the handler was called
 
 	config appConfig
+	table  *routeTable
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}

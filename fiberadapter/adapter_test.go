@@ -238,6 +238,7 @@ func (c *ctx) JSON(status int, v any) error { return c.c.Status(status).JSON(v) 
 func (c *ctx) Status(code int)              { c.c.Status(code) }
 func (c *ctx) Write(p []byte) (int, error)  { return c.c.Write(p) }
 func (c *ctx) EarlyHints() error            { return errors.ErrUnsupported }
+func (c *ctx) Route() string                { return c.c.Route().Path }
 func (c *ctx) Written() (int, int)          { return c.c.Response().StatusCode(), len(c.c.Response().Body()) }
 
 func (c *ctx) Redirect(status int, to string) error { return c.c.Redirect(to, status) }
@@ -567,5 +568,37 @@ func TestTwoHosts(t *testing.T) {
 		coretest.Want(t, ask("http://a.test/x", "evil.test"), 200, "a.test or evil.test", hit)
 		coretest.Want(t, ask("/x", "a.test"), 200, "a.test or a.test", hit)
 		coretest.Want(t, ask("http://a.test/x", "A.test"), 200, "a.test or a.test", true)
+	}
+}
+
+// TestRoutes: wherever the cache is.
+func TestRoutes(t *testing.T) {
+	handler := func(c *fiber.Ctx) error { return c.SendString(c.Params("id")) }
+	for name, build := range map[string]func(*fiber.App, fiber.Handler){
+		"app":   func(app *fiber.App, m fiber.Handler) { app.Use(m); app.Get("/users/:id", handler) },
+		"group": func(app *fiber.App, m fiber.Handler) { app.Group("/users", m).Get("/:id", handler) },
+		"route": func(app *fiber.App, m fiber.Handler) { app.Get("/users/:id", m, handler) },
+		"mount": func(app *fiber.App, m fiber.Handler) {
+			sub := newApp()
+			sub.Get("/:id", handler)
+			app.Use(m)
+			app.Mount("/users", sub)
+		},
+		"among others": func(app *fiber.App, m fiber.Handler) {
+			app.Use(m)
+			app.Get("/users", handler).Get("/users/:id/posts", handler).Get("/Users/:id", handler).Get("/*", handler)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pattern := "/users/:id"
+			if name == "among others" { // Fiber minds no case
+				pattern = "/Users/:id"
+			}
+			coretest.Routes(t, pattern, func(cache *cacheaside.Cache) func(string, ...string) *http.Response {
+				app := newApp()
+				build(app, fiberadapter.New(cache, fiberadapter.WithRoute(func(c *fiber.Ctx) string { return c.Get("X-Route") })))
+				return func(target string, fields ...string) *http.Response { return get(t, app, target, fields...) }
+			})
+		})
 	}
 }

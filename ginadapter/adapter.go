@@ -27,7 +27,7 @@ func New(cache *cacheaside.Cache, opts ...Option) gin.HandlerFunc {
 		defer x.release()
 		x.Reset(c.Writer, c.Request)
 		x.c, x.engine, x.errs = c, o.engine, len(c.Errors)
-		if c.FullPath() == "" { // Gin writes its 404 after the middleware
+		if x.Request().Route = c.FullPath(); c.FullPath() == "" { // Gin writes its 404 after the middleware
 			x.Request().Bypass = "no-route"
 		}
 		o.prepare(c, x.Request())

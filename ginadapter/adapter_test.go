@@ -104,6 +104,7 @@ func (c ctx) Body() ([]byte, error)        { return c.g.GetRawData() }
 func (c ctx) SetHeader(name, value string) { c.g.Writer.Header().Set(name, value) }
 func (c ctx) Status(code int)              { c.g.Status(code) }
 func (c ctx) Write(p []byte) (int, error)  { return c.g.Writer.Write(p) }
+func (c ctx) Route() string                { return c.g.FullPath() }
 func (c ctx) Written() (int, int)          { return c.g.Writer.Status(), max(0, c.g.Writer.Size()) }
 
 func (c ctx) Late(name, value string) {
@@ -339,4 +340,13 @@ func TestFile(t *testing.T) {
 	coretest.Want(t, coretest.Get(e, "/x", "Range: bytes=3-6"), 206, "0123", false)
 	coretest.Want(t, coretest.Get(e, "/x"), 200, "<p>0123456789</p>", false)
 	coretest.Want(t, coretest.Get(e, "/x"), 200, "<p>0123456789</p>", true)
+}
+
+func TestRoutes(t *testing.T) {
+	coretest.Routes(t, "/users/:id", func(cache *cacheaside.Cache) func(string, ...string) *http.Response {
+		e := gin.New()
+		e.Use(ginadapter.New(cache, ginadapter.WithRoute(func(c *gin.Context) string { return c.GetHeader("X-Route") })))
+		e.GET("/users/:id", func(c *gin.Context) { c.String(200, c.Param("id")) })
+		return func(target string, fields ...string) *http.Response { return coretest.Get(e, target, fields...) }
+	})
 }

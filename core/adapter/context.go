@@ -31,6 +31,9 @@ type RunContext struct {
 // Context makes the handler's context from that of the request. Its owner calls
 // Close when the handler has returned.
 func (f *Forward) Context(ctx context.Context) *RunContext {
+	if f.Wrap != nil {
+		ctx = f.Wrap(ctx)
+	}
 	r := f.Run.context()
 	r.Context, r.run = ctx, f.Run
 	if f.Linger <= 0 {

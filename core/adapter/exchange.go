@@ -52,6 +52,9 @@ type Forward struct {
 	// Linger is how long the handler may go on without its client, where the
 	// policy lets it; see [Forward.Context].
 	Linger time.Duration
+	// Wrap, if not nil, makes the handler's context of the request's: see
+	// [Forward.Context].
+	Wrap func(context.Context) context.Context
 	// Annotate is called once when the response goes to the client without
 	// Reply, just before its header is sent, or when the handler takes the
 	// connection over or returns without having sent anything; it gives the fields

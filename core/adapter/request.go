@@ -51,11 +51,32 @@ type Request struct {
 	// Within is the run of a handler that has made this request as one of its
 	// own, with its context, in this process. Only where Outer is nil.
 	Within *Run
+	// Route is the pattern of the route that the request takes ("/users/:id"), where that
+	// is known before the handler is called; it may be any text that stands for the same
+	// requests always. It becomes a label of metrics.
+	Route string
+	// Router knows the route otherwise. Nil: nobody does.
+	Router Router
 	// Rerun is set on a request that a [Refresher] has made.
 	Rerun *Rerun
 	// Bypass, if not empty, makes the cache leave the request to the handler;
 	// it is the reason as Cache-Status shows it.
 	Bypass string
+}
+
+// Router knows by which route a request goes. Its methods are called while Serve lasts, by
+// its goroutine.
+type Router interface {
+	// Taken returns the pattern of the route that the request has taken, once the handler
+	// has returned; "" where there was none.
+	Taken() string
+	// Find returns the pattern of the route that the request would take, without calling
+	// what is there; "" where there is none. It is asked where what is known of the
+	// key was forgotten.
+	Find() string
+	// Show has middleware in front see that the request has taken the route, where the
+	// answer is one of the cache. The string may be kept.
+	Show(route string)
 }
 
 // RewrittenTarget gives [Request.Target]: the request-target as it was received

@@ -342,6 +342,9 @@ func (c HTTP) Hijack(f func(net.Conn)) error {
 	return nil
 }
 
+// Route implements [Routed].
+func (c HTTP) Route() string { return c.R.Pattern }
+
 // Written implements [Ctx].
 func (c HTTP) Written() (int, int) { return 0, 0 }
 

@@ -32,7 +32,7 @@ func (d *detached) wrap(next http.Handler) http.Handler {
 		x := exchanges.Get().(*exchange)
 		defer x.release()
 		x.Reset(w, r)
-		x.next, x.entry = next, d.entry
+		x.next, x.framework = next, &Framework{Entry: d.entry}
 		d.mu.Lock()
 		if rerun := x.Request().Rerun; rerun != nil {
 			d.reruns = append(d.reruns, rerun)

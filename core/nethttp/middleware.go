@@ -15,12 +15,19 @@ import (
 // New returns a middleware that answers GET and HEAD requests from cache. It panics
 // if cache is nil.
 func New(cache *cacheaside.Cache, opts ...Option) func(http.Handler) http.Handler {
-	return NewFunc("nethttp.New", cache, opts, nil)
+	return NewFunc("nethttp.New", cache, opts, Framework{})
 }
 
-// NewFunc is New for adapters: name is theirs, for the text of a panic, and entry, if
-// not nil, finds what [Exchange.Refresher] starts from.
-func NewFunc(name string, cache *cacheaside.Cache, opts []Option, entry func(*http.Request) http.Handler) func(http.Handler) http.Handler {
+// Framework is what a framework of handlers of net/http knows better. Any of it may be
+// nil.
+type Framework struct {
+	Entry func(*http.Request) http.Handler // what [Exchange.Refresher] starts from
+	Find  func(*http.Request) string       // see [adapter.Router]
+	Show  func(*http.Request, string)      // the same; it need not set Request.Pattern
+}
+
+// NewFunc is New for adapters: name is theirs, for the text of a panic.
+func NewFunc(name string, cache *cacheaside.Cache, opts []Option, framework Framework) func(http.Handler) http.Handler {
 	var o options
 	for _, opt := range opts {
 		opt(&o)
@@ -36,7 +43,8 @@ func NewFunc(name string, cache *cacheaside.Cache, opts []Option, entry func(*ht
 			x := exchanges.Get().(*exchange)
 			defer x.release()
 			x.Reset(w, r)
-			x.next, x.entry, x.Plain = next, entry, true
+			x.next, x.framework, x.Plain = next, &framework, true
+			x.Request().Router = x
 			o.prepare(r, x.Request())
 			_ = cache.Serve(x) // nothing here returns an error
 		})
@@ -45,8 +53,8 @@ func NewFunc(name string, cache *cacheaside.Cache, opts []Option, entry func(*ht
 
 type exchange struct {
 	Exchange
-	next  http.Handler
-	entry func(*http.Request) http.Handler
+	next      http.Handler
+	framework *Framework
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -64,8 +72,8 @@ func (x *exchange) Next(f adapter.Forward) (*adapter.Response, error) {
 }
 
 func (x *exchange) Detach() adapter.Refresher {
-	if x.entry == nil {
+	if x.framework.Entry == nil {
 		return x.Exchange.Detach()
 	}
-	return x.Refresher(x.entry(x.r))
+	return x.Refresher(x.framework.Entry(x.r))
 }

@@ -93,15 +93,15 @@ type Cause uint8
 
 // The causes.
 const (
-	CauseCold       Cause = iota + 1 // nothing is stored; perhaps it has expired there, or was evicted
-	CauseExpired                     // it is stale
+	CauseCold       Cause = iota + 1 // nothing is stored, and this process has stored nothing of late
+	CauseExpired                     // it is stale, or has gone in its time
 	CauseVary                        // what is stored answers other requests
-	CausePurged                      // it was purged; by its URL only where that was in this process
+	CausePurged                      // it was purged: by its URL in this process, or otherwise anywhere
 	CauseRequest                     // the request rules it out: its directives, credentials or cookies
 	CauseCorrupt                     // what is there is no entry of ours
 	CauseStoreError                  // the store has failed, or did not answer in time
 	CauseBreaker                     // the circuit breaker is open
-	CauseLost                        // whether it was purged cannot be told any more
+	CauseLost                        // it has gone before its time: evicted, or purged by its URL elsewhere; or nobody can tell
 )
 
 // String is the cause's name.

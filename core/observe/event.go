@@ -78,6 +78,9 @@ type Event struct {
 	// FlightID is what all requests have in common that wait for one run of the handler,
 	// in all processes, and its handler and store events. Empty: there was none.
 	FlightID string
+	// Link is the [Span].Link of the fill that a wait was for, if that is in this process
+	// and has one: only in what the span of a wait ends with.
+	Link any
 	// Err is why a store, a store call or a purge has failed.
 	Err error
 }

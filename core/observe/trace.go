@@ -29,9 +29,10 @@ func (k SpanKind) String() string { return name(k, "fill", "wait", "refresh", "p
 // Start says what a span is of.
 type Start struct {
 	Kind SpanKind
-	// Link is the one of what it belongs to, though that is no parent of it: of
-	// the fill that a request waits for, where that is in this process, and of the span
-	// of the request, if any, that has caused a refresh. Nil: there is none.
+	// Link is the one of what it belongs to, though that is no parent of it: of the fill
+	// that a request waits for, where that is in this process and has begun, else the
+	// event that ends the wait has it; of the span of the request that has caused a
+	// refresh. Nil: there is none.
 	Link any
 	// FlightID is that of [Event].
 	FlightID string
@@ -47,7 +48,7 @@ type Span interface {
 	Link() any
 	// End ends the span with the event of what was done in it: a KindHandler for a fill,
 	// a KindRefresh, a KindPurge, and for a wait a KindRequest with only Context, Time,
-	// Wait, Waited and FlightID. That event is given to Observe as well, but for a wait.
+	// Wait, Waited, FlightID and Link. That event is given to Observe as well, but for a wait.
 	End(*Event)
 }
 

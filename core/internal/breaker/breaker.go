@@ -52,6 +52,7 @@ type Options struct {
 	Timeout  time.Duration // of a probe; failures must go on for as long
 	ProbeKey string        // what a probe reads
 	Logger   *slog.Logger
+	Changed  func(open bool) // is told when the breaker opens and when it closes
 }
 
 // New returns a breaker in front of inner.
@@ -76,8 +77,10 @@ func New(inner Parts, o Options) *Store {
 			switch {
 			case to == gobreaker.StateOpen && from == gobreaker.StateClosed:
 				b.opened.Add(1)
+				o.Changed(true)
 				o.Logger.Warn("cacheaside: the store has failed too often in a row; it is left alone until it answers again", "error", *b.last.Load(), "asked_every", b.pause)
 			case to == gobreaker.StateClosed:
+				o.Changed(false)
 				o.Logger.Info("cacheaside: the store answers again")
 			}
 			if to == gobreaker.StateOpen {

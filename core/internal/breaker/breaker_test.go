@@ -41,7 +41,7 @@ func TestBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		a := new(ailing)
-		b := New(Parts{Store: a}, Options{Failures: 3, Pause: time.Second, Timeout: 50 * time.Millisecond, ProbeKey: "clock", Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		b := New(Parts{Store: a}, Options{Failures: 3, Pause: time.Second, Timeout: 50 * time.Millisecond, ProbeKey: "clock", Logger: slog.New(slog.NewTextHandler(&log, nil)), Changed: func(bool) {}})
 		defer b.Stop()
 		get := func() error { _, _, err := b.Get(t.Context(), "k"); return err }
 		for _, err := range []error{context.Canceled, store.ErrSlow, store.ErrRefused} {

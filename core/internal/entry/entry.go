@@ -72,7 +72,7 @@ type Meta struct {
 	SIE      int64 // stale-if-error window; 0: none
 	// Epoch and Stamp are the moment of the clock of purges before the handler ran.
 	Epoch, Stamp uint64
-	Took         uint32 // how long the handler took, in milliseconds
+	Took         uint32 // how long the handler took, in microseconds
 }
 
 // Field is a header field line; Op is stored as it comes.

@@ -53,6 +53,13 @@ func (p *Pool) Submit(j Job) bool {
 	return true
 }
 
+// Queued is how many jobs wait for their turn.
+func (p *Pool) Queued() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.queue)
+}
+
 // room reports whether one more may run. Late ones may be as many as others.
 func (p *Pool) room() bool {
 	return p.running-p.late < p.workers && p.running < 2*p.workers

@@ -15,6 +15,24 @@ type Check struct {
 	// with it under their keys.
 	Known  *TagSet
 	Stamps []store.Stamp
+	// Why says, where the entry is not current, how that is known.
+	Why Why
+}
+
+// Why is why an entry is not current.
+type Why uint8
+
+// The reasons.
+const (
+	Purged Why = iota + 1
+	Lost       // whether it was purged cannot be told any more
+	Failed     // the store could not be asked
+)
+
+// gone is false, for a reason.
+func (c *Check) gone(why Why) bool {
+	c.Why = why
+	return false
 }
 
 // Reset empties c, but keeps its memory.
@@ -23,8 +41,11 @@ func (c *Check) Reset() { *c = Check{Stamps: c.Stamps[:0]} }
 // outlives reports whether e was made after the last hard purge in s, and notes a soft
 // one. Numbers of another epoch say nothing, and neither does a stamp that is missing.
 func (c *Check) outlives(e *entry.Entry, s store.Stamp) bool {
-	if s.Hard == 0 || s.Epoch != e.Epoch || s.Hard > e.Stamp {
-		return false
+	switch {
+	case s.Hard == 0 || s.Epoch != e.Epoch:
+		return c.gone(Lost)
+	case s.Hard > e.Stamp:
+		return c.gone(Purged)
 	}
 	if s.Soft > e.Stamp {
 		c.noteSoft(max(s.SoftAt, 1))

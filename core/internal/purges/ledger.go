@@ -104,18 +104,21 @@ func (l *Ledger) CurrentHere(c *Check, e *entry.Entry, key string, way *Way, now
 }
 
 // Current reports whether e, found under key at now by a policy with that way, was made
-// after all hard purges that concern it. Of soft ones it notes the time in c. The stamps
-// in c are used if c.Known is what e has; otherwise they are read.
+// after all hard purges that concern it, and if not, notes in c why. Of soft ones it
+// notes the time in c. The stamps in c are used if c.Known is what e has; otherwise they
+// are read.
 func (l *Ledger) Current(ctx context.Context, c *Check, e *entry.Entry, key string, way *Way, now time.Time) bool {
 	c.Soft = 0
 	if l.Store == nil {
 		return true
 	}
 	at, ok := l.leases.at(ctx, now)
-	if !ok || !l.outlivesJournal(c, e, at, way) {
+	switch {
+	case !ok:
+		return c.gone(Failed)
+	case !l.outlivesJournal(c, e, at, way):
 		return false
-	}
-	if !e.Tagged() {
+	case !e.Tagged():
 		return true
 	}
 	known := c.Known
@@ -132,7 +135,7 @@ func (l *Ledger) Current(ctx context.Context, c *Check, e *entry.Entry, key stri
 		var err error
 		if c.Stamps, err = l.Store.Stamps(ctx, c.Stamps[:0], known.Keys); err != nil {
 			l.Failed("reading stamps", err)
-			return false
+			return c.gone(Failed)
 		}
 	}
 	return c.outlivesAll(e, c.Stamps)
@@ -151,8 +154,10 @@ func (l *Ledger) outlivesJournal(c *Check, e *entry.Entry, at *lease, way *Way) 
 	if way == nil {
 		return true
 	}
-	since := at.since(way)
-	return since > 0 && since <= e.Stamp
+	if since := at.since(way); since == 0 || since > e.Stamp {
+		return c.gone(Lost)
+	}
+	return true
 }
 
 // JournalStamp returns when the journal says that what has this primary key and tags was
