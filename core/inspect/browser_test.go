@@ -48,7 +48,7 @@ func startBrowser(t *testing.T) *browser {
 	if path == "" {
 		t.Skip("no chromium on the PATH: the page is not tested in a browser")
 	}
-	dir, err := os.MkdirTemp("", "inspect")
+	dir, err := os.MkdirTemp("", "inspect") //nolint:usetesting // it is still written to by what the browser leaves behind
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -177,15 +177,15 @@ func (e *Endpoint) serveAPI(ctx context.Context, name string, req *adapter.Reque
 	return answer(http.StatusOK, v)
 }
 
-// badRequest is what is wrong with a request.
-type badRequest struct{ error }
+// requestError is what is wrong with a request.
+type requestError struct{ error }
 
 var errForbidden = errors.New("this token may only read: a request that is sent runs a handler, which needs the token that may purge")
 
 // failed is the answer where something has gone wrong. What the store says is no text for
 // clients, as it may name what they do not know.
 func failed(err error) *adapter.Response {
-	var bad badRequest
+	var bad requestError
 	switch {
 	case errors.Is(err, cacheaside.ErrCannotPurge):
 		return failure(http.StatusNotImplemented, clean(redactText(err.Error()), 300))
@@ -224,7 +224,7 @@ func (e *Endpoint) charts(c call) (any, error) {
 			return e.recorder.charts(i), nil
 		}
 	}
-	return nil, badRequest{errors.New("range: use 15m, 1h or 24h")}
+	return nil, requestError{errors.New("range: use 15m, 1h or 24h")}
 }
 
 func (e *Endpoint) routes(call) (any, error)  { return e.recorder.routeTable(), nil }
@@ -326,7 +326,7 @@ func (e *Endpoint) preview(c call) (any, error) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, badRequest{err}
+		return nil, requestError{err}
 	}
 	// Who previews has typed the targets, query and all: nothing of them is a secret.
 	for i := range targets {
@@ -368,17 +368,17 @@ func ask(body []byte) (a Ask, err error) {
 	u, err := url.Parse(a.URL)
 	switch {
 	case a.Method != http.MethodGet && a.Method != http.MethodHead:
-		return a, badRequest{errors.New("method: use GET or HEAD")}
+		return a, requestError{errors.New("method: use GET or HEAD")}
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return a, badRequest{errors.New("url: use an absolute one, such as https://example.com/path")}
+		return a, requestError{errors.New("url: use an absolute one, such as https://example.com/path")}
 	case u.User != nil:
-		return a, badRequest{errors.New("url: leave user and password out")}
+		return a, requestError{errors.New("url: leave user and password out")}
 	case len(a.Header) > 64:
-		return a, badRequest{errors.New("header: 64 fields are enough")}
+		return a, requestError{errors.New("header: 64 fields are enough")}
 	}
 	for _, f := range a.Header {
 		if !token(f.Name) || strings.ContainsAny(f.Value, "\r\n\x00") {
-			return a, badRequest{errors.New("header: that is no field")}
+			return a, requestError{errors.New("header: that is no field")}
 		}
 	}
 	return a, nil
@@ -397,7 +397,7 @@ func token(s string) bool {
 // decode takes nothing for something else than was meant, as encoding/json would: a
 // second member of a name, a name that there is not, or characters that are none.
 func decode(body []byte, members map[string]any) error {
-	bad := func(text string) error { return badRequest{errors.New(text)} }
+	bad := func(text string) error { return requestError{errors.New(text)} }
 	if !utf8.Valid(body) {
 		return bad("the body is no UTF-8")
 	}
@@ -436,7 +436,7 @@ func number(query url.Values, name string, otherwise, least, most uint64) (uint6
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || n < least || n > most {
-		return 0, badRequest{fmt.Errorf("%s: use a number from %d to %d", name, least, most)}
+		return 0, requestError{fmt.Errorf("%s: use a number from %d to %d", name, least, most)}
 	}
 	return n, nil
 }
@@ -448,7 +448,7 @@ func oneOf(query url.Values, name string, values ...string) (string, error) {
 		return values[0], nil
 	}
 	if !slices.Contains(values, text) {
-		return "", badRequest{fmt.Errorf("%s: use %s", name, strings.Join(values, ", "))}
+		return "", requestError{fmt.Errorf("%s: use %s", name, strings.Join(values, ", "))}
 	}
 	return text, nil
 }

@@ -19,7 +19,7 @@ type clock struct{ at time.Time }
 func (c *clock) now() time.Time          { return c.at }
 func (c *clock) forward(d time.Duration) { c.at = c.at.Add(d) }
 
-// half past, so that an hour does not end unasked
+// newClock begins at half past, so that an hour does not end unasked.
 func newClock() *clock { return &clock{time.Date(2026, 3, 1, 12, 30, 0, 0, time.UTC)} }
 
 // told makes r see a request that was answered now.

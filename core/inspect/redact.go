@@ -223,11 +223,12 @@ func clean(s string, most int) string {
 			b.WriteString(hidden + " (" + strconv.Itoa(len(s)) + " bytes)")
 			break
 		}
-		if r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD") {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD"):
 			b.WriteString(`\x` + strconv.FormatUint(uint64(s[i])|0x100, 16)[1:])
-		} else if !unicode.IsPrint(r) { // also what turns text around
+		case !unicode.IsPrint(r): // also what turns text around
 			b.WriteString(`\u{` + strconv.FormatInt(int64(r), 16) + "}")
-		} else {
+		default:
 			b.WriteRune(r)
 		}
 	}

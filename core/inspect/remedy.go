@@ -2,12 +2,6 @@ package inspect
 
 import "github.com/cacheaside/cacheaside/core/observe"
 
-// bypasses are the reasons why the cache has nothing to do with a request.
-var bypasses = [...]observe.Reason{
-	observe.ReasonSkip, observe.ReasonMethod, observe.ReasonNoRoute, observe.ReasonRequestBody, observe.ReasonUpgrade,
-	observe.ReasonPrecondition, observe.ReasonOverride, observe.ReasonKeyTooLong, observe.ReasonInner, observe.ReasonRerun,
-}
-
 // remedies say in one sentence what to do about each reason, or why nothing has to be done.
 var remedies = map[observe.Reason]string{
 	observe.ReasonOther: "An adapter that is not ours gives this reason: look at the detail in Cache-Status of such a response.",

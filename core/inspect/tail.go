@@ -107,6 +107,9 @@ func (s *seen) event(seq uint64) Event {
 		Wait: seconds(s.wait), Age: seconds(s.age), TTL: seconds(s.ttl), BodyBytes: s.body, Stored: s.stored,
 		Flight: clean(string(s.flight[:s.flightLen]), 64), Error: s.err,
 	}
+	if s.kind != observe.KindRequest {
+		e.BodyBytes = 0
+	}
 	if s.key.n > 0 {
 		k := s.key.key(s.hash)
 		e.Key = &k

@@ -100,8 +100,8 @@ const MEANING = {
   miss: 'from the handler', bypass: 'none of the cache’s business', error: 'of the cache, or a panic',
 };
 const CAUSES = {
-  cold: 'nothing was stored', expired: 'it was stale', vary: 'stored for other requests', purged: 'it was purged',
-  request: 'the request rules it out', corrupt: 'no entry of ours', store_error: 'the store failed', breaker: 'the breaker was open', lost: 'purge stamps were lost',
+  cold: 'nothing stored of late', expired: 'its time was over', vary: 'stored for other requests', purged: 'it was purged',
+  request: 'the request rules it out', corrupt: 'no entry of ours', store_error: 'the store failed', breaker: 'the breaker was open', lost: 'gone before its time',
 };
 const dot = r => h('span', { class: 'dot r-' + r, 'aria-hidden': 'true' });
 
@@ -465,7 +465,7 @@ function buildTop(el, get, { refresh }) {
     { title: 'At most', num: true, is: r => topView.by + r.count + '/' + largest, cell: r => [show(r.count), h('span', { class: 'part', 'aria-hidden': 'true' }, width(h('span'), r.count / largest))] },
     { title: 'Less at most', num: true, is: r => topView.by + r.error, cell: r => r.error ? '−' + show(r.error) : '–' },
     { title: 'ID', is: r => r.key.id, cell: r => h('code', { class: 'soft' }, r.key.id) },
-    { title: '', is: r => r.key.text, cell: r => r.key.text.includes('…') ? '' : h('button', { class: 'small', type: 'button', 'aria-label': 'Look up ' + r.key.text, onclick: () => { asked.url = r.key.text; location.hash = '#/url'; } }, 'Look up') },
+    { title: 'Stored', is: r => r.key.text, cell: r => r.key.text.includes('…') ? '' : h('button', { class: 'small', type: 'button', 'aria-label': 'Look up ' + r.key.text, onclick: () => { asked.url = r.key.text; location.hash = '#/url'; } }, 'Look up') },
   ], { key: r => r.key.id, none: empty('No keys in this hour yet.', 'They appear with the first requests.') });
   put(el, h('div', { class: 'bar' },
     radios('By', [['requests', 'Requests'], ['bytes', 'Bytes'], ['misses', 'Misses']], topView.by, v => { topView.by = v; refresh(); }),
@@ -571,7 +571,7 @@ const trouble = e => {
 
 const fieldList = fields => fields && fields.length ? h('dl', { class: 'facts' }, fields.map(f => [h('dt', {}, bdi(f.name)), h('dd', {}, bdi(f.value))])) : h('p', { class: 'soft' }, 'None.');
 const facts = pairs => h('dl', { class: 'facts' }, pairs.filter(p => p && p[1] !== undefined && p[1] !== '').map(([k, v]) => [h('dt', {}, k), h('dd', {}, v)]));
-const verdict = (result, ...more) => h('p', { class: 'verdict' }, dot(result), h('strong', {}, result), ' – ', ...more);
+const verdict = (result, ...more) => h('h2', { class: 'verdict' }, dot(result), h('strong', {}, result), ' – ', ...more);
 const STATES = { valid: 'good', soft: 'warn', purged: 'bad', lost: 'bad' };
 
 function found(l) {
@@ -667,7 +667,7 @@ function buildConfig(el, get) {
   const columns = [
     { title: 'Setting', head: true, is: s => s.name, cell: s => h('code', {}, s.name) },
     { title: 'Value', text: true, is: s => s.value, cell: s => h('bdi', { class: 'key' }, s.value === '' ? '(empty)' : s.value) },
-    { title: '', is: s => String(s.default), cell: s => s.default ? h('span', { class: 'soft' }, 'default') : h('span', { class: 'tag good' }, 'set') },
+    { title: 'By', is: s => String(s.default), cell: s => s.default ? h('span', { class: 'soft' }, 'default') : h('span', { class: 'tag good' }, 'this service') },
   ];
   const none = () => empty('Nothing to show.', 'Everything is at its default, or this cache does not tell.');
   const whole_ = grid('Settings of the cache', columns, { key: s => s.name, none: none() }), policy = grid('Settings of the policy', columns, { key: s => s.name, none: none() });

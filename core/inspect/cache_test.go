@@ -1,0 +1,88 @@
+package inspect
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/nethttp"
+)
+
+// TestServed: what a service has answered is what the API says.
+func TestServed(t *testing.T) {
+	recorder := NewRecorder(nil)
+	cache, err := cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}, Observer: recorder})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close(context.Background())
+	e, err := New(cache, recorder, Access{Token: fullToken})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /blogs/{id}", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "a blog") })
+	mux.HandleFunc("GET /me", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "private")
+		io.WriteString(w, secret)
+	})
+	handler := nethttp.New(cache)(mux)
+	get := func(path string) {
+		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://example.com"+path, nil))
+	}
+	for range 3 {
+		get("/blogs/1?token=" + secret)
+		get("/me?" + secret + "=1")
+	}
+	ask := func(line string, v any) string {
+		r := e.Serve(t.Context(), asked(line, fullToken), []byte(`{"tags":["a"]}`))
+		if r.Status != 200 || v != nil && json.Unmarshal(r.Body, v) != nil {
+			t.Fatalf("%s: %d %s", line, r.Status, r.Body)
+		}
+		return string(r.Body)
+	}
+	var tail Tail
+	all := ask("GET /api/tail", &tail)
+	get("/blogs/1?token=" + secret) // it is watched now
+	ask("POST /api/purge", nil)
+	all += ask("GET /api/tail", &tail)
+	var hits, purges int
+	for _, e := range tail.Events {
+		if e.Result == "hit" && e.Key != nil && e.Key.Text == "http://example.com/blogs/1?token=…" && e.Route == "/blogs/{id}" {
+			hits++
+		}
+		if e.Kind == "purge" && e.Outcome == "ok" {
+			purges++
+		}
+	}
+	if hits != 1 || purges != 1 {
+		t.Errorf("%d hits, %d purges: %s", hits, purges, all)
+	}
+	var s Status
+	all += ask("GET /api/status", &s)
+	if s.Recent.Results["hit"] != 3 || s.Recent.Results["miss"] != 4 || s.Started.Purges["ok"] != 1 || *s.Recent.HitShare != 3.0/7 {
+		t.Errorf("%+v", s.Recent)
+	}
+	var reasons Reasons
+	all += ask("GET /api/reasons", &reasons)
+	if len(reasons.Reasons) != 1 || reasons.Reasons[0].Reason != "private" || reasons.Reasons[0].Routes[0] != (RouteCount{"/me", 3}) {
+		t.Errorf("%+v", reasons)
+	}
+	var top Top
+	all += ask("GET /api/top", &top)
+	if len(top.Keys) == 0 || top.Keys[0].Count != 4 || top.Keys[0].Error != 0 {
+		t.Errorf("%+v", top)
+	}
+	for _, line := range []string{"GET /api/charts", "GET /api/routes", "GET /api/config", "GET /api/top?by=bytes"} {
+		all += ask(line, nil)
+	}
+	if strings.Contains(strings.ReplaceAll(all, "/me?"+secret+"=…", ""), secret) {
+		t.Errorf("a secret is shown: %s", all)
+	}
+}
