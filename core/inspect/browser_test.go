@@ -46,6 +46,9 @@ func startBrowser(t *testing.T) *browser {
 		}
 	}
 	if path == "" {
+		if os.Getenv("CACHEASIDE_REQUIRE_BROWSER") != "" {
+			t.Fatal("no chromium on the PATH")
+		}
 		t.Skip("no chromium on the PATH: the page is not tested in a browser")
 	}
 	dir, err := os.MkdirTemp("", "inspect") //nolint:usetesting // it is still written to by what the browser leaves behind

@@ -4,6 +4,7 @@ package inspect
 //
 //	GET  api/session                        Session; the only one without access, and always 200
 //	GET  api/status                         Status
+//	GET  api/instances                      Instances
 //	GET  api/charts?range=15m|1h|24h        Charts
 //	GET  api/routes                         Routes
 //	GET  api/reasons                        Reasons
@@ -57,6 +58,21 @@ type Instance struct {
 	Host    string `json:"host"`
 	PID     int    `json:"pid"`
 	Started int64  `json:"started"` // when its recorder was made
+}
+
+// Instances are the processes that share the store and tell of themselves in it.
+type Instances struct {
+	Shared    bool   `json:"shared"` // false: only this one is known
+	Instances []Peer `json:"instances"`
+}
+
+// Peer is what one of them has told, at most half a minute ago.
+type Peer struct {
+	Instance    Instance `json:"instance"`
+	Now         int64    `json:"now"`    // when
+	Recent      Totals   `json:"recent"` // of the last 15 minutes
+	BreakerOpen bool     `json:"breaker_open"`
+	Waiting     int64    `json:"waiting"`
 }
 
 // Totals are sums over a time.

@@ -26,7 +26,8 @@
 //
 // It needs no build step and nothing from elsewhere: page, script, stylesheet and uPlot
 // 1.6.32 (MIT, https://github.com/leeoniya/uPlot) are part of the program. All that it
-// shows is of the one process that answers.
+// shows is of the one process that answers; with [WithSharing] each tells the others how it
+// is doing, by way of the store.
 //
 // The API is described where its types are: [Status], [Charts], [Routes], [Reasons], [Top],
 // [Tail], [Lookup], [Explanation], [Preview], [Config]. For example:
@@ -38,7 +39,8 @@
 // A [Recorder] adds about 100 ns and no allocation to a hit, and takes less than 2 MiB,
 // whatever it sees: 256 routes, 1,024 counters of keys for each list, 1,024 events. Routes
 // and keys are counted by hours, of which the last two are kept. Hits enter the tail only
-// while somebody looks at it, and for ten seconds after. There is no goroutine and no timer.
+// while somebody looks at it, and for ten seconds after. There is no goroutine and no timer,
+// but for a moment every ten seconds with [WithSharing].
 //
 // # Threats
 //

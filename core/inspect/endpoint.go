@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -35,6 +36,8 @@ type Endpoint struct {
 	recorder *Recorder
 	guard    *guard
 	host     string
+	sharing  bool
+	slot     atomic.Int32 // of its snapshot in the store
 }
 
 // Option changes what [New] makes.
@@ -69,6 +72,9 @@ func newEndpoint(eng engine, recorder *Recorder, access Access, opts ...Option) 
 	e := &Endpoint{engine: eng, recorder: recorder, guard: g, host: hostname()}
 	for _, o := range opts {
 		o(e)
+	}
+	if e.sharing {
+		recorder.share(e.publish)
 	}
 	return e, nil
 }
@@ -105,17 +111,18 @@ var calls = map[string]struct {
 	takes []string // parameters of the query
 	do    func(*Endpoint, call) (any, error)
 }{
-	"status":  {needs: reading, do: (*Endpoint).status},
-	"charts":  {needs: reading, do: (*Endpoint).charts, takes: []string{"range"}},
-	"routes":  {needs: reading, do: (*Endpoint).routes},
-	"reasons": {needs: reading, do: (*Endpoint).reasons},
-	"top":     {needs: reading, do: (*Endpoint).top, takes: []string{"by", "period", "limit"}},
-	"tail":    {needs: reading, do: (*Endpoint).tail, takes: []string{"after", "limit", "kind", "result", "cause", "reason", "outcome", "route", "key"}},
-	"config":  {needs: reading, do: (*Endpoint).config},
-	"lookup":  {needs: reading, do: (*Endpoint).lookup, post: true},
-	"explain": {needs: reading, do: (*Endpoint).explain, post: true},
-	"preview": {needs: reading, do: (*Endpoint).preview, post: true},
-	"purge":   {needs: everything, do: (*Endpoint).purge, post: true},
+	"status":    {needs: reading, do: (*Endpoint).status},
+	"instances": {needs: reading, do: (*Endpoint).instances},
+	"charts":    {needs: reading, do: (*Endpoint).charts, takes: []string{"range"}},
+	"routes":    {needs: reading, do: (*Endpoint).routes},
+	"reasons":   {needs: reading, do: (*Endpoint).reasons},
+	"top":       {needs: reading, do: (*Endpoint).top, takes: []string{"by", "period", "limit"}},
+	"tail":      {needs: reading, do: (*Endpoint).tail, takes: []string{"after", "limit", "kind", "result", "cause", "reason", "outcome", "route", "key"}},
+	"config":    {needs: reading, do: (*Endpoint).config},
+	"lookup":    {needs: reading, do: (*Endpoint).lookup, post: true},
+	"explain":   {needs: reading, do: (*Endpoint).explain, post: true},
+	"preview":   {needs: reading, do: (*Endpoint).preview, post: true},
+	"purge":     {needs: everything, do: (*Endpoint).purge, post: true},
 }
 
 // call is a request to the API that is allowed.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/adapter"
@@ -28,6 +29,10 @@ type engine interface {
 	preview(p cacheaside.Purge) ([]Target, error)
 	// config lists all policies, the one of New first.
 	config() Config
+	// read and write are Get and Set of the store, by way of the breaker, for what is no
+	// entry. The engine puts the namespace before the key, so that it is not that of one.
+	read(ctx context.Context, key string) (data []byte, found bool, err error)
+	write(ctx context.Context, key string, data []byte, ttl time.Duration) error
 	// purge is PurgeEndpoint.Serve for a POST, without asking for access.
 	purge(ctx context.Context, req *adapter.Request, body []byte) *adapter.Response
 }
@@ -81,6 +86,10 @@ func (cacheEngine) preview(p cacheaside.Purge) (targets []Target, err error) {
 	}
 	return targets, nil
 }
+
+func (cacheEngine) read(context.Context, string) ([]byte, bool, error) { return nil, false, errCannot }
+
+func (cacheEngine) write(context.Context, string, []byte, time.Duration) error { return errCannot }
 
 func (cacheEngine) config() Config { return Config{} }
 

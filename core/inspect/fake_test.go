@@ -24,6 +24,7 @@ type fake struct {
 	purged  []string // bodies
 	answers int      // of a purge; 0: 200
 	err     error    // of the rest
+	values  *values  // of a store that others have as well
 }
 
 // secret is what nobody may see.
@@ -136,6 +137,33 @@ func (f *fake) config() Config {
 		{"Timeouts.Purge", "1s", true}, {"Breaker.Failures", "5", true}, {"Background.Runs", "16", true}, {"Background.WriteBuffer", "32 MiB", true},
 	}
 	return Config{Cache: cache, Handles: []Handle{{"", true, settings}, {"blogs", false, settings[:8]}, {"users", false, settings[4:]}}}
+}
+
+// values is a store that several have.
+type values struct {
+	sync.Mutex
+	of map[string][]byte
+}
+
+func (f *fake) read(_ context.Context, key string) ([]byte, bool, error) {
+	f.values.Lock()
+	defer f.values.Unlock()
+	v, ok := f.values.of[key]
+	return v, ok, f.failure()
+}
+
+func (f *fake) write(_ context.Context, key string, data []byte, ttl time.Duration) error {
+	f.values.Lock()
+	defer f.values.Unlock()
+	f.values.of[key] = data
+	time.AfterFunc(ttl, func() {
+		f.values.Lock()
+		defer f.values.Unlock()
+		if now := f.values.of[key]; len(now) > 0 && &now[0] == &data[0] {
+			delete(f.values.of, key)
+		}
+	})
+	return nil
 }
 
 func (f *fake) purge(_ context.Context, _ *adapter.Request, body []byte) *adapter.Response {

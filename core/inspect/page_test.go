@@ -137,8 +137,9 @@ func TestBrowser(t *testing.T) {
 
 // testPage goes through all views, in light and dark, wide and narrow.
 func testPage(t *testing.T, b *browser) {
-	f := new(fake)
-	e, err := newEndpoint(f, shop(), Access{Token: fullToken, ReadToken: readToken}, WithInstance("web-1"))
+	f := &fake{values: &values{of: map[string][]byte{}}}
+	f.values.of[slotKey(3)] = []byte(`{"instance":{"id":"x2","host":"web-2","pid":1,"started":1},"now":1795780000000,"recent":{"requests":812,"results":{"hit":790},"hit_share":0.973,"saved_seconds":61.5},"waiting":1}`)
+	e, err := newEndpoint(f, shop(), Access{Token: fullToken, ReadToken: readToken}, WithInstance("web-1"), WithSharing())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +150,7 @@ func testPage(t *testing.T, b *browser) {
 	p.shoot("door-light")
 	p.signIn(fullToken)
 	shows := map[string]string{
-		"status": `document.querySelectorAll('.card').length === 8 && document.body.innerText.includes('1.40.1')`,
+		"status": `document.querySelectorAll('.card').length === 8 && document.body.innerText.includes('1.40.1') && document.body.innerText.includes('web-2')`,
 		"charts": `document.querySelectorAll('.chart canvas').length === 3`,
 		"routes": `document.querySelectorAll('#view tbody tr').length >= 8`, "reasons": `document.querySelectorAll('#view tbody tr').length >= 4`,
 		"top": `document.querySelectorAll('#view tbody tr').length === 50`, "tail": `document.querySelectorAll('#view tbody tr').length > 100`,

@@ -33,9 +33,13 @@ type Recorder struct {
 	breakerSince                     atomic.Int64 // ms
 	breakerOpened                    atomic.Uint64
 
+	publish    atomic.Pointer[func()] // nil: nobody shares
+	publishing atomic.Bool
+
 	// With the mutex of series:
-	hour   int64 // since 1970
-	before before
+	hour      int64 // since 1970
+	before    before
+	published int64
 
 	mu      sync.Mutex
 	sources []observe.Source
@@ -172,6 +176,9 @@ func (r *Recorder) turn(at int64, wait bool) int64 {
 		r.keys.clear()
 		r.known.turn(h == r.hour+1)
 		r.hour = h
+	}
+	if !wait {
+		r.mayPublish(at)
 	}
 	return max((r.hour-1)*int64(hour), r.started.UnixNano()) / int64(time.Millisecond)
 }

@@ -299,14 +299,37 @@ const views = {
 
 function buildStatus(el, get) {
   const notes = h('div'), cards = h('dl', { class: 'cards' }), answers = h('div'), causes = h('div'), work = h('div'), writes = h('div');
-  const range = h('div');
-  put(el, notes, cards, range, h('div', { class: 'twin' },
+  const range = h('div'), instances = grid('Instances that share this store', [
+    { title: 'Instance', head: true, is: p => p.instance.host, cell: p => [bdi(p.instance.host), h('span', { class: 'soft' }, ' pid ' + p.instance.pid)] },
+    { title: 'Requests', num: true, value: p => p.recent.requests, cell: p => num(p.recent.requests) },
+    { title: 'Hit share', num: true, value: p => p.recent.hit_share, cell: p => percent(p.recent.hit_share) },
+    { title: 'Saved', num: true, value: p => p.recent.saved_seconds, cell: p => dur(p.recent.saved_seconds) },
+    { title: 'Waiting', num: true, value: p => p.waiting, cell: p => num(p.waiting) },
+    { title: 'Breaker', is: p => String(p.breaker_open), cell: p => p.breaker_open ? h('span', { class: 'bad' }, 'open') : 'closed' },
+    { title: 'Told', num: true, is: p => String(p.now), cell: p => when(p.now) },
+  ], { key: p => p.instance.id });
+  const peers = sheet('All instances', h('p', { class: 'soft' }, 'Last 15 minutes, as each has told in the last half minute.'), instances.el);
+  peers.hidden = true;
+  let askPeers = 0;
+  put(el, notes, cards, peers, range, h('div', { class: 'twin' },
     panel('Why the handler was asked', h('p', { class: 'soft' }, 'Last 15 minutes.'), causes),
     panel('Under way', work)), h('div', { class: 'twin' }, panel('Since the start', writes), panel('Calls of the store', answers)));
   const card = (title, big, small, kind) => h('div', { class: 'card' }, h('dt', {}, title), h('dd', { class: 'big ' + (kind || '') }, big), (Array.isArray(small) ? small : [small]).filter(Boolean).map(s => s instanceof Node ? s : h('dd', { class: 'small' }, s)));
   return async () => {
     const s = await get('status');
     text($('where'), [s.namespace, s.instance.host, 'pid ' + s.instance.pid].filter(Boolean).join(' · '));
+    if (askPeers-- <= 0) { // less often: it asks the store for each
+      askPeers = 4;
+      try {
+        const all = await get('instances');
+        if (!all.shared) askPeers = Infinity;
+        peers.hidden = !all.shared;
+        instances.set(all.instances);
+      } catch (e) {
+        if (e.name === 'AbortError' || e.status === 401) throw e;
+        peers.hidden = true; // the store fails: the rest of the page says so
+      }
+    }
     const r = s.recent, t = s.total, sv = s.server;
     const used = sv.max_bytes ? sv.used_bytes / sv.max_bytes : 0;
     const out = [];
@@ -465,7 +488,7 @@ function buildTop(el, get, { refresh }) {
     { title: 'At most', num: true, is: r => topView.by + r.count + '/' + largest, cell: r => [show(r.count), h('span', { class: 'part', 'aria-hidden': 'true' }, width(h('span'), r.count / largest))] },
     { title: 'Less at most', num: true, is: r => topView.by + r.error, cell: r => r.error ? '−' + show(r.error) : '–' },
     { title: 'ID', is: r => r.key.id, cell: r => h('code', { class: 'soft' }, r.key.id) },
-    { title: 'Stored', is: r => r.key.text, cell: r => r.key.text.includes('…') ? '' : h('button', { class: 'small', type: 'button', 'aria-label': 'Look up ' + r.key.text, onclick: () => { asked.url = r.key.text; location.hash = '#/url'; } }, 'Look up') },
+    { title: 'Stored', is: r => r.key.text, cell: r => !/^https?:\/\/[^\s…\\<>]+$/.test(r.key.text) ? '' : h('button', { class: 'small', type: 'button', 'aria-label': 'Look up ' + r.key.text, onclick: () => { asked.url = r.key.text; location.hash = '#/url'; } }, 'Look up') },
   ], { key: r => r.key.id, none: empty('No keys in this hour yet.', 'They appear with the first requests.') });
   put(el, h('div', { class: 'bar' },
     radios('By', [['requests', 'Requests'], ['bytes', 'Bytes'], ['misses', 'Misses']], topView.by, v => { topView.by = v; refresh(); }),
@@ -701,7 +724,11 @@ function open(id, focus) {
   document.title = v.title + ' – cacheaside';
   text($('title'), v.title);
   fill($('alert'));
-  for (const a of $('nav').querySelectorAll('a')) a.hash === '#/' + id ? a.setAttribute('aria-current', 'page') : a.removeAttribute('aria-current');
+  for (const a of $('nav').querySelectorAll('a')) {
+    if (a.hash !== '#/' + id) { a.removeAttribute('aria-current'); continue; }
+    a.setAttribute('aria-current', 'page');
+    a.scrollIntoView({ block: 'nearest', inline: 'center' });
+  }
   me.close = () => { clearTimeout(me.timer); aborter.abort(); closing.forEach(f => f()); };
   const get = path => api(path, undefined, aborter.signal);
   const refresh = () => { clearTimeout(me.timer); tick(true); };
