@@ -297,7 +297,8 @@ type Found struct {
 	Reason   string   `json:"reason,omitempty"` // of a bypass
 	Because  string   `json:"because"`          // a sentence
 	Vary     []string `json:"vary,omitempty"`   // by which fields there are variants
-	Entries  []Entry  `json:"entries"`          // the response, or its variants
+	Entries  []Entry  `json:"entries"`          // the response, or its variants: 100 at most
+	More     int      `json:"more,omitempty"`   // variants that are left out
 }
 
 // Entry is a stored response.

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -322,6 +323,28 @@ func TestNothingSecret(t *testing.T) {
 	f.fails(errStore)
 	if body := string(e.Serve(t.Context(), asked("GET /api/status", fullToken), nil).Body); strings.Contains(body, secret) {
 		t.Error(body)
+	}
+}
+
+// The library is what npm has as uplot 1.6.32, unchanged.
+func TestVendored(t *testing.T) {
+	for name, want := range map[string]string{
+		"uplot.js":      "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+		"uplot.css":     "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+		"uplot.LICENSE": "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
+	} {
+		if got := fmt.Sprintf("%x", sha256.Sum256(assets[name].body)); got != want {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+// A response with very many variants has an answer of a bounded size.
+func TestManyVariants(t *testing.T) {
+	l := Lookup{Found: []Found{{Entries: make([]Entry, 1000)}, {}}}
+	redactLookup(&l)
+	if f := l.Found; len(f[0].Entries) != maxEntries || f[0].More != 900 || f[1].Entries == nil {
+		t.Errorf("%d and %d", len(f[0].Entries), f[0].More)
 	}
 }
 

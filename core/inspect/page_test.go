@@ -1,14 +1,18 @@
 package inspect
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/observe"
 )
 
@@ -126,7 +130,7 @@ func shop() *Recorder {
 func TestBrowser(t *testing.T) {
 	b := startBrowser(t)
 	for name, test := range map[string]func(*testing.T, *browser){
-		"page": testPage, "keyboard": testKeyboard, "hostile": testHostile, "tokens": testTokens, "live": testLive,
+		"page": testPage, "keyboard": testKeyboard, "hostile": testHostile, "tokens": testTokens, "live": testLive, "cookie": testCookie,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -177,6 +181,13 @@ func testPage(t *testing.T, b *browser) {
 			}
 			p.shoot(v[0] + "-" + scheme)
 		}
+	}
+	p.view("charts", "Charts")
+	p.until(shows["charts"])
+	for theme, ground := range map[string]string{"light": "rgb(246, 247, 249)", "dark": "rgb(18, 21, 26)", "": "rgb(18, 21, 26)"} {
+		p.eval(`(() => { const s = document.getElementById('theme'); s.value = `+quoted(theme)+`; s.dispatchEvent(new Event('change')); })()`, nil)
+		p.until(`getComputedStyle(document.body).backgroundColor === ` + quoted(ground))
+		p.until(shows["charts"])
 	}
 	p.look("light", 390, 844)
 	for _, v := range pageViews {
@@ -412,8 +423,12 @@ func testLive(t *testing.T, b *browser) {
 	p.until(`document.querySelector('#view tbody tr').textContent.includes('purge')`)
 	p.eval(`(() => { const s = document.querySelector('#view select'); s.value = 'purge'; s.dispatchEvent(new Event('change')); })()`, nil)
 	p.until(`document.querySelectorAll('#view tbody tr').length === 1`)
+	p.eval(`document.getElementById('pause').click()`, nil)
 	p.view("charts", "Charts")
 	p.until(`document.querySelector('.targets li')`)
+	p.until(`document.getElementById('live').textContent === 'Paused'`)
+	p.eval(`document.getElementById('pause').click()`, nil)
+	p.until(`document.getElementById('live').textContent === 'Live'`)
 	p.view("status", "Status")
 	f.fails(errStore)
 	p.until(`document.querySelector('.note.bad')`)
@@ -426,4 +441,51 @@ func testLive(t *testing.T, b *browser) {
 	p.do("Network.emulateNetworkConditions", map[string]any{"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}, nil)
 	p.until(`document.getElementById('live').textContent === 'Live' && !document.getElementById('alert').textContent`)
 	p.clean("ERR_INTERNET_DISCONNECTED")
+}
+
+// testCookie: who is let in by a cookie needs no token, from the page itself only.
+func testCookie(t *testing.T, b *browser) {
+	var cookies atomic.Int32
+	f := &fake{values: &values{of: map[string][]byte{}}}
+	e, err := newEndpoint(f, NewRecorder(nil), Access{Authorize: func(_ context.Context, req *adapter.Request) bool {
+		ok := first(req.Header.Values("Cookie")) == "session=1"
+		if ok {
+			cookies.Add(1)
+		}
+		return ok
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var served atomic.Pointer[Endpoint]
+	served.Store(e)
+	base := serve(t, &served)
+	p := b.visit(t, base)
+	p.until(`document.body.innerText.includes('sign in there') && document.getElementById('token').hidden`)
+	p.do("Network.setCookie", map[string]any{"url": base, "name": "session", "value": "1"}, nil)
+	p.do("Page.reload", nil, nil)
+	p.until(`document.querySelectorAll('.card').length === 8 && document.getElementById('leave').hidden`)
+	p.eval(`location.hash = '#/purge'`, nil)
+	p.until(`document.getElementById('targets')`)
+	p.eval(`document.getElementById('targets').value = 'a'; document.querySelector('#view form').requestSubmit()`, nil)
+	p.until(`document.activeElement.id === 'confirm'`)
+	p.write("a")
+	p.press("Enter")
+	p.until(`document.querySelector('.note.good')`)
+	p.clean()
+	// The same from a page of another origin, which the browser gives the cookie to: a port
+	// is no other site.
+	evil := httptest.NewServer(http.NotFoundHandler())
+	defer evil.Close()
+	p.do("Page.navigate", map[string]any{"url": evil.URL}, nil)
+	p.until(`location.href.startsWith(` + quoted(evil.URL) + `) && document.readyState === 'complete'`)
+	cookies.Store(0)
+	for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded", "application/json"} {
+		p.eval(`fetch('`+base+`api/purge', {method: 'POST', mode: 'no-cors', credentials: 'include', headers: {'Content-Type': '`+kind+`'}, body: '{"all":true}'}).then(() => 0, () => 0)`, nil)
+	}
+	p.eval(`fetch('`+base+`api/status', {credentials: 'include'}).then(() => fired++, () => 0)`, nil)
+	if got := f.purges(); len(got) != 1 || cookies.Load() == 0 {
+		t.Errorf("purged: %q, with %d cookies", got, cookies.Load())
+	}
+	p.clean("404", "401", "CORS", "ERR_FAILED", "ERR_BLOCKED_BY_RESPONSE.NotSameOrigin")
 }

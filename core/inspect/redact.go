@@ -167,11 +167,22 @@ func redactKey(k *Key) {
 	}
 }
 
+// maxEntries is how many variants are shown.
+const maxEntries = 100
+
 func redactLookup(l *Lookup) {
+	if l.Found == nil {
+		l.Found = []Found{}
+	}
 	l.URL = clean(redactURL(l.URL), maxKeyText)
 	for i := range l.Found {
 		f := &l.Found[i]
 		redactKey(&f.Key)
+		if n := len(f.Entries); n > maxEntries {
+			f.Entries, f.More = f.Entries[:maxEntries], n-maxEntries
+		} else if n == 0 {
+			f.Entries = []Entry{}
+		}
 		f.Because = clean(redactText(f.Because), 500)
 		for j := range f.Vary {
 			f.Vary[j] = clean(f.Vary[j], 100)

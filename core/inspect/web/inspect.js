@@ -611,7 +611,7 @@ function found(l) {
             ['Forgotten in', e.gone_in_seconds ? dur(e.gone_in_seconds) : ''], ['In the store', bytes(e.size_bytes)], ['Body', bytes(e.body_bytes)], ['A hit saves', dur(e.saves_seconds)], ['Key', keyed(e.key)]]),
           e.selecting && e.selecting.length ? [h('h3', {}, 'Selected by'), fieldList(e.selecting)] : ''),
           h('div', {}, h('h3', {}, 'Tags and their stamps'), e.tags && e.tags.length ? h('ul', {}, e.tags.map(t => h('li', {}, h('span', { class: 'tag ' + (STATES[t.state] || '') }, t.state), bdi(t.name), h('span', { class: 'soft' }, ` ${t.kind}, stamp ${t.stamp || '–'}`)))) : h('p', { class: 'soft' }, 'None: it can be purged by URL, prefix or with everything.')),
-          h('div', {}, h('h3', {}, 'Fields'), fieldList(e.header)))]))));
+          h('div', {}, h('h3', {}, 'Fields'), fieldList(e.header)))])), f.more ? h('p', { class: 'entry soft' }, num(f.more) + ' more variants are not shown.') : ''));
 }
 
 function explained(x) {
@@ -748,7 +748,10 @@ function open(id, focus) {
     } catch (e) {
       if (current !== me || e.name === 'AbortError') return;
       if (e.status === 401) { signOut(e.message); return; }
-      if (!(e instanceof Refused)) throw e;
+      if (!(e instanceof Refused)) {
+        fill($('alert'), note('bad', 'This page has failed.', 'Reload it; if it fails again, its script and the service are not of one version.'));
+        throw e;
+      }
       me.failures++;
       live(e.status === 0 ? 'not reachable' : 'failing');
       const shown = $('alert').firstChild;
@@ -814,6 +817,7 @@ async function enter(tried) {
   }
   $('door').hidden = true;
   $('top').hidden = $('frame').hidden = false;
+  $('leave').hidden = !token; // who is let in by a cookie has to sign out where it is from
   $('token').value = '';
   route(true);
 }
