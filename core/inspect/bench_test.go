@@ -71,3 +71,19 @@ func BenchmarkStatus(b *testing.B) {
 		r.status(&s)
 	}
 }
+
+// BenchmarkHour is what the first request of an hour pays, with all routes and counters in use.
+func BenchmarkHour(b *testing.B) {
+	c := newClock()
+	r := NewRecorder(c.now)
+	for i := range 20_000 {
+		c.told(r, func(e *observe.Event) {
+			missed(e)
+			e.Route, e.Key = "/"+strconv.Itoa(i%256), keyNamed(i)
+		})
+	}
+	for b.Loop() {
+		c.forward(time.Hour)
+		c.told(r, plain)
+	}
+}

@@ -142,7 +142,8 @@ type Server struct {
 type Charts struct {
 	Range    string                `json:"range"`
 	Step     float64               `json:"step_seconds"`
-	Times    []int64               `json:"times"` // in seconds: the beginning of each slot
+	Last     float64               `json:"last_step_seconds"` // how much of the last slot is over
+	Times    []int64               `json:"times"`             // in seconds: the beginning of each slot
 	Results  map[string][]uint64   `json:"results"`
 	Latency  map[string][]*float64 `json:"latency"` // "hit_p50", "hit_p99", "handler_p50", "handler_p99", in seconds
 	Bytes    map[string][]uint64   `json:"bytes"`   // "cache" and "handler": of bodies, by who made them now

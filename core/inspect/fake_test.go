@@ -11,6 +11,7 @@ import (
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 const (
@@ -98,7 +99,7 @@ func (f *fake) explain(_ context.Context, a Ask) (Explanation, error) {
 	key := wire("/users/7?token=" + secret)
 	x := Explanation{
 		URL: a.URL, Route: "/users/:id", Policy: "users", Key: &key, Result: "miss", Cause: "cold", Reason: "private",
-		Because: "nothing is stored, and what the handler gave last could not be", Remedy: remedies[13],
+		Because: "nothing is stored, and what the handler gave last could not be", Remedy: remedies[observe.ReasonPrivate],
 		Steps: []Step{
 			{"router", "GET /users/:id"}, {"policy", "users: TTL 30s"}, {"key", key.Text}, {"lookup", "nothing is there"}, {"would", "ask the handler"},
 		},

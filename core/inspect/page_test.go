@@ -44,11 +44,7 @@ func shop() *Recorder {
 	for ; time.Since(at) > 0; at = at.Add(5 * time.Second) {
 		day := 1 + 0.6*math.Sin(float64(at.Unix())/86400*2*math.Pi) + 0.15*rng.Float64()
 		purged := at.Unix()%5400 < 60
-		n := int(9 * day)
-		if time.Since(at) < time.Hour {
-			n *= 5
-		}
-		for range n {
+		for range int(9 * day) {
 			x := routes[weights[rng.IntN(len(weights))]]
 			path := x.path
 			if strings.Contains(path, "%d") {

@@ -203,6 +203,9 @@ func TestCharts(t *testing.T) {
 		if len(ch.Times) != slots || ch.Times[slots-1] > c.at.Unix() || c.at.Unix()-ch.Times[slots-1] > int64(ch.Step) {
 			t.Errorf("%s: the last slot begins at %d", ch.Range, ch.Times[slots-1])
 		}
+		if ch.Last < 0 || ch.Last >= ch.Step || float64(c.at.Unix()-ch.Times[slots-1]) != ch.Last {
+			t.Errorf("%s: %v of the last slot", ch.Range, ch.Last)
+		}
 		if total(ch.Bytes) != want*4321 {
 			t.Errorf("%s: %d bytes", ch.Range, total(ch.Bytes))
 		}

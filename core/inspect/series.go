@@ -211,7 +211,7 @@ func (r *Recorder) charts(which int) Charts {
 	r.turn(now, true)
 	step := spans[which].step
 	c := Charts{
-		Range: spans[which].name, Step: step.Seconds(), Times: make([]int64, slots), Instance: r.id,
+		Range: spans[which].name, Step: step.Seconds(), Last: time.Duration(now % int64(step)).Seconds(), Times: make([]int64, slots), Instance: r.id,
 		Results: map[string][]uint64{}, Latency: map[string][]*float64{}, Purges: r.marks.since(now - slots*int64(step)),
 		Bytes: map[string][]uint64{"cache": make([]uint64, slots), "handler": make([]uint64, slots)},
 	}

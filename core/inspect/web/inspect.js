@@ -213,7 +213,7 @@ const colour = name => {
 
 // chart draws series of {label, colour, values, dash}. Stacked ones are drawn as sums, the
 // highest first, so that each covers what is not its own.
-function chart(host, label, times, series, { stacked, log, unit, marks }) {
+function chart(host, label, times, series, { stacked, log, unit, incrs, marks }) {
   const lines = stacked ? series.slice().reverse() : series;
   const data = [times];
   if (stacked) {
@@ -235,7 +235,7 @@ function chart(host, label, times, series, { stacked, log, unit, marks }) {
     scales: { y: log ? { distr: 3 } : { range: (_, lo, hi) => [0, hi > 0 ? hi * 1.08 : 1] } },
     axes: [
       { stroke: axis, grid: { stroke: grid_, width: 1 }, ticks: { stroke: grid_, width: 1 }, space: 70, size: 34, values: (_, all) => all.map(v => clock(v * 1000).slice(0, 5)) },
-      { stroke: axis, grid: { stroke: grid_, width: 1, filter: (_, all) => all.map(v => !log || Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-6 ? v : null) }, ticks: { show: false }, size: 74, values: (_, all) => all.map(v => v === null ? '' : unit(v)) },
+      { stroke: axis, grid: { stroke: grid_, width: 1, filter: (_, all) => all.map(v => !log || Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-6 ? v : null) }, ticks: { show: false }, size: 74, ...(incrs && { incrs }), values: (_, all) => all.map(v => v === null ? '' : unit(v)) },
     ],
     series: [
       { label: 'Time', value: (_, v) => v === null ? '' : clock(v * 1000) },
@@ -373,7 +373,7 @@ function buildCharts(el, get, { refresh, onClose }) {
   const kinds = [
     { id: 'results', title: 'Requests by result', unit: v => digits(v, '/s'), stacked: true },
     { id: 'latency', title: 'Latency of hits and handlers', unit: dur, log: true },
-    { id: 'bytes', title: 'Body bytes sent', unit: v => bytes(v) + '/s', stacked: true },
+    { id: 'bytes', title: 'Body bytes sent', unit: v => bytes(Math.round(v)) + '/s', incrs: Array.from({ length: 45 }, (_, i) => 2 ** i), stacked: true },
   ];
   const bar = h('div', { class: 'bar' }, radios('Time', [['15m', '15 minutes'], ['1h', '1 hour'], ['24h', '24 hours']], chartRange, v => { chartRange = v; refresh(); }));
   put(el, bar);
@@ -389,7 +389,7 @@ function buildCharts(el, get, { refresh, onClose }) {
 
   function series(k) {
     const c = last;
-    const rate = v => v.map(n => n / c.step_seconds);
+    const rate = v => v.map((n, i) => n / (i < v.length - 1 ? c.step_seconds : Math.max(1, c.last_step_seconds))); // the last slot is not over
     if (k.id === 'results') return RESULTS.filter(n => c.results[n].some(v => v > 0)).map(n => ({ label: n, colour: colour(n), values: rate(c.results[n]) }));
     if (k.id === 'bytes') return [{ label: 'from the cache', colour: colour('hit'), values: rate(c.bytes.cache) }, { label: 'from handlers', colour: colour('miss'), values: rate(c.bytes.handler) }];
     return [['hit_p50', 'hits p50', 'hit'], ['hit_p99', 'hits p99', 'hit', [5, 4]], ['handler_p50', 'handlers p50', 'miss'], ['handler_p99', 'handlers p99', 'miss', [5, 4]]]
