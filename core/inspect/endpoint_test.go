@@ -120,7 +120,12 @@ func TestAnswers(t *testing.T) {
 		{"GET /api/status?x=1", fullToken, "", 400, nil},
 		{"GET /api/status?%zz", fullToken, "", 400, nil},
 		{"GET /api/nothing", fullToken, "", 404, nil},
-		{"GET /api/status/x", fullToken, "", 404, nil},
+		{"GET /api/status/x.y", fullToken, "", 404, nil},
+		{"GET /api/cache/", "", "", 200, nil}, // mounted there
+		{"GET /api/cache/inspect.js", "", "", 200, nil},
+		{"GET /api/cache/api/status", readToken, "", 200, nil},
+		{"GET /api/", "", "", 200, nil},
+		{"GET /api/inspect.css", "", "", 200, nil},
 		{"GET /api/charts", readToken, "", 200, nil},
 		{"GET /api/charts?range=24h", readToken, "", 200, nil},
 		{"GET /api/charts?range=1y", readToken, "", 400, nil},

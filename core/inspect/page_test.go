@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -44,7 +45,11 @@ func shop() *Recorder {
 	for ; time.Since(at) > 0; at = at.Add(5 * time.Second) {
 		day := 1 + 0.6*math.Sin(float64(at.Unix())/86400*2*math.Pi) + 0.15*rng.Float64()
 		purged := at.Unix()%5400 < 60
-		for range int(9 * day) {
+		n := int(9 * day)
+		if os.Getenv("CACHEASIDE_SCREENSHOTS") != "" {
+			n *= 8
+		}
+		for range n {
 			x := routes[weights[rng.IntN(len(weights))]]
 			path := x.path
 			if strings.Contains(path, "%d") {
@@ -70,7 +75,7 @@ func shop() *Recorder {
 				if x.reason == observe.ReasonPrivate && rng.IntN(3) == 0 {
 					e.NotStored = observe.ReasonNoFreshness
 				}
-				h := observe.Event{Kind: observe.KindHandler, Route: x.route, Time: at, Total: took}
+				h := observe.Event{Kind: observe.KindHandler, Route: x.route, Time: at.Add(-took), Total: took}
 				r.Observe(&h)
 			case p > x.share-0.02 && x.share > 0.1:
 				e.Result, e.Stale, e.TTL = observe.ResultStale, observe.StaleWhileRevalidate, -3*time.Second
@@ -91,7 +96,7 @@ func shop() *Recorder {
 			e.Time = at.Add(-e.Total)
 			r.Observe(&e)
 			if e.Result == observe.ResultMiss || e.Tier == observe.TierStore {
-				c := observe.Event{Kind: observe.KindStoreCall, Op: observe.OpGet, Outcome: observe.OutcomeOK, Time: at, Total: time.Duration(300+rng.ExpFloat64()*200) * time.Microsecond}
+				c := observe.Event{Kind: observe.KindStoreCall, Op: observe.OpGet, Outcome: observe.OutcomeOK, Time: at.Add(-time.Millisecond), Total: time.Duration(300+rng.ExpFloat64()*200) * time.Microsecond}
 				if rng.IntN(4000) == 0 {
 					c.Outcome, c.Total = observe.OutcomeTimeout, 50*time.Millisecond
 				}

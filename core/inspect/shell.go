@@ -60,12 +60,13 @@ func respond(status int, contentType string, body []byte, more ...adapter.Field)
 // The rest is its mount, which nobody has to name: the page uses relative URLs. A path
 // that has no slash at its end is redirected to one that has.
 func within(path string) (name string, redirect bool) {
-	if i := strings.LastIndex(path, "/api/"); i >= 0 {
-		return path[i+1:], false
-	}
-	last := path[strings.LastIndexByte(path, '/')+1:]
+	i := strings.LastIndexByte(path, '/')
+	last := path[i+1:]
 	if _, ok := assets[last]; ok {
 		return last, false
+	}
+	if strings.HasSuffix(path[:max(i, 0)], "/api") { // perhaps the mount is below an /api/, too
+		return "api/" + last, false
 	}
 	return last, !strings.Contains(last, ".") && last != "api"
 }
