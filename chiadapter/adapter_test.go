@@ -166,3 +166,32 @@ func TestCompress(t *testing.T) {
 		coretest.CheckCompression(t, body, before, func(fields ...string) *http.Response { return coretest.Get(r, "/x", fields...) })
 	}
 }
+
+// TestRoutes: wherever the cache is.
+func TestRoutes(t *testing.T) {
+	handler := func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, chi.URLParam(r, "id")) }
+	for name, build := range map[string]func(chi.Router, func(http.Handler) http.Handler){
+		"router": func(r chi.Router, m func(http.Handler) http.Handler) { r.Use(m); r.Get("/users/{id}", handler) },
+		"sub-router": func(r chi.Router, m func(http.Handler) http.Handler) {
+			r.Route("/users", func(r chi.Router) { r.Use(m); r.Get("/{id}", handler) })
+		},
+		"mount": func(r chi.Router, m func(http.Handler) http.Handler) {
+			sub := chi.NewRouter()
+			sub.Get("/{id}", handler)
+			r.Use(m)
+			r.Mount("/users", sub)
+		},
+		"group": func(r chi.Router, m func(http.Handler) http.Handler) {
+			r.Group(func(r chi.Router) { r.Use(m); r.Get("/users/{id}", handler) })
+		},
+		"route": func(r chi.Router, m func(http.Handler) http.Handler) { r.With(m).Get("/users/{id}", handler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			coretest.Routes(t, "/users/{id}", func(cache *cacheaside.Cache) func(string, ...string) *http.Response {
+				r := chi.NewRouter()
+				build(r, chiadapter.New(cache, chiadapter.WithRoute(func(r *http.Request) string { return r.Header.Get("X-Route") })))
+				return func(target string, fields ...string) *http.Response { return coretest.Get(r, target, fields...) }
+			})
+		})
+	}
+}

@@ -45,9 +45,10 @@ func (v *visit) coalesce() error {
 			f.Leave()
 			return v.fetch()
 		}
-		w := v.beginWait(f)
+		var w waiting
+		w.begin(v, f)
 		outcome, e := v.follow(f, ticket, time.Until(deadline))
-		v.endWait(w, f, outcome)
+		w.end(v, f, outcome)
 		v.c.waiting.Add(-1)
 		switch outcome {
 		case flight.Cancelled:

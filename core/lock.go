@@ -47,7 +47,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 		if d, ok := v.lookAgain(ahead); ok {
 			l.ValidBefore(phase)
 			v.c.claims.release(cl, false)
-			v.endWait(waits, l, flight.Shared)
+			waits.end(v, l, flight.Shared)
 			return d, acquiredEntry
 		}
 		if cl == nil && v.holds(held) {
@@ -60,10 +60,10 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 				v.beginRecord() // if it turns out to be needed
 			}
 			if isNote(held) {
-				v.endWait(waits, l, flight.Pass)
+				waits.end(v, l, flight.Pass)
 				v.c.conclude(l, flight.Pass, nil)
 			} else {
-				v.endWait(waits, l, flight.Retry)
+				waits.end(v, l, flight.Retry)
 				l.Leader.take(cl) // unless the flight is over
 			}
 			return httprules.Decision{}, acquiredTurn
@@ -77,11 +77,9 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 			adopt = true
 			continue
 		}
-		if waits.since.IsZero() {
-			waits = v.beginWait(l)
-		}
+		waits.begin(v, l)
 		if !wait(v.x.Context(), min(pause, left)) {
-			v.endWait(waits, l, flight.Cancelled)
+			waits.end(v, l, flight.Cancelled)
 			return httprules.Decision{}, acquiredNothing
 		}
 		pause = longer(pause)

@@ -37,9 +37,10 @@ func (v *visit) coalesceSoftly() error {
 				return v.coalesce()
 			}
 		}
-		w := v.beginWait(l)
+		var w waiting
+		w.begin(v, l)
 		outcome, e := l.Wait(v.x.Context(), ticket, time.Until(deadline))
-		v.endWait(w, l, outcome)
+		w.end(v, l, outcome)
 		switch outcome {
 		case flight.Cancelled:
 			return v.gaveUp()

@@ -18,12 +18,13 @@ func (c *shared) startSpan(ctx context.Context, s observe.Start) (in context.Con
 	if c.tracer == nil {
 		return ctx, span{}
 	}
-	in = ctx
-	c.harmless(func() {
-		if inner, s := c.tracer.Start(ctx, s); inner != nil && s != nil {
-			in, begun = inner, span{s}
+	defer func() {
+		if p := recover(); p != nil {
+			c.observerPanicked(p)
+			in, begun = ctx, span{}
 		}
-	})
+	}()
+	in, begun.Span = c.tracer.Start(ctx, s)
 	return in, begun
 }
 
@@ -91,11 +92,11 @@ type waiting struct {
 	span  span
 }
 
-// beginWait begins a wait for what f gets, or for the process that has the lock which f
-// waits for.
-func (v *visit) beginWait(f *inFlight) (w waiting) {
-	if !v.observed {
-		return w
+// begin begins the wait for what f gets, or for the process that has the lock which f waits
+// for, unless it has begun.
+func (w *waiting) begin(v *visit, f *inFlight) {
+	if !v.observed || !w.since.IsZero() {
+		return
 	}
 	w.since = v.c.cfg.Now()
 	if v.c.tracer != nil {
@@ -104,11 +105,10 @@ func (v *visit) beginWait(f *inFlight) (w waiting) {
 			Route: v.routeLabel(), Policy: v.c.label, Key: v.key.Wire,
 		})
 	}
-	return w
 }
 
-// endWait notes how the wait has ended, if it has begun.
-func (v *visit) endWait(w waiting, f *inFlight, o flight.Outcome) {
+// end notes how the wait has ended, if it has begun.
+func (w *waiting) end(v *visit, f *inFlight, o flight.Outcome) {
 	if w.since.IsZero() {
 		return
 	}
@@ -119,7 +119,10 @@ func (v *visit) endWait(w waiting, f *inFlight, o flight.Outcome) {
 		return
 	}
 	e := &v.event
-	*e = observe.Event{Kind: observe.KindRequest, Context: v.x.Context(), Time: w.since, Wait: took, Waited: v.wait, FlightID: v.flight, Link: f.Leader.linked(), BodyBytes: -1}
+	*e = observe.Event{
+		Kind: observe.KindRequest, Context: v.x.Context(), Time: w.since, Wait: took, Waited: v.wait,
+		FlightID: v.flight, Link: f.Leader.linked(), BodyBytes: -1,
+	}
 	v.c.endSpan(w.span, e)
 }
 

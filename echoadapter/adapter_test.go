@@ -302,3 +302,19 @@ func TestFile(t *testing.T) {
 	coretest.Want(t, coretest.Get(e, "/reader"), 200, "read", false)
 	coretest.Want(t, coretest.Get(e, "/reader"), 200, "read", true)
 }
+
+func TestRoutes(t *testing.T) {
+	for _, pre := range []bool{false, true} {
+		coretest.Routes(t, "/users/:id", func(cache *cacheaside.Cache) func(string, ...string) *http.Response {
+			e := newEcho()
+			m := echoadapter.New(cache, echoadapter.WithRoute(func(c echo.Context) string { return c.Request().Header.Get("X-Route") }))
+			if pre {
+				e.Pre(m)
+			} else {
+				e.Use(m)
+			}
+			e.GET("/users/:id", func(c echo.Context) error { return c.String(200, c.Param("id")) })
+			return func(target string, fields ...string) *http.Response { return coretest.Get(e, target, fields...) }
+		})
+	}
+}

@@ -570,3 +570,35 @@ func TestTwoHosts(t *testing.T) {
 		coretest.Want(t, ask("http://a.test/x", "A.test"), 200, "a.test or a.test", true)
 	}
 }
+
+// TestRoutes: wherever the cache is.
+func TestRoutes(t *testing.T) {
+	handler := func(c *fiber.Ctx) error { return c.SendString(c.Params("id")) }
+	for name, build := range map[string]func(*fiber.App, fiber.Handler){
+		"app":   func(app *fiber.App, m fiber.Handler) { app.Use(m); app.Get("/users/:id", handler) },
+		"group": func(app *fiber.App, m fiber.Handler) { app.Group("/users", m).Get("/:id", handler) },
+		"route": func(app *fiber.App, m fiber.Handler) { app.Get("/users/:id", m, handler) },
+		"mount": func(app *fiber.App, m fiber.Handler) {
+			sub := newApp()
+			sub.Get("/:id", handler)
+			app.Use(m)
+			app.Mount("/users", sub)
+		},
+		"among others": func(app *fiber.App, m fiber.Handler) {
+			app.Use(m)
+			app.Get("/users", handler).Get("/users/:id/posts", handler).Get("/Users/:id", handler).Get("/*", handler)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pattern := "/users/:id"
+			if name == "among others" { // Fiber minds no case
+				pattern = "/Users/:id"
+			}
+			coretest.Routes(t, pattern, func(cache *cacheaside.Cache) func(string, ...string) *http.Response {
+				app := newApp()
+				build(app, fiberadapter.New(cache, fiberadapter.WithRoute(func(c *fiber.Ctx) string { return c.Get("X-Route") })))
+				return func(target string, fields ...string) *http.Response { return get(t, app, target, fields...) }
+			})
+		})
+	}
+}

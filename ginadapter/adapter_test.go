@@ -341,3 +341,12 @@ func TestFile(t *testing.T) {
 	coretest.Want(t, coretest.Get(e, "/x"), 200, "<p>0123456789</p>", false)
 	coretest.Want(t, coretest.Get(e, "/x"), 200, "<p>0123456789</p>", true)
 }
+
+func TestRoutes(t *testing.T) {
+	coretest.Routes(t, "/users/:id", func(cache *cacheaside.Cache) func(string, ...string) *http.Response {
+		e := gin.New()
+		e.Use(ginadapter.New(cache, ginadapter.WithRoute(func(c *gin.Context) string { return c.GetHeader("X-Route") })))
+		e.GET("/users/:id", func(c *gin.Context) { c.String(200, c.Param("id")) })
+		return func(target string, fields ...string) *http.Response { return coretest.Get(e, target, fields...) }
+	})
+}

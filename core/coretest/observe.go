@@ -8,9 +8,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/observe"
 )
 
@@ -430,6 +432,40 @@ func testRouteInFront(c *run) {
 				}
 				if s.cache != nil {
 					c.flush(s.cache)
+				}
+			}
+		}
+	}
+}
+
+// Routes checks what events call the route of requests for /users/…, which the app that
+// build makes answers by a route of that pattern: on a miss, on a hit, and on the first
+// request of a process whose store has the answer already. A request with X-Route has
+// that for its route, by the adapter's WithRoute.
+func Routes(tb testing.TB, pattern string, build func(*cacheaside.Cache) (get func(target string, fields ...string) *http.Response)) {
+	tb.Helper()
+	shared, err := memory.New(1 << 20)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = shared.Close() })
+	for process := range 2 {
+		log := new(eventLog)
+		get := build(NewCache(tb, observed(log), func(c *cacheaside.Config) { c.Store = shared }))
+		for _, target := range []string{"/users/7", "/users/8?x=1"} {
+			for _, route := range []string{"", "", "special"} {
+				want := pattern
+				var fields []string
+				if route != "" {
+					want, fields = route, []string{"X-Route: " + route}
+				}
+				res := get(target, fields...)
+				all := log.take(observe.KindRequest)
+				if len(all) != 1 || all[0].Route != want {
+					tb.Errorf("process %d: %s has the events %+v, want the route %q", process, target, all, want)
+				}
+				if status := res.Header.Get("Cache-Status"); process > 0 && !strings.Contains(status, "hit") {
+					tb.Errorf("process %d: %s is no hit: %q", process, target, status)
 				}
 			}
 		}

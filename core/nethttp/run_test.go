@@ -336,3 +336,33 @@ func TestOptions(t *testing.T) {
 		coretest.Want(t, coretest.Get(h, "/x", "X-User: "+user, "X-Skip: 1"), 200, "for "+user, false)
 	}
 }
+
+// TestRoutes: in front of a mux, behind one, and between two.
+func TestRoutes(t *testing.T) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.PathValue("id")) })
+	for name, build := range map[string]func(func(http.Handler) http.Handler) http.Handler{
+		"in front": func(m func(http.Handler) http.Handler) http.Handler {
+			mux := http.NewServeMux()
+			mux.Handle("GET /users/{id}", handler)
+			return m(mux)
+		},
+		"behind": func(m func(http.Handler) http.Handler) http.Handler {
+			mux := http.NewServeMux()
+			mux.Handle("GET /users/{id}", m(handler))
+			return mux
+		},
+		"between": func(m func(http.Handler) http.Handler) http.Handler {
+			outer, inner := http.NewServeMux(), http.NewServeMux()
+			inner.Handle("/users/{id}", handler)
+			outer.Handle("/", m(inner))
+			return outer
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			coretest.Routes(t, "/users/{id}", func(cache *cacheaside.Cache) func(string, ...string) *http.Response {
+				h := build(nethttp.New(cache, nethttp.WithRoute(func(r *http.Request) string { return r.Header.Get("X-Route") })))
+				return func(target string, fields ...string) *http.Response { return coretest.Get(h, target, fields...) }
+			})
+		})
+	}
+}

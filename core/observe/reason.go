@@ -8,7 +8,7 @@ type Reason uint8
 const (
 	ReasonOther Reason = iota + 1 // one that an adapter of somebody else gives
 
-	// The cache had nothing to do with the request:
+	// The cache had nothing to do with the request.
 	ReasonSkip         // the policy or the adapter leaves it out
 	ReasonMethod       // its method is not answered from a cache
 	ReasonNoRoute      // no route takes it
@@ -20,7 +20,7 @@ const (
 	ReasonInner        // a handle further in has its own policy
 	ReasonRerun        // it is a background run for another handle
 
-	// The response was not stored, by the rules:
+	// The response was not stored, by the rules.
 	ReasonNoFreshness    // it has no lifetime: neither its own nor the policy's TTL
 	ReasonNoStore        // Cache-Control: no-store
 	ReasonPrivate        // Cache-Control: private
@@ -36,7 +36,7 @@ const (
 	ReasonVary           // too many names in Vary
 	ReasonOrigin         // it was made for another Origin
 
-	// By limits:
+	// By limits.
 	ReasonTags           // too many tags, or one that is too long
 	ReasonHeader         // a field that would be no field when it is read
 	ReasonHeaderTooLarge // StoringPolicy.MaxHeaderBytes
@@ -45,7 +45,7 @@ const (
 	ReasonStoreBusy      // Background.WriteBuffer
 	ReasonStoreFailed    // the store failed when the handler was called
 
-	// By how it was made:
+	// By how it was made.
 	ReasonStream      // it was sent before it was complete
 	ReasonHijack      // the handler took the connection over
 	ReasonTrailers    // it has trailers

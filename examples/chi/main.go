@@ -22,9 +22,14 @@ func run(ctx context.Context, opt blog.Options) error {
 	if err != nil {
 		return err
 	}
+	operating, err := opt.Operating()
+	if err != nil {
+		return err
+	}
 	cache, err := cacheaside.New(opt.Config(cacheaside.Config{
-		Store:  store,
-		Policy: cacheaside.Policy{Requests: cacheaside.RequestPolicy{Cookies: cacheaside.None()}},
+		Store:    store,
+		Observer: operating.Observer(),
+		Policy:   cacheaside.Policy{Requests: cacheaside.RequestPolicy{Cookies: cacheaside.None()}},
 	}))
 	if err != nil {
 		return err
@@ -34,6 +39,9 @@ func run(ctx context.Context, opt blog.Options) error {
 		return err
 	}
 	defer server.Close(cache, store, db)
+	if err := operating.Serve(ctx); err != nil {
+		return err
+	}
 
 	chi.RegisterMethod("PURGE")
 	r := chi.NewRouter()

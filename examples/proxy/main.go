@@ -50,11 +50,18 @@ func run(ctx context.Context, o options) error {
 		policy = cacheaside.Policy{}
 	}
 	policy.Storing.MaxBytes = maxBytes
-	cache, err := cacheaside.New(o.Config(cacheaside.Config{Store: store, Policy: policy}))
+	operating, err := o.Operating()
+	if err != nil {
+		return err
+	}
+	cache, err := cacheaside.New(o.Config(cacheaside.Config{Store: store, Observer: operating.Observer(), Policy: policy}))
 	if err != nil {
 		return err
 	}
 	defer server.Close(cache, store)
+	if err := operating.Serve(ctx); err != nil {
+		return err
+	}
 	s, err := proxy.New(o.framework, cache, o.origin)
 	if err != nil {
 		return err

@@ -31,7 +31,8 @@ type Options struct {
 	NotFoundTTL                                     time.Duration // of a 404
 	Coalesce                                        cacheaside.CoalescingScope
 	WaitTimeout                                     time.Duration
-	Near                                            int64 // bytes of a near tier
+	Near                                            int64  // bytes of a near tier
+	Admin                                           string // address for operators; empty: none
 }
 
 // Config is base with what the flags say; what they leave at zero stays as it
@@ -96,6 +97,7 @@ func (o *Options) Flags(ttl time.Duration) *Flags {
 	Add(f, &o.WaitTimeout, "wait-timeout", "WAIT_TIMEOUT", 0,
 		"how long they wait before they ask the handler themselves (0: 10s)", Duration)
 	Add(f, &o.Near, "near", "NEAR", 0, "bytes of copies of hot responses in this process, from 65536 (0: none)", nearBytes)
+	Add(f, &o.Admin, "admin", "ADMIN", "", "address for operators: metrics and profiles, not for the public (empty: none)", adminAddress)
 	return f
 }
 
@@ -218,6 +220,13 @@ func listenAddress(s string) (string, error) {
 		return "", errors.New("not an address such as :8080 or 127.0.0.1:8080")
 	}
 	return s, nil
+}
+
+func adminAddress(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	return listenAddress(s)
 }
 
 // serverAddress finds what can only be a slip; the rest is for dragonfly.Open.
