@@ -1,6 +1,9 @@
 package adapter
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // Refresher sends a copy of a request through the framework from its entry on,
 // middleware in front of the cache included, and returns when the handler has.
@@ -37,13 +40,14 @@ func RerunFrom(ctx context.Context) *Rerun {
 // OmittedInRerun reports whether a request field, named in canonical form, is
 // left out when a request is run again: it asks for a part of the response, or
 // sets conditions, or speaks of the connection, of a body, or of the way by which
-// the request came.
+// the request came, the trace that it is part of included.
 func OmittedInRerun(name string) bool {
 	switch name {
 	case "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
 		"Cache-Control", "Pragma", "Cdn-Loop", "Expect", "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer",
-		"Transfer-Encoding", "Upgrade", "Content-Length", "Content-Type", "Content-Encoding":
+		"Transfer-Encoding", "Upgrade", "Content-Length", "Content-Type", "Content-Encoding",
+		"Traceparent", "Tracestate", "B3", "Uber-Trace-Id", "X-Amzn-Trace-Id", "X-Cloud-Trace-Context":
 		return true
 	}
-	return false
+	return strings.HasPrefix(name, "X-B3-")
 }

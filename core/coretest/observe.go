@@ -341,7 +341,9 @@ func testEventsCoalesced(c *run) {
 func testEventsBackground(c *run) {
 	rec := new(eventLog)
 	var n atomic.Int64
+	var trace atomic.Value
 	s := c.Site(one(c.Cache(unlocked, observed(rec), func(cfg *cacheaside.Config) { cfg.Policy.Stale.WhileRevalidate = time.Hour }), func(x Ctx) error {
+		trace.Store(strings.Clone(x.Header("Traceparent") + x.Header("X-B3-Traceid")))
 		return x.Send(200, plain, strconv.AppendInt(nil, n.Add(1), 10))
 	}))
 	s.Get("/x").Miss().Stored().Is(200, "1")
@@ -349,7 +351,7 @@ func testEventsBackground(c *run) {
 	c.request(rec)
 	c.Clock.Advance(61 * time.Second)
 	rec.take(observe.KindHandler)
-	s.Get("/x").Hit().Is(200, "1")
+	s.Get("/x", "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "X-B3-Traceid: 1").Hit().Is(200, "1")
 	e := c.request(rec)
 	if e.Result != observe.ResultStale || e.Stale != observe.StaleWhileRevalidate || e.TTL != -time.Second || e.Cause != 0 {
 		c.Errorf("the stale answer: %+v", e)
@@ -365,6 +367,9 @@ func testEventsBackground(c *run) {
 	}
 	if e := handlers[0]; len(handlers) > 1 || !e.Background || e.Route != refreshes[0].Route {
 		c.Errorf("handlers: %+v", handlers)
+	}
+	if trace.Load() != "" {
+		c.Errorf("the background run is part of the trace %q", trace.Load())
 	}
 	if more := rec.take(observe.KindRequest); len(more) > 0 {
 		c.Errorf("requests of no client: %+v", more)

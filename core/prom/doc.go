@@ -43,9 +43,8 @@
 //
 // # Cost
 //
-// An event of a hit takes about 90 ns and no allocation; native buckets are some 2 ns of
-// that. With a sampled trace there are two exemplars to make, which take 2 µs. Over all
-// caches that have one Metrics there are at most 256 routes, besides "other" and "unmatched".
+// An event of a hit takes about 90 ns and no allocation. With a sampled trace there are two
+// exemplars to make, which take 2 µs. Over all caches that have one Metrics there are at most 256 routes, besides "other" and "unmatched".
 // Between them they have at most 3,072 counters, and 64 of them a histogram, of 20 lines, of
 // the background. What is beyond is counted as the route "other". All of it takes 1.4 MB,
 // 10,500 lines and 12 ms of a scrape. A series is there from its first event on.

@@ -3,6 +3,7 @@ package prom
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -166,14 +167,30 @@ type counter struct {
 type bound struct {
 	left   atomic.Int64
 	beyond atomic.Uint64 // how often another one was wanted
+	mu     sync.Mutex
 }
 
-func (b *bound) take() bool {
-	if b.left.Load() > 0 && b.left.Add(-1) >= 0 {
+// begin calls begin unless begun says that somebody else has, and reports whether there was
+// room for one more.
+func (b *bound) begin(begun func() bool, begin func()) bool {
+	if b == nil {
+		begin()
 		return true
 	}
-	b.beyond.Add(1)
-	return false
+	if b.left.Load() > 0 { // never again when there is no room, so that nobody need wait
+		b.mu.Lock()
+		defer b.mu.Unlock()
+	}
+	switch {
+	case begun():
+	case b.left.Load() > 0:
+		b.left.Add(-1)
+		begin()
+	default:
+		b.beyond.Add(1)
+		return false
+	}
+	return true
 }
 
 func (f *family) counters(route *dto.LabelPair, series *bound, other *counters) *counters {
@@ -190,13 +207,11 @@ func (c *counters) add(at int, n uint64) {
 
 // begin exports the counter, be it 0, and reports whether there was room for it.
 func (c *counters) begin(at int) bool {
-	if c.series != nil && !c.series.take() {
-		return false
-	}
-	if !c.cells[at].created.CompareAndSwap(0, time.Now().UnixNano()) && c.series != nil {
-		c.series.left.Add(1) // somebody else was faster
-	}
-	return true
+	created := &c.cells[at].created
+	return c.series.begin(
+		func() bool { return created.Load() != 0 },
+		func() { created.CompareAndSwap(0, time.Now().UnixNano()) },
+	)
 }
 
 // collectCounters collects the counters of a family, each route's in turn, in the order
@@ -237,10 +252,10 @@ type sample struct {
 // Desc implements [prometheus.Metric].
 func (s *sample) Desc() *prometheus.Desc { return s.desc }
 
-// Write implements [prometheus.Metric]. Registries append to the labels, but not in place.
+// Write implements [prometheus.Metric].
 func (s *sample) Write(out *dto.Metric) error {
 	s.counter.Value, s.counter.CreatedTimestamp = &s.value, &s.created
-	out.Label, out.Counter = slices.Clip(s.labels), &s.counter
+	out.Label, out.Counter = s.labels, &s.counter
 	return nil
 }
 
@@ -271,18 +286,19 @@ func (h *histograms) observe(at int, d time.Duration, exemplar prometheus.Labels
 
 // begin makes the histogram, or returns that of [observe.Other] if there is no room for it.
 func (h *histograms) begin(at int) *histogram {
-	series := h.series[at]
-	if series != nil && !series.take() {
-		if found := h.other.cells[at].Load(); found != nil {
-			return found
-		}
-		return h.other.begin(at)
+	cell := &h.cells[at]
+	if h.series[at].begin(
+		func() bool { return cell.Load() != nil },
+		func() {
+			cell.CompareAndSwap(nil, newHistogram(h.desc, slices.Clip(h.pairs(nil, at, h.route)), h.layout))
+		},
+	) {
+		return cell.Load()
 	}
-	made := newHistogram(h.desc, slices.Clip(h.pairs(nil, at, h.route)), h.layout)
-	if !h.cells[at].CompareAndSwap(nil, made) && series != nil {
-		series.left.Add(1) // somebody else was faster
+	if found := h.other.cells[at].Load(); found != nil {
+		return found
 	}
-	return h.cells[at].Load()
+	return h.other.begin(at)
 }
 
 // collectHistograms does for histograms what collectCounters does.

@@ -66,6 +66,9 @@ func TestHistogramIsThatOfClientGolang(t *testing.T) {
 			"narrow": func() float64 { return 0.1 + rand.Float64()/5 },
 			"bounds": func() float64 { return l.classic[rand.IntN(len(l.classic))] },
 			"apart":  func() float64 { return []float64{0.07, 0.2, 70, 80, 86400}[rand.IntN(5)] },
+			"gaps": func() float64 { // of all lengths between buckets
+				return math.Exp2((float64([]int{0, 1, 3, 6, 10, 15, 21}[rand.IntN(7)]) - 0.5) / perTwo)
+			},
 			"powers": func() float64 { return math.Ldexp(1, rand.IntN(10)-3) },
 		}
 		for kind, next := range observations {

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -208,12 +209,15 @@ func TestValues(t *testing.T) {
 			"purges_total{kind=tags,outcome=error,soft=true}": 1,
 		}},
 		{"what a later version may tell", []observe.Event{
-			{Kind: 99},
+			{Kind: observe.KindBreaker + 1},
 			{},
-			{Kind: observe.KindRequest, Route: "/a", Result: 99, Tier: 99, Cause: 99, NotStored: 99, Bypass: 99, Waited: 99},
+			{
+				Kind: observe.KindRequest, Route: "/a", Result: observe.ResultError + 1, Tier: observe.TierNone + 1, Cause: observe.CauseLost + 1,
+				NotStored: observe.ReasonClientGone + 1, Bypass: observe.ReasonClientGone + 1, Waited: observe.WaitLeft + 1,
+			},
 			{Kind: observe.KindRequest, Route: "/a"},
-			{Kind: observe.KindStoreCall, Op: 255, Outcome: 255},
-			{Kind: observe.KindPurge, Purge: 99},
+			{Kind: observe.KindStoreCall, Op: observe.OpPurge + 1, Outcome: observe.OutcomeClosed + 1},
+			{Kind: observe.KindPurge, Purge: 255},
 		}, map[string]float64{
 			"requests_total{result=other,route=/a,tier=none}": 2, "request_duration_seconds_count{result=other,tier=none}": 2,
 			"misses_total{cause=other,route=/a}": 1, "not_stored_total{reason=other,route=/a}": 1, "bypasses_total{reason=other}": 1,
@@ -469,6 +473,26 @@ func TestHostileRoutes(t *testing.T) {
 	}
 }
 
+// The string of an event is the caller's again after the call.
+func TestRouteIsKept(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	m := newMetrics(t, reg)
+	buffer := []byte("/a")
+	e := hit()
+	e.Route = unsafe.String(&buffer[0], len(buffer))
+	m.Observe(e)
+	buffer[1] = 'b'
+	m.Observe(hit())
+	if got := values(t, reg); got["requests_total{result=hit,route=/a,tier=near}"] != 1 {
+		t.Errorf("the requests are %v", got)
+	}
+	e.Route = "/a"
+	m.Observe(e)
+	if got := values(t, reg); got["requests_total{result=hit,route=/a,tier=near}"] != 2 {
+		t.Errorf("the requests are %v", got)
+	}
+}
+
 // A million routes are 256, and the rest of them one more.
 func TestAMillionRoutes(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
@@ -503,7 +527,11 @@ func TestAMillionRoutes(t *testing.T) {
 func TestSeriesAreBounded(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	m := newMetrics(t, reg)
-	everything(m)
+	var all sync.WaitGroup
+	for range 2 { // each begins series that the other one begins
+		all.Go(func() { everything(m) })
+	}
+	all.Wait()
 	counters, foreground, background := 0, 0, 0
 	requests, handlers := 0.0, uint64(0)
 	for name, f := range families(t, reg, protobuf) {
@@ -536,10 +564,10 @@ func TestSeriesAreBounded(t *testing.T) {
 	if counters != 12*observe.MaxRoutes || foreground != observe.MaxRoutes || background != observe.MaxRoutes/4 {
 		t.Errorf("the routes have %d counters and %d and %d histograms", counters, foreground, background)
 	}
-	if want := float64(258*(4*1+3*3+9+32+10) + 5); requests != want {
+	if want := 2 * float64(258*(4*1+3*3+9+32+10)+5); requests != want {
 		t.Errorf("%v requests are counted, not %v", requests, want)
 	}
-	if want := uint64(258 * 32 * 2); handlers != want {
+	if want := 2 * uint64(258*32*2); handlers != want {
 		t.Errorf("%d runs of handlers are counted, not %d", handlers, want)
 	}
 	if values(t, reg)["series_overflow_total"] == 0 {
@@ -610,6 +638,11 @@ func TestNoExemplars(t *testing.T) {
 		m.Observe(hit())
 		if out := scrape(t, reg, openMetrics); strings.Contains(out, "# {") {
 			t.Errorf("%s: there is one", name)
+		}
+		for _, b := range families(t, reg, protobuf)["cacheaside_hit_age_seconds"].GetMetric()[0].GetHistogram().GetBucket() {
+			if b.GetExemplar() != nil {
+				t.Errorf("%s: protobuf has one", name)
+			}
 		}
 		if values(t, reg)["hit_age_seconds_count"] != 1 {
 			t.Errorf("%s: the hit is not counted", name)

@@ -225,6 +225,9 @@ var packages = map[string]string{
 	"ginadapter":   "github.com/cacheaside/cacheaside/ginadapter",
 	"memory":       "github.com/cacheaside/cacheaside/core/memory",
 	"nethttp":      "github.com/cacheaside/cacheaside/core/nethttp",
+	"observe":      "github.com/cacheaside/cacheaside/core/observe",
+	"prom":         "github.com/cacheaside/cacheaside/core/prom",
+	"cacheotel":    "github.com/cacheaside/cacheaside/core/otel",
 	"store":        "github.com/cacheaside/cacheaside/core/store",
 	"storetest":    "github.com/cacheaside/cacheaside/core/storetest",
 
@@ -236,6 +239,11 @@ var packages = map[string]string{
 	"fiber":     "github.com/gofiber/fiber/v2",
 	"gin":       "github.com/gin-gonic/gin",
 	"rueidis":   "github.com/redis/rueidis",
+
+	"otelhttp":   "go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp",
+	"prometheus": "github.com/prometheus/client_golang/prometheus",
+	"trace":      "go.opentelemetry.io/otel/trace",
+	"promhttp":   "github.com/prometheus/client_golang/prometheus/promhttp",
 
 	"atomic":   "sync/atomic",
 	"context":  "context",
