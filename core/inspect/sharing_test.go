@@ -54,6 +54,7 @@ func TestSharing(t *testing.T) {
 		if got := seen(alone); got != "c12 " {
 			t.Error(got)
 		}
+		store.Lock()
 		if n := len(store.of); n != 2 {
 			t.Errorf("%d slots are in use", n)
 		}
@@ -63,11 +64,14 @@ func TestSharing(t *testing.T) {
 			}
 		}
 		store.of[slotKey(20)] = []byte(`{"instance":{"id":"<script>\u202e","host":"evil\u202e"},"recent":{"requests":1,"results":{"<b>":7,"hit":1}}}`)
+		store.Unlock()
 		body := string(a.Serve(t.Context(), asked("GET /api/instances", fullToken), nil).Body)
 		if strings.Contains(body, "\u202e") || strings.Contains(body, "\\u003cb") || !strings.Contains(body, `evil\\u{202e}`) {
 			t.Error(body)
 		}
+		store.Lock()
 		delete(store.of, slotKey(20))
+		store.Unlock()
 		time.Sleep(sharedFor + time.Second)
 		synctest.Wait()
 		if got := seen(a); got != "a12 " {
