@@ -41,7 +41,6 @@ type told struct {
 	size     int           // of it, in bytes
 	flight   string        // see observe.Event.FlightID
 	filling  span          // of the handler's run
-	event    observe.Event
 }
 
 // ran is how far the handler came.
