@@ -300,7 +300,9 @@ func testEventsNested(c *run) {
 	rec := new(eventLog)
 	cache := c.Cache(observed(rec), func(cfg *cacheaside.Config) { cfg.Policy.Name = "outer" })
 	inner := c.With(cache, func(p *cacheaside.Policy) { p.Name = "inner" })
-	s := c.Site(App{Global: cache, Routes: []Route{
+	var seen atomic.Value
+	s := c.Site(App{Global: cache, Outer: []Middleware{recovering(&seen)}, Routes: []Route{
+		{Path: "/panics", Cache: inner, Methods: []string{http.MethodGet, http.MethodPost}, Handler: func(Ctx) error { panic("inside") }},
 		{Path: "/x", Cache: inner, Methods: []string{http.MethodGet, http.MethodPost}, Handler: func(x Ctx) error { return x.Send(200, plain, []byte("x")) }},
 	}})
 	for i, want := range []observe.Result{observe.ResultMiss, observe.ResultHit, observe.ResultHit} {
@@ -314,6 +316,14 @@ func testEventsNested(c *run) {
 	if e := c.request(rec); e.Result != observe.ResultBypass || e.Policy != "inner" {
 		c.Errorf("POST: %+v", e)
 	}
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		s.Do(method, "/panics", "")
+		if e := c.request(rec); e.Result != observe.ResultError || e.Policy != "inner" {
+			c.Errorf("%s that panicked: %+v", method, e)
+		}
+	}
+	s.Get("/x") // by whose event those before have all come
+	c.request(rec)
 }
 
 // testEventsCoalesced: requests that wait for another one know which.
