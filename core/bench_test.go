@@ -14,6 +14,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/nethttp"
+	"github.com/cacheaside/cacheaside/core/observe"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -58,6 +59,7 @@ var benchmarks = []struct {
 	{"miss/CoalesceProcess", true, func(c *cacheaside.Config) { c.Policy.Coalescing.Scope = cacheaside.CoalesceProcess }},
 	{"hit", false, func(*cacheaside.Config) {}},
 	{"hit/RefreshAhead", false, func(c *cacheaside.Config) { c.Policy.Stale.RefreshAhead = 0.5 }},
+	{"hit/Observer", false, func(c *cacheaside.Config) { c.Observer = observe.Func(func(*observe.Event) {}) }},
 }
 
 func BenchmarkWaiting(b *testing.B) {
@@ -70,6 +72,14 @@ func BenchmarkWaiting(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkObserver is what an observer that does nothing adds to a hit in memory.
+func BenchmarkObserver(b *testing.B) {
+	same := func(*cacheaside.Config) {}
+	coretest.Compare(b, benchmarked(b, false, same), benchmarked(b, false, func(c *cacheaside.Config) {
+		c.Observer = observe.Func(func(*observe.Event) {})
+	}))
 }
 
 // TestCostOfWaiting: a request that nobody waits for pays one allocation for

@@ -13,6 +13,7 @@ import (
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/nethttp"
+	"github.com/cacheaside/cacheaside/core/observe"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -314,4 +315,32 @@ func ExampleConfig_store() {
 	// purging a tag: true
 	// purging a URL: <nil>
 	// /news: news (fwd=miss, detail=purged)
+}
+
+// Whatever the cache does can be logged, counted or measured.
+func ExampleConfig_observer() {
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{
+		Policy: cacheaside.Policy{TTL: time.Minute},
+		Observer: observe.Func(func(e *observe.Event) {
+			if e.Kind == observe.KindRequest {
+				fmt.Printf("%s: %s, cause=%q, not_stored=%q\n", e.Route, e.Result, e.Cause, e.NotStored)
+			}
+		}),
+	}))
+	defer cache.Close(context.Background())
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /blogs/{id}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "a blog") })
+	mux.HandleFunc("GET /me", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "private")
+		fmt.Fprint(w, "you")
+	})
+	h := nethttp.New(cache)(mux)
+	for _, target := range []string{"/blogs/1", "/blogs/1", "/me"} {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, target, nil))
+	}
+	// Output:
+	// /blogs/{id}: miss, cause="cold", not_stored=""
+	// /blogs/{id}: hit, cause="", not_stored=""
+	// /me: miss, cause="cold", not_stored="private"
 }

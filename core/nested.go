@@ -57,7 +57,7 @@ func (v *visit) passInner() error {
 	run := v.onward()
 	v.bypassed = adapter.ReasonInner
 	err := v.letPass(run, annotate(run, httprules.CacheStatus{Fwd: fwdBypass, Detail: adapter.ReasonInner}))
-	if v.inner = run.dealtWith(); !v.inner { // it is not there any more
+	if !v.inner { // it is not there any more
 		v.c.inners.Drop(v.key.Wire)
 		v.c.stats.bypasses.Add(1)
 	}

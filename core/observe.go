@@ -41,7 +41,6 @@ type told struct {
 	size     int           // of it, in bytes
 	flight   string        // see observe.Event.FlightID
 	filling  span          // of the handler's run
-	event    observe.Event
 }
 
 // ran is how far the handler came.
@@ -72,7 +71,11 @@ func (v *visit) since(then time.Time) time.Duration {
 // tell tells the observer of the request, when it is over: also when a panic goes
 // through. A handle further out leaves that to the one that has dealt with it.
 func (v *visit) tell() {
+	if v.ran == ranBegun && v.run != nil { // it panicked
+		v.inner = v.run.dealtWith()
+	}
 	if v.inner {
+		v.endFill()
 		return
 	}
 	now := v.c.cfg.Now()

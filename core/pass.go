@@ -11,6 +11,7 @@ import (
 func (v *visit) letPass(run *run, note func(int, adapter.Header, string) adapter.Fields) error {
 	c := v.c // the response may go when v is another request's
 	v.result, v.ran, v.began = observe.ResultBypass, ranBegun, v.begins()
+	defer func() { v.inner = run.dealtWith() }()
 	resp, err := v.x.Next(adapter.Forward{Run: &run.Run, Annotate: func(status int, h adapter.Header, reason string) adapter.Fields {
 		return c.withoutTags(note(status, h, reason), h)
 	}})

@@ -55,7 +55,5 @@ func (v *visit) serveRerun() error {
 func (v *visit) passRerun() error {
 	run := v.onward()
 	v.bypassed = detailRerun
-	err := v.letPass(run, annotate(run, httprules.CacheStatus{Fwd: fwdBypass, Detail: detailRerun}))
-	v.inner = run.dealtWith()
-	return err
+	return v.letPass(run, annotate(run, httprules.CacheStatus{Fwd: fwdBypass, Detail: detailRerun}))
 }

@@ -126,7 +126,7 @@ func (v *visit) pass(fwd, detail string) error {
 		v.bypassed = detailMethod
 	}
 	defer func() {
-		if v.inner = run.dealtWith(); !v.inner {
+		if !v.inner {
 			v.c.stats.bypasses.Add(1)
 		}
 	}()

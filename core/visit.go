@@ -103,6 +103,7 @@ type buffers struct {
 	date    [len(http.TimeFormat)]byte              // among them
 	onError func(status int, h adapter.Header) bool // handlesError
 	told
+	event observe.Event
 }
 
 var visits = sync.Pool{New: func() any { return new(visit) }}
@@ -113,7 +114,8 @@ func (v *visit) release() {
 	}
 	if v.observed {
 		v.tell()
-		v.told = told{}
+		e := &v.event // what it points to is not to be kept
+		e.Context, e.Key, e.Link, e.Err = nil, "", nil, nil
 	}
 	clear(v.fields)
 	clear(v.stored)

@@ -1,6 +1,7 @@
 package coretest
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -125,6 +126,13 @@ func testEvents(c *run) {
 		{Path: "/page", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, Handler: answer("", "news")},
 		{Path: "/mine", Handler: answer("private", "")},
 		{Path: "/stale", Handler: answer("max-age=1, stale-while-revalidate=1000", "")},
+		{Path: "/stream", Handler: func(x Ctx) error {
+			return x.Stream(200, plain, func(s Stream) error {
+				_, err := s.Write([]byte("page"))
+				return errors.Join(err, s.Flush())
+			})
+		}},
+		{Path: "/head", Handler: answer("", "")},
 		{Path: "/vary", Handler: func(x Ctx) error {
 			x.SetHeader("Vary", "X-Kind")
 			return x.Send(200, plain, []byte("page"))
@@ -157,6 +165,10 @@ func testEvents(c *run) {
 			want: observe.Event{Result: observe.ResultStale, Stale: observe.StaleMaxStale, Age: 3 * time.Second, TTL: -2 * time.Second}},
 		{what: "a private one", method: "GET", target: "/mine", handler: true,
 			want: observe.Event{Result: observe.ResultMiss, Cause: observe.CauseCold, NotStored: observe.ReasonPrivate}},
+		{what: "a stream", method: "GET", target: "/stream", handler: true,
+			want: observe.Event{Result: observe.ResultMiss, Cause: observe.CauseCold, NotStored: observe.ReasonStream, BodyBytes: -1}},
+		{what: "HEAD of nothing", method: "HEAD", target: "/head", handler: true,
+			want: observe.Event{Result: observe.ResultMiss, Cause: observe.CauseCold, NotStored: observe.ReasonMethod}},
 		{what: "only-if-cached", method: "GET", target: "/vary", fields: []string{"Cache-Control: only-if-cached"},
 			want: observe.Event{Result: observe.ResultError, Cause: observe.CauseCold, Status: 504}},
 		{what: "one variant", method: "GET", target: "/vary", fields: []string{"X-Kind: a"}, handler: true, store: true,
@@ -190,7 +202,9 @@ func testEvents(c *run) {
 		case observe.ResultBypass:
 			want.Tier, want.BodyBytes = observe.TierNone, e.BodyBytes
 		case observe.ResultMiss:
-			want.Tier, want.BodyBytes = observe.TierNone, 4
+			if want.Tier = observe.TierNone; want.BodyBytes == 0 {
+				want.BodyBytes = 4
+			}
 		default:
 			want.Tier = observe.TierNone
 		}
@@ -286,7 +300,9 @@ func testEventsNested(c *run) {
 	rec := new(eventLog)
 	cache := c.Cache(observed(rec), func(cfg *cacheaside.Config) { cfg.Policy.Name = "outer" })
 	inner := c.With(cache, func(p *cacheaside.Policy) { p.Name = "inner" })
-	s := c.Site(App{Global: cache, Routes: []Route{
+	var seen atomic.Value
+	s := c.Site(App{Global: cache, Outer: []Middleware{recovering(&seen)}, Routes: []Route{
+		{Path: "/panics", Cache: inner, Methods: []string{http.MethodGet, http.MethodPost}, Handler: func(Ctx) error { panic("inside") }},
 		{Path: "/x", Cache: inner, Methods: []string{http.MethodGet, http.MethodPost}, Handler: func(x Ctx) error { return x.Send(200, plain, []byte("x")) }},
 	}})
 	for i, want := range []observe.Result{observe.ResultMiss, observe.ResultHit, observe.ResultHit} {
@@ -300,6 +316,14 @@ func testEventsNested(c *run) {
 	if e := c.request(rec); e.Result != observe.ResultBypass || e.Policy != "inner" {
 		c.Errorf("POST: %+v", e)
 	}
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		s.Do(method, "/panics", "")
+		if e := c.request(rec); e.Result != observe.ResultError || e.Policy != "inner" {
+			c.Errorf("%s that panicked: %+v", method, e)
+		}
+	}
+	s.Get("/x") // by whose event those before have all come
+	c.request(rec)
 }
 
 // testEventsCoalesced: requests that wait for another one know which.
