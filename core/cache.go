@@ -51,6 +51,7 @@ type shared struct {
 	inners    recent.Map[uint8]    // keys that a handle further in takes care of, than one of this depth
 	fates     fates
 	routes    routes
+	known     known // handles, for the inspector
 	flights   flight.Group[entry.Entry, lock]
 	// coordinator is nil where the store orders nothing: then only URLs can be
 	// purged, and requests of this process wait for each other.
@@ -119,7 +120,9 @@ func New(cfg Config) (*Cache, error) {
 	if a, ok := cfg.Observer.(observe.Attacher); ok {
 		a.Attach(s)
 	}
-	return newHandle(s, cfg.Policy), nil
+	c := newHandle(s, cfg.Policy)
+	s.known.add(c)
+	return c, nil
 }
 
 // time has the observer told of the calls of the store.
@@ -195,7 +198,9 @@ func (c *Cache) With(change func(*Policy)) (*Cache, error) {
 	if err := wrong.err(); err != nil {
 		return nil, err
 	}
-	return newHandle(c.shared, policy), nil
+	h := newHandle(c.shared, policy)
+	c.known.add(h)
+	return h, nil
 }
 
 // Must returns v and panics if err is not nil, for set-up code.

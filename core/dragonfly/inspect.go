@@ -2,15 +2,22 @@ package dragonfly
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // server is what a server says of itself.
 type server struct {
+	used      int64  // bytes; 0 if unknown
 	name      string // Dragonfly, Valkey or Redis; empty if it keeps that to itself
 	version   string
 	eviction  string // cache_mode of Dragonfly, else maxmemory_policy
@@ -64,6 +71,9 @@ func readInfo(info map[string]string) server {
 	if n, err := strconv.ParseInt(info["maxmemory"], 10, 64); err == nil {
 		s.maxmemory = n
 	}
+	if n, err := strconv.ParseInt(info["used_memory"], 10, 64); err == nil {
+		s.used = n
+	}
 	switch {
 	case info["dragonfly_version"] != "":
 		s.name, s.version, s.eviction = "Dragonfly", strings.TrimPrefix(info["dragonfly_version"], "df-"), info["cache_mode"]
@@ -108,4 +118,21 @@ func (s server) log(ctx context.Context, logger *slog.Logger, option rueidis.Cli
 		return
 	}
 	logger.InfoContext(ctx, "dragonfly: connected", attrs...)
+}
+
+// Describe implements [store.Describer]: it asks one node of a cluster.
+func (s *Store) Describe(ctx context.Context) (store.Description, error) {
+	began := time.Now()
+	if err := s.client.Do(ctx, s.client.B().Ping().Build()).Error(); err != nil && !isNoPerm(err) {
+		return store.Description{}, fmt.Errorf("dragonfly: PING: %w", err)
+	}
+	latency := time.Since(began)
+	found, err := inspect(ctx, s.client)
+	if err != nil {
+		return store.Description{}, fmt.Errorf("dragonfly: INFO: %w", err)
+	}
+	return store.Description{
+		Name: found.name, Version: found.version, Address: strings.Join(slices.Sorted(maps.Keys(s.client.Nodes())), ", "),
+		Used: found.used, Max: max(found.maxmemory, 0), Latency: latency,
+	}, nil
 }

@@ -3,11 +3,14 @@ package inspect
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/inside"
 )
 
 // engine is what the page needs of a cache. Texts come as they are: the endpoint redacts
@@ -48,32 +51,108 @@ func engineOf(c *cacheaside.Cache) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cacheEngine{c, p}, nil
+	return cacheEngine{inside.Of(c), c, p}, nil
 }
 
-// cacheEngine is a cache with what its public face tells.
+// cacheEngine is a cache.
 type cacheEngine struct {
+	inside   inside.Cache
 	cache    *cacheaside.Cache
 	endpoint *cacheaside.PurgeEndpoint
 }
 
-func (e cacheEngine) status(_ context.Context, s *Status) {
+func (e cacheEngine) status(ctx context.Context, s *Status) {
+	s.Namespace = e.inside.Namespace()
+	s.Breaker.Off = !e.inside.Breaker()
 	s.Breaker.Open = e.cache.BreakerOpen()
 	s.Breaker.Opened = e.cache.Stats().BreakerOpened
+	s.Near.Exists = s.Near.On || e.cache.Gauges().Near.On
+	s.Server.InProcess = e.inside.InProcess()
+	d, ok, err := e.inside.Server(ctx)
+	switch {
+	case err != nil:
+		s.Server.Error = err.Error()
+	case !ok:
+		s.Problem = "the store does not say what it is"
+	}
+	s.Server.Name, s.Server.Version, s.Server.Address = d.Name, d.Version, d.Address
+	s.Server.Used, s.Server.Max, s.Server.Latency = d.Used, d.Max, d.Latency.Seconds()
 }
 
-func (cacheEngine) lookup(context.Context, Ask) (Lookup, error) { return Lookup{}, errCannot }
+func (e cacheEngine) lookup(ctx context.Context, a Ask) (Lookup, error) {
+	req, err := requestOf(a)
+	if err != nil {
+		return Lookup{}, err
+	}
+	found, err := e.inside.Lookup(ctx, req)
+	if err != nil {
+		return Lookup{}, err
+	}
+	l := Lookup{URL: a.URL}
+	for i := range found {
+		f := &found[i]
+		out := Found{
+			Policies: f.Handles, Key: Key{Text: f.Key}, Result: f.Result, Cause: f.Cause, Reason: f.Reason,
+			Because: f.Because, Vary: f.Vary, Entries: []Entry{},
+		}
+		for j := range f.Entries {
+			out.Entries = append(out.Entries, entryOf(&f.Entries[j]))
+		}
+		l.Found = append(l.Found, out)
+	}
+	return l, nil
+}
+
+func entryOf(e *inside.Entry) Entry {
+	out := Entry{
+		Key: Key{Text: e.Key}, Selected: e.Selected, Status: e.Status, StoredAt: e.Born.UnixMilli(),
+		Age: e.Age.Seconds(), TTL: e.TTL.Seconds(), Lifetime: e.Lifetime.Seconds(), Gone: e.Gone.Seconds(),
+		Size: e.Size, BodyBytes: e.Body, Saves: e.Took.Seconds(), Tags: []Tag{},
+		Result: e.Result, Because: e.Because, Problem: e.Problem,
+	}
+	for _, f := range e.Selecting {
+		out.Selecting = append(out.Selecting, Field(f))
+	}
+	for _, f := range e.Header {
+		out.Header = append(out.Header, Field(f))
+	}
+	for _, t := range e.Tags {
+		out.Tags = append(out.Tags, Tag{Name: t.Name, Kind: t.Kind, Stamp: fmt.Sprint(t.Stamp), State: t.State})
+	}
+	return out
+}
+
+// requestOf is the request that is asked about.
+func requestOf(a Ask) (*adapter.Request, error) {
+	u, err := url.Parse(a.URL)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errAsk, err)
+	}
+	header := http.Header{}
+	for _, f := range a.Header {
+		header.Add(f.Name, f.Value)
+	}
+	path := u.EscapedPath()
+	if path == "" {
+		path = "/"
+	}
+	return &adapter.Request{Method: a.Method, Scheme: u.Scheme, Host: u.Host, Path: path, RawQuery: u.RawQuery, Header: header}, nil
+}
 
 func (cacheEngine) explain(context.Context, Ask) (Explanation, error) {
 	return Explanation{}, errCannot
 }
 
-func (cacheEngine) preview(p cacheaside.Purge) (targets []Target, err error) {
+func (e cacheEngine) preview(p cacheaside.Purge) (targets []Target, err error) {
+	if err := e.inside.CheckPurge(&p); err != nil {
+		return nil, err
+	}
 	for _, t := range p.Tags {
 		targets = append(targets, Target{Kind: "tag", Text: t})
 	}
 	for _, u := range p.URLs {
-		targets = append(targets, Target{Kind: "url", Text: u})
+		reaches, _ := e.inside.Reaches(u) // it was checked
+		targets = append(targets, Target{Kind: "url", Text: u, Reaches: reaches})
 	}
 	for _, u := range p.Prefixes {
 		targets = append(targets, Target{Kind: "prefix", Text: u})
@@ -81,17 +160,32 @@ func (cacheEngine) preview(p cacheaside.Purge) (targets []Target, err error) {
 	if p.All {
 		targets = append(targets, Target{Kind: "all"})
 	}
-	if len(targets) == 0 {
-		return nil, errors.New("nothing to purge: give tags, URLs, prefixes or all")
-	}
 	return targets, nil
 }
 
-func (cacheEngine) read(context.Context, string) ([]byte, bool, error) { return nil, false, errCannot }
+func (e cacheEngine) read(ctx context.Context, key string) ([]byte, bool, error) {
+	return e.inside.Get(ctx, key)
+}
 
-func (cacheEngine) write(context.Context, string, []byte, time.Duration) error { return errCannot }
+func (e cacheEngine) write(ctx context.Context, key string, data []byte, ttl time.Duration) error {
+	return e.inside.Set(ctx, key, data, ttl)
+}
 
-func (cacheEngine) config() Config { return Config{} }
+func (e cacheEngine) config() Config {
+	c := Config{Cache: settingsOf(e.inside.Settings())}
+	for i, h := range e.inside.Handles() {
+		c.Handles = append(c.Handles, Handle{Name: h.Name, Default: i == 0, Settings: settingsOf(h.Settings)})
+	}
+	return c
+}
+
+func settingsOf(from []inside.Setting) []Setting {
+	out := make([]Setting, len(from))
+	for i, s := range from {
+		out[i] = Setting(s)
+	}
+	return out
+}
 
 func (e cacheEngine) purge(ctx context.Context, req *adapter.Request, body []byte) *adapter.Response {
 	post := *req

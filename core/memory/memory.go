@@ -213,3 +213,8 @@ func (c clock) Tick(d time.Duration) <-chan time.Time { return time.Tick(d) }
 
 // InProcess implements [store.InProcess].
 func (*Store) InProcess() {}
+
+// Describe implements [store.Describer].
+func (s *Store) Describe(context.Context) (store.Description, error) {
+	return store.Description{Name: "memory", Used: int64(s.cache.WeightedSize()), Max: int64(s.maxWeight)}, nil
+}
