@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/breaker"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
@@ -51,7 +52,9 @@ type shared struct {
 	inners    recent.Map[uint8]    // keys that a handle further in takes care of, than one of this depth
 	fates     fates
 	routes    routes
-	known     known // handles, for the inspector
+	known     known       // handles, for the inspector
+	probing   atomic.Bool // an inspector wants to send requests
+	probe     atomic.Pointer[adapter.Probe]
 	flights   flight.Group[entry.Entry, lock]
 	// coordinator is nil where the store orders nothing: then only URLs can be
 	// purged, and requests of this process wait for each other.

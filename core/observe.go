@@ -16,9 +16,10 @@ import (
 
 // seen is what a request's event and the counts need alike.
 type seen struct {
-	observed bool // somebody wants to know
-	ran      ran
-	cause    observe.Cause
+	observed  bool // somebody wants to know
+	ran       ran
+	cause     observe.Cause
+	explained *explaining // the request was sent to be explained
 }
 
 // told is what only the event tells. It is emptied for an observer alone: a hit has no
@@ -116,6 +117,9 @@ func (v *visit) tell() {
 		v.tellEntry(e)
 	default:
 		e.Cause = v.cause
+	}
+	if v.explained != nil {
+		v.explained.keep(e)
 	}
 	v.c.observe(e)
 }

@@ -24,6 +24,15 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	}
 	req := &v.req
 	v.header, v.asked = req.Enter(x.Request())
+	if c.probing.Load() {
+		c.offerProbe(x)
+	}
+	if ex := explainingBy(req.Rerun); ex != nil && ex.cache == c.shared {
+		if !ex.send {
+			return v.explain(ex)
+		}
+		req.Rerun, v.explained = nil, ex // it is a request like any other
+	}
 	v.depth, v.rerun = v.nest(), engineRerun(req.Rerun)
 	if fwd, detail := v.bypass(); fwd != "" {
 		return v.pass(fwd, detail)

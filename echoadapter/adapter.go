@@ -160,3 +160,6 @@ func (x *exchange) Find() string {
 
 // Show implements [adapter.Router].
 func (x *exchange) Show(route string) { x.c.SetPath(route) }
+
+// Probe implements [adapter.Prober].
+func (x *exchange) Probe() adapter.Probe { return x.Prober(x.c.Echo()) }

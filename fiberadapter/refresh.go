@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/url"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
@@ -26,6 +27,32 @@ func (x *exchange) Detach() adapter.Refresher {
 		defer func() { _ = c.Response.CloseBodyStream() }()
 		defer c.ResetUserValues() // what there is to store goes then
 		app.Server().Handler(c)
+	}
+}
+
+// Probe implements [adapter.Prober].
+func (x *exchange) Probe() adapter.Probe {
+	app, local := x.c.App(), x.c.Context().LocalAddr()
+	return func(ctx context.Context, method string, target *url.URL, header http.Header, rerun *adapter.Rerun) (int, http.Header) {
+		c := new(fasthttp.RequestCtx)
+		c.Init2(connFor(local, local, target.Scheme == "https"), nil, true)
+		req := &c.Request
+		req.Header.SetMethod(method)
+		req.SetRequestURI(target.RequestURI())
+		req.Header.SetHost(target.Host)
+		for name, values := range header {
+			for _, value := range values {
+				req.Header.Add(name, value)
+			}
+		}
+		c.SetUserValue(rerunKey{}, rerun)
+		setUserContext(ctx, app, c)
+		defer func() { _ = c.Response.CloseBodyStream() }()
+		defer c.ResetUserValues()
+		app.Server().Handler(c)
+		answered := http.Header{}
+		c.Response.Header.VisitAll(func(name, value []byte) { answered.Add(string(name), string(value)) })
+		return c.Response.StatusCode(), answered
 	}
 }
 
@@ -76,15 +103,22 @@ func (c *closedTLSConn) Handshake() error                     { return nil }
 func (c *closedTLSConn) ConnectionState() tls.ConnectionState { return c.state }
 
 func newConn(like *fasthttp.RequestCtx) net.Conn {
+	conn := connFor(like.LocalAddr(), like.RemoteAddr(), like.IsTLS())
+	if t, ok := conn.(*closedTLSConn); ok {
+		if state := like.TLSConnectionState(); state != nil {
+			t.state = *state
+		}
+	}
+	return conn
+}
+
+// connFor is a connection with these addresses.
+func connFor(local, remote net.Addr, secure bool) net.Conn {
 	pipe, _ := net.Pipe()
 	_ = pipe.Close()
-	conn := closedConn{pipe, like.LocalAddr(), like.RemoteAddr()}
-	if !like.IsTLS() {
+	conn := closedConn{pipe, local, remote}
+	if !secure {
 		return &conn
 	}
-	t := &closedTLSConn{closedConn: conn}
-	if state := like.TLSConnectionState(); state != nil {
-		t.state = *state
-	}
-	return t
+	return &closedTLSConn{closedConn: conn}
 }

@@ -101,3 +101,11 @@ func (x *exchange) Detach() adapter.Refresher {
 	}
 	return x.Refresher(x.engine)
 }
+
+// Probe implements [adapter.Prober].
+func (x *exchange) Probe() adapter.Probe {
+	if x.engine == nil {
+		return x.Exchange.Probe()
+	}
+	return x.Prober(x.engine)
+}

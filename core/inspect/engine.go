@@ -11,6 +11,7 @@ import (
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/inside"
+	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // engine is what the page needs of a cache. Texts come as they are: the endpoint redacts
@@ -139,8 +140,36 @@ func requestOf(a Ask) (*adapter.Request, error) {
 	return &adapter.Request{Method: a.Method, Scheme: u.Scheme, Host: u.Host, Path: path, RawQuery: u.RawQuery, Header: header}, nil
 }
 
-func (cacheEngine) explain(context.Context, Ask) (Explanation, error) {
-	return Explanation{}, errCannot
+func (e cacheEngine) explain(ctx context.Context, a Ask) (Explanation, error) {
+	u, err := url.Parse(a.URL)
+	if err != nil {
+		return Explanation{}, fmt.Errorf("%w: %w", errAsk, err)
+	}
+	header := http.Header{}
+	for _, f := range a.Header {
+		header.Add(f.Name, f.Value)
+	}
+	x, err := e.inside.Explain(ctx, a.Method, u, header, a.Send)
+	if err != nil {
+		return Explanation{}, fmt.Errorf("%w: %w", errCannot, err)
+	}
+	out := Explanation{
+		URL: a.URL, Route: x.Route, Policy: x.Policy, Result: x.Result, Cause: x.Cause, Reason: x.Reason, Because: x.Because,
+		Sent: x.Sent, Status: x.Status, Handler: x.Handler.Seconds(), Steps: []Step{},
+	}
+	if x.Key != "" {
+		out.Key = &Key{Text: x.Key}
+	}
+	if r := observe.ReasonOf(x.Reason); r != 0 {
+		out.Remedy = remedies[r]
+	}
+	for _, s := range x.Steps {
+		out.Steps = append(out.Steps, Step(s))
+	}
+	for _, f := range x.Header {
+		out.Header = append(out.Header, Field(f))
+	}
+	return out, nil
 }
 
 func (e cacheEngine) preview(p cacheaside.Purge) (targets []Target, err error) {

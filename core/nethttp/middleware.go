@@ -77,3 +77,11 @@ func (x *exchange) Detach() adapter.Refresher {
 	}
 	return x.Refresher(x.framework.Entry(x.r))
 }
+
+// Probe implements [adapter.Prober].
+func (x *exchange) Probe() adapter.Probe {
+	if x.framework.Entry == nil {
+		return x.Exchange.Probe()
+	}
+	return x.Prober(x.framework.Entry(x.r))
+}

@@ -4,6 +4,8 @@ package inside
 
 import (
 	"context"
+	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
@@ -27,6 +29,8 @@ type Cache interface {
 	// Lookup says what is stored for a request: one Found for each key that it has by the
 	// policies. It calls no handler.
 	Lookup(ctx context.Context, req *adapter.Request) ([]Found, error)
+	// Explain sends a request through the service's router, as a dry run unless send is set.
+	Explain(ctx context.Context, method string, target *url.URL, header http.Header, send bool) (Explanation, error)
 	// CheckPurge says what is wrong with a *cacheaside.Purge, and purges nothing.
 	CheckPurge(p any) error
 	// Reaches gives the texts by which what a URL stands for is purged.
@@ -95,3 +99,17 @@ type Tag struct {
 	Stamp      uint64
 	State      string // "valid", "purged", "soft" or "lost"
 }
+
+// Explanation is what became, or would become, of a request.
+type Explanation struct {
+	Route, Policy, Key             string
+	Result, Cause, Reason, Because string
+	Steps                          []Step
+	Sent                           bool
+	Status                         int
+	Handler                        time.Duration
+	Header                         []Field
+}
+
+// Step is a decision on the way.
+type Step struct{ Step, Result string }
