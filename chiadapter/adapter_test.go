@@ -14,6 +14,7 @@ import (
 	"github.com/cacheaside/cacheaside/chiadapter"
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
+	"github.com/cacheaside/cacheaside/core/inspect"
 )
 
 func TestMain(m *testing.M) {
@@ -27,6 +28,10 @@ func TestConformance(t *testing.T) {
 		New:  func(c *cacheaside.Cache) { chiadapter.New(c) },
 		NewPurge: func(c *cacheaside.Cache, a cacheaside.PurgeAccess) error {
 			_, err := chiadapter.NewPurge(c, a)
+			return err
+		},
+		NewInspect: func(c *cacheaside.Cache, r *inspect.Recorder, a inspect.Access) error {
+			_, err := chiadapter.NewInspect(c, r, a)
 			return err
 		},
 		Serve: serve,
@@ -65,6 +70,12 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 			r.Method(method, coretest.PurgePath, purge)
 		}
 		r.Method("PURGE", "/a", purge)
+	}
+	if app.Inspect != nil {
+		h := cacheaside.Must(chiadapter.NewInspect(app.Global, app.Inspect.Recorder, app.Inspect.Access))
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			r.Method(method, coretest.InspectPath+"*", h)
+		}
 	}
 	coretest.ServeHTTP(tb, r, ln)
 }

@@ -18,6 +18,7 @@ import (
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
+	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/echoadapter"
 )
 
@@ -29,6 +30,10 @@ func TestConformance(t *testing.T) {
 		New:  func(c *cacheaside.Cache) { echoadapter.New(c) },
 		NewPurge: func(c *cacheaside.Cache, a cacheaside.PurgeAccess) error {
 			_, err := echoadapter.NewPurge(c, a)
+			return err
+		},
+		NewInspect: func(c *cacheaside.Cache, r *inspect.Recorder, a inspect.Access) error {
+			_, err := echoadapter.NewInspect(c, r, a)
 			return err
 		},
 		Serve: serve,
@@ -73,6 +78,10 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		purge := cacheaside.Must(echoadapter.NewPurge(app.Global, *app.Purge))
 		e.Match(coretest.PurgeMethods, coretest.PurgePath, purge)
 		e.Add("PURGE", "/a", purge)
+	}
+	if app.Inspect != nil {
+		h := cacheaside.Must(echoadapter.NewInspect(app.Global, app.Inspect.Recorder, app.Inspect.Access))
+		e.Match([]string{http.MethodGet, http.MethodPost}, coretest.InspectPath+"*", h)
 	}
 	coretest.ServeHTTP(tb, e, ln)
 }

@@ -28,6 +28,7 @@ import (
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
+	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/fiberadapter"
 )
 
@@ -50,6 +51,10 @@ func TestConformance(t *testing.T) {
 		New:  func(c *cacheaside.Cache) { fiberadapter.New(c) },
 		NewPurge: func(c *cacheaside.Cache, a cacheaside.PurgeAccess) error {
 			_, err := fiberadapter.NewPurge(c, a)
+			return err
+		},
+		NewInspect: func(c *cacheaside.Cache, r *inspect.Recorder, a inspect.Access) error {
+			_, err := fiberadapter.NewInspect(c, r, a)
 			return err
 		},
 		Serve: serve,
@@ -124,6 +129,12 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 			f.Add(method, coretest.PurgePath, purge)
 		}
 		f.Add("PURGE", "/a", purge)
+	}
+	if app.Inspect != nil {
+		h := cacheaside.Must(fiberadapter.NewInspect(app.Global, app.Inspect.Recorder, app.Inspect.Access))
+		for _, method := range []string{fiber.MethodGet, fiber.MethodPost} {
+			f.Add(method, coretest.InspectPath+"*", h)
+		}
 	}
 	done := make(chan struct{})
 	go func() {

@@ -18,6 +18,7 @@ import (
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
+	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/ginadapter"
 )
 
@@ -32,6 +33,10 @@ func TestConformance(t *testing.T) {
 		New:  func(c *cacheaside.Cache) { ginadapter.New(c) },
 		NewPurge: func(c *cacheaside.Cache, a cacheaside.PurgeAccess) error {
 			_, err := ginadapter.NewPurge(c, a)
+			return err
+		},
+		NewInspect: func(c *cacheaside.Cache, r *inspect.Recorder, a inspect.Access) error {
+			_, err := ginadapter.NewInspect(c, r, a)
 			return err
 		},
 		Serve: serve,
@@ -75,6 +80,10 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		purge := cacheaside.Must(ginadapter.NewPurge(app.Global, *app.Purge))
 		e.Match(coretest.PurgeMethods, coretest.PurgePath, purge)
 		e.Handle("PURGE", "/a", purge)
+	}
+	if app.Inspect != nil {
+		h := cacheaside.Must(ginadapter.NewInspect(app.Global, app.Inspect.Recorder, app.Inspect.Access))
+		e.Match([]string{http.MethodGet, http.MethodPost}, coretest.InspectPath+"*path", h)
 	}
 	coretest.ServeHTTP(tb, e, ln)
 }

@@ -34,6 +34,7 @@ import (
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
+	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
@@ -47,6 +48,8 @@ type Framework struct {
 	New func(*cacheaside.Cache)
 	// NewPurge calls the adapter's NewPurge.
 	NewPurge func(*cacheaside.Cache, cacheaside.PurgeAccess) error
+	// NewInspect calls the adapter's NewInspect.
+	NewInspect func(*cacheaside.Cache, *inspect.Recorder, inspect.Access) error
 	// Serve builds the app with the framework's own means and serves it on ln
 	// until tb ends.
 	Serve func(tb testing.TB, app App, ln net.Listener)
@@ -67,6 +70,9 @@ type App struct {
 	// Purge, if not nil, is who may use the handler of NewPurge for Global, behind
 	// it and Inner: at [PurgePath] with [PurgeMethods], and with PURGE at /a.
 	Purge *cacheaside.PurgeAccess
+	// Inspect, if not nil, is for the handler of NewInspect for Global, behind it and
+	// Inner: below [InspectPath].
+	Inspect *Inspector
 }
 
 // PurgePath is where an [App] has its handler that purges.
@@ -178,7 +184,7 @@ type testCase struct {
 }
 
 func allCases() []testCase {
-	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases, observeCases)
+	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases, observeCases, inspectCases)
 }
 
 // Run runs the suite with the embedded store, and once more with a real

@@ -16,6 +16,7 @@ import (
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
+	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
@@ -27,6 +28,10 @@ func TestConformance(t *testing.T) {
 		New:  func(c *cacheaside.Cache) { nethttp.New(c) },
 		NewPurge: func(c *cacheaside.Cache, a cacheaside.PurgeAccess) error {
 			_, err := nethttp.NewPurge(c, a)
+			return err
+		},
+		NewInspect: func(c *cacheaside.Cache, r *inspect.Recorder, a inspect.Access) error {
+			_, err := nethttp.NewInspect(c, r, a)
 			return err
 		},
 		Serve: serve,
@@ -54,6 +59,9 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		purge := cacheaside.Must(nethttp.NewPurge(app.Global, *app.Purge))
 		mux.Handle(coretest.PurgePath, purge)
 		mux.Handle("PURGE /a", purge)
+	}
+	if app.Inspect != nil {
+		mux.Handle(coretest.InspectPath, cacheaside.Must(nethttp.NewInspect(app.Global, app.Inspect.Recorder, app.Inspect.Access)))
 	}
 	var h http.Handler = mux
 	for _, m := range slices.Backward(app.Inner) {
