@@ -29,7 +29,9 @@ func (v *visit) hit(d httprules.Decision) error {
 // collapsed answers with what another request got from the handler.
 func (v *visit) collapsed(d httprules.Decision) error {
 	v.c.stats.coalesced.Add(1)
-	v.result = observe.ResultCollapsed
+	if v.result = observe.ResultCollapsed; v.wait != 0 {
+		v.wait = observe.WaitShared // also where it was found in the store when the wait was over
+	}
 	return v.replyStored(v.c.cfg.Now(), httprules.CacheStatus{
 		Fwd: v.fwd, Collapsed: true, TTL: seconds(d.TTL), HasTTL: true, Key: v.shownKey(),
 	})
