@@ -61,6 +61,7 @@ type shared struct {
 	coordinator store.Coordinator
 	tiered      store.Tiered
 	counted     store.NearCounter // nil: there is no near tier to count
+	described   store.Describer   // nil: the store does not say what it is
 	local       store.Local       // nil: nothing is in this process
 	judging     store.Judge       // local, if it is one
 	tracer      observe.Tracer    // the observer, if it makes spans
@@ -102,6 +103,7 @@ func New(cfg Config) (*Cache, error) {
 	}
 	s.judging, _ = s.local.(store.Judge)
 	s.counted, _ = s.store.(store.NearCounter)
+	s.described, _ = s.store.(store.Describer)
 	s.clock = purgeKeys(cfg.Namespace).Clock()
 	if !s.inProcess && cfg.Observer != nil {
 		s.time()

@@ -50,9 +50,13 @@ func (i insideOf) Explain(ctx context.Context, method string, target *url.URL, h
 		i.c.probing.Store(true)
 		return inside.Explanation{}, errNoProbe
 	}
+	// Not in the context of who asks: that may be a request that the cache has passed on.
+	own, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
 	x := &explaining{cache: i.c.shared, send: send}
 	rerun := adapter.NewRerun(x)
-	status, answered, err := x.run(ctx, *probe, method, target, header, &rerun)
+	status, answered, err := x.run(own, *probe, method, target, header, &rerun)
 	if err != nil {
 		return inside.Explanation{}, err
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
 	"github.com/cacheaside/cacheaside/core/observe"
-	"github.com/cacheaside/cacheaside/core/store"
 )
 
 // What the inspector asks of a cache. It reads the store as a request would, but counts
@@ -73,11 +72,10 @@ func (i insideOf) Set(ctx context.Context, key string, value []byte, ttl time.Du
 
 // Server implements [inside.Cache].
 func (i insideOf) Server(ctx context.Context) (inside.Server, bool, error) {
-	d, ok := i.c.cfg.Store.(store.Describer)
-	if !ok {
+	if i.c.described == nil {
 		return inside.Server{}, false, nil
 	}
-	s, err := d.Describe(ctx)
+	s, err := i.c.described.Describe(ctx)
 	return inside.Server{
 		Name: s.Name, Version: s.Version, Address: s.Address, Used: s.Used, Max: s.Max, Latency: s.Latency,
 	}, true, err
@@ -218,6 +216,7 @@ func (l *looking) describe(ctx context.Context, wire string, b []byte) (e inside
 		return e, 0, err
 	}
 	v.Check.Reset()
+	v.Known = l.c.ledger.Known(wire, v.now)
 	current := l.c.ledger.Current(ctx, &v.Check, m, wire, l.c.way, v.now)
 	d := v.decide(v.now)
 	e.Age, e.TTL, e.Lifetime = v.age(v.now), d.TTL, time.Duration(m.Lifetime)

@@ -90,10 +90,15 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 
 func native(m coretest.Middleware) gin.HandlerFunc {
 	return func(c *gin.Context) {
+		goesOn := false
 		_ = m(newCtx(c), func() error {
+			goesOn = true
 			c.Next()
 			return nil
 		})
+		if !goesOn {
+			c.Abort()
+		}
 	}
 }
 
