@@ -2,6 +2,7 @@ package examples
 
 import (
 	"io"
+	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -17,7 +18,7 @@ func TestAdmin(t *testing.T) {
 			for range 3 {
 				p.get("/users/1")
 			}
-			m := regexp.MustCompile(`for operators url=(\S+)/`).FindStringSubmatch(p.output())
+			m := regexp.MustCompile(`for operators url=(\S+)/#token=(\w+) `).FindStringSubmatch(p.output())
 			if m == nil {
 				t.Fatal("the address is not told")
 			}
@@ -47,6 +48,23 @@ func TestAdmin(t *testing.T) {
 				if !strings.Contains(metrics, want) {
 					t.Errorf("no %s in\n%s", want, metrics)
 				}
+			}
+			if !strings.Contains(text(m[1]+"/"), "<title>") {
+				t.Error("there is no inspector")
+			}
+			req, err := http.NewRequest(http.MethodGet, m[1]+"/api/routes", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+m[2])
+			res, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, _ := io.ReadAll(res.Body)
+			_ = res.Body.Close()
+			if !strings.Contains(string(b), route) {
+				t.Errorf("the inspector knows nothing of %s: %d %s", route, res.StatusCode, b)
 			}
 			if !strings.Contains(text(m[1]+"/debug/pprof/"), "goroutine") {
 				t.Error("there are no profiles")

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cacheaside/cacheaside/core/nethttp"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // A browser is a headless Chromium, which is told what to do in the DevTools protocol by
@@ -380,10 +380,16 @@ func serve(t *testing.T, e *atomic.Pointer[Endpoint]) string {
 			http.NotFound(w, r)
 			return
 		}
-		var x nethttp.Exchange
-		x.Reset(w, r)
+		req := &adapter.Request{
+			Method: r.Method, Scheme: "http", Host: r.Host, Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery, Header: r.Header,
+		}
 		body, _ := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
-		x.Reply(e.Load().Serve(r.Context(), x.Request(), body))
+		res := e.Load().Serve(r.Context(), req, body)
+		for _, f := range res.Header {
+			w.Header().Add(f.Name, f.Value)
+		}
+		w.WriteHeader(res.Status)
+		w.Write(res.Body)
 	}))
 	t.Cleanup(server.Close)
 	return server.URL + "/admin/cache/"

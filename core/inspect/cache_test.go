@@ -1,4 +1,4 @@
-package inspect
+package inspect_test
 
 import (
 	"context"
@@ -11,18 +11,19 @@ import (
 	"time"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
 // TestServed: what a service has answered is what the API says.
 func TestServed(t *testing.T) {
-	recorder := NewRecorder(nil)
+	recorder := inspect.NewRecorder(nil)
 	cache, err := cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}, Observer: recorder})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer cache.Close(context.Background())
-	e, err := New(cache, recorder, Access{Token: fullToken})
+	e, err := inspect.New(cache, recorder, inspect.Access{Token: inspect.FullToken})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,26 +31,26 @@ func TestServed(t *testing.T) {
 	mux.HandleFunc("GET /blogs/{id}", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "a blog") })
 	mux.HandleFunc("GET /me", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "private")
-		io.WriteString(w, secret)
+		io.WriteString(w, inspect.Secret)
 	})
 	handler := nethttp.New(cache)(mux)
 	get := func(path string) {
 		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://example.com"+path, nil))
 	}
 	for range 3 {
-		get("/blogs/1?token=" + secret)
-		get("/me?" + secret + "=1")
+		get("/blogs/1?token=" + inspect.Secret)
+		get("/me?" + inspect.Secret + "=1")
 	}
 	ask := func(line string, v any) string {
-		r := e.Serve(t.Context(), asked(line, fullToken), []byte(`{"tags":["a"]}`))
+		r := e.Serve(t.Context(), inspect.Asked(line, inspect.FullToken), []byte(`{"tags":["a"]}`))
 		if r.Status != 200 || v != nil && json.Unmarshal(r.Body, v) != nil {
 			t.Fatalf("%s: %d %s", line, r.Status, r.Body)
 		}
 		return string(r.Body)
 	}
-	var tail Tail
+	var tail inspect.Tail
 	all := ask("GET /api/tail", &tail)
-	get("/blogs/1?token=" + secret) // it is watched now
+	get("/blogs/1?token=" + inspect.Secret) // it is watched now
 	ask("POST /api/purge", nil)
 	all += ask("GET /api/tail", &tail)
 	var hits, purges int
@@ -64,17 +65,17 @@ func TestServed(t *testing.T) {
 	if hits != 1 || purges != 1 {
 		t.Errorf("%d hits, %d purges: %s", hits, purges, all)
 	}
-	var s Status
+	var s inspect.Status
 	all += ask("GET /api/status", &s)
 	if s.Recent.Results["hit"] != 3 || s.Recent.Results["miss"] != 4 || s.Started.Purges["ok"] != 1 || *s.Recent.HitShare != 3.0/7 {
 		t.Errorf("%+v", s.Recent)
 	}
-	var reasons Reasons
+	var reasons inspect.Reasons
 	all += ask("GET /api/reasons", &reasons)
-	if len(reasons.Reasons) != 1 || reasons.Reasons[0].Reason != "private" || reasons.Reasons[0].Routes[0] != (RouteCount{"/me", 3}) {
+	if len(reasons.Reasons) != 1 || reasons.Reasons[0].Reason != "private" || reasons.Reasons[0].Routes[0] != (inspect.RouteCount{"/me", 3}) {
 		t.Errorf("%+v", reasons)
 	}
-	var top Top
+	var top inspect.Top
 	all += ask("GET /api/top", &top)
 	if len(top.Keys) == 0 || top.Keys[0].Count != 4 || top.Keys[0].Error != 0 {
 		t.Errorf("%+v", top)
@@ -82,7 +83,7 @@ func TestServed(t *testing.T) {
 	for _, line := range []string{"GET /api/charts", "GET /api/routes", "GET /api/config", "GET /api/top?by=bytes"} {
 		all += ask(line, nil)
 	}
-	if strings.Contains(strings.ReplaceAll(all, "/me?"+secret+"=…", ""), secret) {
+	if strings.Contains(strings.ReplaceAll(all, "/me?"+inspect.Secret+"=…", ""), inspect.Secret) {
 		t.Errorf("a secret is shown: %s", all)
 	}
 }

@@ -115,7 +115,13 @@ func (f *fake) preview(p cacheaside.Purge) ([]Target, error) {
 	if err := f.failure(); err != nil {
 		return nil, err
 	}
-	targets, err := cacheEngine{}.preview(p)
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{}))
+	defer func() { _ = cache.Close(context.Background()) }()
+	eng, err := engineOf(cache)
+	if err != nil {
+		return nil, err
+	}
+	targets, err := eng.preview(p)
 	for i := range targets {
 		if t := &targets[i]; t.Kind == "url" {
 			t.Text = strings.ToLower(t.Text)

@@ -39,7 +39,7 @@ func run(ctx context.Context, opt blog.Options) error {
 		return err
 	}
 	defer server.Close(cache, store, db)
-	if err := operating.Serve(ctx); err != nil {
+	if err := operating.Serve(ctx, cache); err != nil {
 		return err
 	}
 

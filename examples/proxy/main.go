@@ -59,7 +59,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer server.Close(cache, store)
-	if err := operating.Serve(ctx); err != nil {
+	if err := operating.Serve(ctx, cache); err != nil {
 		return err
 	}
 	s, err := proxy.New(o.framework, cache, o.origin)

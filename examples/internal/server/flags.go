@@ -33,6 +33,7 @@ type Options struct {
 	WaitTimeout                                     time.Duration
 	Near                                            int64  // bytes of a near tier
 	Admin                                           string // address for operators; empty: none
+	AdminToken                                      string // of the inspector there; empty: a new one
 }
 
 // Config is base with what the flags say; what they leave at zero stays as it
@@ -97,7 +98,8 @@ func (o *Options) Flags(ttl time.Duration) *Flags {
 	Add(f, &o.WaitTimeout, "wait-timeout", "WAIT_TIMEOUT", 0,
 		"how long they wait before they ask the handler themselves (0: 10s)", Duration)
 	Add(f, &o.Near, "near", "NEAR", 0, "bytes of copies of hot responses in this process, from 65536 (0: none)", nearBytes)
-	Add(f, &o.Admin, "admin", "ADMIN", "", "address for operators: metrics and profiles, not for the public (empty: none)", adminAddress)
+	Add(f, &o.Admin, "admin", "ADMIN", "", "address for operators: inspector, metrics and profiles, not for the public (empty: none)", adminAddress)
+	Add(f, &o.AdminToken, "admin-token", "ADMIN_TOKEN", "", "token of the inspector there, 16 bytes or more (empty: a new one, which is logged)", text)
 	return f
 }
 
@@ -221,6 +223,8 @@ func listenAddress(s string) (string, error) {
 	}
 	return s, nil
 }
+
+func text(s string) (string, error) { return s, nil }
 
 func adminAddress(s string) (string, error) {
 	if s == "" {
