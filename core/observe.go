@@ -75,7 +75,7 @@ func (v *visit) tell() {
 	if v.ran == ranBegun && v.run != nil { // it panicked
 		v.inner = v.run.dealtWith()
 	}
-	if v.inner {
+	if v.inner || v.explained != nil && !v.explained.send {
 		v.endFill()
 		return
 	}

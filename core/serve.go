@@ -28,10 +28,10 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 		c.offerProbe(x)
 	}
 	if ex := explainingBy(req.Rerun); ex != nil && ex.cache == c.shared {
-		if !ex.send {
+		if v.explained = ex; !ex.send {
 			return v.explain(ex)
 		}
-		req.Rerun, v.explained = nil, ex // it is a request like any other
+		req.Rerun = nil // it is a request like any other
 	}
 	v.depth, v.rerun = v.nest(), engineRerun(req.Rerun)
 	if fwd, detail := v.bypass(); fwd != "" {

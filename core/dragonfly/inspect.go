@@ -17,7 +17,6 @@ import (
 
 // server is what a server says of itself.
 type server struct {
-	used      int64  // bytes; 0 if unknown
 	name      string // Dragonfly, Valkey or Redis; empty if it keeps that to itself
 	version   string
 	eviction  string // cache_mode of Dragonfly, else maxmemory_policy
@@ -70,9 +69,6 @@ func readInfo(info map[string]string) server {
 	s := server{maxmemory: -1, cluster: info["redis_mode"] == "cluster" || info["server_mode"] == "cluster"}
 	if n, err := strconv.ParseInt(info["maxmemory"], 10, 64); err == nil {
 		s.maxmemory = n
-	}
-	if n, err := strconv.ParseInt(info["used_memory"], 10, 64); err == nil {
-		s.used = n
 	}
 	switch {
 	case info["dragonfly_version"] != "":
@@ -131,8 +127,12 @@ func (s *Store) Describe(ctx context.Context) (store.Description, error) {
 	if err != nil {
 		return store.Description{}, fmt.Errorf("dragonfly: INFO: %w", err)
 	}
+	memory, _ := s.client.Do(ctx, s.client.B().Info().Section("memory").Build()).ToString() // some users may not
+	_, memory, _ = strings.Cut(memory, "used_memory:")
+	line, _, _ := strings.Cut(memory, "\r")
+	used, _ := strconv.ParseInt(line, 10, 64)
 	return store.Description{
 		Name: found.name, Version: found.version, Address: strings.Join(slices.Sorted(maps.Keys(s.client.Nodes())), ", "),
-		Used: found.used, Max: max(found.maxmemory, 0), Latency: latency,
+		Used: used, Max: max(found.maxmemory, 0), Latency: latency,
 	}, nil
 }

@@ -129,6 +129,9 @@ func shop() *Recorder {
 
 // TestBrowser tries the page in a browser, if there is one.
 func TestBrowser(t *testing.T) {
+	if os.Getenv("CACHEASIDE_LONG") != "1" && os.Getenv("CACHEASIDE_SCREENSHOTS") == "" {
+		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
+	}
 	b := startBrowser(t)
 	for name, test := range map[string]func(*testing.T, *browser){
 		"page": testPage, "keyboard": testKeyboard, "hostile": testHostile, "tokens": testTokens, "live": testLive, "cookie": testCookie,
