@@ -199,12 +199,12 @@ func testExplanations(c *run) {
 	for i := range 3 {
 		explain("/other/"+strconv.Itoa(i), "")
 	}
+	if n := int64(cache.Stats().Misses); n != dry.Load() {
+		c.Errorf("explanations count as %d misses", n-dry.Load())
+	}
 	var status inspect.Status
 	if s.asked(&status, inspectToken, "status", ""); status.Recent.Results["error"] != 0 {
 		c.Errorf("explanations are told of: %+v", status.Recent)
-	}
-	if n := int64(cache.Stats().Misses); n != dry.Load() {
-		c.Errorf("explanations count as %d misses", n-dry.Load())
 	}
 }
 

@@ -39,7 +39,7 @@ type seen struct {
 	purge                              observe.Purge
 	soft, background                   bool
 	flightLen                          uint8
-	flight                             [16]byte
+	flight                             [24]byte
 	key                                keptKey
 }
 
