@@ -90,6 +90,22 @@ func (x *explaining) run(ctx context.Context, probe adapter.Probe, method string
 	return status, answered, nil
 }
 
+// inspected sees to what an inspector wants. Done: the request was its own, and is answered.
+func (v *visit) inspected() (done bool, err error) {
+	if v.c.probing.Load() {
+		v.c.offerProbe(v.x)
+	}
+	x := explainingBy(v.req.Rerun)
+	if x == nil || x.cache != v.c.shared {
+		return false, nil
+	}
+	if v.explained = x; !x.send {
+		return true, v.explain(x)
+	}
+	v.req.Rerun = nil // it is a request like any other
+	return false, nil
+}
+
 // explain is what a handle does in place of the handler.
 func (v *visit) explain(x *explaining) error {
 	l := &looking{c: v.c, visit: new(visit)}

@@ -191,12 +191,12 @@ func (l *looking) variants(ctx context.Context, f *inside.Found) error {
 func (l *looking) describe(ctx context.Context, wire string, b []byte) (e inside.Entry, cause observe.Cause, err error) {
 	v := l.visit
 	e = inside.Entry{Key: wire, Size: int64(len(b)), Result: observe.ResultMiss.String()}
-	switch err := entry.Decode(b, &v.entry); {
-	case errors.Is(err, entry.ErrVersion):
+	switch wrong := entry.Decode(b, &v.entry); {
+	case errors.Is(wrong, entry.ErrVersion):
 		e.Problem, e.Because = "it is of another format version", "what is stored cannot be read, and will be overwritten"
 		return e, observe.CauseCorrupt, nil
-	case err != nil:
-		e.Problem, e.Because = "it is no entry: "+err.Error(), causeText[observe.CauseCorrupt]
+	case wrong != nil:
+		e.Problem, e.Because = "it is no entry: "+wrong.Error(), causeText[observe.CauseCorrupt]
 		return e, observe.CauseCorrupt, nil
 	case v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.Primary:
 		e.Problem, e.Because = "it is the entry of another resource", causeText[observe.CauseCorrupt]

@@ -24,14 +24,8 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	}
 	req := &v.req
 	v.header, v.asked = req.Enter(x.Request())
-	if c.probing.Load() {
-		c.offerProbe(x)
-	}
-	if ex := explainingBy(req.Rerun); ex != nil && ex.cache == c.shared {
-		if v.explained = ex; !ex.send {
-			return v.explain(ex)
-		}
-		req.Rerun = nil // it is a request like any other
+	if done, err := v.inspected(); done {
+		return err
 	}
 	v.depth, v.rerun = v.nest(), engineRerun(req.Rerun)
 	if fwd, detail := v.bypass(); fwd != "" {

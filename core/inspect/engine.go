@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
@@ -118,7 +119,7 @@ func entryOf(e *inside.Entry) Entry {
 		out.Header = append(out.Header, Field(f))
 	}
 	for _, t := range e.Tags {
-		out.Tags = append(out.Tags, Tag{Name: t.Name, Kind: t.Kind, Stamp: fmt.Sprint(t.Stamp), State: t.State})
+		out.Tags = append(out.Tags, Tag{Name: t.Name, Kind: t.Kind, Stamp: strconv.FormatUint(t.Stamp, 10), State: t.State})
 	}
 	return out
 }
