@@ -191,15 +191,8 @@ func (l *looking) variants(ctx context.Context, f *inside.Found) error {
 func (l *looking) describe(ctx context.Context, wire string, b []byte) (e inside.Entry, cause observe.Cause, err error) {
 	v := l.visit
 	e = inside.Entry{Key: wire, Size: int64(len(b)), Result: observe.ResultMiss.String()}
-	switch wrong := entry.Decode(b, &v.entry); {
-	case errors.Is(wrong, entry.ErrVersion):
-		e.Problem, e.Because = "it is of another format version", "what is stored cannot be read, and will be overwritten"
-		return e, observe.CauseCorrupt, nil
-	case wrong != nil:
-		e.Problem, e.Because = "it is no entry: "+wrong.Error(), causeText[observe.CauseCorrupt]
-		return e, observe.CauseCorrupt, nil
-	case v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.Primary:
-		e.Problem, e.Because = "it is the entry of another resource", causeText[observe.CauseCorrupt]
+	if e.Problem = v.problem(b); e.Problem != "" {
+		e.Because = causeText[observe.CauseCorrupt]
 		return e, observe.CauseCorrupt, nil
 	}
 	m := &v.entry
@@ -249,6 +242,21 @@ func (l *looking) describe(ctx context.Context, wire string, b []byte) (e inside
 	}
 	e.Because = causeText[cause]
 	return e, cause, nil
+}
+
+// problem decodes what is under the request's key, or one of its variants', and says what
+// it is if it is no response for that.
+func (v *visit) problem(b []byte) string {
+	err := entry.Decode(b, &v.entry)
+	switch {
+	case errors.Is(err, entry.ErrVersion):
+		return "it is of another format version, and will be overwritten"
+	case err != nil:
+		return "it is no entry: " + err.Error()
+	case v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.Primary:
+		return "it is the entry of another resource"
+	}
+	return ""
 }
 
 // causeText says in words why the handler would be asked.
