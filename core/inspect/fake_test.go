@@ -111,24 +111,28 @@ func (f *fake) explain(_ context.Context, a Ask) (Explanation, error) {
 	return x, nil
 }
 
-func (f *fake) preview(p cacheaside.Purge) ([]Target, error) {
+func (f *fake) preview(p cacheaside.Purge) (targets []Target, err error) {
 	if err := f.failure(); err != nil {
 		return nil, err
 	}
-	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{}))
-	defer func() { _ = cache.Close(context.Background()) }()
-	eng, err := engineOf(cache)
-	if err != nil {
-		return nil, err
+	for kind, list := range map[string][]string{"tag": p.Tags, "url": p.URLs, "prefix": p.Prefixes} {
+		for _, text := range list {
+			targets = append(targets, Target{Kind: kind, Text: text})
+		}
 	}
-	targets, err := eng.preview(p)
+	if p.All {
+		targets = append(targets, Target{Kind: "all"})
+	}
+	if len(targets) == 0 {
+		return nil, errors.New("nothing to purge: give Tags, URLs, Prefixes or All")
+	}
 	for i := range targets {
 		if t := &targets[i]; t.Kind == "url" {
 			t.Text = strings.ToLower(t.Text)
 			t.Reaches = []string{"all variants, partitions and policies", "http and https"}
 		}
 	}
-	return targets, err
+	return targets, nil
 }
 
 func (f *fake) config() Config {
