@@ -47,7 +47,6 @@ var errNoProbe = errors.New("no request has come through the cache yet, which wo
 func (i insideOf) Explain(ctx context.Context, method string, target *url.URL, header http.Header, send bool) (inside.Explanation, error) {
 	probe := i.c.probe.Load()
 	if probe == nil {
-		i.c.probing.Store(true)
 		return inside.Explanation{}, errNoProbe
 	}
 	// Not in the context of who asks: that may be a request that the cache has passed on.
@@ -178,9 +177,10 @@ func (x *explaining) keep(e *observe.Event) {
 
 // offerProbe keeps what sends requests into the service, once somebody wants to.
 func (c *Cache) offerProbe(x adapter.Exchange) {
-	if p, ok := x.(adapter.Prober); ok && c.probe.Load() == nil {
+	if p, ok := x.(adapter.Prober); ok {
 		if probe := p.Probe(); probe != nil {
 			c.probe.Store(&probe)
+			c.probing.Store(false)
 		}
 	}
 }

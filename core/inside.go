@@ -24,7 +24,8 @@ import (
 
 func init() {
 	inside.Of = func(cache any) inside.Cache {
-		c, _ := cache.(*Cache)
+		c := cache.(*Cache)
+		c.probing.Store(c.probe.Load() == nil) // the next request shows how one is sent
 		return insideOf{c}
 	}
 }
