@@ -71,8 +71,6 @@ var differences = []difference{
 		"Echo routes the request as the server gave it, not what Rewrite has made of one that middleware has replaced (SetRequest): Rewrite belongs in front"},
 
 	// What middleware in front sees.
-	{"**/front */mount/behind", "**", "log", sameButRoute,
-		"on a hit the router has not run: middleware in front sees no route, or Fiber's route of the middleware"},
 	{"**", "late-panic**", "**", func(p pair) bool { return is(p.without, "200") && is(p.with, "500") },
 		"what a handler has written before it panics is held back: whoever recovers can still answer 500"},
 	{"**", "late-panic**", "log", func(p pair) bool { return p.without["error"] != "" && p.with["error"] != "" }, "likewise; loggers count less"},
@@ -118,11 +116,6 @@ func wholeFor304(p pair) bool {
 }
 
 var route = regexp.MustCompile(`route=.*`)
-
-// sameButRoute: only the route is missing.
-func sameButRoute(p pair) bool {
-	return p.hit && route.ReplaceAllString(p.without["log"], "") == route.ReplaceAllString(p.with["log"], "")
-}
 
 // ofEachRun are fields that middleware makes from the answer or for the request.
 var ofEachRun = map[string]bool{"header Etag": true, "header X-Request-Id": true, "header X-Before": true, "header X-Ratelimit-Remaining": true}
