@@ -114,7 +114,6 @@ func wholeFor304(p pair) bool {
 	return p.without["body"] == "" && p.with["body"] != "" && (is(p.without, "304") || p.without["status"] == p.with["status"])
 }
 
-
 // ofEachRun are fields that middleware makes from the answer or for the request.
 var ofEachRun = map[string]bool{"header Etag": true, "header X-Request-Id": true, "header X-Before": true, "header X-Ratelimit-Remaining": true}
 
