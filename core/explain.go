@@ -107,8 +107,7 @@ func (v *visit) inspected() (done bool, err error) {
 
 // explain is what a handle does in place of the handler.
 func (v *visit) explain(x *explaining) error {
-	l := &looking{c: v.c, visit: new(visit)}
-	f, err := l.look(v.x.Context(), v.x.Request())
+	f, err := newLooking(v.c).look(v.x.Context(), v.x.Request())
 	if err != nil {
 		f.Result, f.Cause, f.Because = observe.ResultMiss.String(), v.c.failing().String(), "the store has not answered"
 	}

@@ -87,7 +87,7 @@ func (i insideOf) Lookup(ctx context.Context, req *adapter.Request) (all []insid
 	ctx = breaker.Insist(ctx)
 	at := map[string]int{}
 	for _, c := range i.c.handles() {
-		l := &looking{c: c, visit: new(visit)}
+		l := newLooking(c)
 		f, err := l.look(ctx, req)
 		if err != nil {
 			return nil, err
@@ -105,14 +105,16 @@ func (i insideOf) Lookup(ctx context.Context, req *adapter.Request) (all []insid
 }
 
 // looking is a look by the policy of a handle.
-type looking struct {
-	c *Cache
-	*visit
+type looking struct{ *visit }
+
+func newLooking(c *Cache) looking {
+	l := looking{new(visit)}
+	l.c = c
+	return l
 }
 
-func (l *looking) look(ctx context.Context, req *adapter.Request) (f inside.Found, err error) {
+func (l looking) look(ctx context.Context, req *adapter.Request) (f inside.Found, err error) {
 	v := l.visit
-	v.c = l.c
 	v.header, v.asked = v.req.Enter(req)
 	v.now = l.c.cfg.Now()
 	if fwd, detail := v.bypass(); fwd != "" {
@@ -147,14 +149,14 @@ func (l *looking) look(ctx context.Context, req *adapter.Request) (f inside.Foun
 }
 
 // read is a Get with the deadline of one.
-func (l *looking) read(ctx context.Context, wire string) ([]byte, bool, error) {
+func (l looking) read(ctx context.Context, wire string) ([]byte, bool, error) {
 	at := l.c.deadlines.begin(ctx, l.c.cfg.Timeouts.Lookup)
 	defer l.c.deadlines.end(at)
 	return l.c.store.Get(at, wire)
 }
 
 // variants describes those that the record found leads to.
-func (l *looking) variants(ctx context.Context, f *inside.Found) error {
+func (l looking) variants(ctx context.Context, f *inside.Found) error {
 	v := l.visit
 	record := decodeVaryRecord(&v.entry)
 	for _, name := range record.Names {
@@ -189,7 +191,7 @@ func (l *looking) variants(ctx context.Context, f *inside.Found) error {
 }
 
 // describe says what is under a key, and how it would answer the request.
-func (l *looking) describe(ctx context.Context, wire string, b []byte) (e inside.Entry, cause observe.Cause, err error) {
+func (l looking) describe(ctx context.Context, wire string, b []byte) (e inside.Entry, cause observe.Cause, err error) {
 	v := l.visit
 	e = inside.Entry{Key: wire, Size: int64(len(b)), Result: observe.ResultMiss.String()}
 	if e.Problem = v.problem(b); e.Problem != "" {
@@ -217,10 +219,8 @@ func (l *looking) describe(ctx context.Context, wire string, b []byte) (e inside
 	switch reason := v.withheld(); {
 	case !current && v.Why == purges.Failed:
 		return e, 0, purges.ErrNoJournal
-	case !current && v.Why == purges.Lost:
-		cause = observe.CauseLost
 	case !current:
-		cause = observe.CausePurged
+		cause = v.gone()
 	case !matches(m, &v.req, v.scratch):
 		cause = observe.CauseVary
 	case reason == adapter.ReasonInner:
@@ -273,7 +273,7 @@ var causeText = [...]string{
 }
 
 // tags describes those of the entry found.
-func (l *looking) tags(ctx context.Context, e *inside.Entry) error {
+func (l looking) tags(ctx context.Context, e *inside.Entry) error {
 	var tags []string
 	for tag := range l.entry.Tags {
 		tags = append(tags, strings.Clone(tag))

@@ -131,15 +131,19 @@ func (v *visit) forThis(ctx context.Context, wire string) bool {
 	if v.c.ledger.Current(ctx, &v.Check, &v.entry, wire, v.c.way, v.now) {
 		return true
 	}
-	switch v.Why {
-	case purges.Purged:
-		v.why = observe.CausePurged
-	case purges.Lost:
-		v.why = observe.CauseLost
-	case purges.Failed:
-		v.why = v.c.failing()
-	}
+	v.why = v.gone()
 	return false
+}
+
+// gone is why the entry found is not current.
+func (v *visit) gone() observe.Cause {
+	switch v.Why {
+	case purges.Lost:
+		return observe.CauseLost
+	case purges.Failed:
+		return v.c.failing()
+	}
+	return observe.CausePurged
 }
 
 // failing is why the store could not be asked.

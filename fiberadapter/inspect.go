@@ -20,10 +20,5 @@ func NewInspect(cache *cacheaside.Cache, recorder *inspect.Recorder, access insp
 	if err != nil {
 		return nil, err
 	}
-	return func(c *fiber.Ctx) error {
-		x := exchanges.Get().(*exchange)
-		defer x.release()
-		x.reset(c)
-		return x.Reply(endpoint.Serve(c.UserContext(), &x.req, c.Request().Body()))
-	}, nil
+	return handler(endpoint), nil
 }

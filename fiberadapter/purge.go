@@ -20,11 +20,5 @@ func NewPurge(cache *cacheaside.Cache, access cacheaside.PurgeAccess) (fiber.Han
 	if err != nil {
 		return nil, err
 	}
-	return func(c *fiber.Ctx) error {
-		x := exchanges.Get().(*exchange)
-		defer x.release()
-		x.reset(c)
-		// Not c.Body(), which decodes what anybody has compressed to nothing.
-		return x.Reply(endpoint.Serve(c.UserContext(), &x.req, c.Request().Body()))
-	}, nil
+	return handler(endpoint), nil
 }

@@ -124,21 +124,26 @@ func entryOf(e *inside.Entry) Entry {
 	return out
 }
 
+// header is that of the request that is asked about.
+func (a *Ask) header() http.Header {
+	header := http.Header{}
+	for _, f := range a.Header {
+		header.Add(f.Name, f.Value)
+	}
+	return header
+}
+
 // requestOf is the request that is asked about.
 func requestOf(a Ask) (*adapter.Request, error) {
 	u, err := url.Parse(a.URL)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errAsk, err)
 	}
-	header := http.Header{}
-	for _, f := range a.Header {
-		header.Add(f.Name, f.Value)
-	}
 	path := u.EscapedPath()
 	if path == "" {
 		path = "/"
 	}
-	return &adapter.Request{Method: a.Method, Scheme: u.Scheme, Host: u.Host, Path: path, RawQuery: u.RawQuery, Header: header}, nil
+	return &adapter.Request{Method: a.Method, Scheme: u.Scheme, Host: u.Host, Path: path, RawQuery: u.RawQuery, Header: a.header()}, nil
 }
 
 func (e cacheEngine) explain(ctx context.Context, a Ask) (Explanation, error) {
@@ -146,11 +151,7 @@ func (e cacheEngine) explain(ctx context.Context, a Ask) (Explanation, error) {
 	if err != nil {
 		return Explanation{}, fmt.Errorf("%w: %w", errAsk, err)
 	}
-	header := http.Header{}
-	for _, f := range a.Header {
-		header.Add(f.Name, f.Value)
-	}
-	x, err := e.inside.Explain(ctx, a.Method, u, header, a.Send)
+	x, err := e.inside.Explain(ctx, a.Method, u, a.header(), a.Send)
 	if err != nil {
 		return Explanation{}, fmt.Errorf("%w: %w", errCannot, err)
 	}

@@ -2,7 +2,6 @@ package nethttp
 
 import (
 	"errors"
-	"io"
 	"net/http"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
@@ -20,13 +19,5 @@ func NewInspect(cache *cacheaside.Cache, recorder *inspect.Recorder, access insp
 	if err != nil {
 		return nil, err
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var x Exchange
-		x.Reset(w, r)
-		var body []byte
-		if r.Body != nil { // what cannot be read is no JSON
-			body, _ = io.ReadAll(io.LimitReader(r.Body, inspect.MaxBody+1))
-		}
-		_ = x.Reply(endpoint.Serve(r.Context(), x.Request(), body))
-	}), nil
+	return handler(endpoint, inspect.MaxBody), nil
 }

@@ -2,7 +2,6 @@ package nethttp
 
 import (
 	"errors"
-	"io"
 	"net/http"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
@@ -18,13 +17,5 @@ func NewPurge(cache *cacheaside.Cache, access cacheaside.PurgeAccess) (http.Hand
 	if err != nil {
 		return nil, err
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var x Exchange
-		x.Reset(w, r)
-		var body []byte
-		if r.Body != nil { // what cannot be read is no JSON
-			body, _ = io.ReadAll(io.LimitReader(r.Body, cacheaside.MaxPurgeBody+1))
-		}
-		_ = x.Reply(endpoint.Serve(r.Context(), x.Request(), body))
-	}), nil
+	return handler(endpoint, cacheaside.MaxPurgeBody), nil
 }
