@@ -19,6 +19,7 @@ import (
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/redact"
 )
 
 // MaxBody is the longest body that an [Endpoint] reads, in bytes.
@@ -163,7 +164,7 @@ func (e *Endpoint) serveAPI(ctx context.Context, name string, req *adapter.Reque
 	}
 	for q, values := range query {
 		if !slices.Contains(c.takes, q) || len(values) != 1 {
-			return failure(http.StatusBadRequest, fmt.Sprintf("%q in the query: there is no such parameter, or it is there twice", clean(q, 40)))
+			return failure(http.StatusBadRequest, fmt.Sprintf("%q in the query: there is no such parameter, or it is there twice", redact.Clean(q, 40)))
 		}
 	}
 	if c.post {
@@ -195,17 +196,17 @@ func failed(err error) *adapter.Response {
 	var bad requestError
 	switch {
 	case errors.Is(err, cacheaside.ErrCannotPurge):
-		return failure(http.StatusNotImplemented, clean(redactText(err.Error()), 300))
+		return failure(http.StatusNotImplemented, redact.Text(err.Error(), 300))
 	case errors.As(err, &bad), errors.Is(err, errAsk):
-		return failure(http.StatusBadRequest, clean(redactText(err.Error()), 300))
+		return failure(http.StatusBadRequest, redact.Text(err.Error(), 300))
 	case errors.Is(err, errForbidden):
 		return failure(http.StatusForbidden, err.Error())
 	case errors.Is(err, errCannot):
-		return failure(http.StatusNotImplemented, clean(redactText(err.Error()), 300))
+		return failure(http.StatusNotImplemented, redact.Text(err.Error(), 300))
 	case errors.Is(err, context.DeadlineExceeded):
 		return failure(http.StatusServiceUnavailable, "the store has not answered in time: repeat")
 	}
-	return failure(http.StatusServiceUnavailable, "the store has failed: "+clean(redactText(err.Error()), 200)+": repeat")
+	return failure(http.StatusServiceUnavailable, "the store has failed: "+redact.Text(err.Error(), 200)+": repeat")
 }
 
 func (e *Endpoint) status(c call) (any, error) {
@@ -213,11 +214,11 @@ func (e *Endpoint) status(c call) (any, error) {
 	defer cancel()
 	s := Status{Access: c.access.String()}
 	e.recorder.status(&s)
-	s.Instance.Host = clean(e.host, 100)
+	s.Instance.Host = redact.Clean(e.host, 100)
 	e.engine.status(ctx, &s)
-	s.Server.Error, s.Problem = clean(redactText(s.Server.Error), 200), clean(redactText(s.Problem), 200)
-	s.Server.Address = clean(redactURL(s.Server.Address), 200)
-	s.Server.Name, s.Server.Version = clean(s.Server.Name, 60), clean(s.Server.Version, 60)
+	s.Server.Error, s.Problem = redact.Text(s.Server.Error, 200), redact.Text(s.Problem, 200)
+	s.Server.Address = redact.Clean(redact.URL(s.Server.Address), 200)
+	s.Server.Name, s.Server.Version = redact.Clean(s.Server.Name, 60), redact.Clean(s.Server.Version, 60)
 	return s, nil
 }
 
@@ -274,7 +275,7 @@ func (e *Endpoint) config(call) (any, error) {
 	cleanSettings(config.Cache)
 	for i := range config.Handles {
 		h := &config.Handles[i]
-		h.Name = clean(h.Name, 100)
+		h.Name = redact.Clean(h.Name, 100)
 		cleanSettings(h.Settings)
 	}
 	return config, nil
@@ -282,7 +283,7 @@ func (e *Endpoint) config(call) (any, error) {
 
 func cleanSettings(settings []Setting) {
 	for i := range settings {
-		settings[i].Name, settings[i].Value = clean(settings[i].Name, 100), clean(redactText(settings[i].Value), 2000)
+		settings[i].Name, settings[i].Value = redact.Clean(settings[i].Name, 100), redact.Text(settings[i].Value, 2000)
 	}
 }
 
@@ -338,9 +339,9 @@ func (e *Endpoint) preview(c call) (any, error) {
 	// Who previews has typed the targets, query and all: nothing of them is a secret.
 	for i := range targets {
 		t := &targets[i]
-		t.Text = clean(t.Text, 8<<10)
+		t.Text = redact.Clean(t.Text, 8<<10)
 		for j := range t.Reaches {
-			t.Reaches[j] = clean(t.Reaches[j], 8<<10)
+			t.Reaches[j] = redact.Clean(t.Reaches[j], 8<<10)
 		}
 	}
 	return Preview{Targets: targets, Soft: p.Soft, Confirm: confirmation(targets)}, nil
@@ -420,7 +421,7 @@ func decode(body []byte, members map[string]any) error {
 		}
 		name, _ := t.(string) // as all names are
 		if members[name] == nil || seen[name] {
-			return bad(fmt.Sprintf("%q: there is no such member, or it is there twice", clean(name, 40)))
+			return bad(fmt.Sprintf("%q: there is no such member, or it is there twice", redact.Clean(name, 40)))
 		}
 		seen[name] = true
 		if err := d.Decode(members[name]); err != nil {

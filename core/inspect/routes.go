@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/redact"
 	"github.com/cacheaside/cacheaside/core/observe"
 )
 
@@ -156,7 +157,7 @@ func (r *Recorder) routeTable() Routes {
 	for _, rt := range *r.known.known.Load() {
 		s := rt.sum()
 		row := Route{
-			Route: clean(rt.name, 200), Results: named[observe.Result](s.results[:]), Causes: named[observe.Cause](s.causes[:]),
+			Route: redact.Clean(rt.name, 200), Results: named[observe.Result](s.results[:]), Causes: named[observe.Cause](s.causes[:]),
 			HitShare: hitShare(&s.sums), P99: orNull(round(s.total.quantile(0.99))), Saved: s.saved.Seconds(), BodyBytes: s.bytes[0],
 		}
 		for _, n := range s.results {
@@ -190,7 +191,7 @@ func (r *Recorder) reasonTable() Reasons {
 			}{{&not[n], s.notStored[n]}, {&bypass[n], s.bypasses[n]}} {
 				if x.count > 0 {
 					x.to.Count += x.count
-					x.to.Routes = append(x.to.Routes, RouteCount{clean(rt.name, 200), x.count})
+					x.to.Routes = append(x.to.Routes, RouteCount{redact.Clean(rt.name, 200), x.count})
 				}
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/redact"
 	"github.com/cacheaside/cacheaside/core/observe"
 )
 
@@ -48,7 +49,7 @@ func (r *Recorder) mayPublish(at int64) {
 func (e *Endpoint) peer() Peer {
 	var s Status
 	e.recorder.status(&s)
-	s.Instance.Host = clean(e.host, 100)
+	s.Instance.Host = redact.Clean(e.host, 100)
 	return Peer{Instance: s.Instance, Now: s.Now, Recent: s.Recent, BreakerOpen: s.Breaker.Open, Waiting: s.Gauges.Waiting}
 }
 
@@ -85,7 +86,7 @@ func (e *Endpoint) readPeer(ctx context.Context, slot int) (*Peer, error) {
 	if err != nil || !found || len(data) > sharedBytes || json.Unmarshal(data, &p) != nil || p.Instance.ID == "" {
 		return nil, err
 	}
-	p.Instance.ID, p.Instance.Host = clean(p.Instance.ID, 40), clean(p.Instance.Host, 100)
+	p.Instance.ID, p.Instance.Host = redact.Clean(p.Instance.ID, 40), redact.Clean(p.Instance.Host, 100)
 	counts := map[string]uint64{}
 	for n := range observe.Result(results) {
 		if c := p.Recent.Results[n.String()]; c > 0 && n > 0 {

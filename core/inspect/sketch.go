@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/cacheaside/cacheaside/core/internal/redact"
 )
 
 // The keys with the most of something are found by SpaceSaving (Metwally, Agrawal and El
@@ -48,8 +50,8 @@ func (k *keptKey) set(wire string) {
 
 func (k *keptKey) key(hash uint64) Key {
 	out := keyOf("kept:2:{"+string(k.text[:k.n]), hash)
-	if k.cut && !strings.HasSuffix(out.Text, hidden) {
-		out.Text += hidden
+	if k.cut && !strings.HasSuffix(out.Text, redact.Hidden) {
+		out.Text += redact.Hidden
 	}
 	return out
 }

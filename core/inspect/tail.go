@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/redact"
 	"github.com/cacheaside/cacheaside/core/observe"
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -93,19 +94,19 @@ func errText(err error) string {
 	case errors.Is(err, store.ErrRefused):
 		return store.ErrRefused.Error()
 	}
-	return clean(redactText(err.Error()), 200)
+	return redact.Text(err.Error(), 200)
 }
 
 func seconds(d int64) float64 { return round(time.Duration(d).Seconds()) }
 
 func (s *seen) event(seq uint64) Event {
 	e := Event{
-		Seq: seq, Time: s.at / int64(time.Millisecond), Kind: s.kind.String(), Route: clean(s.route, 200), Policy: clean(s.policy, 100),
+		Seq: seq, Time: s.at / int64(time.Millisecond), Kind: s.kind.String(), Route: redact.Clean(s.route, 200), Policy: redact.Clean(s.policy, 100),
 		Method: s.method.String(), Status: int(s.status), Result: s.result.String(), Tier: s.tier.String(), Cause: s.cause.String(),
 		Reason: s.reason(), Stale: s.stale.String(), Op: s.op.String(), Outcome: s.outcome.String(), Trigger: s.trigger.String(),
 		Purge: s.purge.String(), Soft: s.soft, Background: s.background, Total: seconds(s.total), Handler: seconds(s.handler),
 		Wait: seconds(s.wait), Age: seconds(s.age), TTL: seconds(s.ttl), BodyBytes: s.body, Stored: s.stored,
-		Flight: clean(string(s.flight[:s.flightLen]), 64), Error: s.err,
+		Flight: redact.Clean(string(s.flight[:s.flightLen]), 64), Error: s.err,
 	}
 	if s.kind != observe.KindRequest {
 		e.BodyBytes = 0
