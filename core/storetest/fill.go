@@ -310,7 +310,9 @@ func (s *suite) beginAdopt(t *testing.T) {
 			a := c.startFor(lock, short)
 			if want = a.token; note != "" {
 				want = note
-				c.swap(lock, a.token, note, short, true)
+				if held, err := c.fills.CompareAndSwap(c.ctx(), a.lock, a.token, note, short); err != nil || !held {
+					return fmt.Errorf("a swap by its holder: %v, %w", held, err)
+				}
 			}
 			f := c.asks(lock)
 			f.Adopt = true
@@ -330,10 +332,13 @@ func (s *suite) beginAdopt(t *testing.T) {
 		c.holder(lock, want) // for it was not cut short
 		c.stored(fill{c.lock(lock), b.Token, b.Mark}, nil, "k", "by the token of another")
 	}
-	before := time.Now()
-	a := c.startFor("as it was", short)
-	after := time.Now()
+	var before, after time.Time
+	var a fill
 	c.while(short, func() error {
+		c.unlock("as it was") // of the last attempt
+		before = time.Now()
+		a = c.startFor("as it was", short)
+		after = time.Now()
 		if got := c.begin(c.asks("as it was")).Token; got != a.token {
 			return fmt.Errorf("the holder is %q, want %q", got, a.token)
 		}
