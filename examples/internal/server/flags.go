@@ -130,7 +130,10 @@ func Add[T any](f *Flags, p *T, name, env string, def T, usage string, parse fun
 	}
 	f.set.Func(name, usage, func(s string) error {
 		delete(f.errs, name)
-		return set(s)
+		if err := set(s); err != nil { // not shown by package flag: the value may be an address with a password
+			f.errs[name] = fmt.Errorf("invalid value for flag -%s: %w", name, err)
+		}
+		return nil
 	})
 }
 

@@ -8,9 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/url"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,17 +36,25 @@ func Main(flags *Flags, run func(ctx context.Context) error) {
 	}
 }
 
+// withoutSecrets is of an address, well-formed or not, what is neither user, password nor
+// parameter.
+func withoutSecrets(addr string) string {
+	scheme, rest, ok := strings.Cut(addr, "://")
+	if !ok {
+		scheme, rest = "redis", addr
+	}
+	rest = rest[strings.LastIndexByte(rest, '@')+1:]
+	rest, _, _ = strings.Cut(rest, "?")
+	return scheme + "://" + rest
+}
+
 // OpenStore opens the store that the cache is kept in, and says which.
 func OpenStore(ctx context.Context, addr string, near int64) (store.Store, error) {
 	if addr == "" {
 		slog.Info("cache: the embedded memory store of this process; -dragonfly host:port shares it")
 		return memory.New((64 << 20))
 	}
-	shown := addr
-	if u, err := url.Parse(addr); err == nil {
-		shown = u.Redacted()
-	}
-	slog.Info("cache: on a server", "addr", shown)
+	slog.Info("cache: on a server", "addr", withoutSecrets(addr))
 	if near > 0 {
 		return dragonfly.Open(ctx, addr, dragonfly.WithNear(dragonfly.NearOptions{Bytes: near}))
 	}
