@@ -1,30 +1,25 @@
 package cacheaside
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/bearer"
 	"github.com/cacheaside/cacheaside/core/internal/breaker"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/internal/strictjson"
 	"github.com/cacheaside/cacheaside/core/observe"
 )
 
 // MaxPurgeBody is the longest body that a [PurgeEndpoint] reads, in bytes.
 const MaxPurgeBody = 64 << 10
-
-// minPurgeToken keeps tokens from being guessed.
-const minPurgeToken = 16
 
 // PurgeAccess says who may purge over HTTP. One of its fields must be set; with
 // both, either is enough.
@@ -50,23 +45,22 @@ type PurgeAccess struct {
 // no sense, 401 without access, 501 where a store that is no [store.Coordinator] cannot reach all that
 // is to be purged, 503 where the store has not acknowledged: then send it again.
 type PurgeEndpoint struct {
-	cache  *Cache
-	access PurgeAccess
-	sum    [sha256.Size]byte // of the token
+	cache     *Cache
+	token     bearer.Token
+	authorize func(ctx context.Context, req *adapter.Request) bool
 }
 
 // PurgeEndpoint returns an endpoint. It fails where access lets nobody in, or
 // everybody.
 func (c *Cache) PurgeEndpoint(access PurgeAccess) (*PurgeEndpoint, error) {
-	switch {
-	case access.Token == "" && access.Authorize == nil:
+	if access.Token == "" && access.Authorize == nil {
 		return nil, errors.New("cacheaside: PurgeAccess: neither Token nor Authorize is set: anybody could purge")
-	case access.Token != strings.TrimSpace(access.Token):
-		return nil, errors.New("cacheaside: PurgeAccess.Token: it begins or ends with a space, which no request can: remove it")
-	case access.Token != "" && len(access.Token) < minPurgeToken:
-		return nil, fmt.Errorf("cacheaside: PurgeAccess.Token: %d bytes are too few: use %d or more", len(access.Token), minPurgeToken)
 	}
-	return &PurgeEndpoint{cache: c, access: access, sum: sha256.Sum256([]byte(access.Token))}, nil
+	token, err := bearer.NewToken(access.Token)
+	if err != nil {
+		return nil, fmt.Errorf("cacheaside: PurgeAccess.Token: %w", err)
+	}
+	return &PurgeEndpoint{c, token, access.Authorize}, nil
 }
 
 // Serve deals with one request. The body, which the adapter reads up to one byte
@@ -114,59 +108,18 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *adapter.Request, body []
 }
 
 func (p *PurgeEndpoint) allowed(ctx context.Context, req *adapter.Request) bool {
-	ok := false
-	if p.access.Token != "" {
-		var given string
-		if lines := req.Header.Values("Authorization"); len(lines) == 1 {
-			if scheme, rest, found := strings.Cut(lines[0], " "); found && strings.EqualFold(scheme, "Bearer") {
-				given = strings.TrimSpace(rest)
-			}
-		}
-		sum := sha256.Sum256([]byte(given)) // lengths are equal then
-		ok = subtle.ConstantTimeCompare(sum[:], p.sum[:]) == 1
-	}
-	return ok || p.access.Authorize != nil && p.access.Authorize(ctx, req)
+	given, _ := bearer.Sent(req.Header)
+	return p.token.Is(given) || p.authorize != nil && p.authorize(ctx, req)
 }
 
-// decodePurge takes nothing for something else than was meant: json.Unmarshal
-// would forget the first of two members of one name, and purge another tag in
-// the place of one that is not UTF-8.
 func decodePurge(body []byte) (o Purge, err error) {
-	d := json.NewDecoder(bytes.NewReader(body))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return o, errors.New("the body is no JSON object")
-	}
-	seen := map[string]bool{}
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return o, fmt.Errorf("the body is no such JSON: %w", err)
-		}
-		name, _ := t.(string) // as all names are
-		into := map[string]any{"tags": &o.Tags, "urls": &o.URLs, "prefixes": &o.Prefixes, "all": &o.All, "soft": &o.Soft}[name]
-		switch {
-		case into == nil:
-			return o, fmt.Errorf("there is no %.80q: use tags, urls, prefixes, all and soft", name)
-		case seen[name]:
-			return o, fmt.Errorf("%q is there twice: give one list", name)
-		}
-		seen[name] = true
-		if err := d.Decode(into); err != nil {
-			return o, fmt.Errorf("%q is no such JSON: %w", name, err)
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return o, fmt.Errorf("the body is no such JSON: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return o, errors.New("there is something behind the JSON")
-	}
+	err = strictjson.Object(body, map[string]any{"tags": &o.Tags, "urls": &o.URLs, "prefixes": &o.Prefixes, "all": &o.All, "soft": &o.Soft})
 	for _, text := range slices.Concat(o.Tags, o.URLs, o.Prefixes) {
-		if strings.ContainsRune(text, utf8.RuneError) {
-			return o, fmt.Errorf("%.80q has a character that is none: send UTF-8", text)
+		if err == nil && strings.ContainsRune(text, utf8.RuneError) { // half of a surrogate pair, or what was none before
+			err = fmt.Errorf("%.80q has a character that is none: send UTF-8", text)
 		}
 	}
-	return o, nil
+	return o, err
 }
 
 func purgeAnswer(status int, message string) *adapter.Response {

@@ -2,18 +2,14 @@ package inspect
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/url"
 	"strings"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/bearer"
 )
-
-// minToken keeps tokens from being guessed.
-const minToken = 16
 
 // Access says who may use the inspector. One of its fields must be set; with several,
 // each is enough. Tokens are sent as "Authorization: Bearer <token>", have 16 bytes or
@@ -43,9 +39,7 @@ func (l level) String() string { return [...]string{"none", "read", "full"}[l] }
 
 // guard is a valid Access.
 type guard struct {
-	full, read [sha256.Size]byte // of the tokens
-	hasFull    bool
-	hasRead    bool
+	full, read bearer.Token
 	authorize  func(ctx context.Context, req *adapter.Request) bool
 }
 
@@ -53,37 +47,29 @@ func newGuard(a Access) (*guard, error) {
 	if a.Token == "" && a.ReadToken == "" && a.Authorize == nil {
 		return nil, errors.New("inspect: Access: neither Token nor ReadToken nor Authorize is set: anybody could look at the cache and purge it")
 	}
-	for _, t := range []struct{ field, token string }{{"Token", a.Token}, {"ReadToken", a.ReadToken}} {
-		switch {
-		case t.token != strings.TrimSpace(t.token):
-			return nil, fmt.Errorf("inspect: Access.%s: it begins or ends with a space, which no request can: remove it", t.field)
-		case t.token != "" && len(t.token) < minToken:
-			return nil, fmt.Errorf("inspect: Access.%s: %d bytes are too few: use %d or more", t.field, len(t.token), minToken)
-		}
+	full, err := bearer.NewToken(a.Token)
+	if err != nil {
+		return nil, fmt.Errorf("inspect: Access.Token: %w", err)
+	}
+	read, err := bearer.NewToken(a.ReadToken)
+	if err != nil {
+		return nil, fmt.Errorf("inspect: Access.ReadToken: %w", err)
 	}
 	if a.Token != "" && a.Token == a.ReadToken {
 		return nil, errors.New("inspect: Access.ReadToken: it is the Token, whose bearer may purge: use another one")
 	}
-	return &guard{
-		full: sha256.Sum256([]byte(a.Token)), hasFull: a.Token != "",
-		read: sha256.Sum256([]byte(a.ReadToken)), hasRead: a.ReadToken != "",
-		authorize: a.Authorize,
-	}, nil
+	return &guard{full, read, a.Authorize}, nil
 }
 
 // allows tells what the sender of req may do, and where that is nothing, why.
 func (g *guard) allows(ctx context.Context, req *adapter.Request) (level, string) {
-	given, sent := bearer(req)
-	if sent {
-		sum := sha256.Sum256([]byte(given)) // lengths are equal then
-		full := subtle.ConstantTimeCompare(sum[:], g.full[:]) == 1 && g.hasFull
-		read := subtle.ConstantTimeCompare(sum[:], g.read[:]) == 1 && g.hasRead
-		switch {
-		case full:
-			return everything, ""
-		case read:
-			return reading, ""
-		}
+	given, sent := bearer.Sent(req.Header)
+	full, read := g.full.Is(given), g.read.Is(given)
+	switch {
+	case full:
+		return everything, ""
+	case read:
+		return reading, ""
 	}
 	if g.authorize != nil && g.authorize(ctx, req) {
 		if sameOrigin(req) {
@@ -98,17 +84,7 @@ func (g *guard) allows(ctx context.Context, req *adapter.Request) (level, string
 }
 
 // tokens reports whether any token can be accepted.
-func (g *guard) tokens() bool { return g.hasFull || g.hasRead }
-
-// bearer is the token that a request carries.
-func bearer(req *adapter.Request) (token string, sent bool) {
-	if lines := req.Header.Values("Authorization"); len(lines) == 1 {
-		if scheme, rest, found := strings.Cut(lines[0], " "); found && strings.EqualFold(scheme, "Bearer") {
-			return strings.TrimSpace(rest), true
-		}
-	}
-	return "", false
-}
+func (g *guard) tokens() bool { return g.full.Set() || g.read.Set() }
 
 // sameOrigin reports whether a browser says that a page of this origin makes the request.
 // Neither field can be set by a page. What says nothing is refused: an old browser may

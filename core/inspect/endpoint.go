@@ -1,12 +1,10 @@
 package inspect
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -15,11 +13,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/bearer"
 	"github.com/cacheaside/cacheaside/core/internal/redact"
+	"github.com/cacheaside/cacheaside/core/internal/strictjson"
 )
 
 // MaxBody is the longest body that an [Endpoint] reads, in bytes.
@@ -141,7 +140,7 @@ func (e *Endpoint) serveAPI(ctx context.Context, name string, req *adapter.Reque
 		if req.Method != http.MethodGet {
 			return wrongMethod("GET")
 		}
-		if _, sent := bearer(req); !sent && sameOrigin(req) {
+		if _, sent := bearer.Sent(req.Header); !sent && sameOrigin(req) {
 			problem = "" // nobody has tried yet
 		}
 		return answer(http.StatusOK, Session{Access: access.String(), Token: e.guard.tokens(), Problem: problem})
@@ -402,37 +401,10 @@ func token(s string) bool {
 	return s != ""
 }
 
-// decode takes nothing for something else than was meant, as encoding/json would: a
-// second member of a name, a name that there is not, or characters that are none.
+// decode reads the body of a request.
 func decode(body []byte, members map[string]any) error {
-	bad := func(text string) error { return requestError{errors.New(text)} }
-	if !utf8.Valid(body) {
-		return bad("the body is no UTF-8")
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return bad("the body is no JSON object")
-	}
-	seen := map[string]bool{}
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return bad("the body is no such JSON")
-		}
-		name, _ := t.(string) // as all names are
-		if members[name] == nil || seen[name] {
-			return bad(fmt.Sprintf("%q: there is no such member, or it is there twice", redact.Clean(name, 40)))
-		}
-		seen[name] = true
-		if err := d.Decode(members[name]); err != nil {
-			return bad(fmt.Sprintf("%q is no such JSON", name))
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return bad("the body is no such JSON")
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return bad("there is something behind the JSON")
+	if err := strictjson.Object(body, members); err != nil {
+		return requestError{err}
 	}
 	return nil
 }
