@@ -83,7 +83,7 @@ type Totals struct {
 	Saved     float64           `json:"saved_seconds"`
 	BodyBytes uint64            `json:"body_bytes"`
 	Causes    map[string]uint64 `json:"causes,omitempty"`
-	Stores    map[string]uint64 `json:"stores,omitempty"`    // by outcome
+	Stores    map[string]uint64 `json:"stores,omitempty"`    // by outcome; since the start only, as the next two
 	Refreshes map[string]uint64 `json:"refreshes,omitempty"` // by outcome
 	Purges    map[string]uint64 `json:"purges,omitempty"`    // by outcome
 }

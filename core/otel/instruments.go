@@ -45,7 +45,7 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 		request:   seconds("cacheaside.request.duration", "Time until a request was answered, with that of the handler.", latencies),
 		body:      counter("cacheaside.response.body", "By", "Bytes of bodies sent to clients."),
 		misses:    counter("cacheaside.misses", "{request}", "Requests that what is stored could not answer, by the cause."),
-		notStored: counter("cacheaside.not_stored", "{request}", "Requests whose response was not stored, by the reason."),
+		notStored: counter("cacheaside.not_stored", "{response}", "Responses that were not stored, of requests and of background runs, by the reason."),
 		bypasses:  counter("cacheaside.bypasses", "{request}", "Requests that the cache had nothing to do with, by the reason."),
 		handler:   seconds("cacheaside.handler.duration", "Time that a handler took.", latencies),
 		saved:     saved,

@@ -195,6 +195,10 @@ func TestEvents(t *testing.T) {
 		{"handler in the background", observe.Event{Kind: observe.KindHandler, Total: ms, Route: "/a", Background: true}, []string{
 			"handler.duration{mode=background http.route=/a} 0.001",
 		}},
+		{"a response of the background that is not stored", observe.Event{Kind: observe.KindHandler, Total: ms, Background: true, NotStored: observe.ReasonStatus}, []string{
+			"handler.duration{mode=background http.route=unmatched} 0.001",
+			"not_stored{reason=status http.route=unmatched} 1",
+		}},
 		{"store", observe.Event{Kind: observe.KindStore, Outcome: observe.OutcomeRefused}, []string{"stores{outcome=refused} 1"}},
 		{"store call", observe.Event{Kind: observe.KindStoreCall, Total: ms, Op: observe.OpGet, Outcome: observe.OutcomeTimeout}, []string{
 			"store.call.duration{op=get outcome=timeout} 0.001",

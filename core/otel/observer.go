@@ -126,7 +126,11 @@ func (o *Observer) Observe(e *observe.Event) {
 	case observe.KindRequest:
 		o.request(ctx, e)
 	case observe.KindHandler:
-		i.handler.Record(ctx, e.Total.Seconds(), o.routes.count(e.Route).handler(e).record...)
+		r := o.routes.count(e.Route)
+		i.handler.Record(ctx, e.Total.Seconds(), r.handler(e).record...)
+		if e.Background && e.NotStored != 0 { // no request says so
+			i.notStored.Add(ctx, 1, r.notStored(e).add...)
+		}
 	case observe.KindStore:
 		i.stores.Add(ctx, 1, o.tables.store(e).add...)
 	case observe.KindStoreCall:

@@ -30,7 +30,7 @@ var (
 		once, resultLabel)
 	misses = newCounter("cacheaside_misses_total", "Requests that what is stored could not answer, by the cause.",
 		once, causeLabel, routeLabel)
-	notStored = newCounter("cacheaside_not_stored_total", "Requests whose response was not stored, by the reason.",
+	notStored = newCounter("cacheaside_not_stored_total", "Responses that were not stored, of requests and of background runs, by the reason.",
 		once, reasonLabel, routeLabel)
 	bypasses = newCounter("cacheaside_bypasses_total", "Requests that were none of the cache's business, by the reason.",
 		once, reasonLabel)

@@ -88,7 +88,11 @@ func (m *Metrics) Observe(e *observe.Event) {
 	case observe.KindRequest:
 		m.request(e)
 	case observe.KindHandler:
-		m.routes.of(e.Route).handler.observe(handlerDuration.at(modeLabel.ofBool(e.Background), 0, 0), e.Total, m.exemplar(e))
+		route := m.routes.of(e.Route)
+		route.handler.observe(handlerDuration.at(modeLabel.ofBool(e.Background), 0, 0), e.Total, m.exemplar(e))
+		if e.Background { // no request says so
+			route.unstored(e.NotStored)
+		}
 	case observe.KindStore:
 		t.stores.add(stores.at(outcome, 0, 0), 1)
 	case observe.KindStoreCall:
@@ -119,14 +123,19 @@ func (m *Metrics) request(e *observe.Event) {
 	if e.Cause != 0 {
 		route.misses.add(misses.at(causeLabel.of(uint8(e.Cause)), 0, 0), 1)
 	}
-	if e.NotStored != 0 {
-		route.notStored.add(notStored.at(reasonLabel.of(uint8(e.NotStored)), 0, 0), 1)
-	}
+	route.unstored(e.NotStored)
 	if e.Bypass != 0 {
 		t.bypasses.add(bypasses.at(reasonLabel.of(uint8(e.Bypass)), 0, 0), 1)
 	}
 	if e.Waited != 0 {
 		t.wait.observe(coalesceWait.at(waitedLabel.of(uint8(e.Waited)), 0, 0), e.Wait, exemplar)
+	}
+}
+
+// unstored counts a response that was not stored, unless it was.
+func (r *route) unstored(why observe.Reason) {
+	if why != 0 {
+		r.notStored.add(notStored.at(reasonLabel.of(uint8(why)), 0, 0), 1)
 	}
 }
 

@@ -185,11 +185,12 @@ func TestValues(t *testing.T) {
 				"bypasses_total{reason=no-route}": 1,
 			}},
 		{"handlers", []observe.Event{
-			{Kind: observe.KindHandler, Route: "/a", Total: time.Second, BodyBytes: 7},
-			{Kind: observe.KindHandler, Route: "/a", Total: 2 * time.Second, Background: true},
+			{Kind: observe.KindHandler, Route: "/a", Total: time.Second, BodyBytes: 7, NotStored: observe.ReasonPrivate}, // the request says so
+			{Kind: observe.KindHandler, Route: "/a", Total: 2 * time.Second, Background: true, NotStored: observe.ReasonStatus},
 			{Kind: observe.KindHandler, Route: "/a", Total: 3 * time.Second, Background: true},
 		}, map[string]float64{
 			"handler_duration_seconds_count{mode=foreground,route=/a}": 1, "handler_duration_seconds_sum{mode=foreground,route=/a}": 1,
+			"not_stored_total{reason=status,route=/a}":                 1,
 			"handler_duration_seconds_count{mode=background,route=/a}": 2, "handler_duration_seconds_sum{mode=background,route=/a}": 5,
 		}},
 		{"the store", []observe.Event{
