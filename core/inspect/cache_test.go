@@ -2,17 +2,22 @@ package inspect_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/core/nethttp"
+	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
 // TestServed: what a service has answered is what the API says.
@@ -85,5 +90,69 @@ func TestServed(t *testing.T) {
 	}
 	if strings.Contains(strings.ReplaceAll(all, "/me?"+inspect.Secret+"=…", ""), inspect.Secret) {
 		t.Errorf("a secret is shown: %s", all)
+	}
+}
+
+// TestSharedOnServer: processes on one server see how each of them is doing.
+func TestSharedOnServer(t *testing.T) {
+	url := storetest.Server(t)
+	var passed atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
+	namespace := "sharing-" + rand.Text()
+	type process struct {
+		get  func()
+		seen func() inspect.Instances
+	}
+	start := func(name string) process {
+		store, err := dragonfly.Open(t.Context(), url, dragonfly.WithLogger(slog.New(slog.DiscardHandler)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = store.Close() })
+		recorder := inspect.NewRecorder(now)
+		cache, err := cacheaside.New(cacheaside.Config{Store: store, Namespace: namespace, Observer: recorder, Now: now, Policy: cacheaside.Policy{TTL: time.Hour}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cache.Close(context.Background()) })
+		e, err := inspect.New(cache, recorder, inspect.Access{Token: inspect.FullToken}, inspect.WithSharing(), inspect.WithInstance(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "a blog") }))
+		return process{
+			get: func() {
+				h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://example.com/"+name, nil))
+			},
+			seen: func() (all inspect.Instances) {
+				r := e.Serve(t.Context(), inspect.Asked("GET /api/instances", inspect.FullToken), nil)
+				if r.Status == 200 {
+					json.Unmarshal(r.Body, &all)
+				}
+				return all
+			},
+		}
+	}
+	processes := []process{start("a"), start("b")}
+	// Each tells of itself while it has requests, now and then by its own clock.
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		passed.Add(int64(11 * time.Second))
+		done := true
+		for _, p := range processes {
+			p.get()
+			names := ""
+			for _, other := range p.seen().Instances {
+				if other.Recent.Requests > 0 {
+					names += other.Instance.Host
+				}
+			}
+			done = done && names == "ab"
+		}
+		if done {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%+v", processes[0].seen())
+		}
 	}
 }
