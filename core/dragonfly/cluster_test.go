@@ -388,7 +388,7 @@ func TestClusterFill(t *testing.T) {
 				stored = stored || written.Stored
 			}
 			purge := func() {
-				until(t, "a purge", func() bool { return purger.Delete(t.Context(), r.lock, r.key) == nil })
+				untilDone(t, "a purge", func() error { return purger.Delete(t.Context(), r.lock, r.key) })
 				until(t, "a purge of a tag", func() bool {
 					_, err := purger.Bump(t.Context(), r.clock, r.stamps[1:2], false, 0, time.Hour)
 					return err == nil || what == "the stamps" // of whose keys some have moved

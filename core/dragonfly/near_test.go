@@ -88,6 +88,20 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// untilDone is until for what says why not.
+func untilDone(t *testing.T, what string, do func() error) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Microsecond) {
+		err := do()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within a minute: %v", what, err)
+		}
+	}
+}
+
 func TestNearOptions(t *testing.T) {
 	for want, o := range map[string]dragonfly.NearOptions{
 		"Bytes is 0":        {},
