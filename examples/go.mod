@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/cacheaside/cacheaside/chiadapter v0.1.0
 	github.com/cacheaside/cacheaside/core v0.1.0
+	github.com/cacheaside/cacheaside/core/otel v0.1.0
 	github.com/cacheaside/cacheaside/echoadapter v0.1.0
 	github.com/cacheaside/cacheaside/fiberadapter v0.1.0
 	github.com/cacheaside/cacheaside/ginadapter v0.1.0
@@ -14,6 +15,10 @@ require (
 	github.com/labstack/echo/v4 v4.16.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/redis/rueidis v1.0.79
+	go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp v0.72.0
+	go.opentelemetry.io/otel v1.47.0
+	go.opentelemetry.io/otel/exporters/stdout/stdouttrace v1.47.0
+	go.opentelemetry.io/otel/sdk v1.47.0
 	go.uber.org/goleak v1.3.0
 	modernc.org/sqlite v1.61.1
 )
@@ -21,11 +26,18 @@ require (
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/felixge/httpsnoop v1.1.0 // indirect
+	github.com/go-logr/logr v1.4.4 // indirect
+	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/pandatix/go-abnf v0.5.5 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.74.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
+	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
+	go.opentelemetry.io/otel/log v1.47.0 // indirect
+	go.opentelemetry.io/otel/metric v1.47.0 // indirect
+	go.opentelemetry.io/otel/trace v1.47.0 // indirect
 )
 
 require (
@@ -95,3 +107,5 @@ replace github.com/cacheaside/cacheaside/echoadapter => ../echoadapter
 replace github.com/cacheaside/cacheaside/chiadapter => ../chiadapter
 
 replace github.com/cacheaside/cacheaside/core/prom => ../core/prom
+
+replace github.com/cacheaside/cacheaside/core/otel => ../core/otel
