@@ -97,7 +97,7 @@ func (l *loader) ask(ctx context.Context, service string, n uint64, kind int) {
 	case kind < 50: // reloaded
 		header.Set("Cache-Control", "no-cache")
 	case kind < 60: // none of the cache's business
-		header.Set("Authorization", "Basic bm9ib2R5Og==")
+		header.Set("If-Match", `"1"`)
 	case kind < 80:
 		method = http.MethodHead
 	case kind < 500:
