@@ -55,7 +55,7 @@ func run(ctx context.Context, to, host string, rate float64, pages uint64) error
 	free := make(chan struct{}, 256)
 	var requests sync.WaitGroup
 	defer requests.Wait()
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same each time
+	random := rand.New(rand.NewPCG(1, 2)) // the same each time
 	popular := rand.NewZipf(random, 1.1, 1, pages-1)
 	tick := time.NewTicker(time.Duration(float64(time.Second) / rate))
 	defer tick.Stop()
