@@ -95,6 +95,7 @@ func TestDashboard(t *testing.T) {
 	}
 	p := start(t, path, "--config.file", file, "--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", "127.0.0.1:0")
 	s := stack{t, "http://" + p.says(`msg="Listening on" address=(\S+)`)[1]}
+	p.says("Server is ready to receive web requests") // before, it answers 503
 	eventually(t, "all targets are up", func() bool {
 		return len(s.query(`up == 1`)) == 3 && len(s.query(`up == 0`)) == 0
 	})
