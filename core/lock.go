@@ -39,8 +39,8 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 		}
 		if cl == nil {
 			l.Leader.awaits.Store(&held) // before v.holds is asked: see follow
+			v.nameFlight(held)
 		}
-		v.nameFlight(held)
 		if ahead != nil && ahead.late {
 			v.c.slow.note(v.key.Wire, store.ErrSlow, v.c.cfg.Now())
 		}
@@ -56,6 +56,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 		}
 		if cl != nil {
 			v.claim = cl
+			v.nameFlight(held) // not before: what was found is of the flight that it waited for
 			if ahead.read && !ahead.found && ahead.key == v.key.Wire {
 				v.beginRecord() // if it turns out to be needed
 			}
