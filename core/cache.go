@@ -72,7 +72,8 @@ type shared struct {
 	clock       string // the key of the clock of purges
 	background  *jobs.Pool
 	writes      *writes
-	waiting     atomic.Int64 // requests that wait for others
+	waiting     atomic.Int64 // requests that wait for others of this process
+	polling     atomic.Int64 // requests that wait for other processes
 	deadlines   deadlines
 	claims      claims
 	closeOnce   sync.Once

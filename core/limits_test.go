@@ -78,6 +78,36 @@ func TestWaitingIsBounded(t *testing.T) {
 	})
 }
 
+// TestWaitingIsCounted: as long as a request waits for another one, of its own process or
+// of another.
+func TestWaitingIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3, slow(time.Second))
+		waiting := func() (n uint64) {
+			synctest.Wait()
+			for _, c := range f.caches {
+				n += c.Stats().Waiting
+			}
+			return n
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for _, a := range f.herd(9, "/x") {
+				a.is(t, 200, "/x", "")
+			}
+		}()
+		time.Sleep(500 * time.Millisecond)
+		if n := waiting(); n != 8 {
+			t.Errorf("%d of 9 wait while one asks the handler", n)
+		}
+		<-done
+		if n := waiting(); n != 0 {
+			t.Errorf("%d wait when all is over", n)
+		}
+	})
+}
+
 // TestControlCharactersAreNotStored: the framework makes what it likes of them.
 func TestControlCharactersAreNotStored(t *testing.T) {
 	for _, value := range []string{"a\r\nSet-Cookie: x=1", "a\nb", "a\x00b", "a\x7f"} {

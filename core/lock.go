@@ -79,7 +79,10 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 			continue
 		}
 		waits.begin(v, l)
-		if !wait(v.x.Context(), min(pause, left)) {
+		v.c.polling.Add(1)
+		more := wait(v.x.Context(), min(pause, left))
+		v.c.polling.Add(-1)
+		if !more {
 			waits.end(v, l, flight.Cancelled)
 			return httprules.Decision{}, acquiredNothing
 		}

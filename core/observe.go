@@ -258,7 +258,7 @@ func (c *shared) observe(e *observe.Event) {
 // Gauges implements [observe.Source].
 func (c *shared) Gauges() observe.Gauges {
 	g := observe.Gauges{
-		Waiting: max(c.waiting.Load(), 0), RefreshQueue: int64(c.background.Queued()), WriteBuffer: c.writes.reserved(),
+		Waiting: c.waits(), RefreshQueue: int64(c.background.Queued()), WriteBuffer: c.writes.reserved(),
 		RoutesBeyond: c.routes.beyond.Load(),
 	}
 	if c.breaker != nil {

@@ -67,7 +67,7 @@ func (c *Cache) Stats() Stats {
 		Hits: s.hits.Load(), Near: s.near.Load(), Misses: s.misses.Load(), Stale: s.stale.Load(),
 		Revalidated: s.revalidated.Load(), StaleIfError: s.staleIfError.Load(), Invalidated: s.invalidated.Load(), Bypasses: s.bypasses.Load(), Stores: s.stores.Load(),
 		StoresDropped: s.storesDropped.Load(), StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
-		Coalesced: s.coalesced.Load(), Waiting: uint64(max(c.waiting.Load(), 0)), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
+		Coalesced: s.coalesced.Load(), Waiting: uint64(c.waits()), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
 		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), Contended: s.contended.Load(), Refused: s.refused.Load(), TagsRefused: s.tagsRefused.Load(),
 		Slow: c.slow.count.Load(), Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(), RefreshHung: s.refreshHung.Load(),
 		CauseCold: s.causes[observe.CauseCold].Load(), CauseExpired: s.causes[observe.CauseExpired].Load(),
@@ -86,3 +86,6 @@ func (c *Cache) Stats() Stats {
 // as if nothing were stored, since the store has failed too often in a row. See
 // [Breaker].
 func (c *Cache) BreakerOpen() bool { return c.breaker != nil && c.breaker.Open() }
+
+// waits is how many requests wait for another one now.
+func (s *shared) waits() int64 { return max(s.waiting.Load(), 0) + s.polling.Load() }
