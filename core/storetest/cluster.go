@@ -154,6 +154,37 @@ func (c *Cluster) Settled() {
 	}
 }
 
+// agreed waits until all nodes that run have the same view of who has which slots since
+// which epoch.
+func (c *Cluster) agreed() {
+	c.tb.Helper()
+	c.Until("the nodes agree on slots and epochs", func() bool {
+		var first []string
+		for _, p := range c.Nodes {
+			if p.cmd == nil {
+				continue
+			}
+			nodes, err := c.Do(p, "CLUSTER", "NODES")
+			if err != nil {
+				return false
+			}
+			var view []string
+			for line := range strings.Lines(nodes) {
+				// id, address, flags, master, ping, pong, epoch, link, slots
+				if f := strings.Fields(line); len(f) > 8 {
+					view = append(view, fmt.Sprint(f[0], f[6], f[8:]))
+				}
+			}
+			if slices.Sort(view); first == nil {
+				first = view
+			} else if !slices.Equal(view, first) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // ID is the name of a node in the cluster.
 func (c *Cluster) ID(p *Process) string { return c.ids[slices.Index(c.Nodes, p)] }
 
@@ -228,6 +259,10 @@ func (c *Cluster) Replica(master *Process) *Process {
 // one node, and its keys are on both.
 func (c *Cluster) Migrate(slot string, from, to *Process, between func()) {
 	c.tb.Helper()
+	// A node takes a slot with the next epoch that it knows of. If that is one which
+	// another node has by now, since its last slot came a moment ago, neither believes
+	// the other, and each sends clients to the other for ever.
+	c.agreed()
 	c.Must(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", c.ID(from))
 	c.Must(from, "CLUSTER", "SETSLOT", slot, "MIGRATING", c.ID(to))
 	host, port, _ := net.SplitHostPort(to.Addr)
