@@ -28,6 +28,7 @@ const (
 type exitError struct {
 	code int
 	err  error
+	ours bool // the text has nothing in it that others have made
 }
 
 func (e *exitError) Error() string {
@@ -42,13 +43,16 @@ func (e *exitError) Unwrap() error { return e.err }
 // exit ends with a status when all has been shown.
 func exit(code int) error { return &exitError{code: code} }
 
-// failf ends with a status and says why.
+// failf ends with a status and says why. URLs in the text are redacted.
 func failf(code int, format string, args ...any) error {
 	return &exitError{code: code, err: fmt.Errorf(format, args...)}
 }
 
-// usagef is for what the one who types can mend: a flag, an argument, a variable.
-func usagef(format string, args ...any) error { return failf(exitUsage, format, args...) }
+// usagef is for what the one who types can mend: a flag, an argument, a variable. The text
+// is shown as it is: what was typed is no part of it.
+func usagef(format string, args ...any) error {
+	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...), ours: true}
+}
 
 // app is what the commands share: where they read and write, and the global flags.
 type app struct {
@@ -89,23 +93,23 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return exitOK
 	}
-	code := exitFailure
+	code, said := exitFailure, redact.Text(err.Error(), maxText)
 	var e *exitError
 	switch {
 	case errors.As(err, &e):
 		code = e.code
+		if e.ours {
+			said = redact.Clean(err.Error(), maxText)
+		}
 		if e.err == nil {
 			return code
 		}
 	case !a.running:
 		code = exitUsage
 	case ctx.Err() != nil:
-		err = errors.New("interrupted")
+		said = "interrupted"
 	}
-	fmt.Fprintln(a.stderr, "cacheaside: "+redact.Text(err.Error(), 2000))
-	if code == exitUsage {
-		fmt.Fprintln(a.stderr, "cacheaside --help, or cacheaside COMMAND --help, says what there is")
-	}
+	fmt.Fprintln(a.stderr, "cacheaside: "+said)
 	return code
 }
 

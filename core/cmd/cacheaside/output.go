@@ -69,6 +69,11 @@ func (a *app) paint(c color, s string) string {
 	return string(c) + s + "\x1b[0m"
 }
 
+// padded is painted, and at least width wide.
+func (a *app) padded(c color, s string, width int) string {
+	return a.paint(c, s) + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(redact.Clean(s, maxText))))
+}
+
 // cell is of a table.
 type cell struct {
 	text  string

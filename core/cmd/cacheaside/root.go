@@ -47,16 +47,27 @@ Exit status: 0 done; 1 it failed; 2 wrong usage; 3 nothing is stored, or it woul
 	f := root.PersistentFlags()
 	f.StringVar(&a.flags.store, "store", "", "`URL` of the server: redis://[user[:password]@]host[:port], rediss://… or host:port")
 	f.StringVar(&a.flags.inspect, "inspect", "", "`URL` at which the inspector of a service is mounted")
-	f.StringVar(&a.flags.tokenFile, "token-file", "", "`FILE` with the inspector's token; - is the standard input")
+	f.StringVar(&a.flags.tokenFile, "token-file", "", "`FILE` with the inspector's token")
 	f.StringVar(&a.flags.namespace, "namespace", "cacheaside", "what keys in the server begin with: `NAME` as in Config.Namespace")
 	f.DurationVar(&a.flags.timeout, "timeout", 10*time.Second, "how long one answer may take")
 	f.BoolVar(&a.flags.noColor, "no-color", false, "no colors on a terminal")
 	f.BoolVar(&a.flags.json, "json", false, "print JSON, the same as the inspector's API has")
 
 	root.AddCommand(
+		newGet(a),
+		newExplain(a),
+		newPurge(a),
+		newStats(a),
+		newTop(a),
+		newTail(a),
 		newDoctor(a),
 	)
 	return root
+}
+
+// complete has the shell complete the values of a flag.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 }
 
 // settle takes over what the environment says and checks what all commands share.
