@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -109,7 +110,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	case ctx.Err() != nil:
 		said = "interrupted"
 	}
-	fmt.Fprintln(a.stderr, "cacheaside: "+said)
+	fmt.Fprintln(a.stderr, "cacheaside: "+strings.TrimPrefix(said, "cacheaside: "))
 	return code
 }
 

@@ -176,12 +176,12 @@ func (a *app) stored(e *inspect.Entry, which string, headers bool) {
 	}
 }
 
-// tagText is a tag, with its kind and what became of it. A tag that holds a URL is shown
-// as one.
+// tagText is a tag, with its kind, what became of it, and its place in the order of purges.
+// A tag that holds a URL is shown as one.
 func tagText(t *inspect.Tag) string {
 	s := redact.Text(t.Name, maxText) + " (" + t.Kind + ", " + t.State
 	if t.Stamp != "" && t.Stamp != "0" {
-		s += ", purged last as " + t.Stamp
+		s += ", stamp " + t.Stamp
 	}
 	return s + ")"
 }

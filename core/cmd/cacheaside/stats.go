@@ -95,7 +95,11 @@ func (a *app) stats(s *inspect.Status) {
 			if n == 0 {
 				rows = append(rows, nil, []cell{colored(bold, title)})
 			}
-			rows = append(rows, []cell{colored(colorOf(name), "  "+name), number(count(recent[name])), number(count(total[name]))})
+			lately := cell{right: true}
+			if recent != nil { // else it is counted since the start alone
+				lately.text = count(recent[name])
+			}
+			rows = append(rows, []cell{colored(colorOf(name), "  "+name), lately, number(count(total[name]))})
 		}
 	}
 	counted("results", r.Results, t.Results)

@@ -82,5 +82,5 @@ func sampled(n int) string {
 	if n <= 1 {
 		return ""
 	}
-	return fmt.Sprintf(", one of %d hits counted", n)
+	return fmt.Sprintf(" (over 200 hits a second, one of %d is counted)", n)
 }
