@@ -110,9 +110,17 @@ func (a *app) run(ctx context.Context, args []string) int {
 	case ctx.Err() != nil:
 		said = "interrupted"
 	}
-	fmt.Fprintln(a.stderr, "cacheaside: "+strings.TrimPrefix(said, "cacheaside: "))
+	a.say(said)
 	return code
 }
+
+// say tells something beside the output.
+func (a *app) say(text string) {
+	fmt.Fprintln(a.stderr, "cacheaside: "+strings.TrimPrefix(text, "cacheaside: "))
+}
+
+// warn tells of an error after which it goes on.
+func (a *app) warn(err error) { a.say(redact.Text(err.Error(), maxText)) }
 
 // isTerminal reports whether f, such as a.stdin, is one.
 func isTerminal(f any) bool {
@@ -121,9 +129,4 @@ func isTerminal(f any) bool {
 	}
 	file, ok := f.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
-}
-
-// within bounds what a command asks for by --timeout.
-func (a *app) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, a.flags.timeout)
 }

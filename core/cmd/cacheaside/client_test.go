@@ -145,7 +145,7 @@ func TestUsage(t *testing.T) {
 		{"tail"},
 		{"get"},
 		{"get", "http://example.com/"}, // neither
-		{"ls"},
+		{"ls"},                         // no store
 		{"ls", "http://example.com/"},
 		{"explain"},
 		{"explain", "http://example.com/"},
@@ -177,6 +177,9 @@ func TestUsage(t *testing.T) {
 			}
 		})
 	}
+	run(t, nil, "ls", "http://example.com/", "--store", "redis://:store-sEcReT@exa mple").wants(t, 2, "--store", "percent-encoded")
+	run(t, nil, "get", "http://example.com/", "--store", "http://:store-sEcReT@example.com").wants(t, 2, "--store", "scheme")
+	run(t, []string{"CACHEASIDE_STORE=redis://:store/sEcReT@example.com"}, "purge", "all", "-y").wants(t, 2, "--store", "percent-encoded")
 	for _, args := range [][]string{nil, {"--help"}, {"help", "purge"}, {"get", "--help"}} {
 		r := run(t, []string{"CACHEASIDE_STORE=redis://:store-sEcReT@example.com"}, args...)
 		r.wants(t, 0, "Usage:")

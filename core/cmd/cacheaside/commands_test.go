@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/cacheaside/cacheaside/core/cmd/cacheaside/internal/direct"
 	"github.com/cacheaside/cacheaside/core/inspect"
 )
 
@@ -42,6 +44,102 @@ func TestGet(t *testing.T) {
 		t.Error(r.out)
 	}
 	run(t, s.env(), "get", s.front+"/languages", "-H", "Accept-Language: it").wants(t, 0, "miss, vary")
+}
+
+// TestGetByStore: without an inspector, keys are read.
+func TestGetByStore(t *testing.T) {
+	s := newService(t)
+	env := []string{"CACHEASIDE_STORE=" + s.store}
+	s.get(t, "/blogs/1?page=query-sEcReT")
+	s.get(t, "/blogs/1?page=query-sEcReT", "X-User", "partition-sEcReT")
+	s.get(t, "/languages", "Accept-Language", "fr")
+	u := s.front + "/blogs/1?page=query-sEcReT"
+	run(t, env, "get", u, "--headers").wants(t, 0, "/blogs/1?page=…", "partition=…", "hit", "blog-1 (handler, valid", "Content-Type: text/plain")
+	l := decoded[inspect.Lookup](t, run(t, env, "get", u, "--json"))
+	if len(l.Found) != 2 || len(l.Found[0].Entries) != 1 {
+		t.Errorf("%+v", l)
+	}
+	run(t, env, "get", s.front+"/blogs/2").wants(t, 3, "nothing is stored")
+	run(t, env, "get", s.front+"/languages", "-H", "Accept-Language: fr").wants(t, 0, "vary", "hit", "selected")
+	run(t, env, "get", s.front+"/blogs/0", "--namespace", "other").wants(t, 3, "nothing is stored")
+	// The flag counts, whatever the environment says.
+	run(t, s.env(), "get", s.front+"/blogs/0", "--store", s.store).wants(t, 0, "for requests with what else is in the key")
+	run(t, append(s.env(), env...), "get", s.front+"/blogs/0").wants(t, 0, "(default)")
+
+	// What is no entry of ours says what it is.
+	c := s.client(t)
+	put := func(key, value string) {
+		t.Helper()
+		if err := c.Do(t.Context(), c.B().Set().Key(key).Value(value).Build()).Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("cacheaside:2:{GET:"+s.front+"/corrupt}", "value-sEcReT")
+	run(t, env, "get", s.front+"/corrupt").wants(t, 0, "it is no entry", "miss")
+	run(t, env, "get", s.front+"/corrupt", "--body").wants(t, 3, "nothing is stored")
+	put("cacheaside:foreign", "value-sEcReT")
+	put("cacheaside:1:{GET:"+s.front+"/older}", "value-sEcReT")
+	run(t, env, "ls").wants(t, 0, "response", "stamp", "tag blog-1", "/blogs/1?page=…", "foreign", "other format", "corrupt", "variants")
+}
+
+func TestBody(t *testing.T) {
+	s := newService(t)
+	env := append(s.env(), "CACHEASIDE_STORE="+s.store)
+	if r := run(t, env, "get", s.front+"/blogs/0", "--body"); r.code != 0 || r.out != "blog 0" || r.err != "" {
+		t.Errorf("%+v", r)
+	}
+	s.get(t, "/binary")
+	if r := run(t, env, "get", s.front+"/binary", "--body"); r.code != 0 || r.out != binary {
+		t.Errorf("%+v", r)
+	}
+	b := decoded[struct{ Body []byte }](t, run(t, env, "get", s.front+"/binary", "--body", "--json"))
+	if string(b.Body) != binary {
+		t.Errorf("%q", b.Body)
+	}
+	run(t, env, "get", s.front+"/absent", "--body").wants(t, 3, "nothing is stored")
+	s.get(t, "/blogs/0", "X-User", "partition-sEcReT")
+	run(t, env, "get", s.front+"/blogs/0", "--body").wants(t, 1, "2 responses", "partition")
+}
+
+func TestLs(t *testing.T) {
+	s := newService(t)
+	env := []string{"CACHEASIDE_STORE=" + s.store}
+	for _, path := range []string{"/blogs/1", "/blogs/2", "/blogs/3?k=query-sEcReT", "/languages"} {
+		s.get(t, path)
+	}
+	r := run(t, env, "ls", s.front+"/blogs/")
+	r.wants(t, 0, "KIND", "/blogs/0", "/blogs/3?k=…", "200", "1h")
+	if strings.Contains(r.out, "/languages") || strings.Contains(r.out, "stamp") {
+		t.Error(r.out)
+	}
+	run(t, env, "ls", "/blogs/2").wants(t, 0, "/blogs/2")
+	run(t, env, "ls", "tag:blog-").wants(t, 0, "tag blog-1")
+	run(t, env, "ls", "/absent").wants(t, 3)
+	run(t, env, "ls", "absent").wants(t, 2, "a prefix is")
+	run(t, env, "ls", "--limit", "0").wants(t, 2, "--limit")
+	run(t, env, "ls", "--cursor", "x").wants(t, 2, "cursor")
+
+	// All of it, by pages.
+	for i := range 60 {
+		s.get(t, "/blogs/many-"+strconv.Itoa(i))
+	}
+	seen, cursor := map[string]bool{}, ""
+	for pages := 0; ; pages++ {
+		p := decoded[direct.Page](t, run(t, env, "ls", "/blogs/many-", "--limit", "10", "--cursor", cursor, "--json"))
+		for _, it := range p.Items {
+			seen[it.Key.Text] = true
+		}
+		if cursor = p.Next; cursor == "" {
+			if pages == 0 {
+				t.Error("there was one page")
+			}
+			break
+		}
+	}
+	if len(seen) != 60 {
+		t.Errorf("%d keys", len(seen))
+	}
+	run(t, env, "ls", "--limit", "10").wants(t, 0, "there is more: --cursor ")
 }
 
 func TestExplain(t *testing.T) {
@@ -145,6 +243,22 @@ func TestPurge(t *testing.T) {
 	run(t, s.env(), "purge", "all", "-y", "more").wants(t, 2)
 	run(t, s.env(), "purge", "tag", "-y").wants(t, 2)
 	run(t, s.env(), "purge").wants(t, 2, "tag, url, prefix or all")
+
+	// The store alone.
+	env := []string{"CACHEASIDE_STORE=" + s.store}
+	s.get(t, "/blogs/1")
+	run(t, env, "purge", "tag", "blog-1").wants(t, 2, "--yes")
+	run(t, env, "purge", "tag", "blog-1", "-y", "--soft").wants(t, 0, "made stale: tag blog-1")
+	is("/blogs/1", 0, "stale")
+	run(t, env, "purge", "url", "-y", s.front+"/blogs/1").wants(t, 0, "purged: url")
+	is("/blogs/1", 0, "it was purged")
+	s.get(t, "/blogs/1")
+	run(t, env, "purge", "prefix", "-y", s.front+"/blogs").wants(t, 0, "purged: prefix")
+	is("/blogs/1", 0, "it was purged")
+	s.get(t, "/blogs/1")
+	run(t, env, "purge", "all", "-y", "--json").wants(t, 0, `"purged": true`)
+	is("/blogs/1", 0, "it was purged")
+	run(t, env, "purge", "url", "-y", "nothing").wants(t, 2, "lacks a scheme or host")
 
 	s.server.Stop()
 	run(t, s.env(), "purge", "tag", "blog-1", "-y", "--timeout", "100s").wants(t, 4, "not acknowledged: repeat")

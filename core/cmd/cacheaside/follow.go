@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/cacheaside/cacheaside/core/internal/redact"
 )
 
 // everyFlag adds --every.
@@ -36,9 +34,9 @@ func (a *app) follow(ctx context.Context, every time.Duration, show func() error
 		case err != nil && (!begun || !again(err)):
 			return err
 		case err != nil && !silent:
-			fmt.Fprintln(a.stderr, "cacheaside: "+redact.Text(err.Error(), maxText)+" (asking on)")
+			a.warn(fmt.Errorf("%w (asking on)", err))
 		case err == nil && silent:
-			fmt.Fprintln(a.stderr, "cacheaside: it answers again")
+			a.say("it answers again")
 		}
 		begun, silent = true, err != nil
 		if err := a.stdout.flush(); err != nil {

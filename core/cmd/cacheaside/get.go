@@ -39,10 +39,7 @@ Exit status 3: nothing is stored.`,
 			if err != nil {
 				return asUsage(err)
 			}
-			n := 0
-			for i := range l.Found {
-				n += len(l.Found[i].Entries)
-			}
+			n := redactTags(&l)
 			if a.flags.json {
 				err = a.printJSON(&l)
 			} else {
@@ -65,6 +62,9 @@ Exit status 3: nothing is stored.`,
 func (a *app) lookup(ctx context.Context, ask *inspect.Ask) (l inspect.Lookup, err error) {
 	if a.byStore() {
 		return a.lookupStore(ctx, ask)
+	}
+	if a.flags.inspect == "" {
+		return l, errNeither
 	}
 	c, err := a.client()
 	if err != nil {
@@ -176,10 +176,22 @@ func (a *app) stored(e *inspect.Entry, which string, headers bool) {
 	}
 }
 
+// redactTags has tags that hold URLs shown as those are, and counts the responses.
+func redactTags(l *inspect.Lookup) (n int) {
+	for i := range l.Found {
+		for _, e := range l.Found[i].Entries {
+			n++
+			for k := range e.Tags {
+				e.Tags[k].Name = redact.Text(e.Tags[k].Name, maxText)
+			}
+		}
+	}
+	return n
+}
+
 // tagText is a tag, with its kind, what became of it, and its place in the order of purges.
-// A tag that holds a URL is shown as one.
 func tagText(t *inspect.Tag) string {
-	s := redact.Text(t.Name, maxText) + " (" + t.Kind + ", " + t.State
+	s := t.Name + " (" + t.Kind + ", " + t.State
 	if t.Stamp != "" && t.Stamp != "0" {
 		s += ", stamp " + t.Stamp
 	}

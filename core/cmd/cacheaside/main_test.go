@@ -11,8 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/rueidis"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
@@ -55,7 +58,9 @@ func newService(t *testing.T) *service {
 	p := storetest.StartServer(t, "--requirepass", password)
 	s := &service{server: p, store: "redis://:" + password + "@" + p.Addr}
 	quiet := slog.New(slog.DiscardHandler)
-	store, err := storetest.Patiently(func() (*dragonfly.Store, error) { return dragonfly.Open(t.Context(), s.store, dragonfly.WithLogger(quiet)) })
+	store, err := storetest.Patiently(func() (*dragonfly.Store, error) {
+		return dragonfly.Open(t.Context(), s.store, dragonfly.WithLogger(quiet))
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,6 +102,8 @@ func first(all []string) string {
 	return all[0]
 }
 
+const binary = "\x00\x1b[31m\xff"
+
 func routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /blogs/{id...}", func(w http.ResponseWriter, r *http.Request) {
@@ -119,7 +126,7 @@ func routes() http.Handler {
 	})
 	mux.HandleFunc("GET /binary", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/octet-stream")
-		w.Write([]byte("\x00\x1b[31m\xff"))
+		io.WriteString(w, binary)
 	})
 	return mux
 }
@@ -143,6 +150,19 @@ func (s *service) get(t *testing.T, path string, fields ...string) {
 	if err := s.cache.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// client is one for the server.
+func (s *service) client(t *testing.T) rueidis.Client {
+	t.Helper()
+	c, err := storetest.Patiently(func() (rueidis.Client, error) {
+		return rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.server.Addr}, Password: password, DisableCache: true})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
 }
 
 // env is what a command finds in its environment.
@@ -213,4 +233,32 @@ func refusing(t *testing.T) string {
 	s := httptest.NewServer(http.NotFoundHandler())
 	s.Close()
 	return s.URL
+}
+
+// synced is what a command writes while somebody looks at it.
+type synced struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *synced) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.Write(p)
+}
+
+func (s *synced) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String()
+}
+
+// sees waits until text has been written.
+func (s *synced) sees(t *testing.T, text string) {
+	t.Helper()
+	for end := time.Now().Add(patience); !strings.Contains(s.String(), text); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%q is not written: %s", text, s.String())
+		}
+	}
 }

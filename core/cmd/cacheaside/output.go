@@ -131,26 +131,20 @@ func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.stdout, format,
 
 // printJSON prints v, indented. What a terminal would not show, or take for something
 // else, is escaped, which is the same JSON.
-func (a *app) printJSON(v any) error {
-	raw, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	return a.writeJSON(raw)
-}
+func (a *app) printJSON(v any) error { return a.encode(v, "  ") }
 
 // printJSONLine prints v in one line, for what goes on.
-func (a *app) printJSONLine(v any) error {
-	raw, err := json.Marshal(v)
-	if err != nil {
+func (a *app) printJSONLine(v any) error { return a.encode(v, "") }
+
+func (a *app) encode(v any, indent string) error {
+	var raw, b bytes.Buffer
+	e := json.NewEncoder(&raw)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", indent)
+	if err := e.Encode(v); err != nil {
 		return err
 	}
-	return a.writeJSON(raw)
-}
-
-func (a *app) writeJSON(raw []byte) error {
-	var b bytes.Buffer
-	for _, r := range string(raw) {
+	for _, r := range raw.String() {
 		switch {
 		case r == '\n' || unicode.IsPrint(r):
 			b.WriteRune(r)
@@ -161,7 +155,6 @@ func (a *app) writeJSON(raw []byte) error {
 			fmt.Fprintf(&b, `\u%04x`, r)
 		}
 	}
-	b.WriteByte('\n')
 	_, err := a.stdout.Write(b.Bytes())
 	return err
 }

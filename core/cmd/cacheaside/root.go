@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -40,6 +41,12 @@ Exit status: 0 done; 1 it failed; 2 wrong usage; 3 nothing is stored, or it woul
 			return nil
 		},
 	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		if strings.Contains(err.Error(), "--token") {
+			err = fmt.Errorf("%w: the token is given as CACHEASIDE_TOKEN or by --token-file, as others see a command line", err)
+		}
+		return err
+	})
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
@@ -55,6 +62,7 @@ Exit status: 0 done; 1 it failed; 2 wrong usage; 3 nothing is stored, or it woul
 
 	root.AddCommand(
 		newGet(a),
+		newLs(a),
 		newExplain(a),
 		newPurge(a),
 		newStats(a),

@@ -102,13 +102,13 @@ func (t *tailing) more(ctx context.Context) error {
 		if t.instance != "" && page.Instance != t.instance {
 			// Numbers of events are those of one process.
 			if t.changes++; t.changes <= 3 {
-				fmt.Fprintln(t.app.stderr, "cacheaside: another process answers: it was started anew, or several share the address: then give the address of one")
+				t.app.say("another process answers: it was started anew, or several share the address: then give the address of one")
 			}
 			t.instance, t.after = "", 0
 			continue
 		}
 		if page.Missed > 0 {
-			fmt.Fprintf(t.app.stderr, "cacheaside: %s missed: more happened than the service keeps\n", plural(page.Missed, "event"))
+			t.app.say(plural(page.Missed, "event") + " missed: more happened than the service keeps")
 		}
 		for i := range page.Events {
 			if t.app.flags.json {

@@ -125,6 +125,19 @@ func TestPurgeAsks(t *testing.T) {
 	run(t, s.env(), "get", s.front+"/blogs/0").wants(t, 0, "it was purged")
 }
 
+// TestBodyOnTerminal: what a terminal would obey is not written to it.
+func TestBodyOnTerminal(t *testing.T) {
+	s := newService(t)
+	env := append(s.env(), "CACHEASIDE_STORE="+s.store)
+	onTerminal(t, env, "get", s.front+"/blogs/0", "--body").ends().wants(t, 0, "blog 0")
+	s.get(t, "/binary")
+	r := onTerminal(t, env, "get", s.front+"/binary", "--body").ends()
+	r.wants(t, 1, "is binary")
+	if strings.Contains(r.out, "\x1b") {
+		t.Errorf("%q", r.out)
+	}
+}
+
 // TestStatsWatch: on a terminal it is redrawn, and Ctrl-C ends it.
 func TestStatsWatch(t *testing.T) {
 	s := newService(t)
