@@ -83,6 +83,19 @@ func TestSilent(t *testing.T) {
 	}
 }
 
+// TestSilentServer: the same of a server, whose password nobody sees.
+func TestSilentServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	env := []string{"CACHEASIDE_STORE=redis://user:password-sEcReT@" + l.Addr().String()}
+	for _, args := range [][]string{{"ls"}, {"get", "http://example.com/"}, {"get", "http://example.com/", "--body"}, {"purge", "all", "--yes"}} {
+		run(t, env, append(args, "--timeout", "50ms")...).wants(t, 1, "gives no answer", l.Addr().String())
+	}
+}
+
 // TestPurgeUnknown: where nobody knows whether a purge has arrived, it is to be repeated.
 func TestPurgeUnknown(t *testing.T) {
 	how := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })

@@ -260,6 +260,14 @@ func TestPurge(t *testing.T) {
 	is("/blogs/1", 0, "it was purged")
 	run(t, env, "purge", "url", "-y", "nothing").wants(t, 2, "lacks a scheme or host")
 
-	s.server.Stop()
+	// The server answers, but takes no writes.
+	c := s.client(t)
+	if err := c.Do(t.Context(), c.B().ClientPause().Timeout(600_000).Write().Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	run(t, env, "purge", "tag", "blog-1", "-y", "--timeout", "5s").wants(t, 4, "not acknowledged: repeat")
+
+	s.server.Kill()
+	run(t, env, "purge", "tag", "blog-1", "-y").wants(t, 1, "refuses connections")
 	run(t, s.env(), "purge", "tag", "blog-1", "-y", "--timeout", "100s").wants(t, 4, "not acknowledged: repeat")
 }

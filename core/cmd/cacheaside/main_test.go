@@ -53,7 +53,18 @@ type service struct {
 	cache     *cacheaside.Cache
 }
 
+// newService is one whose users do not share responses.
 func newService(t *testing.T) *service {
+	t.Helper()
+	s := newServiceOf(t, routes(), cacheaside.Policy{
+		TTL: time.Hour, Stale: cacheaside.StalePolicy{WhileRevalidate: time.Hour},
+		Key: cacheaside.KeyPolicy{Partition: func(r *cacheaside.Request) string { return first(r.Header.Values("X-User")) }},
+	})
+	s.get(t, "/blogs/0") // shows how requests are sent
+	return s
+}
+
+func newServiceOf(t *testing.T, handler http.Handler, policy cacheaside.Policy) *service {
 	t.Helper()
 	p := storetest.StartServer(t, "--requirepass", password)
 	s := &service{server: p, store: "redis://:" + password + "@" + p.Addr}
@@ -68,12 +79,8 @@ func newService(t *testing.T) *service {
 	long := 30 * time.Second // the machine may be slow
 	s.cache, err = cacheaside.New(cacheaside.Config{
 		Store: store, Observer: recorder, Logger: quiet,
-		Policy: cacheaside.Policy{
-			TTL: time.Hour, Stale: cacheaside.StalePolicy{WhileRevalidate: time.Hour},
-			Key: cacheaside.KeyPolicy{Partition: func(r *cacheaside.Request) string { return first(r.Header.Values("X-User")) }},
-		},
+		Policy:   policy,
 		Timeouts: cacheaside.Timeouts{Lookup: long, Write: long, Purge: long},
-		Breaker:  cacheaside.Breaker{Failures: -1},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -86,12 +93,11 @@ func newService(t *testing.T) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	front := httptest.NewServer(nethttp.New(s.cache)(routes()))
+	front := httptest.NewServer(nethttp.New(s.cache)(handler))
 	t.Cleanup(front.Close)
 	operators := httptest.NewServer(http.StripPrefix("/cache", page))
 	t.Cleanup(operators.Close)
 	s.front, s.inspector = front.URL, operators.URL+"/cache"
-	s.get(t, "/blogs/0") // shows how requests are sent
 	return s
 }
 
@@ -139,7 +145,9 @@ func (s *service) get(t *testing.T, path string, fields ...string) {
 		t.Fatal(err)
 	}
 	for i := 0; i < len(fields); i += 2 {
-		req.Header.Set(fields[i], fields[i+1])
+		if req.Header.Set(fields[i], fields[i+1]); fields[i] == "Host" {
+			req.Host = fields[i+1]
+		}
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -123,7 +123,7 @@ func (a *app) stats(s *inspect.Status) {
 func breakerCell(b *inspect.Breaker) cell {
 	switch {
 	case b.Off:
-		return text("none: the store is in the process")
+		return text("none")
 	case b.Opened == 0 && !b.Open:
 		return text("closed, has never opened")
 	}

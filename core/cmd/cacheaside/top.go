@@ -82,5 +82,5 @@ func sampled(n int) string {
 	if n <= 1 {
 		return ""
 	}
-	return fmt.Sprintf(" (over 200 hits a second, one of %d is counted)", n)
+	return fmt.Sprintf(" (above 200 hits a second, one of %d is counted)", n)
 }
