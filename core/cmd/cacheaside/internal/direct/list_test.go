@@ -184,7 +184,7 @@ func TestCluster(t *testing.T) {
 	}
 	s := open(t, c.Nodes[1].Addr, "cacheaside")
 	items, pages := all(t, s, "http://example.com/", 10)
-	if len(items) != n || pages < 4 {
+	if len(items) != n || pages < 2 {
 		t.Errorf("%d items of %d, on %d pages", len(items), n, pages)
 	}
 	for i := range n {
