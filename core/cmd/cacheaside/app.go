@@ -83,7 +83,7 @@ type flags struct {
 func (a *app) run(ctx context.Context, args []string) int {
 	root := newRoot(a)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	flushErr := a.stdout.flush()
 	if errors.Is(a.stdout.err, syscall.EPIPE) || errors.Is(err, syscall.EPIPE) {
 		return exitOK // whoever reads has seen enough
@@ -94,7 +94,8 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return exitOK
 	}
-	code, said := exitFailure, redact.Text(err.Error(), maxText)
+	// What several things are wrong with is told in lines.
+	code, said := exitFailure, redact.Text(strings.ReplaceAll(err.Error(), "\n", "; "), maxText)
 	var e *exitError
 	switch {
 	case errors.As(err, &e):
@@ -107,6 +108,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		}
 	case !a.running:
 		code = exitUsage
+		said += ": see " + cmd.CommandPath() + " --help"
 	case ctx.Err() != nil:
 		said = "interrupted"
 	}
@@ -115,9 +117,10 @@ func (a *app) run(ctx context.Context, args []string) int {
 }
 
 // say tells something beside the output.
-func (a *app) say(text string) {
-	fmt.Fprintln(a.stderr, "cacheaside: "+strings.TrimPrefix(text, "cacheaside: "))
-}
+func (a *app) say(text string) { a.tell("cacheaside: %s\n", strings.TrimPrefix(text, "cacheaside: ")) }
+
+// tell writes where errors go. Nobody can be told that it fails.
+func (a *app) tell(format string, args ...any) { _, _ = fmt.Fprintf(a.stderr, format, args...) }
 
 // warn tells of an error after which it goes on.
 func (a *app) warn(err error) { a.say(redact.Text(err.Error(), maxText)) }

@@ -14,11 +14,11 @@ func (a *app) getBody(ctx context.Context, ask *inspect.Ask) error {
 	if a.flags.store == "" {
 		return usagef("--body: the inspector shows no bodies: give the server as --store or CACHEASIDE_STORE")
 	}
-	s, err := a.open(ctx)
+	s, done, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer done()
 	found, err := a.find(ctx, s, ask)
 	if err != nil {
 		return err

@@ -55,7 +55,7 @@ func (a *app) token() (string, error) {
 		if err != nil {
 			return "", failf(exitUsage, "--token-file: %w", err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		raw, err := io.ReadAll(io.LimitReader(f, longest+1))
 		if err != nil {
 			return "", failf(exitUsage, "--token-file: %w", err)
@@ -158,7 +158,7 @@ func (c *client) decode(resp *http.Response, raw []byte, must string, v any) err
 			"--inspect is the URL at which the service has mounted it, such as http://127.0.0.1:9090/cache/", c.base, what)}
 	}
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
-		return stranger(fmt.Sprintf("it answers %d and sends us to %q, whom the token is not shown", resp.StatusCode, redact.URL(resp.Header.Get("Location"))))
+		return stranger(fmt.Sprintf("it answers %d and sends us to %q, but the token goes nowhere else", resp.StatusCode, redact.URL(resp.Header.Get("Location"))))
 	}
 	if len(raw) > maxAnswer {
 		return stranger(fmt.Sprintf("its answer exceeds %d MiB", maxAnswer>>20))

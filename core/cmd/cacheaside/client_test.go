@@ -46,7 +46,7 @@ func TestNoInspector(t *testing.T) {
 		"hostile":     {answering(t, jsonly(503, `{"error":"a \u001b[31m \u202e https://u:p-sEcReT@h/?q=s-sEcReT"}`)), `\u{1b}[31m \u{202e} https://…@h/?q=…`},
 		"redirect": {answering(t, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://user:redirect-sEcReT@example.com/?token=redirect-sEcReT", http.StatusFound)
-		}), "whom the token is not shown"},
+		}), "but the token goes nowhere else"},
 		"huge": {answering(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			chunk := []byte(strings.Repeat(" ", 1<<20))

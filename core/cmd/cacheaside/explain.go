@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -84,7 +85,7 @@ func (a *app) explain(x *inspect.Explanation) {
 	add("cause", x.Cause)
 	add("reason", x.Reason)
 	if x.Status > 0 {
-		add("status", fmt.Sprint(x.Status))
+		add("status", strconv.Itoa(x.Status))
 	}
 	if x.Handler > 0 {
 		add("handler took", span(x.Handler))
@@ -92,11 +93,11 @@ func (a *app) explain(x *inspect.Explanation) {
 	a.table(nil, rows)
 	if len(x.Steps) > 0 {
 		a.printf("\n%s\n", a.paint(bold, "steps"))
-		rows = nil
+		steps := make([][]cell, 0, len(x.Steps))
 		for i, s := range x.Steps {
-			rows = append(rows, []cell{number(fmt.Sprintf("%d.", i+1)), text(s.Step), text(s.Result)})
+			steps = append(steps, []cell{number(fmt.Sprintf("%d.", i+1)), text(s.Step), text(s.Result)})
 		}
-		a.table(nil, rows)
+		a.table(nil, steps)
 	}
 	a.fields("response", x.Header)
 }

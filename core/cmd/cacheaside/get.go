@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -139,7 +140,7 @@ func (a *app) stored(e *inspect.Entry, which string, headers bool) {
 		add("state", colored(colorOf(e.Result), strings.TrimSuffix(e.Result+", "+e.Because, ", ")))
 	}
 	if e.Status > 0 { // else it could not be read
-		add("status", text(fmt.Sprint(e.Status)))
+		add("status", text(strconv.Itoa(e.Status)))
 		ttl := colored(plain, span(e.TTL)+" of "+span(e.Lifetime))
 		if e.TTL <= 0 {
 			ttl = colored(yellow, "stale for "+span(-e.TTL))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -36,11 +37,11 @@ Exit status 3: there is nothing.`,
 			if limit < 1 || limit > direct.MaxLimit {
 				return usagef("--limit: use a number from 1 to %d", direct.MaxLimit)
 			}
-			s, err := a.open(cmd.Context())
+			s, done, err := a.open(cmd.Context())
 			if err != nil {
 				return err
 			}
-			defer s.Close()
+			defer done()
 			page, err := s.List(cmd.Context(), prefix, limit, cursor)
 			if err != nil {
 				return ofStore(err)
@@ -77,14 +78,14 @@ func (a *app) listed(p *direct.Page) {
 	}
 	if p.Next != "" {
 		_ = a.stdout.flush() // it is said in the end
-		fmt.Fprintf(a.stderr, "there is more: --cursor %s\n", redact.Clean(p.Next, 200))
+		a.tell("there is more: --cursor %s\n", redact.Clean(p.Next, 200))
 	}
 }
 
 func (a *app) item(it *direct.Item) []cell {
 	row := []cell{text(string(it.Kind)), {right: true}, {right: true}, {right: true}, {right: true}, {right: true}, text(it.Key.Text)}
 	if it.Of > 0 {
-		row[1].text, row[2].text, row[3].text = fmt.Sprint(it.Of), span(it.Age), span(it.TTL)
+		row[1].text, row[2].text, row[3].text = strconv.Itoa(it.Of), span(it.Age), span(it.TTL)
 		if it.TTL <= 0 {
 			row[3].text, row[3].color = "stale", yellow
 		}

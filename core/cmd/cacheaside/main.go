@@ -20,7 +20,7 @@ func main() {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	a := &app{stdin: os.Stdin, stdout: &output{w: os.Stdout}, stderr: os.Stderr, getenv: os.Getenv}
+	context.AfterFunc(ctx, stop) // the second Ctrl-C ends it at once
 	code := a.run(ctx, os.Args[1:])
-	stop()
 	os.Exit(code)
 }

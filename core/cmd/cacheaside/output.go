@@ -122,12 +122,13 @@ func (a *app) table(head []string, rows [][]cell) {
 				b.WriteString(a.paint(c.color, c.text) + pad)
 			}
 		}
-		fmt.Fprintln(a.stdout, strings.TrimRight(b.String(), " "))
+		a.printf("%s\n", strings.TrimRight(b.String(), " "))
 	}
 }
 
-// printf prints text of our own; what others have made goes through paint first.
-func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.stdout, format, args...) }
+// printf prints text of our own; what others have made goes through paint first. The output
+// keeps what goes wrong.
+func (a *app) printf(format string, args ...any) { _, _ = fmt.Fprintf(a.stdout, format, args...) }
 
 // printJSON prints v, indented. What a terminal would not show, or take for something
 // else, is escaped, which is the same JSON.

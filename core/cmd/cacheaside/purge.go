@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/cmd/cacheaside/internal/direct"
 	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/core/internal/redact"
 )
@@ -59,12 +60,9 @@ On a terminal it asks first; elsewhere it needs --yes.`,
 type purger interface {
 	// preview says what is wrong with a purge, and gives its targets.
 	preview(ctx context.Context, p cacheaside.Purge) (inspect.Preview, error)
-	// purge fails with errNotAcknowledged where the purge may not have reached all.
+	// purge fails with direct.ErrNotAcknowledged where the purge may not have reached all.
 	purge(ctx context.Context, p cacheaside.Purge) error
 }
-
-// errNotAcknowledged is that the same purge is to be sent again.
-var errNotAcknowledged = errors.New("not acknowledged: repeat")
 
 func (a *app) purge(ctx context.Context, p cacheaside.Purge, yes bool) error {
 	if !yes && !isTerminal(a.stdin) {
@@ -85,7 +83,7 @@ func (a *app) purge(ctx context.Context, p cacheaside.Purge, yes bool) error {
 		}
 	}
 	if err := by.purge(ctx, p); err != nil {
-		if errors.Is(err, errNotAcknowledged) {
+		if errors.Is(err, direct.ErrNotAcknowledged) {
 			return failf(exitNotAcknowledged, "%w", err)
 		}
 		return asUsage(err)
@@ -128,19 +126,19 @@ func (a *app) confirm(ctx context.Context, p inspect.Preview) error {
 	if p.Soft {
 		how = "To be made stale:"
 	}
-	fmt.Fprintln(a.stderr, how)
+	a.tell("%s\n", how)
 	all := false
 	for _, t := range shownTargets(p) {
 		all = all || t.Kind == "all"
 		switch t.Kind {
 		case "all":
-			fmt.Fprintln(a.stderr, "  everything that is stored under the namespace")
+			a.tell("  everything that is stored under the namespace\n")
 		default:
-			fmt.Fprintf(a.stderr, "  %s %s\n", redact.Clean(t.Kind, 20), t.Text)
+			a.tell("  %s %s\n", redact.Clean(t.Kind, 20), t.Text)
 		}
 		for _, r := range t.Reaches {
 			if r != t.Text {
-				fmt.Fprintf(a.stderr, "    also %s\n", r)
+				a.tell("    also %s\n", r)
 			}
 		}
 	}
@@ -148,10 +146,10 @@ func (a *app) confirm(ctx context.Context, p inspect.Preview) error {
 	if all {
 		question, want = "Type "+everything+" to go on: ", []string{everything}
 	}
-	fmt.Fprint(a.stderr, question)
+	a.tell("%s", question)
 	given, err := a.line(ctx)
 	if err != nil {
-		fmt.Fprintln(a.stderr)
+		a.tell("\n")
 		return failf(exitFailure, "interrupted: nothing was purged")
 	}
 	for _, w := range want {
@@ -197,5 +195,5 @@ func (c *client) purge(ctx context.Context, p cacheaside.Purge) error {
 	default:
 		return err
 	}
-	return fmt.Errorf("%w: %w", errNotAcknowledged, err)
+	return fmt.Errorf("%w: %w", direct.ErrNotAcknowledged, err)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -29,8 +30,10 @@ asked. A flag counts before the environment:
 
 Exit status: 0 done; 1 it failed; 2 wrong usage; 3 nothing is stored, or it would miss;
 4 a purge was not acknowledged: repeat it.`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Version:            version(),
+		DisableSuggestions: true, // they take lines
+		SilenceErrors:      true,
+		SilenceUsage:       true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			f := cmd.Flags()
 			a.flags.storeByFlag, a.flags.inspectFlag = f.Changed("store"), f.Changed("inspect")
@@ -71,6 +74,14 @@ Exit status: 0 done; 1 it failed; 2 wrong usage; 3 nothing is stored, or it woul
 		newDoctor(a),
 	)
 	return root
+}
+
+// version is that of the module, if it was installed as one.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
 }
 
 // complete has the shell complete the values of a flag.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
@@ -19,16 +18,16 @@ func (a *app) byStore() bool {
 	return f.store != "" && (f.inspect == "" || f.storeByFlag && !f.inspectFlag)
 }
 
-// open opens the store, which the caller closes.
-func (a *app) open(ctx context.Context) (*direct.Store, error) {
+// open opens the store, which done closes.
+func (a *app) open(ctx context.Context) (s *direct.Store, done func(), err error) {
 	if a.flags.store == "" {
-		return nil, usagef("this needs the server where the entries are: give its URL as --store or CACHEASIDE_STORE")
+		return nil, nil, usagef("this needs the server where the entries are: give its URL as --store or CACHEASIDE_STORE")
 	}
-	s, err := direct.Open(ctx, a.flags.store, a.flags.namespace, direct.Options{Timeout: a.flags.timeout})
+	s, err = direct.Open(ctx, a.flags.store, a.flags.namespace, direct.Options{Timeout: a.flags.timeout})
 	if errors.Is(err, direct.ErrUsage) { // it quotes nothing
-		return nil, usagef("--store: %s", cause(err))
+		return nil, nil, usagef("--store: %s", cause(err))
 	}
-	return s, err
+	return s, func() { _ = s.Close() }, err
 }
 
 // cause is what an error says without the sentinel in front of it.
@@ -38,11 +37,8 @@ func cause(err error) string {
 
 // ofStore gives an error of the store the status to exit with.
 func ofStore(err error) error {
-	switch {
-	case errors.Is(err, direct.ErrUsage):
+	if errors.Is(err, direct.ErrUsage) {
 		return failf(exitUsage, "%s", cause(err))
-	case errors.Is(err, direct.ErrNotAcknowledged):
-		return fmt.Errorf("%w: %w", errNotAcknowledged, err)
 	}
 	return err
 }
@@ -79,22 +75,19 @@ func (a *app) purger(ctx context.Context) (by purger, done func(), err error) {
 		c, err := a.client()
 		return c, func() {}, err
 	}
-	s, err := a.open(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	return storePurger{s}, func() { _ = s.Close() }, nil
+	s, done, err := a.open(ctx)
+	return storePurger{s}, done, err
 }
 
 var errNeither = usagef("nobody is there to be asked: give the URL of an inspector (--inspect or CACHEASIDE_INSPECT) or of the server (--store or CACHEASIDE_STORE)")
 
 // lookupStore finds what is stored for a URL by readable keys.
 func (a *app) lookupStore(ctx context.Context, ask *inspect.Ask) (l inspect.Lookup, err error) {
-	s, err := a.open(ctx)
+	s, done, err := a.open(ctx)
 	if err != nil {
 		return l, err
 	}
-	defer s.Close()
+	defer done()
 	l.URL = redact.Clean(redact.URL(ask.URL), maxText)
 	l.Found, err = a.find(ctx, s, ask)
 	return l, err
