@@ -232,7 +232,7 @@ func (s *Store) found(ctx context.Context, n name, raw []byte, a *asked) (f insp
 		return f, true, s.variants(ctx, &f, n, &e, a)
 	}
 	v, cause, err := s.describe(ctx, n, raw, a)
-	v.Selected = v.Problem == ""
+	v.Selected = v.Problem == "" && cause != observe.CauseVary
 	f.Result, f.Because, f.Entries = v.Result, v.Because, append(f.Entries, v)
 	if cause != 0 {
 		f.Cause = cause.String()
@@ -332,6 +332,6 @@ func tagOf(stored string) inspect.Tag {
 	if t.Kind == "url" {
 		t.Name = redact.URL(t.Name)
 	}
-	t.Name = redact.Clean(t.Name, 256)
+	t.Name = redact.Text(t.Name, 256) // a tag may be a URL as well
 	return t
 }

@@ -161,7 +161,7 @@ func stampText(tag string) string {
 	case "g":
 		return "group " + redact.Text(rest, redact.MaxKey)
 	}
-	return "tag " + rest
+	return "tag " + redact.Text(rest, redact.MaxKey) // which may be a URL
 }
 
 // unescape is the reverse of [keys.AppendEscaped].
@@ -202,4 +202,4 @@ func glob(s string) string {
 	return globs.Replace(s)
 }
 
-var globs = strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "]", `\]`, "^", `\^`)
+var globs = strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`)
