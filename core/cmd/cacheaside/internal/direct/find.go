@@ -107,8 +107,8 @@ func (s *Store) ask(rawURL string, header http.Header) (a asked, err error) {
 // textsOf are what keys may have of the URL: whole, or without what a policy leaves out
 // that the journal knows of, and spelled as it came or as purges spell it.
 func (s *Store) textsOf(req *keys.Request) (texts []string) {
-	policies := []keys.Policy{{}, {KeepQueryOrder: true}}
 	s.mu.Lock()
+	policies := append(make([]keys.Policy, 0, 2+2*len(s.ways)), keys.Policy{}, keys.Policy{KeepQueryOrder: true})
 	for _, w := range s.ways {
 		query := keys.NewSelector(nil, w.Deny)
 		if w.Only {
@@ -148,27 +148,38 @@ func (s *Store) scanFor(ctx context.Context, a *asked, known []string) (wires []
 	}
 	for _, n := range nodes {
 		for _, pattern := range patterns {
-			for cursor := uint64(0); ; {
-				e, err := s.scan(ctx, n.client, cursor, pattern, scanCount)
-				if err != nil {
-					return wires, fmt.Errorf("%w: %w", ErrIncomplete, err)
+			err := s.each(ctx, n.client, pattern, func(wire string) bool {
+				name := s.nameOf(wire)
+				if name.kind == Response && name.mayBeOf(a.texts) && !slices.Contains(known, wire) && !slices.Contains(wires, wire) {
+					wires = append(wires, wire)
 				}
-				for _, wire := range e.Elements {
-					name := s.nameOf(wire)
-					if name.kind != Response || !name.mayBeOf(a.texts) || slices.Contains(known, wire) || slices.Contains(wires, wire) {
-						continue
-					}
-					if wires = append(wires, wire); len(wires) > maxFound {
-						return wires, nil
-					}
-				}
-				if cursor = e.Cursor; cursor == 0 {
-					break
-				}
+				return len(wires) <= maxFound
+			})
+			if err != nil {
+				return wires, fmt.Errorf("%w: %w", ErrIncomplete, err)
 			}
 		}
 	}
 	return wires, nil
+}
+
+// each calls yield with the keys of a node that are like pattern, perhaps several times
+// with one, until that is false.
+func (s *Store) each(ctx context.Context, client rueidis.Client, pattern string, yield func(wire string) bool) error {
+	for cursor := uint64(0); ; {
+		e, err := s.scan(ctx, client, cursor, pattern, scanCount)
+		if err != nil {
+			return err
+		}
+		for _, wire := range e.Elements {
+			if !yield(wire) {
+				return nil
+			}
+		}
+		if cursor = e.Cursor; cursor == 0 {
+			return nil
+		}
+	}
 }
 
 // mayBeOf reports whether the key is of one of the URLs, as far as it tells.
@@ -221,14 +232,12 @@ func (s *Store) foundAt(ctx context.Context, to []inspect.Found, wires []string,
 // found describes what is under a key of a resource.
 func (s *Store) found(ctx context.Context, n name, raw []byte, a *asked) (f inspect.Found, ok bool, err error) {
 	var e entry.Entry
-	decoded := entry.Decode(raw, &e)
-	if n.cut { // what is damaged does not say whose it is
-		if whole := (name{primary: e.Key}); decoded != nil || !whole.mayBeOf(a.texts) {
-			return f, false, nil
-		}
+	decoded := entry.Decode(raw, &e) == nil
+	if whole := (name{primary: e.Key}); n.cut && !(decoded && whole.mayBeOf(a.texts)) {
+		return f, false, nil // what is damaged does not say whose it is
 	}
 	f = inspect.Found{Policies: []string{}, Key: s.show(n.wire, s.text(n)), Entries: []inspect.Entry{}}
-	if decoded == nil && e.Kind == entry.KindVary && n.is(&e) {
+	if decoded && e.Kind == entry.KindVary && n.is(&e) {
 		return f, true, s.variants(ctx, &f, n, &e, a)
 	}
 	v, cause, err := s.describe(ctx, n, raw, a)

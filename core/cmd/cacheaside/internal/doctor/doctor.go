@@ -315,11 +315,11 @@ func (p *patient) clean(ctx context.Context) {
 
 // keys are all that may be made below a tag.
 func (p *patient) keys(tag string) []string {
-	keys := []string{tag}
-	for _, end := range []string{":lock", ":list", ":gone", ":t:doctor", ":clock", ":clock:ring", ":clock:journal", ":near", ":body:0", ":body:1"} {
-		keys = append(keys, tag+end)
+	ends := []string{"", ":lock", ":list", ":gone", ":t:doctor", ":clock", ":clock:ring", ":clock:journal", ":near", ":body:0", ":body:1"}
+	for i := range ends {
+		ends[i] = tag + ends[i]
 	}
-	return keys
+	return ends
 }
 
 // on begins what is said of a node where there are several.

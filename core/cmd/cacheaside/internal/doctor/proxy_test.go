@@ -33,7 +33,7 @@ func proxy(t *testing.T, server string, pushes bool, changes ...change) (addr st
 			}
 			all.Go(func() {
 				defer func() { _ = client.Close() }()
-				upstream, err := net.Dial("tcp", server) //nolint:noctx // of this machine
+				upstream, err := net.Dial("tcp", server)
 				if err != nil {
 					return
 				}

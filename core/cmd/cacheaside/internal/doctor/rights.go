@@ -237,7 +237,7 @@ func (p *patient) exercise(ctx context.Context, n *node) (what string, err error
 	if _, ok, err := s.WriteJournal(ctx, clock, journal, `{"all":{"hard":`+store.Number+`,"soft":`+store.Number+`}}`); err != nil || !ok {
 		return "purging everything", either(err, errUndone)
 	}
-	if begun, err = s.Begin(ctx, fill); err != nil {
+	if _, err = s.Begin(ctx, fill); err != nil {
 		return "beginning a fill", err
 	}
 	if held, err := s.CompareAndSwap(ctx, lock, fill.Token, "", 0); err != nil || !held {

@@ -79,7 +79,7 @@ func (p *patient) memory(n *node) (status Status, detail, remedy string) {
 	full := limit > 0 && float64(used) >= fullShare*float64(limit)
 	switch {
 	case limit <= 0:
-		return Warn, fmt.Sprintf("%s used, and there is no limit: it takes what the machine has, and evicts nothing", size(used)),
+		return Warn, size(used) + " used, and there is no limit: it takes what the machine has, and evicts nothing",
 			"set maxmemory below what the machine can spare, and an evicting policy"
 	case !evicts && full:
 		return Fail, detail + ": it is full and does not evict, so writes are refused", howTo + ", or give it more memory"
