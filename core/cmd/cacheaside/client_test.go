@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -63,7 +64,7 @@ func TestNoInspector(t *testing.T) {
 		"refusing": {refusing(t), "cannot be reached"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run(t, []string{"CACHEASIDE_TOKEN=" + token}, "stats", "--inspect", c.url).wants(t, 1, c.says)
+			call(t, []string{"CACHEASIDE_TOKEN=" + token}, "stats", "--inspect", c.url).wants(t, 1, c.says)
 		})
 	}
 }
@@ -98,33 +99,38 @@ func TestSilentServer(t *testing.T) {
 
 // TestPurgeUnknown: where nobody knows whether a purge has arrived, it is to be repeated.
 func TestPurgeUnknown(t *testing.T) {
-	how := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	var how atomic.Value
+	how.Store(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/preview", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `{"targets":[{"kind":"all"}]}`)
 	})
-	mux.HandleFunc("/api/purge", func(w http.ResponseWriter, r *http.Request) { how(w, r) })
+	mux.HandleFunc("/api/purge", func(w http.ResponseWriter, r *http.Request) {
+		how.Load().(func(http.ResponseWriter, *http.Request))(w, r)
+	})
 	env := []string{"CACHEASIDE_TOKEN=" + token, "CACHEASIDE_INSPECT=" + answering(t, mux.ServeHTTP)}
 	run(t, env, "purge", "all", "-y").wants(t, 4, "not acknowledged: repeat")
-	how = func(w http.ResponseWriter, _ *http.Request) { // as a proxy does
+	how.Store(func(w http.ResponseWriter, _ *http.Request) { // as a proxy does
 		w.WriteHeader(http.StatusBadGateway)
-	}
+	})
 	run(t, env, "purge", "all", "-y").wants(t, 4, "not acknowledged: repeat")
-	how = func(w http.ResponseWriter, _ *http.Request) {
+	how.Store(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") })
+	run(t, env, "purge", "all", "-y").wants(t, 4, "not acknowledged: repeat")
+	how.Store(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusNotImplemented)
 		fmt.Fprint(w, `{"error":"the store keeps no purge stamps"}`)
-	}
+	})
 	run(t, env, "purge", "all", "-y").wants(t, 1, "keeps no purge stamps")
 }
 
 func TestToken(t *testing.T) {
 	s := newService(t)
 	at := "CACHEASIDE_INSPECT=" + s.inspector
-	run(t, []string{at}, "stats").wants(t, 1, "wants a token", "CACHEASIDE_TOKEN", "--token-file")
-	run(t, []string{at, "CACHEASIDE_TOKEN=wrong-sEcReT"}, "stats").wants(t, 1, "not accepted", "CACHEASIDE_TOKEN")
-	run(t, []string{at, "CACHEASIDE_TOKEN=wrong sEcReT"}, "stats").wants(t, 2, "no token")
+	call(t, []string{at}, "stats").wants(t, 1, "wants a token", "CACHEASIDE_TOKEN", "--token-file")
+	call(t, []string{at, "CACHEASIDE_TOKEN=wrong-sEcReT"}, "stats").wants(t, 1, "not accepted", "CACHEASIDE_TOKEN")
+	call(t, []string{at, "CACHEASIDE_TOKEN=wrong sEcReT"}, "stats").wants(t, 2, "no token")
 
 	file := filepath.Join(t.TempDir(), "token")
 	write := func(text string) {
@@ -134,14 +140,14 @@ func TestToken(t *testing.T) {
 		}
 	}
 	write(token + "\n")
-	run(t, []string{at, "CACHEASIDE_TOKEN=wrong-sEcReT"}, "stats", "--token-file", file).wants(t, 0, "hit share")
+	call(t, []string{at, "CACHEASIDE_TOKEN=wrong-sEcReT"}, "stats", "--token-file", file).wants(t, 0, "hit share")
 	write("\n")
-	run(t, []string{at}, "stats", "--token-file", file).wants(t, 2, "is empty")
+	call(t, []string{at}, "stats", "--token-file", file).wants(t, 2, "is empty")
 	write(strings.Repeat("x", 1<<20))
-	run(t, []string{at}, "stats", "--token-file", file).wants(t, 2, "too long")
-	run(t, []string{at}, "stats", "--token-file", file+"no").wants(t, 2, "--token-file", "no such file")
-	run(t, []string{at}, "stats", "--token", token).wants(t, 2, "unknown flag: --token", "CACHEASIDE_TOKEN")
-	run(t, []string{at}, "stats", "--token="+token).wants(t, 2, "unknown flag: --token")
+	call(t, []string{at}, "stats", "--token-file", file).wants(t, 2, "too long")
+	call(t, []string{at}, "stats", "--token-file", file+"no").wants(t, 2, "--token-file", "no such file")
+	call(t, []string{at}, "stats", "--token", token).wants(t, 2, "unknown flag: --token", "CACHEASIDE_TOKEN")
+	call(t, []string{at}, "stats", "--token="+token).wants(t, 2, "unknown flag: --token")
 }
 
 func TestUsage(t *testing.T) {
@@ -183,23 +189,23 @@ func TestUsage(t *testing.T) {
 		{"purge", "--store", "redis://:store/sEcReT@example.com", "tag", "a", "-y"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
-			r := run(t, nil, args...)
+			r := call(t, nil, args...)
 			r.wants(t, 2, "cacheaside: ")
 			if r.out != "" || strings.Count(r.err, "\n") != 1 {
 				t.Errorf("%+v", r)
 			}
 		})
 	}
-	run(t, nil, "ls", "http://example.com/", "--store", "redis://:store-sEcReT@exa mple").wants(t, 2, "--store", "percent-encoded")
-	run(t, nil, "get", "http://example.com/", "--store", "http://:store-sEcReT@example.com").wants(t, 2, "--store", "scheme")
-	run(t, []string{"CACHEASIDE_STORE=redis://:store/sEcReT@example.com"}, "purge", "all", "-y").wants(t, 2, "--store", "percent-encoded")
+	call(t, nil, "ls", "http://example.com/", "--store", "redis://:store-sEcReT@exa mple").wants(t, 2, "--store", "percent-encoded")
+	call(t, nil, "get", "http://example.com/", "--store", "http://:store-sEcReT@example.com").wants(t, 2, "--store", "scheme")
+	call(t, []string{"CACHEASIDE_STORE=redis://:store/sEcReT@example.com"}, "purge", "all", "-y").wants(t, 2, "--store", "percent-encoded")
 	for _, args := range [][]string{nil, {"--help"}, {"help", "purge"}, {"get", "--help"}} {
-		r := run(t, []string{"CACHEASIDE_STORE=redis://:store-sEcReT@example.com"}, args...)
+		r := call(t, []string{"CACHEASIDE_STORE=redis://:store-sEcReT@example.com"}, args...)
 		r.wants(t, 0, "Usage:")
 	}
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
-		run(t, nil, "completion", shell).wants(t, 0, "cacheaside")
+		call(t, nil, "completion", shell).wants(t, 0, "cacheaside")
 	}
-	run(t, nil, "__complete", "top", "--by", "").wants(t, 0, "misses")
-	run(t, nil, "__complete", "purge", "").wants(t, 0, "prefix")
+	call(t, nil, "__complete", "top", "--by", "").wants(t, 0, "misses")
+	call(t, nil, "__complete", "purge", "").wants(t, 0, "prefix")
 }

@@ -107,17 +107,17 @@ func TestLs(t *testing.T) {
 	for _, path := range []string{"/blogs/1", "/blogs/2", "/blogs/3?k=query-sEcReT", "/languages"} {
 		s.get(t, path)
 	}
-	r := run(t, env, "ls", s.front+"/blogs/")
+	r := call(t, env, "ls", s.front+"/blogs/")
 	r.wants(t, 0, "KIND", "/blogs/0", "/blogs/3?k=…", "200", "1h")
 	if strings.Contains(r.out, "/languages") || strings.Contains(r.out, "stamp") {
 		t.Error(r.out)
 	}
-	run(t, env, "ls", "/blogs/2").wants(t, 0, "/blogs/2")
-	run(t, env, "ls", "tag:blog-").wants(t, 0, "tag blog-1")
-	run(t, env, "ls", "/absent").wants(t, 3)
-	run(t, env, "ls", "absent").wants(t, 2, "a prefix is")
-	run(t, env, "ls", "--limit", "0").wants(t, 2, "--limit")
-	run(t, env, "ls", "--cursor", "x").wants(t, 2, "cursor")
+	call(t, env, "ls", "/blogs/2").wants(t, 0, "/blogs/2")
+	call(t, env, "ls", "tag:blog-").wants(t, 0, "tag blog-1")
+	call(t, env, "ls", "/absent").wants(t, 3)
+	call(t, env, "ls", "absent").wants(t, 2, "a prefix is")
+	call(t, env, "ls", "--limit", "0").wants(t, 2, "--limit")
+	call(t, env, "ls", "--cursor", "x").wants(t, 2, "cursor")
 
 	// All of it, by pages.
 	for i := range 60 {
@@ -125,7 +125,7 @@ func TestLs(t *testing.T) {
 	}
 	seen, cursor := map[string]bool{}, ""
 	for pages := 0; ; pages++ {
-		p := decoded[direct.Page](t, run(t, env, "ls", "/blogs/many-", "--limit", "10", "--cursor", cursor, "--json"))
+		p := decoded[direct.Page](t, call(t, env, "ls", "/blogs/many-", "--limit", "10", "--cursor", cursor, "--json"))
 		for _, it := range p.Items {
 			seen[it.Key.Text] = true
 		}
@@ -139,7 +139,7 @@ func TestLs(t *testing.T) {
 	if len(seen) != 60 {
 		t.Errorf("%d keys", len(seen))
 	}
-	run(t, env, "ls", "--limit", "10").wants(t, 0, "there is more: --cursor ")
+	call(t, env, "ls", "--limit", "10").wants(t, 0, "there is more: --cursor ")
 }
 
 func TestExplain(t *testing.T) {

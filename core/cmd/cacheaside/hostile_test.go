@@ -55,7 +55,7 @@ func TestSecrets(t *testing.T) {
 					if how != "" {
 						args = append(slices.Clip(args), how)
 					}
-					r := run(t, env, args...)
+					r := call(t, env, args...)
 					all := r.out + r.err
 					if strings.Contains(all, secret) {
 						t.Errorf("%q: a secret is shown: %s", args, all)

@@ -215,6 +215,23 @@ func runWith(t *testing.T, stdin io.Reader, env []string, args ...string) ran {
 	return r
 }
 
+// call runs the command in this process, for many in a row: its output piped.
+func call(t *testing.T, env []string, args ...string) ran {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var out, errs bytes.Buffer
+	a := &app{stdin: strings.NewReader(""), stdout: &output{w: &out}, stderr: &errs, getenv: func(name string) (value string) {
+		for _, e := range env { // the last one counts
+			if v, ok := strings.CutPrefix(e, name+"="); ok {
+				value = v
+			}
+		}
+		return value
+	}}
+	return ran{a.run(ctx, args), out.String(), errs.String()}
+}
+
 // wants fails where a command has not ended with code, or its output, or what it says is
 // wrong, lacks a text.
 func (r ran) wants(t *testing.T, code int, texts ...string) {

@@ -78,7 +78,7 @@ func (a *app) purge(ctx context.Context, p cacheaside.Purge, yes bool) error {
 		return asUsage(err)
 	}
 	if !yes {
-		if err := a.confirm(ctx, preview); err != nil {
+		if err := a.confirm(ctx, preview, p.All); err != nil {
 			return err
 		}
 	}
@@ -120,16 +120,14 @@ func shownTargets(p inspect.Preview) []inspect.Target {
 	return out
 }
 
-// confirm shows what is to be purged and asks. Nil: it may be.
-func (a *app) confirm(ctx context.Context, p inspect.Preview) error {
+// confirm shows what is to be purged and asks, more for all of it. Nil: it may be.
+func (a *app) confirm(ctx context.Context, p inspect.Preview, all bool) error {
 	how := "To be purged:"
 	if p.Soft {
 		how = "To be made stale:"
 	}
 	a.tell("%s\n", how)
-	all := false
 	for _, t := range shownTargets(p) {
-		all = all || t.Kind == "all"
 		switch t.Kind {
 		case "all":
 			a.tell("  everything that is stored under the namespace\n")
@@ -189,8 +187,10 @@ func (c *client) purge(ctx context.Context, p cacheaside.Purge) error {
 	var silent *silentError
 	var e *apiError
 	switch {
-	case errors.As(err, &silent) && silent.sent: // who knows how far it has come
-	case ctx.Err() != nil:
+	case err == nil:
+		return nil
+	case errors.As(err, &silent) && silent.sent, ctx.Err() != nil: // who knows how far it has come
+	case errors.As(err, &e) && e.status < http.StatusBadRequest: // somebody else has answered
 	case errors.As(err, &e) && e.status >= http.StatusInternalServerError && e.status != http.StatusNotImplemented:
 	default:
 		return err

@@ -32,9 +32,7 @@ func normal(s string) []string {
 	s = name.ReplaceAllString(s, "Server")
 	s = spaces.ReplaceAllString(aUnit.ReplaceAllString(aNumber.ReplaceAllString(s, "N"), "N B"), " ")
 	lines := strings.Split(strings.TrimSpace(s), "\n")
-	if strings.HasPrefix(s, "KIND") {
-		slices.Sort(lines) // keys come in any order
-	}
+	slices.Sort(lines) // keys come in any order, and so may events of what goes on at the same time
 	return lines
 }
 
