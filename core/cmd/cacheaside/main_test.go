@@ -186,7 +186,7 @@ type ran struct {
 
 func command(ctx context.Context, env []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append([]string{asCommand + "=1", "HOME=" + os.TempDir(), "PATH=" + os.Getenv("PATH"), "TZ=UTC"}, env...)
+	cmd.Env = append([]string{asCommand + "=1", "HOME=" + os.TempDir(), "PATH=" + os.Getenv("PATH"), "TZ=UTC", "GORACE=atexit_sleep_ms=0"}, env...)
 	return cmd
 }
 
