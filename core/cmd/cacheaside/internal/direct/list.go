@@ -183,7 +183,8 @@ type node struct {
 	client rueidis.Client
 }
 
-// masters are the nodes of a cluster that have keys, in a lasting order.
+// masters are the nodes of a cluster that have keys of their own, in a lasting order. The
+// client knows replicas as well on servers that tell it of shards.
 func (s *Store) masters(ctx context.Context) (nodes []node, err error) {
 	if s.client.Mode() != rueidis.ClientModeCluster {
 		return []node{{"", s.client}}, nil

@@ -187,6 +187,21 @@ func TestCluster(t *testing.T) {
 	if len(items) != n || pages < 2 {
 		t.Errorf("%d items of %d, on %d pages", len(items), n, pages)
 	}
+	asked := map[string]bool{}
+	for cursor := ""; ; { // replicas have the same keys once more
+		p, err := s.List(t.Context(), "http://example.com/", 1, cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cursor = p.Next; cursor == "" {
+			break
+		}
+		_, addr, _ := strings.Cut(cursor, "@")
+		asked[addr] = true
+	}
+	if !asked[c.Nodes[0].Addr] && !asked[c.Nodes[1].Addr] && !asked[c.Nodes[2].Addr] || len(asked) > 3 {
+		t.Errorf("asked %v", asked)
+	}
 	for i := range n {
 		one(t, find(t, s, fmt.Sprintf("http://example.com/%d", i)))
 	}

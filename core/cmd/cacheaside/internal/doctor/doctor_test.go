@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -341,6 +342,21 @@ func TestWrongAnswers(t *testing.T) {
 			}
 			return answer
 		}},
+		{"a replica in its place answers", "purging a tag: the purge had no effect", func() change {
+			var mu sync.Mutex
+			before := map[string]string{}
+			return func(command []string, answer string) string {
+				if !is(command, "GET") || !strings.HasSuffix(command[1], ":t:doctor") || answer[0] != '$' {
+					return answer
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if before[command[1]] == "" {
+					before[command[1]] = answer
+				}
+				return before[command[1]]
+			}
+		}()},
 		{"it has no scripts", "unknown command", func(command []string, answer string) string {
 			if is(command, "EVALSHA") || is(command, "EVAL") {
 				return "-ERR unknown command\r\n"
