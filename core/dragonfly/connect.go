@@ -313,8 +313,9 @@ const echoed = ", with args beginning with:"
 const longSecret = 6
 
 // said is what a cause says without the password. None but a server knows that, which
-// may repeat it: as an argument, in quotes. A short one is looked for nowhere else, or
-// the text would lose letters.
+// may repeat it: as an argument, in quotes. Elsewhere it is looked for only if it is long,
+// or the text would lose letters, and not in an answer with a code, whose words are fixed:
+// one that is missing would tell what the password is.
 func said(option rueidis.ClientOption, cause error) string {
 	text := cause.Error()
 	var answer *rueidis.RedisError
@@ -326,7 +327,7 @@ func said(option rueidis.ClientOption, cause error) string {
 	for _, secret := range []string{option.Password, option.Sentinel.Password} {
 		switch {
 		case secret == "":
-		case len(secret) >= longSecret:
+		case len(secret) >= longSecret && !coded(raw):
 			shown = strings.ReplaceAll(shown, secret, "[redacted]")
 		default:
 			for _, quote := range []string{"`", "'", `"`} {
@@ -335,6 +336,13 @@ func said(option rueidis.ClientOption, cause error) string {
 		}
 	}
 	return strings.Replace(text, raw, shown, 1)
+}
+
+// coded reports whether an answer begins with a code like WRONGPASS. The client has taken
+// off ERR, which is followed by anything.
+func coded(answer string) bool {
+	code, _, _ := strings.Cut(answer, " ")
+	return len(code) > len("ERR") && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
 const startOne = "start one with: docker run -p 6379:6379 docker.dragonflydb.io/dragonflydb/dragonfly --cache_mode=true --maxmemory=1gb"

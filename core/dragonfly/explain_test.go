@@ -65,6 +65,7 @@ func TestExplainKeepsItsWords(t *testing.T) {
 		{"longer secret", "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'b' 'longer secret' ", ": unknown command 'HELLO': "},
 		{"a", "ERR invalid password 'a' for a user", ": invalid password '[redacted]' for a user: "},
 		{"longer secret", "ERR that longer secret is wrong", ": that [redacted] is wrong: "},
+		{"password", "WRONGPASS invalid username-password pair or user is disabled.", ": WRONGPASS invalid username-password pair"},
 		{"cache", "ERR this is no cache", ": this is no cache: "},
 	} {
 		option := rueidis.ClientOption{InitAddress: []string{"cache:6379"}, Username: "b", Password: c.password}
