@@ -277,28 +277,72 @@ func tlsConfig(addrs []string) *tls.Config {
 	return config
 }
 
-// connectError says what failed in words of its own, and keeps the cause for
-// errors.Is and errors.As.
-type connectError struct {
-	text  string
-	cause error
+// ConnectError is why a server cannot be used: what [Open] and [NewClient] return once
+// they know where it is. It shows no password, and neither do its fields, but for Cause,
+// which is what the server or the network has said.
+type ConnectError struct {
+	Address string // of the server, or those that were tried
+	Problem string // "it wants a password"
+	Said    string // Cause, as it may be shown
+	Remedy  string // what to do about it
+	After   time.Duration
+	Cause   error
 }
 
-func (e *connectError) Error() string { return e.text }
-func (e *connectError) Unwrap() error { return e.cause }
+func (e *ConnectError) Error() string {
+	return fmt.Sprintf("dragonfly: cannot use the server at %s: %s (after %v): %s: %s",
+		e.Address, e.Problem, e.After.Round(time.Millisecond), e.Said, e.Remedy)
+}
+
+// Unwrap returns Cause.
+func (e *ConnectError) Unwrap() error { return e.Cause }
 
 // explain makes of a failure to connect an error with address, what failed, and
 // what to do.
 func explain(option rueidis.ClientOption, started time.Time, cause error) error {
-	what, fix := diagnose(option, cause)
-	text := fmt.Sprintf("dragonfly: cannot use the server at %s: %s (after %v): %v: %s",
-		strings.Join(option.InitAddress, ", "), what, time.Since(started).Round(time.Millisecond), cause, fix)
+	e := &ConnectError{Address: strings.Join(option.InitAddress, ", "), Said: said(option, cause), After: time.Since(started), Cause: cause}
+	e.Problem, e.Remedy = diagnose(option, cause)
+	return e
+}
+
+// echoed begins what a server repeats of a command that it does not know, and that may
+// be the one with the password.
+const echoed = ", with args beginning with:"
+
+// longSecret is from which length on a password is not met in other words.
+const longSecret = 6
+
+// said is what a cause says without the password. None but a server knows that, which
+// may repeat it: as an argument, in quotes. Elsewhere it is looked for only if it is long,
+// or the text would lose letters, and not in an answer with a code, whose words are fixed:
+// one that is missing would tell what the password is.
+func said(option rueidis.ClientOption, cause error) string {
+	text := cause.Error()
+	var answer *rueidis.RedisError
+	if !errors.As(cause, &answer) {
+		return text
+	}
+	raw := answer.Error()
+	shown, _, _ := strings.Cut(raw, echoed)
 	for _, secret := range []string{option.Password, option.Sentinel.Password} {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "[redacted]")
+		switch {
+		case secret == "":
+		case len(secret) >= longSecret && !coded(raw):
+			shown = strings.ReplaceAll(shown, secret, "[redacted]")
+		default:
+			for _, quote := range []string{"`", "'", `"`} {
+				shown = strings.ReplaceAll(shown, quote+secret+quote, quote+"[redacted]"+quote)
+			}
 		}
 	}
-	return &connectError{text: text, cause: cause}
+	return strings.Replace(text, raw, shown, 1)
+}
+
+// coded reports whether an answer begins with a code like WRONGPASS. The client has taken
+// off ERR, which is followed by anything.
+func coded(answer string) bool {
+	code, _, _ := strings.Cut(answer, " ")
+	return len(code) > len("ERR") && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
 const startOne = "start one with: docker run -p 6379:6379 docker.dragonflydb.io/dragonflydb/dragonfly --cache_mode=true --maxmemory=1gb"
@@ -311,12 +355,15 @@ func diagnose(option rueidis.ClientOption, cause error) (what, fix string) {
 		noTLS    tls.RecordHeaderError
 		badCert  *tls.CertificateVerificationError
 		hostname x509.HostnameError
+		expired  x509.CertificateInvalidError
 	)
 	switch {
 	case errors.As(cause, &answer):
 		return diagnoseAnswer(option, answer.Error())
 	case errors.As(cause, &noTLS):
 		return "it does not speak TLS", "use redis:// instead of rediss://"
+	case errors.As(cause, &expired) && expired.Reason == x509.Expired:
+		return "its certificate has expired, or is not valid yet", "renew it, and check the clock of this machine"
 	case errors.As(cause, &badCert), errors.As(cause, &hostname):
 		return "its certificate is not trusted", "check the host name, or give OpenClientOption a TLSConfig with the right RootCAs"
 	case errors.As(cause, &op) && op.Op == "remote error": // an alert of TLS
@@ -346,18 +393,27 @@ func otherTLS(option rueidis.ClientOption) string {
 	return "that it wants no TLS (else use rediss://)"
 }
 
+// rightsSection is the heading in the README.
+const rightsSection = "The rights of its user"
+
 func diagnoseAnswer(option rueidis.ClientOption, answer string) (what, fix string) {
 	switch {
 	case strings.HasPrefix(answer, "NOAUTH"):
 		return "it wants a password", "give one: redis://:password@host:port"
-	case strings.HasPrefix(answer, "WRONGPASS"), strings.Contains(answer, "invalid password"), strings.HasPrefix(answer, "ERR AUTH"):
+	case strings.HasPrefix(answer, "WRONGPASS"), strings.Contains(answer, "invalid password"), strings.HasPrefix(answer, "AUTH "):
 		return "it does not accept the user or password", "check both; special characters are percent-encoded in a URL"
 	case strings.HasPrefix(answer, "NOPERM"):
-		return "the user may not do what is needed", "give the user the rights that the README lists under TLS, users, clusters"
+		return "the user may not do what is needed", "give the user the rights that the README of core/dragonfly lists under " + rightsSection
 	case strings.Contains(answer, "DB index"):
 		return fmt.Sprintf("it has no database %d", option.SelectDB), "choose another one after the host"
 	case strings.HasPrefix(answer, "LOADING"):
 		return "it is still loading its data", "try again later"
+	case strings.HasPrefix(answer, "CLUSTERDOWN"):
+		return "its cluster is down", "see CLUSTER INFO on it: every slot needs a node that is up"
+	case strings.Contains(answer, "cluster support disabled"), strings.Contains(answer, "Cluster is disabled"):
+		return "it is no part of a cluster", "give a single address, without addr in the URL"
+	case strings.HasPrefix(answer, "MASTERDOWN"):
+		return "it is a replica that has lost its master", "give the address of a master, or start that again"
 	case strings.HasPrefix(answer, "DENIED"):
 		return "it is in protected mode", "set a password or bind it to the right interface"
 	}

@@ -81,6 +81,27 @@ func (s *Store) ReadJournal(ctx context.Context, clock string) (store.Journal, e
 	return j, nil
 }
 
+// PeekJournal is ReadJournal for somebody who only looks: what is missing or not sound is
+// not made, and nothing is found. It takes two reads and no script. A purge in between is
+// in the journal, and perhaps not in its Mark.
+func (s *Store) PeekJournal(ctx context.Context, clock string) (j store.Journal, found bool, err error) {
+	key := journalKey(clock)
+	results, err := s.pipeline(ctx, rueidis.Commands{s.client.B().Get().Key(clock).Build(), s.client.B().Get().Key(key).Build()})
+	var texts [2]string
+	for i := 0; err == nil && i < len(results); i++ {
+		texts[i], err = textOf(results[i])
+	}
+	if err != nil {
+		return store.Journal{}, false, failure("journal: GET", err)
+	}
+	mark, ok := parseClock(clock, texts[0])
+	if !ok || !sound(key, texts[1]) {
+		return store.Journal{}, false, nil
+	}
+	j, err = journalOf(mark, texts[1][:len(texts[1])-sumLen])
+	return j, err == nil, nil // one of another epoch is none
+}
+
 // WriteJournal puts text, with the number of the purge for each [store.Number], in the place of
 // old: see [store.Coordinator].
 func (s *Store) WriteJournal(ctx context.Context, clock string, old store.Journal, text string) (store.Journal, bool, error) {
@@ -119,10 +140,18 @@ func parseJournal(answer []rueidis.RedisMessage) (store.Journal, error) {
 	if text, err = answer[1].ToString(); err != nil {
 		return j, err
 	}
+	if !ok {
+		return j, errNoJournal
+	}
+	return journalOf(mark, text)
+}
+
+// journalOf reads what is under the key of a journal, without the sum.
+func journalOf(mark store.Mark, text string) (j store.Journal, err error) {
 	epoch, rest, _ := strings.Cut(text, " ")
 	began, text, found := strings.Cut(rest, " ")
 	n, err := strconv.ParseUint(began, 16, 64)
-	if !ok || !found || err != nil || n == 0 || epoch != fmt.Sprintf("%016x", mark.Epoch) {
+	if !found || err != nil || n == 0 || epoch != fmt.Sprintf("%016x", mark.Epoch) {
 		return j, errNoJournal
 	}
 	return store.Journal{Mark: mark, Began: n, Text: text}, nil

@@ -120,3 +120,43 @@ func TestJournalWriters(t *testing.T) {
 		t.Errorf("%d writes of %d are there, %d were too late", len(seen), writers*rounds, lost.Load())
 	}
 }
+
+// TestPeekJournal: who only looks sees what is there, and makes nothing.
+func TestPeekJournal(t *testing.T) {
+	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 1)
+	ctx := t.Context()
+	r.must("DEL", r.clock, r.clock+":journal")
+	none := func(when string) {
+		t.Helper()
+		if j, found, err := r.s.PeekJournal(ctx, r.clock); found || err != nil {
+			t.Errorf("%s: %+v, %v, %v", when, j, found, err)
+		}
+	}
+	none("nothing is there")
+	if got := r.must("GET", r.clock) + r.must("GET", r.clock+":journal"); got != "" {
+		t.Errorf("a look has made %q", got)
+	}
+	j, err := r.s.ReadJournal(ctx, r.clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j, _, err = r.s.WriteJournal(ctx, r.clock, j, "text {} ^N"); err != nil {
+		t.Fatal(err)
+	}
+	got, found, err := r.s.PeekJournal(ctx, r.clock)
+	if !found || err != nil || got != j {
+		t.Errorf("%+v, %v, %v; want %+v", got, found, err, j)
+	}
+	r.must("SETRANGE", r.clock+":journal", "20", "f")
+	none("the journal is damaged")
+	r.must("DEL", r.clock+":journal")
+	none("the journal is gone")
+	r.must("LPUSH", r.clock+":journal", "a")
+	none("it is another type")
+	r.must("DEL", r.clock+":journal")
+	if _, err = r.s.ReadJournal(ctx, r.clock); err != nil {
+		t.Fatal(err)
+	}
+	r.must("SETRANGE", r.clock, "3", "g")
+	none("the clock is damaged")
+}

@@ -79,3 +79,17 @@ func (l *large) bodyKey(key string, slot byte) (name string, ok bool) {
 	name = key + ":body:" + string('0'+rune(slot))
 	return name, !l.cluster || hashTag(name) == hashTag(key)
 }
+
+// LargeSize reports whether value, as it is under a key of the server, stands for a large
+// value, and how many bytes that has: a Get of the key returns those. One that is damaged
+// has -1.
+func LargeSize(value []byte) (size int, ok bool) {
+	if !isStub(value) {
+		return 0, false
+	}
+	s, sound := parseStub(value)
+	if !sound {
+		return -1, true
+	}
+	return s.size, true
+}

@@ -75,3 +75,18 @@ func TestBodyKey(t *testing.T) {
 		}
 	}
 }
+
+func TestLargeSize(t *testing.T) {
+	st := newStub(1, 12345)
+	b := st.encode()
+	if size, ok := LargeSize(b); size != 12345 || !ok {
+		t.Errorf("a stub: %d, %v", size, ok)
+	}
+	b[offSize]++
+	if size, ok := LargeSize(b); size != -1 || !ok {
+		t.Errorf("a damaged one: %d, %v", size, ok)
+	}
+	if size, ok := LargeSize([]byte("something else")); size != 0 || ok {
+		t.Errorf("what is none: %d, %v", size, ok)
+	}
+}

@@ -13,6 +13,10 @@ import (
 
 const urlForms = "give redis://[user[:password]@]host[:port][/db], rediss://... for TLS, or host:port"
 
+// ParseURL returns rueidis' options for a URL as [Open] takes it, for [OpenClientOption].
+// Its errors quote nothing that may be a part of a password.
+func ParseURL(url string) (rueidis.ClientOption, error) { return parseURL(url) }
+
 // parseURL is stricter than rueidis.ParseURL, which ignores what it does not
 // know. Its errors quote nothing that may be a part of a password, as where a
 // '/' in it was not encoded.

@@ -127,3 +127,14 @@ func FuzzParseURL(f *testing.F) {
 		}
 	})
 }
+
+// TestParseURLForAll: it is what Open uses, with the errors that show nothing.
+func TestParseURLForAll(t *testing.T) {
+	got, err := ParseURL("rediss://app:secret@cache.example:6380/2")
+	if err != nil || got.Username != "app" || got.Password != "secret" || got.SelectDB != 2 || got.TLSConfig == nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := ParseURL("redis://app:hunter2/x@cache"); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("%v", err)
+	}
+}
