@@ -142,7 +142,11 @@ func steps(f *inside.Found) []inside.Step {
 			continue
 		}
 		selected = true
-		all = append(all, inside.Step{Step: "lookup", Result: fmt.Sprintf("a response with status %d, %v old", e.Status, e.Age.Round(time.Second))})
+		what := e.Problem
+		if what == "" {
+			what = fmt.Sprintf("a response with status %d, %v old", e.Status, e.Age.Round(time.Second))
+		}
+		all = append(all, inside.Step{Step: "lookup", Result: what})
 		for _, t := range e.Tags {
 			if t.State != "valid" {
 				all = append(all, inside.Step{Step: "purges", Result: "tag " + t.Name + ": " + t.State})

@@ -46,11 +46,11 @@ func TestSecrets(t *testing.T) {
 	s := startSecretive(t)
 	s.ask()
 	s.watch("while all is well")
-	//s.command()
+	s.command()
 
 	s.spoil()
 	s.watch("with damaged entries")
-	//s.command()
+	s.command()
 	s.ask()
 
 	s.server.Pause() // nothing answers any more
@@ -61,8 +61,11 @@ func TestSecrets(t *testing.T) {
 	for where, text := range map[string]string{ // what has been kept out was there
 		"/api/lookup while all is well":            `{"name":"Set-Cookie","value":"…"}`,
 		"/api/explain while all is well":           `partition=…`,
+		"/api/explain with damaged entries":        `{"step":"lookup","result":"it is no entry`,
 		"/api/lookup with damaged entries":         `"cause":"corrupt"`,
 		"/api/tail?limit=500 with damaged entries": `generated=…`,
+		"cacheaside get by the inspector":          "Set-Cookie: …", "cacheaside get by the store": "Set-Cookie: …", "cacheaside ls by the store": "partition=…",
+		"cacheaside tail by the inspector": "generated=…", "cacheaside doctor by the store": "server", "cacheaside explain by the inspector": "hit",
 		"log": "cacheaside: the store failed", "traces": "cacheaside fill", "Cache-Status": "detail=near", "errors of purges": "not acknowledged",
 	} {
 		if !strings.Contains(s.seen.texts[where].String(), text) {
@@ -353,10 +356,11 @@ func (s *secretive) watch(when string) {
 
 // command runs the operator's command, by the inspector and by the store alone.
 func (s *secretive) command() {
-	url := s.service.URL + "/plain/1?q=" + secret("query")
+	url := s.service.URL + "/plain/1?q=" + secret("query") + ";" + secret("name-of-a-parameter")
+	fields := []string{"-H", "X-Token: " + secret("selecting-field"), "-H", "X-Forwarded-Host: example.com"}
 	for _, args := range [][]string{
-		{"stats"}, {"top"}, {"top", "--by", "misses"}, {"get", url, "--headers"}, {"explain", url}, {"purge", "tag", "another", "--yes"},
-		{"ls", s.service.URL}, {"doctor"},
+		{"stats"}, {"top"}, {"top", "--by", "misses"}, {"tail", "--once"}, append([]string{"get", url, "--headers"}, fields...), append([]string{"explain", url}, fields...), append([]string{"explain", url, "--send"}, fields...),
+		{"purge", "tag", "another", "--yes"}, {"purge", "url", url, "--yes"}, {"ls"}, {"ls", s.service.URL}, {"doctor"}, {"--help"},
 	} {
 		for _, form := range []string{"", "--json"} {
 			for name, from := range map[string][]string{"inspector": {"--inspect", s.admin.URL}, "store": {"--store", s.store(), "--namespace", s.prefix}} {
@@ -366,7 +370,7 @@ func (s *secretive) command() {
 				if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 					s.t.Fatal(err)
 				}
-				s.seen.add(strings.Join(args[:1], " ")+" "+form+" by the "+name, string(b))
+				s.seen.add(strings.TrimSpace("cacheaside "+args[0]+" "+form)+" by the "+name, string(b))
 			}
 		}
 	}
@@ -430,6 +434,11 @@ func (s *secretive) program() string {
 	}
 	cmd := exec.CommandContext(s.t.Context(), "go", "build", "-o", path, ".")
 	cmd.Dir = filepath.Join("..", "core", "cmd", "cacheaside")
+	root, err := filepath.Abs("..")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd.Env = append(os.Environ(), "GOWORK="+filepath.Join(root, "go.work"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("%v\n%s", err, out)
 	}

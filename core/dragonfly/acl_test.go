@@ -100,8 +100,8 @@ func exercise(t *testing.T, p *storetest.Process, journal bool) (trouble []strin
 	}
 	var cacheLog logBuffer
 	w := newSite(t, s, func(c *cacheaside.Config) {
-		c.Logger, c.Timeouts.Lookup, c.Timeouts.Write = slog.New(slog.NewTextHandler(&cacheLog, nil)), 10*time.Second, 10*time.Second
-		c.Breaker.Failures, c.Timeouts.Purge, c.Timeouts.Lock = 1000, 10*time.Second, 100*time.Millisecond
+		unhurried(c)
+		c.Logger, c.Breaker.Failures, c.Timeouts.Lock = slog.New(slog.NewTextHandler(&cacheLog, nil)), 1000, 100*time.Millisecond
 	})
 	w.get(t, "/a")
 	if _, hit := w.get(t, "/a"); !hit {

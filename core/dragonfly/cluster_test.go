@@ -41,7 +41,7 @@ func TestCluster(t *testing.T) {
 	if mode := s.Client().Mode(); mode != rueidis.ClientModeCluster || !s.Near() {
 		t.Fatalf("the client is %q, near %v; want that of a cluster", mode, s.Near())
 	}
-	w := newSite(t, s)
+	w := newSite(t, s, unhurried)
 	for i := range 20 { // on all nodes
 		w.hits(t, fmt.Sprint("/", i))
 	}
@@ -254,7 +254,7 @@ func TestClusterLostPurge(t *testing.T) {
 	storetest.LongOnly(t)
 	t.Parallel()
 	c := storetest.StartCluster(t)
-	w := newSite(t, open(t, clusterURL(c, "")))
+	w := newSite(t, open(t, clusterURL(c, "")), unhurried)
 	master := c.Master(ofTags)
 	replica := c.Replica(master)
 	// elsewhere is a path whose response is not on the node that will end.

@@ -44,6 +44,11 @@ func newSite(t *testing.T, s *dragonfly.Store, change ...func(*cacheaside.Config
 	return w
 }
 
+// unhurried is for a test that asks once: a busy machine may take long to answer.
+func unhurried(c *cacheaside.Config) {
+	c.Timeouts.Lookup, c.Timeouts.Write, c.Timeouts.Purge = 10*time.Second, 10*time.Second, 10*time.Second
+}
+
 // get requires an answer that is one of the handler's.
 func (w *site) get(t *testing.T, path string) (body string, hit bool) {
 	t.Helper()

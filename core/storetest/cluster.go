@@ -169,7 +169,7 @@ func (c *Cluster) agreed() {
 				return false
 			}
 			var view []string
-			for line := range strings.Lines(nodes) {
+			for line := range strings.Lines(strings.TrimPrefix(nodes, "txt:")) { // it is a verbatim string
 				// id, address, flags, master, ping, pong, epoch, link, slots
 				if f := strings.Fields(line); len(f) > 8 {
 					view = append(view, fmt.Sprint(f[0], f[6], f[8:]))
