@@ -127,7 +127,7 @@ func connect(ctx context.Context, given *rueidis.ClientOption, o options) (rueid
 		*given = option
 		if client, err = dial(ctx, option); err == nil {
 			// The nodes are known by the addresses that they give themselves.
-			if _, err = client.Do(ctx, client.B().Get().Key("cacheaside:start").Build()).ToMessage(); rueidis.IsRedisNil(err) || isForeignKey(err) {
+			if _, err = client.Do(ctx, client.B().Get().Key(startKey).Build()).ToMessage(); rueidis.IsRedisNil(err) || isForeignKey(err) {
 				err = nil
 			}
 		}
@@ -141,6 +141,11 @@ func connect(ctx context.Context, given *rueidis.ClientOption, o options) (rueid
 	found.log(ctx, o.logger, option)
 	return client, nil
 }
+
+// startKey is asked for to find out what the user may do. Dragonfly says of a key that is
+// not for a user what it says of a command, so this is one of those that the README's
+// rights are for.
+const startKey = "cacheaside:2:start"
 
 // complete fills in what the user left at zero. It reports whether it was we who
 // chose to talk to a single server.

@@ -67,7 +67,7 @@ func (n *near) probe(ctx context.Context) error {
 		answers := node.DoMulti(ctx,
 			b.Info().Section("server").Build(),
 			b.Arbitrary("MULTI").Build(),
-			b.Arbitrary("PTTL", "cacheaside:start").Build(),
+			b.Arbitrary("PTTL", startKey).Build(),
 			b.Arbitrary("EXEC").Build(),
 			b.Arbitrary("CLIENT", "CACHING", "YES").Build(),
 			b.Arbitrary("PING").Build(), // takes up CACHING

@@ -125,7 +125,8 @@ var (
 func Text(s string, most int) string {
 	s = keyInText.ReplaceAllStringFunc(s, Key)
 	s = urlInText.ReplaceAllStringFunc(s, URL)
-	return Clean(asking.ReplaceAllStringFunc(s, URL), most)
+	s = asking.ReplaceAllStringFunc(s, URL)
+	return Clean(strings.ReplaceAll(s, "\n", "; "), most) // of errors that were joined
 }
 
 // Field is what may be shown of the value of a stored response's field.

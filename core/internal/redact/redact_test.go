@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -30,4 +31,17 @@ func FuzzKey(f *testing.F) {
 		}
 		Text(wire, 1000)
 	})
+}
+
+func TestText(t *testing.T) {
+	for text, want := range map[string]string{
+		"GET cacheaside:2:{GET:https://example.com/?a=x}: refused":        "GET https://example.com/?a=… refused",
+		"dial redis://user:word@example.com:6379: refused":                "dial redis://…@example.com:6379: refused",
+		"url: https://example.com/?token=x, try ?a=b":                     "url: https://example.com/?token=… try ?a=…",
+		errors.Join(errors.New("one"), errors.New("another\x1b")).Error(): `one; another\u{1b}`,
+	} {
+		if got := Text(text, 100); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
 }

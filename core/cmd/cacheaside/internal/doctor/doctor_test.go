@@ -384,8 +384,8 @@ func TestTracking(t *testing.T) {
 	expect(t, all, doctor.Tracking, doctor.Warn, "there can be no near tier", "leave WithNear out")
 	healthy(t, all, doctor.Tracking)
 
-	all = run(t, proxy(t, p.Addr, true, refuse("NOPERM this user has no permissions to run the 'ptt' command", "PTTL", "cacheaside:start")))
-	expect(t, all, doctor.Tracking, doctor.Warn, "the cache would not use it", "~cacheaside:start")
+	all = run(t, proxy(t, p.Addr, true, refuse("NOPERM this user has no permissions to run the 'ptt' command", "PTTL", "cacheaside:2:start")))
+	expect(t, all, doctor.Tracking, doctor.Warn, "the cache would not use it", "~cacheaside:2:start")
 	healthy(t, all, doctor.Tracking)
 }
 

@@ -51,7 +51,7 @@ func (p *patient) tracking(ctx context.Context) {
 	defer func() { _ = near.Close() }()
 	if !near.Near() {
 		p.find(Tracking, Warn, "it works, but the cache would not use it: "+why.text,
-			"the cache looks at the key cacheaside:start when it begins: allow that as well: ACL SETUSER … ~cacheaside:start")
+			"the cache looks at the key cacheaside:2:start when it begins: allow that as well: ACL SETUSER … ~cacheaside:2:start")
 		return
 	}
 	p.find(Tracking, OK, "it tells of changes, so there can be copies in processes (WithNear)", "")
