@@ -161,7 +161,7 @@ func (s *shared) shield() {
 // purgeKeys are the keys of the clock of purges and of the stamps of tags.
 func purgeKeys(namespace string) purges.Keys {
 	return purges.Keys{
-		Prefix: namespace + ":2:{tags}:", MinBytes: keys.MinBytes,
+		Prefix: namespace + ":" + keys.Format + ":{tags}:", MinBytes: keys.MinBytes,
 		Escape: keys.AppendEscaped,
 	}
 }

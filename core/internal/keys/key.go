@@ -20,7 +20,9 @@ import (
 )
 
 const (
-	keyFormat = ":2:{"
+	// Format is the version of the keys, which follows the namespace.
+	Format    = "2"
+	keyFormat = ":" + Format + ":{"
 	// MinBytes is the length of the shortest key whose expiry Dragonfly announces.
 	MinBytes = 17
 	// maxReadable is the longest primary key that is written out; a longer one

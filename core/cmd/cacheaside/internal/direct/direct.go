@@ -93,9 +93,9 @@ func Open(ctx context.Context, url, namespace string, o Options) (*Store, error)
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
 	s := &Store{
-		namespace: namespace, prefix: namespace + ":" + formatVersion + ":{", store: made, client: made.Client(), cache: cache, timeout: o.Timeout, now: o.Now,
+		namespace: namespace, prefix: namespace + ":" + keys.Format + ":{", store: made, client: made.Client(), cache: cache, timeout: o.Timeout, now: o.Now,
 		seed: maphash.MakeSeed(), ways: map[uint64]purges.Way{}, wires: map[string]string{},
-		keys: purges.Keys{Prefix: namespace + ":" + formatVersion + ":{tags}:", MinBytes: keys.MinBytes, Escape: keys.AppendEscaped},
+		keys: purges.Keys{Prefix: namespace + ":" + keys.Format + ":{tags}:", MinBytes: keys.MinBytes, Escape: keys.AppendEscaped},
 	}
 	s.ledger = purges.New(purges.Dependencies{
 		Store: looking{made}, Keys: s.keys, Now: o.Now, RenewTimeout: o.Timeout,

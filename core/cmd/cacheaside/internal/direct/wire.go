@@ -7,9 +7,6 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/redact"
 )
 
-// formatVersion is that of the keys, which are described in package keys.
-const formatVersion = "2"
-
 // Kind is what a key is for. The value says whether it is.
 type Kind string
 
@@ -59,7 +56,7 @@ func (s *Store) nameOf(wire string) name {
 	case version == "inspect":
 		n.kind = Snapshot
 	case !braced || !closed || version == "" || strings.Trim(version, "0123456789") != "":
-	case version != formatVersion:
+	case version != keys.Format:
 		n.kind = OtherForm
 	case primary == "tags":
 		n.kind = kindOfTags(rest)
