@@ -3,6 +3,7 @@ package cacheaside
 import (
 	"context"
 	mathrand "math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/flight"
@@ -25,7 +26,8 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 	l := v.lead
 	lock, start, adopt := v.key.LockOf(l.Key()), v.c.start(), !v.c.locks()
 	pause := firstPoll
-	var holder holder
+	holder := holder{polling: &v.c.polling}
+	defer holder.leave()
 	var waits waiting
 	v.begun = true
 	defer l.Leader.awaits.Store(nil)
@@ -79,10 +81,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 			continue
 		}
 		waits.begin(v, l)
-		v.c.polling.Add(1)
-		more := wait(v.x.Context(), min(pause, left))
-		v.c.polling.Add(-1)
-		if !more {
+		if !wait(v.x.Context(), min(pause, left)) {
 			waits.end(v, l, flight.Cancelled)
 			return httprules.Decision{}, acquiredNothing
 		}
@@ -100,13 +99,24 @@ func (c *Cache) start() string {
 
 // holder is the token last seen under a lock, and since when.
 type holder struct {
-	token string
-	since time.Time
+	token   string
+	since   time.Time
+	polling *atomic.Int64 // counts who waits for one
 }
 
 func (h *holder) see(token string) {
-	if h.token != token {
+	if h.since.IsZero() {
+		h.polling.Add(1)
+	}
+	if h.token != token || h.since.IsZero() {
 		h.token, h.since = token, time.Now()
+	}
+}
+
+// leave is called when the wait is over.
+func (h *holder) leave() {
+	if !h.since.IsZero() {
+		h.polling.Add(-1)
 	}
 }
 
