@@ -26,9 +26,10 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 	l := v.lead
 	lock, start, adopt := v.key.LockOf(l.Key()), v.c.start(), !v.c.locks()
 	pause := firstPoll
-	holder := holder{polling: &v.c.polling}
-	defer holder.leave()
+	var holder holder
 	var waits waiting
+	polls := polls{in: &v.c.polling}
+	defer polls.end()
 	v.begun = true
 	defer l.Leader.awaits.Store(nil)
 	for {
@@ -81,6 +82,7 @@ func (v *visit) acquire(deadline time.Time) (httprules.Decision, acquired) {
 			continue
 		}
 		waits.begin(v, l)
+		polls.begin()
 		if !wait(v.x.Context(), min(pause, left)) {
 			waits.end(v, l, flight.Cancelled)
 			return httprules.Decision{}, acquiredNothing
@@ -97,26 +99,34 @@ func (c *Cache) start() string {
 	return freeStart
 }
 
+// polls counts a request among those that wait for other processes, as long as it does.
+type polls struct {
+	in    *atomic.Int64
+	begun bool
+}
+
+func (p *polls) begin() {
+	if !p.begun {
+		p.begun = true
+		p.in.Add(1)
+	}
+}
+
+func (p *polls) end() {
+	if p.begun {
+		p.in.Add(-1)
+	}
+}
+
 // holder is the token last seen under a lock, and since when.
 type holder struct {
-	token   string
-	since   time.Time
-	polling *atomic.Int64 // counts who waits for one
+	token string
+	since time.Time
 }
 
 func (h *holder) see(token string) {
-	if h.since.IsZero() {
-		h.polling.Add(1)
-	}
-	if h.token != token || h.since.IsZero() {
+	if h.token != token {
 		h.token, h.since = token, time.Now()
-	}
-}
-
-// leave is called when the wait is over.
-func (h *holder) leave() {
-	if !h.since.IsZero() {
-		h.polling.Add(-1)
 	}
 }
 
