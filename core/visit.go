@@ -133,7 +133,9 @@ func (v *visit) release() {
 func (v *visit) count() {
 	if v.counter != nil && !v.inner {
 		v.counter.Add(1)
-		v.c.stats.causes[v.cause].Add(1)
+		if v.cause != 0 {
+			v.c.stats.causes[v.cause].Add(1)
+		}
 	}
 	v.counter = nil
 }
