@@ -10,6 +10,7 @@ import (
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/inspect"
+	"github.com/cacheaside/cacheaside/core/storetest"
 )
 
 // The inspector, mounted by the means of the framework.
@@ -89,7 +90,8 @@ func testInspector(c *run) {
 	c.Eventually("two requests are counted", func() bool {
 		return s.asked(&status, readingToken, "status", "") == 200 && status.Recent.Results["hit"] == 1
 	})
-	if status.Access != "read" || status.Server.Name == "" || status.Server.InProcess != (c.server == nil) || status.Namespace != c.namespace {
+	nameless := c.server != nil && !storetest.HasServer() // what stands in for one does not say what it is
+	if status.Access != "read" || status.Server.Name == "" && !nameless || status.Server.InProcess != (c.server == nil) || status.Namespace != c.namespace {
 		c.Errorf("status %+v", status)
 	}
 	var routes inspect.Routes
