@@ -2,7 +2,6 @@ package cacheaside
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -130,11 +129,11 @@ func (l looking) look(ctx context.Context, req *adapter.Request) (f inside.Found
 	if !l.c.policy.Requests.IgnoreDirectives {
 		v.control = httprules.ParseRequestControl(v.header)
 	}
-	f = inside.Found{Key: v.key.Wire, Result: observe.ResultMiss.String(), Cause: observe.CauseCold.String(), Because: "nothing is stored"}
+	f = inside.Found{Key: v.key.Wire, Result: observe.ResultMiss.String(), Cause: observe.CauseCold.String(), Because: inside.Because(observe.CauseCold)}
 	b, found, err := l.read(ctx, v.key.Wire)
 	if err != nil || !found {
 		if why := l.c.fates.why(v.key.Wire, v.now); err == nil && why != observe.CauseCold {
-			f.Cause, f.Because = why.String(), causeText[why]
+			f.Cause, f.Because = why.String(), inside.Because(why)
 		}
 		return f, err
 	}
@@ -164,7 +163,7 @@ func (l looking) variants(ctx context.Context, f *inside.Found) error {
 	}
 	v.scratch = record.AppendValues(v.scratch[:0], &v.req)
 	selected := v.key.Variant(v.scratch)
-	f.Cause, f.Because = observe.CauseVary.String(), causeText[observe.CauseVary]
+	f.Cause, f.Because = observe.CauseVary.String(), inside.Because(observe.CauseVary)
 	for _, ref := range record.variants {
 		if !keys.IsDigest(ref.digest) || ref.expires <= v.now.UnixNano() {
 			continue
@@ -195,7 +194,7 @@ func (l looking) describe(ctx context.Context, wire string, b []byte) (e inside.
 	v := l.visit
 	e = inside.Entry{Key: wire, Size: int64(len(b)), Result: observe.ResultMiss.String()}
 	if e.Problem = v.problem(b); e.Problem != "" {
-		e.Because = causeText[observe.CauseCorrupt]
+		e.Because = inside.Because(observe.CauseCorrupt)
 		return e, observe.CauseCorrupt, nil
 	}
 	m := &v.entry
@@ -229,47 +228,27 @@ func (l looking) describe(ctx context.Context, wire string, b []byte) (e inside.
 	case reason != "":
 		e.Because = "it is not for this request: " + reason
 		return e, observe.CauseRequest, nil
-	case d.Use == httprules.Fresh:
-		e.Result, e.Because = observe.ResultHit.String(), fmt.Sprintf("it is fresh for another %v", d.TTL.Round(time.Second))
-		return e, 0, nil
-	case d.Use == httprules.StaleAllowed:
-		e.Result, e.Because = observe.ResultStale.String(), "it is stale, which the request allows"
-		return e, 0, nil
-	case d.MaySWR:
-		e.Result, e.Because = observe.ResultStale.String(), "it is stale, and would be renewed in the background"
-		return e, 0, nil
 	default:
+		if result, why := inside.Answers(d); result != 0 {
+			e.Result, e.Because = result.String(), why
+			return e, 0, nil
+		}
 		cause = v.unusable(d)
 	}
-	e.Because = causeText[cause]
+	e.Because = inside.Because(cause)
 	return e, cause, nil
 }
 
 // problem decodes what is under the request's key, or one of its variants', and says what
 // it is if it is no response for that.
 func (v *visit) problem(b []byte) string {
-	err := entry.Decode(b, &v.entry)
-	switch {
-	case errors.Is(err, entry.ErrVersion):
-		return "it is of another format version, and will be overwritten"
-	case err != nil:
-		return "it is no entry: " + err.Error()
-	case v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.Primary:
-		return "it is the entry of another resource"
+	if err := entry.Decode(b, &v.entry); err != nil {
+		return inside.Problem(err)
+	}
+	if v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.Primary {
+		return inside.AnotherResource
 	}
 	return ""
-}
-
-// causeText says in words why the handler would be asked.
-var causeText = [...]string{
-	observe.CauseExpired:    "it is stale, or has gone in its time",
-	observe.CauseVary:       "what is stored answers other requests",
-	observe.CausePurged:     "it was purged",
-	observe.CauseRequest:    "the request rules it out",
-	observe.CauseCorrupt:    "what is there is no entry of this cache",
-	observe.CauseStoreError: "the store has failed",
-	observe.CauseBreaker:    "the circuit breaker is open",
-	observe.CauseLost:       "it has gone before its time, or nobody can tell any more whether it was purged",
 }
 
 // tags describes those of the entry found.
@@ -288,25 +267,8 @@ func (l looking) tags(ctx context.Context, e *inside.Entry) error {
 		return err
 	}
 	for i, tag := range tags {
-		t := inside.Tag{Name: tag, Kind: "handler"}
-		for prefix, kind := range map[string]string{purges.OfHandler: "handler", purges.OfGroup: "group", purges.OfURL: "url"} {
-			if rest, ok := strings.CutPrefix(tag, prefix); ok {
-				t.Name, t.Kind = rest, kind
-			}
-		}
-		s := stamps[i]
-		t.Stamp = s.Soft
-		switch {
-		case s.Hard == 0 || s.Epoch != l.entry.Epoch:
-			t.State = "lost"
-		case s.Hard > l.entry.Stamp:
-			t.State = "purged"
-		case s.Soft > l.entry.Stamp:
-			t.State = "soft"
-		default:
-			t.State = "valid"
-		}
-		e.Tags = append(e.Tags, t)
+		name, kind := purges.Named(tag)
+		e.Tags = append(e.Tags, inside.Tag{Name: name, Kind: kind, Stamp: stamps[i].Soft, State: purges.StateOf(&l.entry, stamps[i])})
 	}
 	return nil
 }

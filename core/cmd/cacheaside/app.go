@@ -94,8 +94,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return exitOK
 	}
-	// What several things are wrong with is told in lines.
-	code, said := exitFailure, redact.Text(strings.ReplaceAll(err.Error(), "\n", "; "), maxText)
+	code, said := exitFailure, redact.Text(err.Error(), maxText)
 	var e *exitError
 	switch {
 	case errors.As(err, &e):

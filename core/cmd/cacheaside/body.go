@@ -6,6 +6,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/cacheaside/cacheaside/core/cmd/cacheaside/internal/units"
 	"github.com/cacheaside/cacheaside/core/inspect"
 )
 
@@ -47,7 +48,7 @@ func (a *app) getBody(ctx context.Context, ask *inspect.Ask) error {
 	case a.flags.json:
 		return a.printJSON(&b)
 	case isTerminal(a.stdout) && !readable(b.Body):
-		return failf(exitFailure, "the body (%s) is binary, or has what a terminal would obey: send it to a file or through a pipe, such as | less", size(int64(len(b.Body))))
+		return failf(exitFailure, "the body (%s) is binary, or has what a terminal would obey: send it to a file or through a pipe, such as | less", units.Bytes(int64(len(b.Body))))
 	}
 	_, err = a.stdout.Write(b.Body)
 	return err

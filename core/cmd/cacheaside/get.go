@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cacheaside/cacheaside/core/cmd/cacheaside/internal/units"
 	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/core/internal/redact"
 )
@@ -153,9 +154,9 @@ func (a *app) stored(e *inspect.Entry, which string, headers bool) {
 		add("gone in", text(span(e.Gone)))
 	}
 	if e.Size > 0 {
-		sizes := size(e.Size)
+		sizes := units.Bytes(e.Size)
 		if e.Status > 0 {
-			sizes += ", body " + size(e.BodyBytes)
+			sizes += ", body " + units.Bytes(e.BodyBytes)
 		}
 		add("size", text(sizes))
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cacheaside/cacheaside/core/cmd/cacheaside/internal/direct"
+	"github.com/cacheaside/cacheaside/core/cmd/cacheaside/internal/units"
 	"github.com/cacheaside/cacheaside/core/internal/redact"
 )
 
@@ -94,7 +95,7 @@ func (a *app) item(it *direct.Item) []cell {
 		row[4].text = span(it.Gone)
 	}
 	if it.Size >= 0 {
-		row[5].text = size(it.Size)
+		row[5].text = units.Bytes(it.Size)
 	}
 	if it.More > 0 {
 		row[6].text += fmt.Sprintf(" (%s)", plural(it.More, "variant"))

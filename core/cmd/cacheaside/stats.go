@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cacheaside/cacheaside/core/cmd/cacheaside/internal/units"
 	"github.com/cacheaside/cacheaside/core/inspect"
 )
 
@@ -88,7 +89,7 @@ func (a *app) stats(s *inspect.Status) {
 		{text("hit share"), number(share(r.HitShare)), number(share(t.HitShare))},
 		{text("handler time saved"), number(span(r.Saved)), number(span(t.Saved))},
 		{text("requests"), number(count(r.Requests)), number(count(t.Requests))},
-		{text("bodies sent"), number(size(r.BodyBytes)), number(size(t.BodyBytes))},
+		{text("bodies sent"), number(units.Bytes(r.BodyBytes)), number(units.Bytes(t.BodyBytes))},
 	}
 	counted := func(title string, recent, total map[string]uint64) {
 		for n, name := range largest(total) {
@@ -116,7 +117,7 @@ func (a *app) stats(s *inspect.Status) {
 		{text("near tier"), nearCell(n)},
 		{text("server"), text(serverText(sv))},
 		{text("store calls"), text(callsText(&s.Store))},
-		{text("under way"), text(fmt.Sprintf("%s waiting, %s queued, %s to be written", plural(g.Waiting, "request"), plural(g.RefreshQueue, "refresh run"), size(g.WriteBuffer)))},
+		{text("under way"), text(fmt.Sprintf("%s waiting, %s queued, %s to be written", plural(g.Waiting, "request"), plural(g.RefreshQueue, "refresh run"), units.Bytes(g.WriteBuffer)))},
 	})
 }
 
@@ -146,7 +147,7 @@ func nearCell(n *inspect.Near) cell {
 	if n.Entries == 1 {
 		copies = "1 copy"
 	}
-	return colored(c, fmt.Sprintf("%s, %s of %s, %s, %s", state, copies, size(n.Bytes), plural(n.Hits, "hit"), plural(n.Invalidations, "invalidation")))
+	return colored(c, fmt.Sprintf("%s, %s of %s, %s, %s", state, copies, units.Bytes(n.Bytes), plural(n.Hits, "hit"), plural(n.Invalidations, "invalidation")))
 }
 
 func serverText(s *inspect.Server) string {
@@ -163,9 +164,9 @@ func serverText(s *inspect.Server) string {
 		all = append(all, s.Address)
 	}
 	if s.Used > 0 {
-		used := size(s.Used)
+		used := units.Bytes(s.Used)
 		if s.Max > 0 {
-			used += " of " + size(s.Max) + " (" + percent(float64(s.Used)/float64(s.Max)) + ")"
+			used += " of " + units.Bytes(s.Max) + " (" + percent(float64(s.Used)/float64(s.Max)) + ")"
 		}
 		all = append(all, used)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cacheaside/cacheaside/core/cmd/cacheaside/internal/units"
 	"github.com/cacheaside/cacheaside/core/inspect"
 )
 
@@ -65,7 +66,7 @@ func (a *app) top(t *inspect.Top) {
 	}
 	show := count[uint64]
 	if t.By == "bytes" {
-		show = size[uint64]
+		show = units.Bytes[uint64]
 	}
 	rows := make([][]cell, 0, len(t.Keys))
 	for _, k := range t.Keys {

@@ -34,20 +34,6 @@ func share(f *float64) string {
 	return percent(*f)
 }
 
-// size is a number of bytes.
-func size[T int64 | uint64](n T) string {
-	if n < 1024 {
-		return strconv.FormatInt(int64(n), 10) + " B"
-	}
-	f, unit := float64(n), ""
-	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"} {
-		if f /= 1024; f < 1023.95 {
-			break
-		}
-	}
-	return strconv.FormatFloat(f, 'f', 1, 64) + " " + unit
-}
-
 // span is a duration in seconds, with two or three digits that matter.
 func span(s float64) string {
 	if s < 0 {

@@ -53,6 +53,21 @@ func (c *Check) outlives(e *entry.Entry, s store.Stamp) bool {
 	return true
 }
 
+// StateOf says what the stamp of one of e's tags makes of it: "valid", "soft", "purged" or
+// "lost".
+func StateOf(e *entry.Entry, s store.Stamp) string {
+	var c Check
+	switch current := c.outlives(e, s); {
+	case current && c.Soft > 0:
+		return "soft"
+	case current:
+		return "valid"
+	case c.Why == Lost:
+		return "lost"
+	}
+	return "purged"
+}
+
 func (c *Check) outlivesAll(e *entry.Entry, stamps []store.Stamp) bool {
 	for _, s := range stamps {
 		if !c.outlives(e, s) {

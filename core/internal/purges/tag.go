@@ -1,5 +1,7 @@
 package purges
 
+import "strings"
+
 // A tag is stored with a prefix that says where it comes from:
 //
 //	t:blog-1000                     the handler
@@ -10,3 +12,14 @@ const (
 	OfGroup   = "g:"
 	OfURL     = "u:"
 )
+
+// Named is a tag as it is stored, without its prefix, and of what kind that makes it:
+// "handler", "group" or "url".
+func Named(stored string) (name, kind string) {
+	for prefix, kind := range map[string]string{OfHandler: "handler", OfGroup: "group", OfURL: "url"} {
+		if name, ok := strings.CutPrefix(stored, prefix); ok {
+			return name, kind
+		}
+	}
+	return stored, "handler"
+}

@@ -3,15 +3,15 @@ package direct
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/freshness"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/inside"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
 	"github.com/cacheaside/cacheaside/core/internal/redact"
 	"github.com/cacheaside/cacheaside/core/observe"
@@ -25,7 +25,7 @@ func (s *Store) describe(ctx context.Context, n name, raw []byte, a *asked) (v i
 	}
 	var e entry.Entry
 	if v.Problem = problem(n, raw, &e); v.Problem != "" {
-		v.Because = "what is there is no entry of this cache"
+		v.Because = inside.Because(observe.CauseCorrupt)
 		return v, observe.CauseCorrupt, nil
 	}
 	now := s.now()
@@ -43,8 +43,9 @@ func (s *Store) describe(ctx context.Context, n name, raw []byte, a *asked) (v i
 		v.Gone = float64(left) / 1000
 	}
 	current := s.ledger.Current(ctx, &check, &e, n.wire, nil, now)
-	d, age := decide(&e, check.Soft, now, a.control)
-	v.Age, v.TTL = age.Seconds(), d.TTL.Seconds()
+	d := freshness.Decide(&e, check.Soft, now, a.control)
+	v.Age, v.TTL = freshness.Age(&e, now).Seconds(), d.TTL.Seconds()
+	answers, because := inside.Answers(d)
 	switch {
 	case !current:
 		v.Because, cause = notCurrent(check.Why)
@@ -59,21 +60,17 @@ func (s *Store) describe(ctx context.Context, n name, raw []byte, a *asked) (v i
 			}
 		}
 	case !selects(&e, a):
-		v.Because, cause = "what is stored answers other requests", observe.CauseVary
-	case d.Use == httprules.Fresh:
-		v.Result, v.Because = observe.ResultHit.String(), fmt.Sprintf("it is fresh for another %v", d.TTL.Round(time.Second))
-	case d.Use == httprules.StaleAllowed:
-		v.Result, v.Because = observe.ResultStale.String(), "it is stale, which the request allows"
-	case d.MaySWR:
-		v.Result, v.Because = observe.ResultStale.String(), "it is stale, and would be renewed in the background"
+		v.Because, cause = inside.Because(observe.CauseVary), observe.CauseVary
+	case answers != 0:
+		v.Result, v.Because = answers.String(), because
 	case d.Fwd == "request":
-		v.Because, cause = "the request rules it out", observe.CauseRequest
+		v.Because, cause = inside.Because(observe.CauseRequest), observe.CauseRequest
 	case e.Flags&entry.NoCache != 0:
 		v.Because, cause = "it has to be validated before each use", observe.CauseExpired
 	default:
 		v.Because, cause = "it is stale", observe.CauseExpired
 	}
-	if v.Result != observe.ResultMiss.String() && !strings.HasPrefix(v.Because, "it is stale, which") && strings.Contains(e.Key, "|") {
+	if v.Result != observe.ResultMiss.String() && d.Use != httprules.StaleAllowed && strings.Contains(e.Key, "|") {
 		v.Because += ", for requests with what else is in the key"
 	}
 	return v, cause, nil
@@ -81,7 +78,7 @@ func (s *Store) describe(ctx context.Context, n name, raw []byte, a *asked) (v i
 
 func notCurrent(why purges.Why) (because string, cause observe.Cause) {
 	if why == purges.Purged {
-		return "it was purged", observe.CausePurged
+		return inside.Because(observe.CausePurged), observe.CausePurged
 	}
 	return "a stamp of its tags is gone: nobody can tell any more whether it was purged", observe.CauseLost
 }
@@ -90,14 +87,12 @@ func notCurrent(why purges.Why) (because string, cause observe.Cause) {
 func problem(n name, raw []byte, e *entry.Entry) string {
 	err := entry.Decode(raw, e)
 	switch {
-	case errors.Is(err, entry.ErrVersion):
-		return "it is of another format version, and will be overwritten"
 	case err != nil:
-		return "it is no entry: " + err.Error()
+		return inside.Problem(err)
 	case e.Kind == entry.KindVary:
 		return "it is a list of variants, where there should be a response"
 	case !n.is(e):
-		return "it is the entry of another resource"
+		return inside.AnotherResource
 	case !e.Harmless():
 		return "it has fields that no response may have, and is not used"
 	}
@@ -112,32 +107,6 @@ func selects(e *entry.Entry, a *asked) bool {
 		}
 	}
 	return true
-}
-
-// What the engine allows for, in core/decide.go.
-const (
-	clockSkew = 2 * time.Second
-	softGrace = time.Minute
-)
-
-// decide says what an entry is good for, as core/decide.go does.
-func decide(e *entry.Entry, soft uint64, now time.Time, control httprules.RequestControl) (d httprules.Decision, age time.Duration) {
-	rules := httprules.Stored{
-		Lifetime: time.Duration(e.Lifetime), StaleWhileRevalidate: time.Duration(e.SWR), StaleIfError: time.Duration(e.SIE),
-		StatedStale: e.Flags&entry.StatedStale != 0, NoCache: e.Flags&entry.NoCache != 0, MustRevalidate: e.Flags&entry.MustRevalidate != 0,
-	}
-	if age = time.Duration(now.UnixNano() - e.Born); age < -clockSkew {
-		age = rules.Lifetime
-	}
-	age = max(0, age)
-	if soft > 0 {
-		at := min(age, time.Duration(time.UnixMicro(int64(min(soft, math.MaxInt64/1000))).UnixNano()-e.Born))
-		if at < rules.Lifetime {
-			rules.StaleWhileRevalidate = max(rules.StaleWhileRevalidate, softGrace)
-		}
-		rules.Lifetime = max(0, min(rules.Lifetime, at))
-	}
-	return httprules.Decide(rules, age, control), age
 }
 
 // tagsOf describes the tags of an entry, and leaves their stamps in check.
@@ -158,17 +127,7 @@ func (s *Store) tagsOf(ctx context.Context, e *entry.Entry, check *purges.Check)
 	check.Stamps = stamps
 	for i, tag := range stored {
 		t, stamp := tagOf(tag), stamps[i]
-		t.Stamp = strconv.FormatUint(stamp.Soft, 10)
-		switch {
-		case stamp.Hard == 0 || stamp.Epoch != e.Epoch:
-			t.State = "lost"
-		case stamp.Hard > e.Stamp:
-			t.State = "purged"
-		case stamp.Soft > e.Stamp:
-			t.State = "soft"
-		default:
-			t.State = "valid"
-		}
+		t.Stamp, t.State = strconv.FormatUint(stamp.Soft, 10), purges.StateOf(e, stamp)
 		tags = append(tags, t)
 	}
 	return tags, nil

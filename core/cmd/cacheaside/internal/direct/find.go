@@ -15,6 +15,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/inside"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
 	"github.com/cacheaside/cacheaside/core/internal/redact"
@@ -262,7 +263,7 @@ func (s *Store) variants(ctx context.Context, f *inspect.Found, n name, list *en
 		f.Vary = append(f.Vary, redact.Clean(field.Name, 100))
 	}
 	selected := keys.Key{Wire: n.wire}.Variant(selecting.AppendValues(nil, &a.req))
-	f.Result, f.Cause, f.Because = observe.ResultMiss.String(), observe.CauseVary.String(), "what is stored answers other requests"
+	f.Result, f.Cause, f.Because = observe.ResultMiss.String(), observe.CauseVary.String(), inside.Because(observe.CauseVary)
 	for ref := range list.Header {
 		if !keys.IsDigest(ref.Name) {
 			continue
@@ -332,12 +333,8 @@ func fieldsOf(e *entry.Entry) []inspect.Field {
 
 // tagOf is a tag as it may be shown, without the state.
 func tagOf(stored string) inspect.Tag {
-	t := inspect.Tag{Name: stored, Kind: "handler"}
-	for prefix, kind := range map[string]string{purges.OfHandler: "handler", purges.OfGroup: "group", purges.OfURL: "url"} {
-		if rest, ok := strings.CutPrefix(stored, prefix); ok {
-			t.Name, t.Kind = rest, kind
-		}
-	}
+	var t inspect.Tag
+	t.Name, t.Kind = purges.Named(stored)
 	if t.Kind == "url" {
 		t.Name = redact.URL(t.Name)
 	}

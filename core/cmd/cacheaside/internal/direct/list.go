@@ -15,7 +15,9 @@ import (
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/freshness"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/inside"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -323,7 +325,7 @@ func (s *Store) judge(it *Item, n name, raw []byte, now time.Time) {
 	case err != nil:
 		it.Kind, it.Note = Corrupt, err.Error()
 	case !n.is(&e):
-		it.Kind, it.Note = Corrupt, "it is the entry of another resource"
+		it.Kind, it.Note = Corrupt, inside.AnotherResource
 	case e.Kind == entry.KindVary:
 		it.Kind = Variants
 		for range e.Header {
@@ -332,8 +334,8 @@ func (s *Store) judge(it *Item, n name, raw []byte, now time.Time) {
 	case !e.Harmless():
 		it.Kind, it.Note = Corrupt, "it has fields that no response may have"
 	default:
-		d, age := decide(&e, 0, now, httprules.RequestControl{})
-		it.Of, it.Age, it.TTL = int(e.Status), age.Seconds(), d.TTL.Seconds()
+		d := freshness.Decide(&e, 0, now, httprules.RequestControl{})
+		it.Of, it.Age, it.TTL = int(e.Status), freshness.Age(&e, now).Seconds(), d.TTL.Seconds()
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/cmd/cacheaside/internal/direct"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/internal/inside"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/internal/redact"
 )
 
@@ -280,7 +281,7 @@ func (p *patient) look(ctx context.Context) bool {
 // name finds a name whose slot is one of the node's.
 func (p *patient) name(ctx context.Context, n *node, cluster bool) error {
 	for range 10_000 {
-		n.tag = p.Namespace + ":2:{" + direct.ProbePrefix + rand.Text() + "}"
+		n.tag = p.Namespace + ":" + keys.Format + ":{" + direct.ProbePrefix + rand.Text() + "}"
 		if !cluster {
 			return nil
 		}

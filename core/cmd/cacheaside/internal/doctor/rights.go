@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -79,7 +80,7 @@ func (p *patient) rights(ctx context.Context) bool {
 		lacks := func(r right, err error) bool {
 			switch {
 			case isForeignKey(err):
-				pattern := "~" + p.Namespace + ":2:*"
+				pattern := "~" + p.Namespace + ":" + keys.Format + ":*"
 				p.find("right "+pattern, Fail, n.on()+"the user may not touch the keys of the namespace", "give it its keys: ACL SETUSER … "+pattern)
 				good = false
 				return false

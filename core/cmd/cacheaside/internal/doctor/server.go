@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/redis/rueidis"
+
+	"github.com/cacheaside/cacheaside/core/cmd/cacheaside/internal/units"
 )
 
 // Versions that the cache is tested with, at least.
@@ -75,11 +77,11 @@ func (p *patient) memory(n *node) (status Status, detail, remedy string) {
 		evicts, policy = i["cache_mode"] == "cache", "cache_mode "+i["cache_mode"]
 		howTo = "start it with --cache_mode=true"
 	}
-	detail = fmt.Sprintf("%s of %s used, %s", size(used), size(limit), policy)
+	detail = fmt.Sprintf("%s of %s used, %s", units.Bytes(used), units.Bytes(limit), policy)
 	full := limit > 0 && float64(used) >= fullShare*float64(limit)
 	switch {
 	case limit <= 0:
-		return Warn, size(used) + " used, and there is no limit: it takes what the machine has, and evicts nothing",
+		return Warn, units.Bytes(used) + " used, and there is no limit: it takes what the machine has, and evicts nothing",
 			"set maxmemory below what the machine can spare, and an evicting policy"
 	case !evicts && full:
 		return Fail, detail + ": it is full and does not evict, so writes are refused", howTo + ", or give it more memory"
@@ -91,15 +93,6 @@ func (p *patient) memory(n *node) (status Status, detail, remedy string) {
 		return Warn, detail + ": eviction may not keep up with bursts, which then are not stored", "give it more memory"
 	}
 	return OK, detail, ""
-}
-
-func size(n int64) string {
-	f, unit := float64(n), 0
-	for f >= 1024 && unit < 4 {
-		f /= 1024
-		unit++
-	}
-	return strconv.FormatFloat(f, 'f', min(unit, 1), 64) + " " + [...]string{"B", "KiB", "MiB", "GiB", "TiB"}[unit]
 }
 
 func (p *patient) role(n *node) (status Status, detail, remedy string) {
