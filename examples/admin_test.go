@@ -18,7 +18,7 @@ func TestAdmin(t *testing.T) {
 			for range 3 {
 				p.get("/users/1")
 			}
-			m := regexp.MustCompile(`for operators url="(\S+)/#token=(\w+)" `).FindStringSubmatch(p.output())
+			m := regexp.MustCompile(`for operators url="(\S+)/#token=(\w+)" `).FindStringSubmatch(p.Output())
 			if m == nil {
 				t.Fatal("the address is not told")
 			}

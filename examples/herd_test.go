@@ -137,11 +137,11 @@ func TestKilledWhileOthersWait(t *testing.T) {
 			eventually(t, "the first process asks its database", func() bool { return victim.stats().OriginReads == 1 })
 			wait := crowd(others, each*len(others), "/users/7")
 			eventually(t, "the others wait", func() bool { return sum(others).Cache["waiting"] == each*len(others) })
-			if err := victim.cmd.Process.Kill(); err != nil {
+			if err := victim.Cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
 			killed := time.Now()
-			<-victim.done
+			<-victim.Done
 			if a := lost()[0]; a.Status != 0 {
 				t.Fatalf("the first process answered %d before it was killed", a.Status)
 			}

@@ -1,8 +1,6 @@
 package examples
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -12,12 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/examples/internal/program"
 )
 
 // frameworks are the examples that must answer alike; the first is the measure.
@@ -56,60 +54,34 @@ func TestMain(m *testing.M) {
 
 // process is a running example.
 type process struct {
+	*program.Process
 	t    *testing.T
 	name string
 	host string // unlike that of all other processes, which may share a server
 	base string
-	cmd  *exec.Cmd
 	tmp  string
-	done chan struct{}
-	mu   sync.Mutex
-	log  bytes.Buffer
 }
 
 // start runs an example on a free port until the test ends.
 func start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
-	p := &process{
-		t: t, name: name, tmp: t.TempDir(), done: make(chan struct{}),
-		host: strings.ToLower(name + "-" + rand.Text() + ".test"),
-	}
-	p.cmd = command(p.tmp, name, append([]string{"-addr", "127.0.0.1:0"}, args...)...)
-	stderr, err := p.cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
+	p := &process{t: t, name: name, tmp: t.TempDir(), host: strings.ToLower(name + "-" + rand.Text() + ".test")}
+	var err error
+	if p.Process, err = program.Start(command(p.tmp, name, append([]string{"-addr", "127.0.0.1:0"}, args...)...)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // it has ended, or the test has failed
-		<-p.done
+		_ = p.Cmd.Process.Kill() // it has ended, or the test has failed
+		<-p.Done
 		if t.Failed() {
-			t.Logf("%s %v wrote:\n%s", p.name, args, p.output())
+			t.Logf("%s %v wrote:\n%s", p.name, args, p.Output())
 		}
 	})
-	listening := make(chan string, 1)
-	go func() {
-		defer close(p.done)
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			p.mu.Lock()
-			p.log.WriteString(lines.Text() + "\n")
-			p.mu.Unlock()
-			if _, addr, ok := strings.Cut(lines.Text(), "listening addr="); ok {
-				listening <- addr
-			}
-		}
-		_ = p.cmd.Wait()
-	}()
-	select {
-	case addr := <-listening:
-		p.base = "http://" + addr
-	case <-p.done:
-		t.Fatalf("%s %v ended: %v", name, args, p.cmd.ProcessState)
-	case <-time.After(30 * time.Second):
-		t.Fatalf("%s %v does not listen", name, args)
+	listening, err := p.Says(`listening addr=(\S+)`, 30*time.Second)
+	if err != nil {
+		t.Fatal(err)
 	}
+	p.base = "http://" + listening[1]
 	return p
 }
 
@@ -121,32 +93,26 @@ func command(tmp, name string, args ...string) *exec.Cmd {
 		"ADDR=", "DRAGONFLY_ADDR=", "TTL=", "DB_LATENCY=", "FRAMEWORK=", "ORIGIN=",
 		"STALE_WHILE_REVALIDATE=", "STALE_IF_ERROR=", "SOFT_TIMEOUT=", "REFRESH_AHEAD=", "TTL_JITTER=",
 		"NOT_FOUND_TTL=", "COALESCE=", "WAIT_TIMEOUT=", "DB=", "PURGE_TOKEN=", "NEAR=", "ADMIN=", "ADMIN_TOKEN=")
-	cmd.SysProcAttr = dieWithParent()
+	cmd.SysProcAttr = program.DieWithParent()
 	return cmd
-}
-
-func (p *process) output() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.String()
 }
 
 // stop asks the program to end and requires that it does so in good order.
 func (p *process) stop() {
 	p.t.Helper()
 	client.CloseIdleConnections() // fasthttp waits for those that never had a request
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatal(err)
 	}
 	select {
-	case <-p.done:
+	case <-p.Done:
 	case <-time.After(8 * time.Second):
-		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it tells what it waits for
-		<-p.done
+		_ = p.Cmd.Process.Signal(syscall.SIGQUIT) // it tells what it waits for
+		<-p.Done
 		p.t.Fatalf("%s does not end after SIGTERM", p.name)
 	}
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-		p.t.Errorf("%s ended with %v, want exit status 0", p.name, p.cmd.ProcessState)
+	if code := p.Cmd.ProcessState.ExitCode(); code != 0 {
+		p.t.Errorf("%s ended with %v, want exit status 0", p.name, p.Cmd.ProcessState)
 	}
 	if left, _ := filepath.Glob(filepath.Join(p.tmp, "*")); len(left) > 0 {
 		p.t.Errorf("%s left behind %v", p.name, left)

@@ -35,7 +35,7 @@ func TestMissThenHit(t *testing.T) {
 				if s := p.stats(); s.OriginReads != 1 || s.Cache["hits"] != 1 || s.Cache["misses"] != 1 || s.Cache["stores"] != 1 {
 					t.Errorf("/stats: %+v, want one read, hit, miss and store", s)
 				}
-				line, _, _ := strings.Cut(p.output(), "\n")
+				line, _, _ := strings.Cut(p.Output(), "\n")
 				if want := map[bool]string{true: "embedded memory store", false: "on a server"}[len(args) == 0]; !strings.Contains(line, want) {
 					t.Errorf("the first line of the log is %q, want %q in it", line, want)
 				}

@@ -129,10 +129,10 @@ func TestComposeSettings(t *testing.T) {
 	var c compose
 	parse(t, "docker-compose.yml", &c)
 	for _, name := range []string{"gin", "fiber"} {
-		help := start(t, program(name), "-help")
-		<-help.done
+		help := start(t, programAt(name), "-help")
+		<-help.Done
 		for key := range c.Services[name].Environment {
-			if !regexp.MustCompile(`environment ` + key + `\b`).MatchString(help.output()) {
+			if !regexp.MustCompile(`environment ` + key + `\b`).MatchString(help.Output()) {
 				t.Errorf("%s knows no %s", name, key)
 			}
 		}

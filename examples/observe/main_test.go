@@ -3,18 +3,16 @@
 package observe
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cacheaside/cacheaside/examples/internal/program"
 )
 
 // bin is where TestMain puts the programs: they run as a user runs them.
@@ -43,78 +41,49 @@ const limit = time.Minute
 
 // process is a program that runs until the test ends.
 type process struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	done chan struct{}
-	mu   sync.Mutex
-	log  bytes.Buffer
+	*program.Process
+	t *testing.T
 }
 
 // start runs a program, without what of the test's own environment its flags would read.
 func start(t *testing.T, path string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(path, args...), done: make(chan struct{})}
-	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir(), "STORE_TIMEOUT=10s"}
-	p.cmd.SysProcAttr = dieWithParent()
-	stderr, err := p.cmd.StderrPipe()
+	cmd := exec.Command(path, args...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir(), "STORE_TIMEOUT=10s"}
+	running, err := program.Start(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(p.done)
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			p.mu.Lock()
-			p.log.WriteString(lines.Text() + "\n")
-			p.mu.Unlock()
-		}
-		_ = p.cmd.Wait()
-	}()
+	p := &process{running, t}
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {
-			t.Logf("%s %q wrote:\n%s", filepath.Base(path), args, p.output())
+			t.Logf("%s %q wrote:\n%s", filepath.Base(path), args, p.Output())
 		}
 	})
 	return p
 }
 
-func (p *process) output() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.String()
-}
-
 // says waits until the program has written what the pattern finds, and returns its groups.
 func (p *process) says(pattern string) []string {
 	p.t.Helper()
-	var m []string
-	eventually(p.t, pattern, func() bool {
-		m = regexp.MustCompile(pattern).FindStringSubmatch(p.output())
-		select {
-		case <-p.done:
-			if m == nil {
-				p.t.Fatalf("%s ended: %v\n%s", p.cmd.Path, p.cmd.ProcessState, p.output())
-			}
-		default:
-		}
-		return m != nil
-	})
+	m, err := p.Says(pattern, limit)
+	if err != nil {
+		p.t.Fatal(err)
+	}
 	return m
 }
 
 // stop asks the program to end, and waits until it has.
 func (p *process) stop() {
 	p.t.Helper()
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.Cmd.Process.Signal(syscall.SIGTERM)
 	select {
-	case <-p.done:
+	case <-p.Done:
 	case <-time.After(limit):
-		_ = p.cmd.Process.Kill()
-		<-p.done
-		p.t.Errorf("%s does not end", p.cmd.Path)
+		_ = p.Cmd.Process.Kill()
+		<-p.Done
+		p.t.Errorf("%s does not end", p.Cmd.Path)
 	}
 }
 
@@ -137,6 +106,6 @@ func read(t *testing.T, name string) string {
 	return string(b)
 }
 
-func program(name string) string { return filepath.Join(bin, name) }
+func programAt(name string) string { return filepath.Join(bin, name) }
 
 func lines(s string) []string { return strings.Split(strings.TrimSpace(s), "\n") }

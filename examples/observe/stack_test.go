@@ -65,7 +65,7 @@ func TestDashboard(t *testing.T) {
 	const purgeToken = "0123456789abcdef"
 	var public, admin []string
 	for _, name := range []string{"gin", "fiber"} {
-		p := start(t, program(name), "-addr", "127.0.0.1:0", "-dragonfly", store.Addr, "-purge-token", purgeToken,
+		p := start(t, programAt(name), "-addr", "127.0.0.1:0", "-dragonfly", store.Addr, "-purge-token", purgeToken,
 			"-admin", "127.0.0.1:0", "-admin-token", "0123456789abcdef", "-db-latency", "20ms", "-near", "1048576",
 			"-ttl", "2s", "-refresh-ahead", "0.5", "-stale-while-revalidate", "1m", "-stale-if-error", "1m", "-wait-timeout", "5s",
 			"-store-timeout", "1s") // failures must go on for as long before the breaker opens
@@ -100,7 +100,7 @@ func TestDashboard(t *testing.T) {
 		return len(s.query(`up == 1`)) == 3 && len(s.query(`up == 0`)) == 0
 	})
 
-	start(t, program("load"), "-to", strings.Join(public, ","), "-rate", "100", "-pages", "100")
+	start(t, programAt("load"), "-to", strings.Join(public, ","), "-rate", "100", "-pages", "100")
 	for _, base := range public { // a purge of everything
 		if status := purge(t, base, purgeToken); status >= 300 {
 			t.Fatalf("the purge is answered by %d", status)

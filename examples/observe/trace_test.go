@@ -66,7 +66,7 @@ func TestTraceOfAMissInTwoProcesses(t *testing.T) {
 	dir := t.TempDir()
 	processes, urls := map[string]*process{}, map[string]string{}
 	for name := range clients {
-		p := start(t, program("traced"), "-addr", "127.0.0.1:0", "-dragonfly", store.Addr, "-wait-timeout", "10m",
+		p := start(t, programAt("traced"), "-addr", "127.0.0.1:0", "-dragonfly", store.Addr, "-wait-timeout", "10m",
 			"-name", name, "-spans", filepath.Join(dir, name), "-origin", origin.URL)
 		processes[name], urls[name] = p, "http://"+p.says(`listening addr=(\S+)`)[1]+"/pages/7"
 	}

@@ -99,7 +99,7 @@ func (o *Options) Flags(ttl time.Duration) *Flags {
 		"how long they wait before they ask the handler themselves (0: 10s)", Duration)
 	Add(f, &o.Near, "near", "NEAR", 0, "bytes of copies of hot responses in this process, from 65536 (0: none)", nearBytes)
 	Add(f, &o.Admin, "admin", "ADMIN", "", "address for operators: inspector, metrics and profiles, not for the public (empty: none)", adminAddress)
-	Add(f, &o.AdminToken, "admin-token", "ADMIN_TOKEN", "", "token of the inspector there, 16 bytes or more (empty: a new one, which is logged)", text)
+	Add(f, &o.AdminToken, "admin-token", "ADMIN_TOKEN", "", "token of the inspector there, 16 bytes or more (empty: a new one, which is logged)", Text)
 	return f
 }
 
@@ -227,7 +227,8 @@ func listenAddress(s string) (string, error) {
 	return s, nil
 }
 
-func text(s string) (string, error) { return s, nil }
+// Text takes any value of a flag.
+func Text(s string) (string, error) { return s, nil }
 
 func adminAddress(s string) (string, error) {
 	if s == "" {

@@ -38,8 +38,8 @@ type options struct {
 func main() {
 	var o options
 	flags := o.Flags(time.Minute)
-	server.Add(flags, &o.name, "name", "TRACED_NAME", "traced", "service.instance.id of this process", text)
-	server.Add(flags, &o.spans, "spans", "SPANS", "", "file that gets a line of JSON for each span (empty: standard output)", text)
+	server.Add(flags, &o.name, "name", "TRACED_NAME", "traced", "service.instance.id of this process", server.Text)
+	server.Add(flags, &o.spans, "spans", "SPANS", "", "file that gets a line of JSON for each span (empty: standard output)", server.Text)
 	server.Add(flags, &o.origin, "origin", "ORIGIN", "", "URL that the handler asks (empty: none, it takes -latency)", originURL)
 	server.Add(flags, &o.latency, "latency", "LATENCY", 3*time.Second, "how long the handler takes without -origin", server.Duration)
 	server.Main(flags, func(ctx context.Context) error { return run(ctx, o) })
@@ -137,8 +137,6 @@ func (begun) OnStart(_ context.Context, s sdktrace.ReadWriteSpan) {
 func (begun) OnEnd(sdktrace.ReadOnlySpan)      {}
 func (begun) Shutdown(context.Context) error   { return nil }
 func (begun) ForceFlush(context.Context) error { return nil }
-
-func text(s string) (string, error) { return s, nil }
 
 func originURL(s string) (string, error) {
 	u, err := url.Parse(s)

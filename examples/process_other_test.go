@@ -1,7 +1,0 @@
-//go:build !linux
-
-package examples
-
-import "syscall"
-
-func dieWithParent() *syscall.SysProcAttr { return nil }
