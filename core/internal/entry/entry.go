@@ -7,9 +7,12 @@
 //	0   magic "ca", version, kind
 //	4   CRC-32C of everything else
 //	8   fixed part (see the field offsets)
-//	..  key | vary names and values | tags | header block | body
+//	..  key | vary names and values | tags | parts | header block | body
 //
-// Version 2 is described by the golden files in testdata.
+// The body is kept in a content coding (Coding), or as the parts of it that are known
+// (Parts), or as the handler gave it.
+//
+// Version 3 is described by the golden files in testdata.
 package entry
 
 import (
@@ -22,7 +25,7 @@ import (
 
 // Version is the format that Append writes and Decode reads. A reader treats
 // any other as absent.
-const Version = 2
+const Version = 3
 
 // Kind says what a value holds.
 type Kind uint8
@@ -44,6 +47,7 @@ const (
 	PolicyTTL                        // nothing but the policy's TTL lets it be shared
 	AnyOrigin                        // it is right for requests from any Origin, whatever its Vary says
 	Implicit                         // the handler wrote the body without sending a status
+	OwnCoding                        // Coding is the handler's own, and the header is that of the coded form
 
 	// The highest bits count the handles of the cache that were in front of the one
 	// that stored it.
@@ -73,7 +77,16 @@ type Meta struct {
 	// Epoch and Stamp are the moment of the clock of purges before the handler ran.
 	Epoch, Stamp uint64
 	Took         uint32 // how long the handler took, in microseconds
+	// Coding is the content coding of the body, as the package coding numbers them; 0:
+	// it is as the handler gave it.
+	Coding uint8
+	// Size is the length of the whole representation where the body does not tell:
+	// without its Coding, or with all of its parts. 0 otherwise.
+	Size uint64
 }
+
+// Part is what an incomplete body has of the whole: Length bytes from Start on.
+type Part struct{ Start, Length uint64 }
 
 // Field is a header field line; Op is stored as it comes.
 type Field struct {
@@ -88,8 +101,9 @@ type Entry struct {
 	Key    string // the full primary key
 	vary   []byte
 	tags   []byte
+	parts  []byte
 	header []byte
-	Body   []byte
+	Body   []byte // of an incomplete response its parts, one after the other
 }
 
 const (
@@ -111,7 +125,11 @@ const (
 	offBodyLen = 76
 	offTook    = 84
 	offEpoch   = 88
-	fixedLen   = 96
+	offSize    = 96
+	offParts   = 104 // how many
+	offCoding  = 108
+	fixedLen   = 112
+	partLen    = 16
 )
 
 var table = crc32.MakeTable(crc32.Castagnoli)
@@ -129,9 +147,11 @@ var (
 // Content is what Encode writes.
 type Content struct {
 	Meta
-	Key    string
-	Vary   []Field // selecting names and their normalised values; in a Vary record the names alone
-	Tags   []string
+	Key  string
+	Vary []Field // selecting names and their normalised values; in a Vary record the names alone
+	Tags []string
+	// Parts are in order and apart. None: the body is whole.
+	Parts  []Part
 	Header []Field
 	Body   []byte
 }
@@ -145,12 +165,12 @@ func Encode(c Content) ([]byte, error) {
 		}
 		tags += 2 + len(t)
 	}
-	for _, part := range []int{len(c.Key), vary, tags, head} {
+	for _, part := range []int{len(c.Key), vary, tags, head, len(c.Parts) * partLen} {
 		if part < 0 || part > math.MaxInt32 {
 			return nil, ErrTooLarge
 		}
 	}
-	b := make([]byte, fixedLen, fixedLen+len(c.Key)+vary+tags+head+len(c.Body))
+	b := make([]byte, fixedLen, fixedLen+len(c.Key)+vary+tags+len(c.Parts)*partLen+head+len(c.Body))
 	b[0], b[1], b[offVersion], b[offKind] = 'c', 'a', Version, byte(c.Kind)
 	le := binary.LittleEndian
 	le.PutUint16(b[offStatus:], c.Status)
@@ -168,10 +188,16 @@ func Encode(c Content) ([]byte, error) {
 	le.PutUint32(b[offHeadLen:], uint32(head))
 	le.PutUint64(b[offBodyLen:], uint64(len(c.Body)))
 	le.PutUint32(b[offTook:], c.Took)
+	le.PutUint64(b[offSize:], c.Size)
+	le.PutUint32(b[offParts:], uint32(len(c.Parts)))
+	b[offCoding] = c.Coding
 	b = append(b, c.Key...)
 	b = appendList(b, c.Vary)
 	for _, t := range c.Tags {
 		b = append(le.AppendUint16(b, uint16(len(t))), t...)
+	}
+	for _, p := range c.Parts {
+		b = le.AppendUint64(le.AppendUint64(b, p.Start), p.Length)
 	}
 	b = appendList(b, c.Header)
 	b = append(b, c.Body...)
@@ -221,7 +247,7 @@ func View(b []byte, e *Entry) error {
 		return part
 	}
 	lens := uint64(le.Uint32(b[offKeyLen:])) + uint64(le.Uint32(b[offVaryLen:])) +
-		uint64(le.Uint32(b[offTagsLen:])) + uint64(le.Uint32(b[offHeadLen:]))
+		uint64(le.Uint32(b[offTagsLen:])) + uint64(le.Uint32(b[offParts:]))*partLen + uint64(le.Uint32(b[offHeadLen:]))
 	body := le.Uint64(b[offBodyLen:])
 	if lens > uint64(len(rest)) || body != uint64(len(rest))-lens {
 		return ErrCorrupt
@@ -238,15 +264,18 @@ func View(b []byte, e *Entry) error {
 		Epoch:    le.Uint64(b[offEpoch:]),
 		Stamp:    le.Uint64(b[offStamp:]),
 		Took:     le.Uint32(b[offTook:]),
+		Coding:   b[offCoding],
+		Size:     le.Uint64(b[offSize:]),
 	}
 	e.Key = view(cut(uint64(le.Uint32(b[offKeyLen:]))))
 	e.vary = cut(uint64(le.Uint32(b[offVaryLen:])))
 	e.tags = cut(uint64(le.Uint32(b[offTagsLen:])))
+	e.parts = cut(uint64(le.Uint32(b[offParts:])) * partLen)
 	e.header = cut(uint64(le.Uint32(b[offHeadLen:])))
 	e.Body = cut(body)
 	if e.Kind != KindResponse && e.Kind != KindVary ||
 		e.Kind == KindResponse && (e.Status < 200 || e.Status > 999) ||
-		!validList(e.vary) || !validList(e.header) || !validTags(e.tags) {
+		!validList(e.vary) || !validList(e.header) || !validTags(e.tags) || !e.validParts() {
 		return ErrCorrupt
 	}
 	return nil
@@ -270,6 +299,34 @@ func (e *Entry) Tags(yield func(string) bool) {
 		}
 		b = b[n:]
 	}
+}
+
+// Whole reports whether the body is all of the representation.
+func (e *Entry) Whole() bool { return len(e.parts) == 0 }
+
+// Parts iterates over the parts that the body consists of, in order.
+func (e *Entry) Parts(yield func(Part) bool) {
+	for b := e.parts; len(b) > 0; b = b[partLen:] {
+		if !yield(Part{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])}) {
+			return
+		}
+	}
+}
+
+// validParts reports whether the parts are in order, apart, within the whole, and what
+// the body consists of. An incomplete body is in no coding of ours.
+func (e *Entry) validParts() bool {
+	if len(e.parts) == 0 {
+		return true
+	}
+	end, left := uint64(0), uint64(len(e.Body))
+	for p := range e.Parts {
+		if p.Length == 0 || p.Length > left || p.Start < end || p.Start > e.Size || p.Length > e.Size-p.Start {
+			return false
+		}
+		end, left = p.Start+p.Length, left-p.Length
+	}
+	return left == 0 && e.Coding == 0 && e.Kind == KindResponse
 }
 
 // A list is a sequence of: op, name length (2), value length (4), name, value.

@@ -36,6 +36,16 @@ func samples() map[string]Content {
 			},
 			Body: []byte("{\"id\":1000}\n\x00\xff"),
 		},
+		"coded": {
+			Meta:   Meta{Kind: KindResponse, Status: 200, Coding: 3, Size: 1 << 40},
+			Header: []Field{{Name: "Content-Length", Value: "1099511627776"}},
+			Body:   []byte("coded"),
+		},
+		"parts": {
+			Meta:  Meta{Kind: KindResponse, Status: 206, Size: 100},
+			Parts: []Part{{0, 3}, {3, 1}, {98, 2}},
+			Body:  []byte("abcdef"),
+		},
 		"vary": {
 			Meta:   Meta{Kind: KindVary, Born: -1},
 			Key:    "GET:https://example.com/",
@@ -57,12 +67,15 @@ func content(e *Entry) Content {
 	for t := range e.Tags {
 		c.Tags = append(c.Tags, t)
 	}
+	for p := range e.Parts {
+		c.Parts = append(c.Parts, p)
+	}
 	return c
 }
 
 func equal(a, b Content) bool {
 	return a.Meta == b.Meta && a.Key == b.Key && bytes.Equal(a.Body, b.Body) &&
-		slices.Equal(a.Vary, b.Vary) && slices.Equal(a.Header, b.Header) && slices.Equal(a.Tags, b.Tags)
+		slices.Equal(a.Vary, b.Vary) && slices.Equal(a.Header, b.Header) && slices.Equal(a.Tags, b.Tags) && slices.Equal(a.Parts, b.Parts)
 }
 
 func TestRoundTrip(t *testing.T) {
@@ -289,5 +302,31 @@ func BenchmarkDecode1KiB(b *testing.B) {
 		if err := Decode(raw, &e); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestParts: what an incomplete body says of itself has to be so.
+func TestParts(t *testing.T) {
+	for name, parts := range map[string][]Part{
+		"empty":         {{0, 0}, {0, 6}},
+		"overlapping":   {{0, 3}, {2, 3}},
+		"out of order":  {{50, 3}, {0, 3}},
+		"beyond":        {{98, 6}},
+		"starts beyond": {{101, 6}},
+		"overflow":      {{1<<64 - 2, 6}},
+		"too few":       {{0, 5}},
+		"too many":      {{0, 7}},
+	} {
+		b, err := Encode(Content{Meta: Meta{Kind: KindResponse, Status: 206, Size: 100}, Parts: parts, Body: []byte("abcdef")})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if err := Decode(b, new(Entry)); err != ErrCorrupt {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	b, _ := Encode(Content{Meta: Meta{Kind: KindResponse, Status: 206, Size: 100, Coding: 1}, Parts: []Part{{0, 6}}, Body: []byte("abcdef")})
+	if err := Decode(b, new(Entry)); err != ErrCorrupt {
+		t.Errorf("in a coding: %v", err)
 	}
 }
