@@ -35,13 +35,18 @@ func (v *visit) represent() bool {
 		return true
 	}
 	v.form = form{coding: coding.Coding(e.Coding), body: e.Body, of: of}
-	if e.Coding == 0 {
+	switch {
+	case e.Coding == 0:
 		return true
+	case e.Coding >= coding.Count:
+		v.form = form{}
+		return false
 	}
 	v.form.accepted = coding.Accept(v.header.Values("Accept-Encoding"))
 	if c := v.preferred(); c != v.form.coding {
 		body, err := v.c.derived.body(e, c, v.c.compression.levels[c], v.c.policy.Storing.MaxBytes)
 		if err != nil {
+			v.form = form{}
 			return false
 		}
 		v.form.coding, v.form.body = c, body
