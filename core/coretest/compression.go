@@ -36,7 +36,8 @@ var compressionCases = []testCase{
 	{name: "compressed: announced in front", run: testCompressedInFront},
 }
 
-func compressing(codings ...string) func(*cacheaside.Config) {
+// Compressing is a config whose policy has these codings.
+func Compressing(codings ...string) func(*cacheaside.Config) {
 	return func(c *cacheaside.Config) { c.Policy.Compression.Codings = codings }
 }
 
@@ -100,7 +101,7 @@ func document(contentType string, body []byte, fields ...string) Handler {
 func testCompressedOnce(c *run) {
 	page := bodies.JSON(30 << 10)
 	var accepts atomic.Value
-	s := c.Site(one(c.Cache(compressing("br", "gzip", "zstd")), func(x Ctx) error {
+	s := c.Site(one(c.Cache(Compressing("br", "gzip", "zstd")), func(x Ctx) error {
 		accepts.Store(x.Header("Accept-Encoding"))
 		return document(jsonType, page, "Etag", `"v"`, "Repr-Digest", "sha-256=:AAAA:")(x)
 	}))
@@ -127,7 +128,7 @@ func testCompressedOnce(c *run) {
 // testCompressedTogether: clients that ask at once, in as many spellings.
 func testCompressedTogether(c *run) {
 	page := bodies.HTML(20 << 10)
-	s := c.Site(one(c.Cache(compressing("zstd", "gzip")), document("text/html", page)))
+	s := c.Site(one(c.Cache(Compressing("zstd", "gzip")), document("text/html", page)))
 	accepts := []string{"gzip", "gzip, br", "zstd, gzip", "br", "", "*", "gzip;q=0.2, zstd;q=0.1", "identity"}
 	got := make([]*response, 24)
 	atOnce(len(got), func(i int) { got[i] = s.Get("/x", "Accept-Encoding: "+accepts[i%len(accepts)]) })
@@ -141,7 +142,7 @@ func testCompressedTogether(c *run) {
 
 func testCompressedHead(c *run) {
 	page := bodies.HTML(20 << 10)
-	s := c.Site(one(c.Cache(compressing("gzip")), document("text/html", page, "Etag", `"v"`)))
+	s := c.Site(one(c.Cache(Compressing("gzip")), document("text/html", page, "Etag", `"v"`)))
 	s.Head("/x", "Accept-Encoding: gzip").Miss().Has("Vary", "Accept-Encoding").Has("Etag", `"v"`).Has("Content-Encoding")
 	s.Get("/x", "Accept-Encoding: gzip")
 	want := s.Get("/x", "Accept-Encoding: gzip").Hit().Coded("gzip", string(page))
@@ -154,7 +155,7 @@ func testCompressedHead(c *run) {
 
 func testCompressedConditions(c *run) {
 	page := bodies.HTML(20 << 10)
-	s := c.Site(one(c.Cache(compressing("br", "gzip")), document("text/html", page, "Etag", `"v"`, "Accept-Ranges", "bytes")))
+	s := c.Site(one(c.Cache(Compressing("br", "gzip")), document("text/html", page, "Etag", `"v"`, "Accept-Ranges", "bytes")))
 	s.Get("/x")
 	for tag, coding := range map[string]string{`"v-br"`: "gzip, br", `"v-gzip"`: "gzip, br", `"v"`: "gzip", `W/"v-gzip"`: "gzip"} {
 		r := s.Get("/x", "Accept-Encoding: "+coding, "If-None-Match: "+tag).Hit().Is(304, "").Has("Vary", "Accept-Encoding").Has("Content-Encoding")
@@ -171,7 +172,7 @@ func testCompressedConditions(c *run) {
 
 func testCompressedFirst(c *run) {
 	page := bodies.HTML(20 << 10)
-	s := c.Site(one(c.Cache(compressing("br", "gzip")), document("text/html", page, "Etag", `"v"`)))
+	s := c.Site(one(c.Cache(Compressing("br", "gzip")), document("text/html", page, "Etag", `"v"`)))
 	s.Get("/x?1", "Accept-Encoding: gzip, identity;q=0").Miss().Stored().Coded("gzip", string(page)).Has("Etag", `"v-gzip"`)
 	s.Get("/x?1", "Accept-Encoding: br").Hit().Coded("br", string(page))
 	s.Get("/x?2", "Accept-Encoding: br", `If-None-Match: "v-br"`).Miss().Stored().Is(304, "").Has("Etag", `"v-br"`).Has("Vary", "Accept-Encoding")
@@ -186,7 +187,7 @@ func testCompressedByHandler(c *run) {
 	_, _ = z.Write(page)
 	_ = z.Close()
 	raw := packed.String()
-	s := c.Site(App{Global: c.Cache(compressing("br", "gzip")), Routes: []Route{
+	s := c.Site(App{Global: c.Cache(Compressing("br", "gzip")), Routes: []Route{
 		{Path: "/coded", Handler: document(jsonType, []byte(raw), "Content-Encoding", "gzip", "Etag", `"v"`)},
 		{Path: "/lie", Handler: document(jsonType, page, "Content-Encoding", "gzip")},
 		{Path: "/unknown", Handler: document(jsonType, page, "Content-Encoding", "deflate")},
@@ -210,7 +211,7 @@ func testCompressedByHandler(c *run) {
 // one.
 func testCompressedTypes(c *run) {
 	page := bodies.HTML(20 << 10)
-	s := c.Site(one(c.Cache(compressing("gzip")), document("", page)))
+	s := c.Site(one(c.Cache(Compressing("gzip")), document("", page)))
 	want := s.Get("/x").Miss().Stored().Header.Get("Content-Type")
 	s.Get("/x").Hit().Is(200, string(page)).Has("Content-Type", want)
 	s.Get("/x", "Accept-Encoding: gzip").Hit().Coded("gzip", string(page)).Has("Content-Type", want)
@@ -218,7 +219,7 @@ func testCompressedTypes(c *run) {
 
 func testCompressedNested(c *run) {
 	page := bodies.JSON(20 << 10)
-	outer := c.Cache(compressing("gzip"))
+	outer := c.Cache(Compressing("gzip"))
 	inner := c.With(outer, func(p *cacheaside.Policy) { p.Compression.Codings = []string{"br", "gzip"} })
 	s := c.Site(App{Global: outer, Routes: []Route{{Path: "/x", Cache: inner, Handler: document(jsonType, page)}}})
 	s.Get("/x", "Accept-Encoding: br").Is(200, string(page))
@@ -232,7 +233,7 @@ func testCompressedNested(c *run) {
 // whose processes are replaced one after the other has them.
 func testCompressedElsewhere(c *run) {
 	page := bodies.JSON(20 << 10)
-	zstd := c.Cache(compressing("zstd"))
+	zstd := c.Cache(Compressing("zstd"))
 	gzip := c.With(zstd, func(p *cacheaside.Policy) { p.Compression.Codings = []string{"gzip"} })
 	none := c.With(zstd, func(p *cacheaside.Policy) { p.Compression.Codings = nil })
 	with := func(cache *cacheaside.Cache) *site { return c.Site(one(cache, document(jsonType, page))) }
@@ -250,7 +251,7 @@ func testCompressedElsewhere(c *run) {
 func testCompressedPurged(c *run) {
 	n := atomic.Int64{}
 	page := func() string { return fmt.Sprintf(`{"n":%d,"rest":"%s"}`, n.Load(), strings.Repeat("page ", 1000)) }
-	cache := c.Cache(compressing("zstd", "gzip"))
+	cache := c.Cache(Compressing("zstd", "gzip"))
 	s := c.Site(one(cache, func(x Ctx) error { return document(jsonType, []byte(page()), "Cache-Tag", "t")(x) }))
 	for range 5 {
 		n.Add(1)
@@ -268,7 +269,7 @@ func testCompressedPurged(c *run) {
 // it would become, and is stored anew.
 func testCompressedDamaged(c *run) {
 	page := bodies.JSON(20 << 10)
-	cache, rec := c.recording(compressing("gzip"))
+	cache, rec := c.recording(Compressing("gzip"))
 	s := c.Site(one(cache, document(jsonType, page)))
 	var bomb bytes.Buffer
 	z, _ := gzip.NewWriterLevel(&bomb, gzip.BestCompression)
@@ -304,7 +305,7 @@ func testCompressedDamaged(c *run) {
 // plain bodies.
 func testCompressedInFront(c *run) {
 	page := bodies.JSON(20 << 10)
-	app := one(c.Cache(compressing("gzip")), document(jsonType, page))
+	app := one(c.Cache(Compressing("gzip")), document(jsonType, page))
 	app.Outer = []Middleware{func(x Ctx, next func() error) error {
 		x.SetHeader("Content-Encoding", "x-front")
 		return next()
