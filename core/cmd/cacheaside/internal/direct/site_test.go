@@ -191,7 +191,7 @@ func contains(text string, parts ...string) bool {
 
 // serve puts a handle of the cache in front of the handler.
 func (w *site) serve(cache *cacheaside.Cache) {
-	w.handler = nethttp.New(w.cache)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.answer(rw, r) }))
+	w.handler = nethttp.New(cache)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.answer(rw, r) }))
 }
 
 // with gives the handler another policy.
