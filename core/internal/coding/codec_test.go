@@ -80,14 +80,16 @@ func roundTrip(tb testing.TB, c Coding, level int, plain []byte) (coded []byte) 
 }
 
 func TestRoundTrip(t *testing.T) {
-	large := bytes.Repeat(bodies.JSON(100_000), 21) // more than zstd's small window
 	for c := range Coding(Count) {
 		for level := range levels[c].highest + 1 {
+			if raceEnabled && level > 1 {
+				break
+			}
 			for _, plain := range [][]byte{nil, {0}, bodies.JSON(4 << 10), noise(5000), make([]byte, 50_000)} {
 				roundTrip(t, c, level, plain)
 			}
 		}
-		for _, plain := range [][]byte{bodies.HTML(300 << 10), noise(300 << 10), large, make([]byte, atOnce), make([]byte, 2*atOnce+1)} {
+		for _, plain := range [][]byte{bodies.HTML(300 << 10), noise(300 << 10), slices.Concat(bodies.JSON(large), noise(large)), make([]byte, atOnce), make([]byte, 2*atOnce+1)} {
 			roundTrip(t, c, 0, plain)
 		}
 	}
@@ -95,16 +97,32 @@ func TestRoundTrip(t *testing.T) {
 
 // Encode gives the same bytes whatever its pooled encoders have encoded before.
 func TestDeterministic(t *testing.T) {
-	inputs := [][]byte{bodies.JSON(30 << 10), bodies.HTML(300 << 10), noise(70_000), bodies.CSS(1 << 10), bytes.Repeat(bodies.JSON(300_000), 5)}
+	mixed := slices.Concat(bodies.JSON(large/2), noise(large/4), bodies.CSS(large))
+	inputs := [][]byte{
+		mixed[:large-1], mixed[:large], mixed[:large+1], mixed[:1000], mixed[:30_000], mixed[:300_000],
+		bodies.HTML(300 << 10), noise(70_000), noise(100), make([]byte, 3_000_000), bodies.CSS(4 << 10), nil, {0},
+	}
 	for _, c := range codings {
-		for _, level := range []int{0, 1, levels[c].standard + 2} {
-			first := map[int][]byte{}
-			for _, i := range []int{0, 1, 2, 3, 4, 3, 0, 4, 2, 1, 0} {
-				coded := encode(t, c, level, inputs[i])
-				if want, ok := first[i]; ok && !bytes.Equal(coded, want) {
-					t.Errorf("%s, level %d: input %d is coded in two ways", c, level, i)
+		for _, level := range []int{1, 2, 3, 4, levels[c].standard, levels[c].standard + 2, min(11, levels[c].highest)} {
+			if raceEnabled && level != levels[c].standard {
+				continue
+			}
+			inputs := inputs
+			if level > 9 && c == Brotli { // slow
+				inputs = inputs[3:5]
+			}
+			var cold [][]byte
+			for _, plain := range inputs {
+				encoders = [Count]struct{ small, large [maxLevel + 1]sync.Pool }{}
+				cold = append(cold, encode(t, c, level, plain))
+			}
+			for round := range 3 {
+				for i := range inputs {
+					i = (i*(round+2) + round) % len(inputs) // in another order each time
+					if !bytes.Equal(encode(t, c, level, inputs[i]), cold[i]) {
+						t.Errorf("%s, level %d: %d bytes are coded in two ways", c, level, len(inputs[i]))
+					}
 				}
-				first[i] = coded
 			}
 		}
 	}
@@ -253,8 +271,8 @@ func TestForeign(t *testing.T) {
 		_ = e.Flush()
 	}
 	_ = e.Close()
-	var large bytes.Buffer
-	b := brotli.NewWriterOptions(&large, brotli.WriterOptions{Quality: 4, LGWin: 24})
+	var wide bytes.Buffer
+	b := brotli.NewWriterOptions(&wide, brotli.WriterOptions{Quality: 4, LGWin: 24})
 	for part := range slices.Chunk(plain, 1000) {
 		_, _ = b.Write(part)
 		_ = b.Flush()
@@ -272,7 +290,7 @@ func TestForeign(t *testing.T) {
 		"zstd, two frames":       {Zstd, slices.Concat(frame(plain[:9000]), frame(plain[9000:]))},
 		"zstd, skippable frames": {Zstd, slices.Concat(skippable, frame(plain), skippable)},
 		"zstd, size not said":    {Zstd, stream.Bytes()},
-		"br, window of 16 MiB":   {Brotli, large.Bytes()},
+		"br, window of 16 MiB":   {Brotli, wide.Bytes()},
 	} {
 		got, err := Decode(tt.c, tt.coded, uint64(len(plain)))
 		if err != nil || !bytes.Equal(got, plain) {
