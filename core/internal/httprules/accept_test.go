@@ -17,7 +17,7 @@ func weigh(lines ...string) [4]uint16 {
 }
 
 // RFC 9110 sections 12.4.2, 12.5.3 and 8.4.1.
-func TestCodingWeights(t *testing.T) {
+func TestRFC9110_12_5_3_CodingWeights(t *testing.T) {
 	type weights = [4]uint16 // identity, gzip, br, zstd
 	for _, tt := range []struct {
 		name  string
