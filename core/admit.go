@@ -52,7 +52,8 @@ func (v *visit) admit(resp *adapter.Response, status *httprules.CacheStatus) (a 
 		v.c.stats.tagsRefused.Add(1)
 		return private, detailTags
 	}
-	header, reason := v.storable(resp, verdict)
+	v.recoding = v.c.compression.recodes(resp, int64(len(resp.Body)), v.c.targets)
+	header, reason := v.storable(resp, verdict, len(resp.Body))
 	if reason != "" {
 		return private, reason
 	}
@@ -165,7 +166,16 @@ func (v *visit) selectingNames(own adapter.Fields, effective adapter.Header) (na
 	if slices.Contains(v.selecting.Names, "Origin") {
 		names = mergeNames(names, []string{"Origin"})
 	}
-	return withoutLoop(names), anyOrigin
+	return v.c.withoutOwn(names), anyOrigin
+}
+
+// withoutOwn takes out of what selects a response what the cache says to handlers
+// itself: CDN-Loop, the locks of caches, which are other ones for each request; and
+// Accept-Encoding, where all of them are asked for the same.
+func (c *Cache) withoutOwn(names []string) []string {
+	return slices.DeleteFunc(names, func(name string) bool {
+		return name == loopField || name == "Accept-Encoding" && c.compression.on()
+	})
 }
 
 // answeredInFront names the request fields that middleware in front answers by

@@ -29,14 +29,15 @@ import (
 // All methods may be called concurrently.
 type Cache struct {
 	*shared
-	policy  Policy
-	keys    keys.Maker
-	answers [2]bool // whether GET and HEAD are answered
-	listed  map[int]bool
-	cookies keys.Selector // policy.Requests.Cookies
-	targets []string      // policy.Storing.TargetedFields, in canonical form
-	way     *purges.Way   // to tell URLs apart; nil: by all that they have
-	label   string        // policy.Name, in events
+	policy      Policy
+	keys        keys.Maker
+	answers     [2]bool // whether GET and HEAD are answered
+	listed      map[int]bool
+	cookies     keys.Selector // policy.Requests.Cookies
+	targets     []string      // policy.Storing.TargetedFields, in canonical form
+	compression compression   // policy.Compression
+	way         *purges.Way   // to tell URLs apart; nil: by all that they have
+	label       string        // policy.Name, in events
 }
 
 // shared is what all handles of a cache have in common.
@@ -76,6 +77,7 @@ type shared struct {
 	polling     atomic.Int64 // requests that wait for other processes
 	deadlines   deadlines
 	claims      claims
+	derived     derived // bodies in other codings than they are stored in
 	closeOnce   sync.Once
 	closeErr    error
 }
@@ -112,6 +114,7 @@ func New(cfg Config) (*Cache, error) {
 	if !s.inProcess && cfg.Breaker.Failures > 0 {
 		s.shield()
 	}
+	s.derived.max = cfg.MaxDerivedBytes
 	s.writes = newWrites(cfg.Background.WriteBuffer)
 	s.background = jobs.New(cfg.Background.Runs, cfg.Background.Queue, false)
 	s.claims = claims{
@@ -177,6 +180,7 @@ func newHandle(s *shared, policy Policy) *Cache {
 	}
 	c.answers = [2]bool{slices.Contains(policy.Requests.Methods, "GET"), slices.Contains(policy.Requests.Methods, "HEAD")}
 	c.cookies = policy.Requests.Cookies.selector()
+	c.compression = policy.Compression.prepared()
 	for _, name := range policy.Storing.TargetedFields {
 		c.targets = append(c.targets, textproto.CanonicalMIMEHeaderKey(name))
 	}

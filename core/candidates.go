@@ -32,7 +32,7 @@ func (v *visit) readCandidates(ctx context.Context) []entry.Entry {
 		if !keys.IsDigest(ref.digest) || !v.read(at, keys.WithDigest(v.key.Wire, ref.digest)) || v.entry.Kind != entry.KindResponse || v.entry.Status != http.StatusOK {
 			continue
 		}
-		if etag, _ := validators(&v.entry); etag != "" && !v.coded() {
+		if etag, _ := validators(&v.entry); etag != "" && !v.coded() && v.represent() {
 			out = append(out, v.entry)
 		}
 	}

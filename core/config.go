@@ -33,6 +33,11 @@ type Config struct {
 	// is, which costs nothing.
 	Observer observe.Observer
 
+	// MaxDerivedBytes is how much memory this process has for bodies in other codings than
+	// they are stored in: see [CompressionPolicy]. One that is gone is made again. Zero:
+	// 16 MiB.
+	MaxDerivedBytes int64
+
 	Timeouts   Timeouts   // of the store's calls
 	Breaker    Breaker    // between the cache and a store that fails
 	Background Background // what goes on beside requests
@@ -129,6 +134,12 @@ func (c Config) validated() (Config, error) {
 	}
 	if c.Background.WriteBuffer < 0 {
 		p.add("Background.WriteBuffer", "%d is negative: use 0 for 32 MiB or a number of bytes", c.Background.WriteBuffer)
+	}
+	if c.MaxDerivedBytes == 0 {
+		c.MaxDerivedBytes = 16 << 20
+	}
+	if c.MaxDerivedBytes < 0 {
+		p.add("MaxDerivedBytes", "%d is negative: use 0 for 16 MiB or a number of bytes", c.MaxDerivedBytes)
 	}
 	p.prefix += "Policy."
 	c.Policy = c.Policy.validated(p)

@@ -47,13 +47,13 @@ func (v *visit) meta(verdict httprules.Verdict, anyOrigin bool, status int, now 
 	return m
 }
 
-// storable gives the fields of resp that are kept, or says why they cannot be. They
-// are good while v is.
-func (v *visit) storable(resp *adapter.Response, verdict httprules.Verdict) (fields []entry.Field, reason string) {
+// storable gives the fields of resp that are kept, or says why they cannot be. Length is
+// that of its body as the handler gave it. The fields are good while v is.
+func (v *visit) storable(resp *adapter.Response, verdict httprules.Verdict, length int) (fields []entry.Field, reason string) {
 	out := v.stored[:0]
 	hasDate := false
 	for _, f := range resp.Header {
-		if !v.keeps(&f, resp) || slices.Contains(verdict.Strip, f.Name) {
+		if !v.keeps(&f, resp, length) || slices.Contains(verdict.Strip, f.Name) {
 			continue
 		}
 		hasDate = hasDate || f.Name == "Date"
@@ -70,6 +70,7 @@ func (v *visit) storable(resp *adapter.Response, verdict httprules.Verdict) (fie
 		date := verdict.Date.UTC().AppendFormat(v.date[:0], http.TimeFormat)
 		out = append(out, entry.Field{Name: "Date", Value: viewOf(date)})
 	}
+	out = v.recoding.negotiated(out)
 	v.stored = out
 	size := 0
 	for i := range out {
@@ -85,14 +86,14 @@ func (v *visit) storable(resp *adapter.Response, verdict httprules.Verdict) (fie
 }
 
 // keeps reports whether a field of resp is stored, whose value it may change.
-func (v *visit) keeps(f *adapter.Field, resp *adapter.Response) bool {
+func (v *visit) keeps(f *adapter.Field, resp *adapter.Response, length int) bool {
 	switch f.Name {
 	case "Age": // made anew for every reply
 		return false
 	case "Content-Length":
 		// Only where the handler says so: others may have more to add, or the server
 		// says it.
-		f.Value = strconv.Itoa(len(resp.Body))
+		f.Value = strconv.Itoa(length)
 		return f.Op != adapter.OpDel && adapter.BodyAllowed(resp.Status)
 	case "Cache-Tag", "Surrogate-Key":
 		return v.c.policy.Storing.ForwardTags || f.Op == adapter.OpDel

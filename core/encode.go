@@ -59,6 +59,9 @@ func (v *visit) encoded(ctx context.Context, content entry.Content, names []stri
 	}
 	w.c, w.primary, w.wire, w.claim, w.tags = v.c, v.key.Primary, v.key.Wire, v.claim, content.Tags
 	w.key, w.keep, w.lead, w.rerun = v.key.Wire, keep, v.lead, v.rerun
+	if content.Coding == 0 {
+		w.recoding, w.level = v.recoding, v.c.compression.levels[v.recoding.to]
+	}
 	if v.claim != nil {
 		content.Epoch, content.Stamp = v.claim.since.Epoch, v.claim.since.Seq
 	}
@@ -68,7 +71,7 @@ func (v *visit) encoded(ctx context.Context, content entry.Content, names []stri
 		}
 		// A response belongs to the fields that any earlier one named as well:
 		// that may miss more often but never answers wrongly.
-		v.record.Names = mergeNames(names, v.record.Names)
+		v.record.Names = v.c.withoutOwn(mergeNames(names, v.record.Names))
 		content.Vary = selectingFields(v.record.Names, &v.req)
 		v.scratch = v.record.AppendValues(v.scratch[:0], &v.req)
 		w.key = v.key.Variant(v.scratch)

@@ -30,7 +30,7 @@ func (v *visit) fetch() error {
 		Capture:     true,
 		Run:         &run.Run,
 		MaxBody:     v.c.policy.Storing.MaxBytes,
-		Set:         v.looped(set),
+		Set:         v.plainly(v.looped(set)),
 		Linger:      v.linger(),
 		Annotate:    v.c.lettingGo(v.lead, run, status),
 		HandleError: v.handlingError(),
@@ -198,6 +198,7 @@ func (v *visit) fetched(resp *adapter.Response, status httprules.CacheStatus, co
 	}
 	if v.req.Method == http.MethodHead {
 		v.unstored = detailMethod
+		v.recoding = v.c.compression.recodes(resp, declaredLength(resp.Effective), v.c.targets)
 		if v.stale {
 			v.headAnswered(resp)
 		}
@@ -214,22 +215,22 @@ func (v *visit) fetched(resp *adapter.Response, status httprules.CacheStatus, co
 		resp.Extra = append(resp.Extra, adapter.Field{Name: "Cache-Status", Value: viewOf(appendStatus(v.fill.text[:0], status)), Op: adapter.OpAdd})
 	}
 	resp.Extra = v.c.withoutTags(resp.Extra, resp.Effective)
-	if a.resp = resp; conditions && resp.Status == http.StatusOK && v.notModified(resp) {
-		a.resp = &adapter.Response{Status: http.StatusNotModified, Extra: resp.Extra, Header: undescribed(resp.Header)}
-	}
+	a.resp = v.negotiable(resp, conditions && resp.Status == http.StatusOK)
 	return a
 }
 
 // notModified reports whether the client, whose own conditions the handler has
 // not seen, has resp already.
 func (v *visit) notModified(resp *adapter.Response) bool {
-	first := func(name string) string {
-		if s := resp.Effective.Values(name); len(s) > 0 {
-			return s[0]
-		}
-		return ""
+	return httprules.NotModified(v.header, firstOf(resp.Effective, "Etag"), firstOf(resp.Effective, "Last-Modified"), v.c.cfg.Now())
+}
+
+// firstOf is the first value of a field, or "".
+func firstOf(h adapter.Header, name string) string {
+	if lines := h.Values(name); len(lines) > 0 {
+		return lines[0]
 	}
-	return httprules.NotModified(v.header, first("Etag"), first("Last-Modified"), v.c.cfg.Now())
+	return ""
 }
 
 // unclaim gives up the claim of a run, unless a write or the flight has it.

@@ -42,7 +42,7 @@ func (v *visit) nearby() (d httprules.Decision, ok bool) {
 		b, ok = v.c.local.GetLocal(at)
 	}
 	if !ok || entry.View(b, &v.entry) != nil || v.entry.Kind != entry.KindResponse || v.entry.Key != v.key.Primary ||
-		!matches(&v.entry, &v.req, v.scratch) || v.withheld() != "" || !v.c.ledger.CurrentHere(&v.Check, &v.entry, at, v.c.way, v.now, judged, soft) {
+		!matches(&v.entry, &v.req, v.scratch) || v.withheld() != "" || !v.c.ledger.CurrentHere(&v.Check, &v.entry, at, v.c.way, v.now, judged, soft) || !v.represent() {
 		return d, false
 	}
 	v.near = !v.c.inProcess
@@ -200,7 +200,12 @@ func (v *visit) read(ctx context.Context, wire string) bool {
 func (v *visit) granted() finding {
 	switch v.withheld() {
 	case "":
-		return foundEntry
+		if v.represent() {
+			return foundEntry
+		}
+		v.c.stats.corrupt.Add(1)
+		v.why = observe.CauseCorrupt
+		return foundNothing
 	case adapter.ReasonInner:
 		return foundInner
 	case detailOrigin:

@@ -93,9 +93,3 @@ func (v *visit) looped(set http.Header) http.Header {
 	}
 	return out
 }
-
-// withoutLoop takes CDN-Loop out of what Vary names: no handler means the locks of
-// caches, which are other ones for each request.
-func withoutLoop(names []string) []string {
-	return slices.DeleteFunc(names, func(name string) bool { return name == loopField })
-}

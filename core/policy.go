@@ -38,11 +38,12 @@ type Policy struct {
 	// cache's business.
 	Skip func(*Request) bool
 
-	Key        KeyPolicy        // what of a request is part of its key
-	Storing    StoringPolicy    // what is stored
-	Stale      StalePolicy      // what is renewed, and when a stale response is served
-	Coalescing CoalescingPolicy // how far requests wait for one another
-	Requests   RequestPolicy    // which requests are answered, and how
+	Key         KeyPolicy         // what of a request is part of its key
+	Storing     StoringPolicy     // what is stored
+	Compression CompressionPolicy // what of it is compressed
+	Stale       StalePolicy       // what is renewed, and when a stale response is served
+	Coalescing  CoalescingPolicy  // how far requests wait for one another
+	Requests    RequestPolicy     // which requests are answered, and how
 }
 
 // Request is what a policy's functions are given of a request: see [adapter.Request].
@@ -275,6 +276,7 @@ func (p Policy) clone() Policy {
 	} {
 		*s = slices.Clone(*s)
 	}
+	p.Compression.clone()
 	return p
 }
 
@@ -306,6 +308,7 @@ func (p Policy) validated(wrong *problems) Policy {
 	}
 	p.Key.validate(wrong)
 	p.Storing.validate(wrong)
+	p.Compression.validate(wrong)
 	p.Stale.validate(wrong)
 	p.Coalescing.validate(wrong)
 	p.Requests.validate(wrong)

@@ -11,28 +11,34 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
-// selectRange turns r, a complete stored 200, into the 206 or 416 that the
-// request's Range asks for (RFC 9110 section 14.2), and leaves it alone where
-// Range is absent, malformed, or made void by If-Range.
-func selectRange(r *adapter.Response, method string, header adapter.Header, etag, modified string, date time.Time) {
+// wantedRanges is what a request asks for of a response of that size (RFC 9110 section
+// 14.2): none where Range is absent, malformed, or made void by If-Range.
+func wantedRanges(method string, header adapter.Header, etag, modified string, date time.Time, size int64) ([]httprules.ByteRange, httprules.RangeVerdict) {
 	lines := header.Values("Range")
 	if len(lines) != 1 || method != http.MethodGet {
-		return
+		return nil, httprules.RangeNone
 	}
 	wanted := lines[0] // a view: the next look at the header may overwrite lines
 	if cond := header.Values("If-Range"); len(cond) > 0 &&
 		(len(cond) > 1 || !httprules.IfRangeMatch(cond[0], etag, modified, date)) {
-		return
+		return nil, httprules.RangeNone
 	}
+	return httprules.ParseRange(wanted, size)
+}
+
+// selectRange turns r, a complete stored 200, into the 206 or 416 that the request asks
+// for.
+func selectRange(r *adapter.Response, method string, header adapter.Header, etag, modified string, date time.Time) {
 	size := int64(len(r.Body))
-	ranges, verdict := httprules.ParseRange(wanted, size)
+	ranges, verdict := wantedRanges(method, header, etag, modified, date, size)
 	switch verdict {
 	case httprules.RangeUnsatisfiable:
 		r.Status, r.Body = http.StatusRequestedRangeNotSatisfiable, nil
-		r.Header = without(r.Header, "Content-Type", "Content-Encoding", "Content-Length")
+		r.Header = without(r.Header, "Content-Type", "Content-Encoding", "Content-Length", "Content-Digest", "Repr-Digest", "Digest", "Content-Md5")
 		r.Header = append(r.Header,
 			adapter.Field{Name: "Content-Length", Value: "0"},
 			adapter.Field{Name: "Content-Range", Value: fmt.Sprintf("bytes */%d", size)})
@@ -42,7 +48,8 @@ func selectRange(r *adapter.Response, method string, header adapter.Header, etag
 		return
 	}
 	r.Status = http.StatusPartialContent
-	if len(r.Body) > 0 && !fixedType(r.Header) { // of the whole, or the server would look at the part
+	r.Header = without(r.Header, "Content-Digest", "Content-Md5") // of the whole (RFC 9530 section 2)
+	if len(r.Body) > 0 && !fixedType(r.Header) {                  // of the whole, or the server would look at the part
 		r.Header = append(r.Header, adapter.Field{Name: "Content-Type", Value: http.DetectContentType(r.Body)})
 	}
 	if len(ranges) == 1 {
@@ -82,6 +89,16 @@ func acceptsRanges(fields adapter.Fields) bool {
 	return false
 }
 
+// entryAcceptsRanges is acceptsRanges for what is stored.
+func entryAcceptsRanges(e *entry.Entry) bool {
+	for f := range e.Header {
+		if f.Name == "Accept-Ranges" && strings.EqualFold(f.Value, "bytes") {
+			return true
+		}
+	}
+	return false
+}
+
 // fixedType reports whether the handler has set a Content-Type, or none on purpose,
 // or a coding, which keeps the server from guessing.
 func fixedType(fields adapter.Fields) bool {
@@ -100,7 +117,7 @@ func contentRange(r httprules.ByteRange, size int64) string {
 // undescribed drops what describes a body, also what somebody in front has announced
 // of it (RFC 9110 section 15.4.5).
 func undescribed(fields adapter.Fields) adapter.Fields {
-	return append(without(fields, "Content-Length", "Content-Type", "Content-Encoding", "Content-Language"),
+	return append(without(fields, "Content-Length", "Content-Type", "Content-Encoding", "Content-Language", "Content-Digest", "Content-Md5"),
 		adapter.Field{Name: "Content-Encoding", Op: adapter.OpDel})
 }
 

@@ -41,10 +41,13 @@ func (v *visit) collapsed(d httprules.Decision) error {
 // where the client has it already, or with the range that it asks for.
 func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 	v.count()
+	if !v.represent() { // found out when it was looked up, unless it has come another way
+		return v.noAnswer(http.StatusBadGateway, httprules.CacheStatus{Fwd: v.fwd, Detail: detailCorrupt})
+	}
 	v.showRoute()
 	v.answered = now
 	r := &v.response
-	r.Status, r.Body, r.Implicit = int(v.entry.Status), v.entry.Body, v.entry.Flags&entry.Implicit != 0
+	r.Status, r.Implicit = int(v.entry.Status), v.entry.Flags&entry.Implicit != 0
 	var etag, modified string
 	fields := v.fields[:0]
 	for f := range v.entry.Header {
@@ -60,27 +63,31 @@ func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 		}
 		fields = append(fields, adapter.Field{Name: f.Name, Value: f.Value, Op: adapter.Op(f.Op)})
 	}
+	date := time.Unix(0, v.entry.Date)
+	same := r.Status == http.StatusOK && v.asked&keys.AskedConditional != 0 && v.sameForm(etag, modified, date)
+	b := make([]byte, 0, 64) // for all texts that are made here; what is there is not written to again
+	if v.entry.Coding != 0 {
+		fields, b = describe(fields, make([]byte, 0, 128), baseCoding(&v.entry), v.form.coding, len(v.form.body))
+	}
 	v.fields = fields
-	r.Header = fields
-	if r.Status == http.StatusOK {
-		date := time.Unix(0, v.entry.Date)
-		if v.asked&keys.AskedConditional != 0 && httprules.NotModified(v.header, etag, modified, date) {
-			// RFC 9110 section 15.4.5: nothing that describes a body.
-			r.Header = undescribed(fields)
-			r.Status, r.Body = http.StatusNotModified, nil
-		} else if v.asked&keys.AskedRanged != 0 && (v.c.policy.Requests.AcceptRanges || acceptsRanges(fields)) {
-			selectRange(r, v.req.Method, v.header, etag, modified, date)
-		}
+	r.Header, r.Body = fields, v.form.body
+	switch {
+	case same: // RFC 9110 section 15.4.5: nothing that describes a body.
+		r.Header = undescribed(fields)
+		r.Status, r.Body = http.StatusNotModified, nil
+	case r.Status == http.StatusOK && v.asked&keys.AskedRanged != 0 && v.form.coding == baseCoding(&v.entry) &&
+		(v.c.policy.Requests.AcceptRanges || acceptsRanges(fields)):
+		selectRange(r, v.req.Method, v.header, etag, modified, date)
 	}
 
-	// Age and Cache-Status in one allocation.
 	status.Name = "cacheaside"
-	b := strconv.AppendInt(make([]byte, 0, 64), seconds(v.age(now)), 10)
+	from := len(b)
+	b = strconv.AppendInt(b, seconds(v.age(now)), 10)
 	n := len(b)
 	b = status.Append(b)
-	text := viewOf(b) // b is not written to again
+	text := viewOf(b)
 	v.extra = [2]adapter.Field{
-		{Name: "Age", Value: text[:n]},
+		{Name: "Age", Value: text[from:n]},
 		{Name: "Cache-Status", Value: text[n:], Op: adapter.OpAdd},
 	}
 	r.Extra = v.extra[:]

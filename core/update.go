@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/coding"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
@@ -28,7 +29,7 @@ func (v *visit) headAnswered(resp *adapter.Response) {
 		return len(now) == 0 || now[0] == stored
 	}
 	switch {
-	case !agrees("Etag", etag), !agrees("Last-Modified", modified), !agrees("Content-Length", strconv.Itoa(len(v.entry.Body))):
+	case !agrees("Etag", etag), !agrees("Last-Modified", modified), !agrees("Content-Length", strconv.Itoa(baseLength(&v.entry))):
 		v.c.invalidate(v.x.Context(), &v.req)
 	case len(resp.Effective.Values("Etag"))+len(resp.Effective.Values("Last-Modified")) > 0:
 		_, _, _ = v.update(resp, v.c.cfg.Now()) // what fails is counted there
@@ -63,7 +64,8 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 	vary = mergeNames(vary, nil)
 	resp := &adapter.Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
 	verdict = v.judge(resp.Status, effective, now)
-	header, reason := v.storable(resp, verdict)
+	v.recoding = recoding{to: coding.Coding(v.entry.Coding)}
+	header, reason := v.storable(resp, verdict, baseLength(&v.entry))
 	if reason != "" { // the client gets what there was
 		verdict.Store, verdict.Reason = false, reason
 		for f := range v.entry.Header {
@@ -71,7 +73,8 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 		}
 	}
 	content := entry.Content{Meta: v.meta(verdict, anyOrigin, resp.Status, now), Key: v.key.Primary, Header: header, Body: resp.Body}
-	content.Flags |= v.entry.Flags & entry.Implicit
+	content.Flags |= v.entry.Flags & (entry.Implicit | entry.OwnCoding)
+	content.Coding, content.Size = v.entry.Coding, v.entry.Size
 	for tag := range v.entry.Tags {
 		content.Tags = append(content.Tags, tag)
 	}

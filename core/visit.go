@@ -60,6 +60,7 @@ type found struct {
 	record     varyRecord     // valid if hasRec
 	hasRec     bool           // it is known whether the primary key holds one
 	ahead      *lookahead     // what was read of the store before
+	form       form           // in which the entry is sent
 	candidates []entry.Entry  // variants for other requests that the handler may select
 }
 
@@ -75,13 +76,14 @@ type turn struct {
 
 // running is the call of the handler, and what becomes of its response.
 type running struct {
-	run     *run      // nil: it was not called
-	fill    *fill     // has run
-	began   time.Time // when the handler was called
-	failure int       // the status with which it has failed
-	inner   bool      // a handle further in has dealt with the request
-	value   []byte    // what was written to the store
-	write   *write    // that goes when the response does; nil: none
+	run      *run      // nil: it was not called
+	fill     *fill     // has run
+	began    time.Time // when the handler was called
+	failure  int       // the status with which it has failed
+	inner    bool      // a handle further in has dealt with the request
+	recoding recoding  // of the response that is stored
+	value    []byte    // what was written to the store
+	write    *write    // that goes when the response does; nil: none
 }
 
 // reply is what the client gets.

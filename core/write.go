@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/coding"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
@@ -38,14 +39,16 @@ var (
 // primary key, or as a variant where the response names request fields, together
 // with the record that leads to it. It points to nothing of a visit.
 type write struct {
-	c       *Cache
-	primary string
-	wire    string // the primary key's
-	claim   *claim // nil: the store orders nothing
-	tags    []string
-	key     string // of value
-	value   []byte
-	keep    time.Duration
+	c        *Cache
+	primary  string
+	wire     string // the primary key's
+	claim    *claim // nil: the store orders nothing
+	tags     []string
+	key      string // of value
+	value    []byte
+	keep     time.Duration
+	recoding recoding // of the body, before it is written
+	level    int
 	// Of a variant:
 	record     []byte
 	recordKept time.Duration
@@ -74,7 +77,7 @@ func (w *write) leaving(sent adapter.Header) {
 	case w.personal(sent):
 		w.c.writes.over(w)
 		w.end(errPersonal)
-	case w.c.inProcess || w.rerun != nil:
+	case w.c.inProcess && w.recoding.to == coding.Identity || w.rerun != nil:
 		if w.Run(context.Background(), nil); w.rerun != nil && w.stored {
 			w.rerun.done.Store(true)
 		}
@@ -115,7 +118,29 @@ func (w *write) abandon() {
 // Run implements [jobs.Job].
 func (w *write) Run(context.Context, func()) {
 	defer w.c.writes.over(w)
+	w.recode()
 	_ = w.store()
+}
+
+// recode brings the body into the coding in which it is stored. One that does not become
+// shorter stays as it is; so does one that the handler has coded in a way that cannot be
+// read.
+func (w *write) recode() {
+	var e entry.Entry
+	if w.recoding.to == coding.Identity || entry.View(w.value, &e) != nil || len(e.Body) == 0 {
+		return
+	}
+	defer w.c.derived.place()()
+	if w.recoding.own {
+		if size, err := coding.Size(w.recoding.to, e.Body, uint64(w.c.policy.Storing.MaxBytes)); err == nil {
+			w.value = entry.Recode(w.value, &e, uint8(w.recoding.to), size, e.Flags|entry.OwnCoding, e.Body)
+		}
+		return
+	}
+	coded, err := coding.Encode(w.recoding.to, w.level, e.Body)
+	if err == nil && len(coded) < len(e.Body) {
+		w.value = entry.Recode(w.value, &e, uint8(w.recoding.to), uint64(len(e.Body)), e.Flags, coded)
+	}
 }
 
 // Dropped is called when the cache has been closed and may not wait any longer.

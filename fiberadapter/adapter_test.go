@@ -381,6 +381,15 @@ func TestFiberMiddleware(t *testing.T) {
 			switch name {
 			case "compress":
 				coretest.CheckCompression(t, body, before, ask)
+				app = newApp()
+				coding := fiberadapter.New(coretest.NewCache(t, coretest.Compressing("br", "gzip")))
+				if before {
+					app.Use(mw(), coding)
+				} else {
+					app.Use(coding, mw())
+				}
+				app.Get("/x", func(c *fiber.Ctx) error { return c.SendString(body) })
+				coretest.CheckCompression(t, body, false, ask)
 			case "etag":
 				first := ask()
 				tag := first.Header.Get("Etag")

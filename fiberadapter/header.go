@@ -34,6 +34,7 @@ func (x *exchange) reset(c *fiber.Ctx) {
 		q.Target = c.OriginalURL() + " " + host
 	}
 	q.Header = &x.header
+	q.Encodes = len(c.Response().Header.ContentEncoding()) > 0
 	// Core sees Upgrade and Transfer-Encoding by their names. -2: nothing is said.
 	length := x.header.h.ContentLength()
 	q.HasBody = length != 0 && length != -2

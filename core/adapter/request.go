@@ -45,6 +45,9 @@ type Request struct {
 	// Upgrade says that the client asks for another protocol (WebSocket), where
 	// Header does not.
 	Upgrade bool
+	// Encodes says that middleware in front has a content coding for the response, as it
+	// has said in the header before the handler was called: what it gets is to have none.
+	Encodes bool
 	// Outer is the [Forward.Run] of a handle inside of whose Next this same request
 	// is being served; nil if there is none. Adapters find it by [RunIn].
 	Outer *Run

@@ -68,10 +68,10 @@ func (c *run) flush(cache *cacheaside.Cache) {
 }
 
 // recording is a cache on a recording store.
-func (c *run) recording() (*cacheaside.Cache, *recorder) {
+func (c *run) recording(change ...func(*cacheaside.Config)) (*cacheaside.Cache, *recorder) {
 	c.Helper()
 	rec := &recorder{Store: c.Store()}
-	cache := c.Cache(func(cfg *cacheaside.Config) { cfg.Store = rec })
+	cache := c.Cache(append(change, func(cfg *cacheaside.Config) { cfg.Store = rec })...)
 	rec.flush = func() { c.flush(cache) }
 	return cache, rec
 }

@@ -45,6 +45,7 @@ func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
 	}
 	q.Target = adapter.RewrittenTarget(r.RequestURI, q.Scheme, r.Host, q.Path, q.RawQuery)
 	q.Header = r.Header
+	q.Encodes = encodes(w)
 	q.HasBody = r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
 	if q.Outer = outerRun(w); q.Outer == nil {
 		// Perhaps a writer in between hides it, or another framework is in front. A
@@ -57,6 +58,19 @@ func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	q.Rerun = adapter.RerunFrom(r.Context())
+}
+
+// encodes reports whether a writer in front has a content coding for what is written, by
+// what it has announced: the coding, or, as a writer that may well do so, that the
+// response depends on what codings the client accepts.
+func encodes(w http.ResponseWriter) bool {
+	h := w.Header()
+	return len(h) > 0 && (len(h["Content-Encoding"]) > 0 || len(h["Vary"]) > 0 && variesByCoding(h) && !keeps(w))
+}
+
+func variesByCoding(h http.Header) bool {
+	names, _ := httprules.VaryNames(h)
+	return slices.Contains(names, "Accept-Encoding")
 }
 
 // Kept is what a pooled x keeps for the next request: memory that nobody else has.

@@ -104,6 +104,7 @@ type Entry struct {
 	parts  []byte
 	header []byte
 	Body   []byte // of an incomplete response its parts, one after the other
+	Sum    uint32 // the checksum of the stored form
 }
 
 const (
@@ -205,6 +206,20 @@ func Encode(c Content) ([]byte, error) {
 	return b, nil
 }
 
+// Recode returns b, a sound entry, with its body in a coding: coded, which is size bytes
+// without it. The flags are those that it has then.
+func Recode(b []byte, e *Entry, coding uint8, size uint64, flags Flags, coded []byte) []byte {
+	head := len(b) - len(e.Body)
+	out := append(append(make([]byte, 0, head+len(coded)), b[:head]...), coded...)
+	le := binary.LittleEndian
+	le.PutUint16(out[offFlags:], uint16(flags))
+	le.PutUint64(out[offBodyLen:], uint64(len(coded)))
+	le.PutUint64(out[offSize:], size)
+	out[offCoding] = coding
+	le.PutUint32(out[offSum:], sum(out))
+	return out
+}
+
 // Decode makes e a view of b. It never panics, whatever b holds, and on an
 // error e must not be used.
 func Decode(b []byte, e *Entry) error {
@@ -267,6 +282,7 @@ func View(b []byte, e *Entry) error {
 		Coding:   b[offCoding],
 		Size:     le.Uint64(b[offSize:]),
 	}
+	e.Sum = le.Uint32(b[offSum:])
 	e.Key = view(cut(uint64(le.Uint32(b[offKeyLen:]))))
 	e.vary = cut(uint64(le.Uint32(b[offVaryLen:])))
 	e.tags = cut(uint64(le.Uint32(b[offTagsLen:])))

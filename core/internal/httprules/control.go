@@ -70,6 +70,13 @@ func ParseResponseControl(h Header, targets []string) ResponseControl {
 	return c
 }
 
+// NoTransform reports whether a message wants to be passed on as it is (RFC 9111 sections
+// 5.2.1.6 and 5.2.2.6): whoever is told so in whatever field.
+func NoTransform(h Header, targets []string) bool {
+	c, _ := parseResponseLines(h.Values("Cache-Control"))
+	return c.NoTransform || len(targets) > 0 && ParseResponseControl(h, targets).NoTransform
+}
+
 // parseResponseLines reads lines in the syntax of Cache-Control; the result is
 // false where there is no directive.
 func parseResponseLines(lines []string) (c ResponseControl, found bool) {
