@@ -26,8 +26,10 @@ const Count = 4
 // names are those of the IANA registry, in the order of the numbers.
 var names = [Count]string{"identity", "gzip", "br", "zstd"}
 
-// levels are the highest level of each coding, and the one that level 0 stands for.
-// The defaults are chosen by BenchmarkEncode: see the table in the package's tests.
+// levels are the highest level of each coding, and the one that level 0 stands for: where
+// more time begins to gain little. It takes gzip and zstd 1 to 2 ms to code 300 KiB, and br
+// 3 to 5 ms; a level more is half as slow again, and 1 to 3 % smaller. See
+// BenchmarkEncodeLevels.
 var levels = [Count]struct{ highest, standard int }{
 	Gzip:   {9, 6},
 	Brotli: {11, 5},

@@ -20,21 +20,15 @@ func Encode(c Coding, level int, plain []byte) ([]byte, error) {
 	if level == 0 {
 		level = levels[c].standard
 	}
+	pools := &encoders[c].small
+	if len(plain) >= large {
+		pools = &encoders[c].large
+	}
 	switch c {
-	case Gzip:
-		return encodeStream(&gzipEncoders[level], func() encoder {
-			w, err := gzip.NewWriterLevel(nil, level)
-			if err != nil {
-				panic(err) // the level was checked
-			}
-			return w
-		}, plain)
-	case Brotli:
-		return encodeStream(&brotliEncoders[level], func() encoder {
-			return brotli.NewWriterLevel(nil, level)
-		}, plain)
+	case Gzip, Brotli:
+		return encodeStream(c, level, &pools[level], plain)
 	case Zstd:
-		return encodeZstd(level, plain)
+		return encodeZstd(zstd.EncoderLevelFromZstd(level), pools, plain)
 	}
 	return rightSized(plain), nil
 }
@@ -52,22 +46,33 @@ type encoder interface {
 	Reset(io.Writer)
 }
 
-var (
-	gzipEncoders   [10]sync.Pool // by level, of encoder
-	brotliEncoders [12]sync.Pool // by level, of encoder
-	zstdEncoders   [5]windows    // by zstd.EncoderLevel
-	buffers        = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-)
+// large is the size from which bodies have encoders of their own. One of zstd holds a
+// window of history, which small bodies need not pay for. One of br chooses its tables by
+// the size of its first body and keeps them, so that what it makes of a small one would
+// depend on what came before.
+const large = 1 << 20
+
+// maxLevel is the highest level of all.
+const maxLevel = 22
+
+// encoders are the pools, by level: of encoder, of zstd by zstd.EncoderLevel and of
+// *zstd.Encoder.
+var encoders [Count]struct{ small, large [maxLevel + 1]sync.Pool }
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // maxPooled is the capacity up to which a buffer is kept for the next body.
 const maxPooled = 1 << 20
 
-func encodeStream(pool *sync.Pool, create func() encoder, plain []byte) ([]byte, error) {
+func encodeStream(c Coding, level int, pool *sync.Pool, plain []byte) ([]byte, error) {
 	buf := buffers.Get().(*bytes.Buffer)
 	defer putBuffer(buf)
 	w, ok := pool.Get().(encoder)
 	if !ok {
-		w = create()
+		var err error
+		if w, err = newEncoder(c, level); err != nil {
+			return nil, fmt.Errorf("coding: %w", err)
+		}
 	}
 	w.Reset(buf)
 	if _, err := w.Write(plain); err != nil {
@@ -81,6 +86,13 @@ func encodeStream(pool *sync.Pool, create func() encoder, plain []byte) ([]byte,
 	return rightSized(buf.Bytes()), nil
 }
 
+func newEncoder(c Coding, level int) (encoder, error) {
+	if c == Brotli {
+		return brotli.NewWriterLevel(nil, level), nil
+	}
+	return gzip.NewWriterLevel(nil, level)
+}
+
 func putBuffer(buf *bytes.Buffer) {
 	if buf.Cap() <= maxPooled {
 		buf.Reset()
@@ -88,27 +100,20 @@ func putBuffer(buf *bytes.Buffer) {
 	}
 }
 
-// windows are the pools of zstd's encoders of one level. An encoder holds a window of
-// history, so bodies that need a small one do not pay for a large one.
-type windows struct{ small, large sync.Pool }
+// maxWindow is the largest that a client must be able to hold (RFC 9659 section 3).
+const maxWindow = 8 << 20
 
-const (
-	smallWindow = 1 << 20
-	// maxWindow is the largest that a client must be able to hold (RFC 9659 section 3).
-	maxWindow = 8 << 20
-)
-
-func encodeZstd(level int, plain []byte) ([]byte, error) {
-	l := zstd.EncoderLevelFromZstd(level)
-	pool, window := &zstdEncoders[l].small, smallWindow
-	if len(plain) > smallWindow {
-		pool, window = &zstdEncoders[l].large, maxWindow
-	}
+func encodeZstd(level zstd.EncoderLevel, pools *[maxLevel + 1]sync.Pool, plain []byte) ([]byte, error) {
+	pool := &pools[level]
 	e, ok := pool.Get().(*zstd.Encoder)
 	if !ok {
+		window := large
+		if len(plain) >= large {
+			window = maxWindow
+		}
 		var err error
 		// The stored form has a checksum of its own.
-		e, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(l), zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(1),
+		e, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(1),
 			zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false))
 		if err != nil {
 			return nil, fmt.Errorf("coding: %w", err)
