@@ -10,6 +10,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/breaker"
+	"github.com/cacheaside/cacheaside/core/internal/coding"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/inside"
@@ -199,6 +200,9 @@ func (l looking) describe(ctx context.Context, wire string, b []byte) (e inside.
 	}
 	m := &v.entry
 	e.Status, e.Born, e.Body, e.Took = int(m.Status), time.Unix(0, m.Born), int64(len(m.Body)), time.Duration(m.Took)*time.Microsecond
+	if m.Coding != 0 {
+		e.Coding, e.Plain = coding.Coding(m.Coding).String(), int64(m.Size)
+	}
 	for f := range m.Header {
 		if adapter.Op(f.Op) != adapter.OpDel {
 			e.Header = append(e.Header, inside.Field{Name: f.Name, Value: f.Value})

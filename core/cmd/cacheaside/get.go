@@ -157,6 +157,9 @@ func (a *app) stored(e *inspect.Entry, which string, headers bool) {
 		sizes := units.Bytes(e.Size)
 		if e.Status > 0 {
 			sizes += ", body " + units.Bytes(e.BodyBytes)
+			if e.Coding != "" {
+				sizes += " (" + e.Coding + ", " + units.Bytes(e.Plain) + " without)"
+			}
 		}
 		add("size", text(sizes))
 	}

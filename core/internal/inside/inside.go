@@ -82,6 +82,8 @@ type Entry struct {
 	Age, TTL       time.Duration
 	Lifetime, Gone time.Duration // Gone: 0: not known
 	Size, Body     int64
+	Coding         string // of the body, if the cache keeps it in one
+	Plain          int64  // the length of the body without Coding
 	Took           time.Duration
 	Tags           []Tag
 	Header         []Field

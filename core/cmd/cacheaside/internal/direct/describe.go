@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/inspect"
+	"github.com/cacheaside/cacheaside/core/internal/coding"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/freshness"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
@@ -30,6 +31,9 @@ func (s *Store) describe(ctx context.Context, n name, raw []byte, a *asked) (v i
 	}
 	now := s.now()
 	v.Status, v.StoredAt, v.BodyBytes = int(e.Status), time.Unix(0, e.Born).UnixMilli(), int64(len(e.Body))
+	if e.Coding != 0 {
+		v.Coding, v.Plain = coding.Coding(e.Coding).String(), int64(e.Size)
+	}
 	v.Lifetime, v.Saves = time.Duration(e.Lifetime).Seconds(), (time.Duration(e.Took) * time.Microsecond).Seconds()
 	v.Header = fieldsOf(&e)
 	for f := range e.Vary { // of the request that was stored: values may be anybody's

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/inspect"
+	"github.com/cacheaside/cacheaside/core/internal/coding"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/inside"
@@ -299,7 +300,7 @@ func (s *Store) variants(ctx context.Context, f *inspect.Found, n name, list *en
 type Body struct {
 	Status int             `json:"status"`
 	Header []inspect.Field `json:"header"` // as it may be shown
-	Body   []byte          `json:"body"`   // as it is, whatever its Content-Encoding
+	Body   []byte          `json:"body"`   // as the handler gave it, whatever its Content-Encoding
 }
 
 // Body returns the response under a key that Find or List has shown. It reports false
@@ -317,8 +318,20 @@ func (s *Store) Body(ctx context.Context, key inspect.Key) (Body, bool, error) {
 	if err != nil || !ok || entry.Decode(raw, &e) != nil || e.Kind != entry.KindResponse || !n.is(&e) {
 		return Body{}, false, err
 	}
-	return Body{Status: int(e.Status), Header: fieldsOf(&e), Body: e.Body}, true, nil
+	body := e.Body
+	if e.Coding != 0 && e.Flags&entry.OwnCoding == 0 {
+		if e.Size > maxBody {
+			return Body{}, false, fmt.Errorf("the body claims to be of %d bytes, which is more than any that is shown", e.Size)
+		}
+		if body, err = coding.Decode(coding.Coding(e.Coding), e.Body, e.Size); err != nil {
+			return Body{}, false, fmt.Errorf("the body is not what it claims to be: %w", err)
+		}
+	}
+	return Body{Status: int(e.Status), Header: fieldsOf(&e), Body: body}, true, nil
 }
+
+// maxBody bounds what a stored body is decoded to.
+const maxBody = 1 << 30
 
 // fieldsOf are those of a response, as they may be shown.
 func fieldsOf(e *entry.Entry) []inspect.Field {

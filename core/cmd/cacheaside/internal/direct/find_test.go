@@ -243,6 +243,24 @@ func TestFindLarge(t *testing.T) {
 	}
 }
 
+// TestFindCompressed: a body that the cache keeps in a coding is shown as the handler gave
+// it, with what it takes.
+func TestFindCompressed(t *testing.T) {
+	w := newSite(t, storetest.StartServer(t).Addr, "", cacheaside.KeyPolicy{})
+	w.with(func(p *cacheaside.Policy) { p.Compression.Codings = []string{"br"} })
+	body := strings.Repeat("0123456789abcdef", 1<<10)
+	w.answer = func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, body) }
+	w.get("http://example.com/page")
+	s := open(t, w.addr, "cacheaside")
+	_, e := one(t, find(t, s, "http://example.com/page"))
+	if b, ok, err := s.Body(t.Context(), e.Key); !ok || err != nil || string(b.Body) != body {
+		t.Errorf("%d bytes of %d, %v, %v", len(b.Body), len(body), ok, err)
+	}
+	if e.Coding != "br" || e.Plain != int64(len(body)) || e.BodyBytes >= e.Plain/10 || e.Size >= e.Plain/10 {
+		t.Errorf("%+v", e)
+	}
+}
+
 // TestLookingWritesNothing: not even where the clock and the journal are missing.
 func TestLookingWritesNothing(t *testing.T) {
 	w := newSite(t, storetest.StartServer(t).Addr, "", cacheaside.KeyPolicy{})

@@ -63,7 +63,7 @@ func newSite(t *testing.T, addr, namespace string, key cacheaside.KeyPolicy) *si
 		_ = store.Close()
 	})
 	w.answer = func(rw http.ResponseWriter, r *http.Request) { fmt.Fprint(rw, "the body of ", r.URL.Path) }
-	w.handler = nethttp.New(w.cache)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.answer(rw, r) }))
+	w.serve(w.cache)
 	return w
 }
 
@@ -187,4 +187,19 @@ func contains(text string, parts ...string) bool {
 		}
 	}
 	return true
+}
+
+// serve puts a handle of the cache in front of the handler.
+func (w *site) serve(cache *cacheaside.Cache) {
+	w.handler = nethttp.New(cache)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.answer(rw, r) }))
+}
+
+// with gives the handler another policy.
+func (w *site) with(change func(*cacheaside.Policy)) {
+	w.t.Helper()
+	cache, err := w.cache.With(change)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.serve(cache)
 }
