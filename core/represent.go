@@ -60,7 +60,7 @@ func (v *visit) represent() bool {
 func (v *visit) preferred() coding.Coding {
 	e, accepted := &v.entry, &v.form.accepted
 	base := baseCoding(e)
-	if v.req.Encodes || v.asked&keys.AskedDirected != 0 && httprules.NoTransform(v.header, nil) {
+	if v.asHandled() {
 		return base
 	}
 	if v.asked&keys.AskedRanged != 0 && accepted[base] > 0 && v.wantsRange(base) {
@@ -77,6 +77,12 @@ func (v *visit) preferred() coding.Coding {
 		return base
 	}
 	return best
+}
+
+// asHandled reports whether the client, or somebody in front, wants the coding of the
+// handler and no other.
+func (v *visit) asHandled() bool {
+	return v.req.Encodes || v.asked&keys.AskedDirected != 0 && httprules.NoTransform(v.header, nil)
 }
 
 // baseCoding is the coding in which the handler gave the response: that which its
@@ -208,7 +214,7 @@ func (v *visit) negotiable(resp *adapter.Response, conditional bool) *adapter.Re
 			return inForm(resp, http.StatusNotModified, base, c, nil)
 		}
 	}
-	if best := v.c.compression.best(&accepted); !r.own && accepted[coding.Identity] == 0 && accepted[best] > 0 && !v.req.Encodes && len(resp.Body) > 0 {
+	if best := v.c.compression.best(&accepted); !r.own && accepted[coding.Identity] == 0 && accepted[best] > 0 && !v.asHandled() && len(resp.Body) > 0 {
 		if coded, err := v.c.derived.encode(best, v.c.compression.levels[best], resp.Body); err == nil {
 			if r.contentType != "" {
 				resp.Header = append(resp.Header, adapter.Field{Name: "Content-Type", Value: r.contentType})

@@ -174,7 +174,7 @@ func responseHeader(c *fiber.Ctx, res *fasthttp.Response) http.Header {
 			lines, bytes = lines+1, bytes+len(k)+len(v)
 		}
 	})
-	if lines == 0 {
+	if lines == 0 && untyped {
 		return nil
 	}
 	// Names and values are in one allocation, and the slices in another.
@@ -198,8 +198,11 @@ func responseHeader(c *fiber.Ctx, res *fasthttp.Response) http.Header {
 		values = append(values, copied(v))
 		h[name] = values[n : n+1 : n+1]
 	})
-	if untyped {
+	switch {
+	case untyped:
 		delete(h, fiber.HeaderContentType)
+	case h[fiber.HeaderContentType] == nil:
+		h[fiber.HeaderContentType] = nil // nobody guesses one
 	}
 	return h
 }

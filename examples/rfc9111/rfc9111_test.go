@@ -44,17 +44,30 @@ func (s script) String() string { return s.section + ": " + s.name }
 func TestScripts(t *testing.T) {
 	defer slog.SetDefault(slog.Default())
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // origins that break off are meant to
+	playAll(t, scripts(), cacheaside.RFC9111())
+	all := map[string]bool{}
+	for _, s := range slices.Concat(scripts(), codings()) {
+		all[s.String()] = true
+	}
+	for _, listed := range slices.Concat(slices.Collect(maps.Keys(known)), exceptionNames()) {
+		if !all[listed] {
+			t.Errorf("no script is named %s", listed)
+		}
+	}
+}
 
+// playAll plays scripts against all frameworks and logs the counts.
+func playAll(t *testing.T, list []script, policy cacheaside.Policy) {
 	names := proxy.Frameworks()
 	worlds := make([]*world, len(names))
 	for i, name := range names {
-		worlds[i] = newWorld(t, name)
+		worlds[i] = newWorld(t, name, policy)
 	}
 	seen := map[string]bool{}
 	passed := map[string][]int{}
 	total := map[string]int{}
 	var sections []string
-	for n, s := range scripts() {
+	for n, s := range list {
 		if seen[s.String()] {
 			t.Errorf("two scripts are named %s", s)
 		}
@@ -92,11 +105,6 @@ func TestScripts(t *testing.T) {
 				}
 			}
 		})
-	}
-	for _, listed := range slices.Concat(slices.Collect(maps.Keys(known)), exceptionNames()) {
-		if !seen[listed] {
-			t.Errorf("no script is named %s", listed)
-		}
 	}
 	t.Log("\n" + table(sections, names, total, passed))
 }
@@ -174,7 +182,7 @@ func (w *world) advance(d time.Duration) {
 
 var epoch = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 
-func newWorld(t *testing.T, framework string) *world {
+func newWorld(t *testing.T, framework string, policy cacheaside.Policy) *world {
 	w := &world{name: framework, now: epoch}
 	origin := httptest.NewServer(w)
 	t.Cleanup(origin.Close)
@@ -186,7 +194,7 @@ func newWorld(t *testing.T, framework string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := cacheaside.Config{Store: store, Now: w.Now, Policy: cacheaside.RFC9111()}
+	config := cacheaside.Config{Store: store, Now: w.Now, Policy: policy}
 	// A machine that stands still for long is none of the rules' business.
 	config.Timeouts.Lookup, config.Timeouts.Write, config.Timeouts.Purge = 10*time.Second, 10*time.Second, 10*time.Second
 	cache, err := cacheaside.New(config)
@@ -493,6 +501,12 @@ func (w *world) check(steps []step, i int, a answer) (problems []string) {
 	}
 	if a.status != status {
 		bad("status %d, want %d", a.status, status)
+	}
+	if s.coding != "" {
+		plain, problem := s.decoded(a)
+		if a.body = plain; problem != "" {
+			bad("%s", problem)
+		}
 	}
 	switch {
 	case s.wantBody != nil:

@@ -24,12 +24,15 @@ var exceptions = map[string]map[string]string{
 		"3.3: a response without a length that breaks off is not stored": whole,
 		"3.3: a response that breaks off is not stored":                  whole,
 		"4.4: FOO invalidates":                                           unrouted,
+
+		"RFC 9110 8.4: two lines of codings of the origin stay": oneLine,
 	},
 }
 
 const (
 	unrouted = "a method that is not registered gets to no middleware"
 	interim  = "fasthttp has no interim responses"
+	oneLine  = "fasthttp keeps one line of Content-Encoding"
 	whole    = "the adaptor collects the response, so that it is a 502 instead of one that breaks off"
 )
 

@@ -28,6 +28,7 @@ type step struct {
 	wantStatus int
 	wantBody   *string
 	anyBody    bool
+	coding     string // what the answer is to be decoded by: see codings_test.go
 	interim    string
 	has, saw   []string
 }
