@@ -41,13 +41,20 @@ func selectRange(r *adapter.Response, method string, header adapter.Header, etag
 	default:
 		return
 	}
-	r.Status = http.StatusPartialContent
-	if len(r.Body) > 0 && !fixedType(r.Header) { // of the whole, or the server would look at the part
-		r.Header = append(r.Header, adapter.Field{Name: "Content-Type", Value: http.DetectContentType(r.Body)})
+	whole := r.Body
+	if len(whole) > 0 && !fixedType(r.Header) { // of the whole, or the server would look at the part
+		r.Header = append(r.Header, adapter.Field{Name: "Content-Type", Value: http.DetectContentType(whole)})
 	}
+	partialContent(r, ranges, size, func(one httprules.ByteRange) []byte { return whole[one.Start : one.Start+one.Length] })
+}
+
+// partialContent makes r the 206 with the ranges, which cut gives, of a representation
+// of the given size.
+func partialContent(r *adapter.Response, ranges []httprules.ByteRange, size int64, cut func(httprules.ByteRange) []byte) {
+	r.Status = http.StatusPartialContent
 	if len(ranges) == 1 {
 		one := ranges[0]
-		r.Body = r.Body[one.Start : one.Start+one.Length]
+		r.Body = cut(one)
 		r.Header = append(without(r.Header, "Content-Length"),
 			adapter.Field{Name: "Content-Length", Value: strconv.FormatInt(one.Length, 10)},
 			adapter.Field{Name: "Content-Range", Value: contentRange(one, size)})
@@ -62,7 +69,7 @@ func selectRange(r *adapter.Response, method string, header adapter.Header, etag
 			h.Set("Content-Type", contentType)
 		}
 		w, _ := parts.CreatePart(h) // a bytes.Buffer does not fail
-		_, _ = w.Write(r.Body[one.Start : one.Start+one.Length])
+		_, _ = w.Write(cut(one))
 	}
 	_ = parts.Close()
 	r.Body = b.Bytes()

@@ -68,9 +68,11 @@ func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 			// RFC 9110 section 15.4.5: nothing that describes a body.
 			r.Header = undescribed(fields)
 			r.Status, r.Body = http.StatusNotModified, nil
-		} else if v.asked&keys.AskedRanged != 0 && (v.c.policy.Requests.AcceptRanges || acceptsRanges(fields)) {
+		} else if v.asked&keys.AskedRanged != 0 && (v.c.policy.Requests.AcceptRanges || v.entry.Flags&entry.Ranged != 0 || acceptsRanges(fields)) {
 			selectRange(r, v.req.Method, v.header, etag, modified, date)
 		}
+	} else if !v.entry.Whole() {
+		v.replyPart(r, httprules.Version{ETag: etag, LastModified: modified, Date: time.Unix(0, v.entry.Date)})
 	}
 
 	// Age and Cache-Status in one allocation.

@@ -62,7 +62,9 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 	}
 	vary = mergeNames(vary, nil)
 	resp := &adapter.Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
+	v.updating = !v.entry.Whole()
 	verdict = v.judge(resp.Status, effective, now)
+	v.updating = false
 	header, reason := v.storable(resp, verdict)
 	if reason != "" { // the client gets what there was
 		verdict.Store, verdict.Reason = false, reason
@@ -71,7 +73,11 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 		}
 	}
 	content := entry.Content{Meta: v.meta(verdict, anyOrigin, resp.Status, now), Key: v.key.Primary, Header: header, Body: resp.Body}
-	content.Flags |= v.entry.Flags & entry.Implicit
+	content.Flags |= v.entry.Flags & (entry.Implicit | entry.Ranged)
+	if !v.entry.Whole() {
+		content.Parts, content.Size = partsOf(&v.entry), v.entry.Size
+		ofWhole(content.Header, int64(content.Size))
+	}
 	for tag := range v.entry.Tags {
 		content.Tags = append(content.Tags, tag)
 	}
