@@ -29,7 +29,8 @@ type partial struct {
 	part     httprules.ByteRange // that the handler's 206 holds; of Length 0: none that can be kept
 	complete int64               // the length of all that it is part of
 	updating bool                // the entry found, which is incomplete, is being updated
-	gap      httprules.ByteRange // that the handler is asked for, to complete the entry found; of Length 0: none
+	gap      httprules.ByteRange // that the handler is asked for, to complete what is known; of Length 0: none
+	known    entry.Entry         // the entry that has the gap
 }
 
 // lacking reports whether the entry found is incomplete and not enough for the request.
@@ -109,17 +110,18 @@ func (v *visit) lacks(d httprules.Decision) {
 		wanted = []httprules.ByteRange{{Length: size}}
 	}
 	known := parts.Of(&v.entry)
-	if gap, some := known.Missing(wanted); some {
-		v.gap = gap
+	// Where the handler gives what does not fit, all has to be asked for anew.
+	if gap, some := known.Missing(wanted); some && v.x.Detach() != nil {
+		v.gap, v.known = gap, v.entry
 	}
 }
 
 // askForGap gives the fields by which the handler is asked for the gap, or for all if
 // that has changed (RFC 9110 section 13.1.5).
 func (v *visit) askForGap() http.Header {
-	etag, _ := validators(&v.entry)
+	etag, _ := validators(&v.known)
 	asked := fmt.Sprintf("bytes=%d-", v.gap.Start)
-	if end := v.gap.Start + v.gap.Length; end < int64(v.entry.Size) {
+	if end := v.gap.Start + v.gap.Length; end < int64(v.known.Size) {
 		asked += strconv.FormatInt(end-1, 10)
 	}
 	return http.Header{"Range": {asked}, "If-Range": {etag}, "If-None-Match": nil, "If-Modified-Since": nil}
@@ -153,7 +155,6 @@ func (v *visit) takePart(resp *adapter.Response) (reason string) {
 // What is stored is read again: it may have been purged since, or completed. Two
 // requests at the same time may still lose one another's part.
 func (v *visit) combine(content *entry.Content, names []string, now time.Time) (all []string, reason string) {
-	content.Flags |= entry.Ranged
 	body := parts.New(v.complete, v.part.Start, content.Body)
 	newer := contentVersion(content)
 	had, failed := v.readBefore(now)
@@ -164,12 +165,9 @@ func (v *visit) combine(content *entry.Content, names []string, now time.Time) (
 		if v.staysWhole(content, newer, now) {
 			return nil, detailWhole
 		}
-	case had && int64(v.entry.Size) == v.complete && httprules.SameVersion(versionOf(&v.entry), newer) && sameCoding(&v.entry, content):
-		known := parts.Of(&v.entry)
-		sum, agrees := known.Add(v.part.Start, content.Body, v.c.policy.Storing.MaxBytes)
-		if agrees {
-			var ok bool
-			if names, ok = v.inherit(content, names); ok {
+	case had:
+		if sum, ok := v.with(&v.entry, content); ok {
+			if names, ok = v.inherit(&v.entry, content, names); ok {
 				body = sum
 			}
 		}
@@ -177,13 +175,33 @@ func (v *visit) combine(content *entry.Content, names []string, now time.Time) (
 	if v.gap.Length > 0 && !v.suffices(&body, newer) {
 		return nil, detailOtherPart
 	}
+	setBody(content, &body)
+	return names, ""
+}
+
+// with is what is known by e, which is incomplete, and by content, which has the body of
+// a 206. Not ok: they do not belong together, or contradict one another.
+func (v *visit) with(e *entry.Entry, content *entry.Content) (sum parts.Body, ok bool) {
+	if int64(e.Size) != v.complete || !httprules.SameVersion(versionOf(e), contentVersion(content)) || !sameCoding(e, content) {
+		return sum, false
+	}
+	known := parts.Of(e)
+	return known.Add(v.part.Start, content.Body, v.c.policy.Storing.MaxBytes)
+}
+
+// setBody gives content the body, as a part or as the whole.
+func setBody(content *entry.Content, body *parts.Body) {
 	content.Parts, content.Body = body.Stored()
+	content.Flags |= entry.Ranged
 	content.Size, content.Status = uint64(body.Size), http.StatusPartialContent
 	if len(content.Parts) == 0 {
 		content.Size, content.Status = 0, http.StatusOK
 	}
-	ofWhole(content.Header, body.Size)
-	return names, ""
+	for i := range content.Header {
+		if f := &content.Header[i]; f.Name == "Content-Length" && adapter.Op(f.Op) != adapter.OpDel {
+			f.Value = strconv.FormatInt(body.Size, 10)
+		}
+	}
 }
 
 // readBefore looks again for what is stored.
@@ -242,11 +260,11 @@ func sameCoding(e *entry.Entry, c *entry.Content) bool {
 	return slices.Equal(of(e.Header), of(slices.Values(c.Header)))
 }
 
-// inherit makes content, which is combined with the entry found, have the fields, tags
-// and selecting names of both: of fields its own win (RFC 9111 section 3.4). Not ok:
-// that would be too many, and content is as it was.
-func (v *visit) inherit(content *entry.Content, names []string) (all []string, ok bool) {
-	e, storing := &v.entry, &v.c.policy.Storing
+// inherit makes content, which is combined with e, have the fields, tags and selecting
+// names of both: of fields its own win (RFC 9111 section 3.4). Not ok: that would be too
+// many, and content is as it was.
+func (v *visit) inherit(e *entry.Entry, content *entry.Content, names []string) (all []string, ok bool) {
+	storing := &v.c.policy.Storing
 	header := slices.Clone(content.Header)
 	size := 0
 	for f := range e.Header {
@@ -284,23 +302,6 @@ func (v *visit) suffices(body *parts.Body, version httprules.Version) bool {
 		return body.Whole()
 	}
 	return !slices.ContainsFunc(ranges, func(r httprules.ByteRange) bool { return !body.Covers(r) })
-}
-
-// ofWhole makes Content-Length, if there is one, that of the whole.
-func ofWhole(header []entry.Field, size int64) {
-	for i := range header {
-		if f := &header[i]; f.Name == "Content-Length" && adapter.Op(f.Op) != adapter.OpDel {
-			f.Value = strconv.FormatInt(size, 10)
-		}
-	}
-}
-
-// partsOf are the parts of an entry as Content has them.
-func partsOf(e *entry.Entry) (list []entry.Part) {
-	for p := range e.Parts {
-		list = append(list, p)
-	}
-	return list
 }
 
 // replyPart makes r the answer of the entry found, which is incomplete.
@@ -353,8 +354,9 @@ func (v *visit) completed(resp *adapter.Response, status httprules.CacheStatus) 
 	return v.settle(a)
 }
 
-// forThisClient is what completed sends where the handler's part is not to be stored:
-// nil if the two do not belong together.
+// forThisClient is what completed sends where the result is not to be stored: nil if the
+// handler's part does not belong to what is known. What was purged or evicted since the
+// request came is still good for it.
 func (v *visit) forThisClient(resp *adapter.Response, now time.Time) []byte {
 	if resp.Reason != "" || resp.Status != http.StatusPartialContent || v.takePart(resp) != "" {
 		return nil
@@ -366,8 +368,16 @@ func (v *visit) forThisClient(resp *adapter.Response, now time.Time) []byte {
 			content.Header = append(content.Header, entry.Field{Name: f.Name, Value: f.Value, Op: uint8(f.Op)})
 		}
 	}
-	if _, reason := v.combine(&content, nil, now); reason != "" {
+	body, ok := v.with(&v.known, &content)
+	if !ok || !v.suffices(&body, contentVersion(&content)) {
 		return nil
+	}
+	if _, ok := v.inherit(&v.known, &content, nil); !ok {
+		return nil
+	}
+	setBody(&content, &body)
+	if !verdict.Store && !verdict.OfRequest { // what was stored is superseded
+		v.remove()
 	}
 	value, err := entry.Encode(content)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/parts"
 	"github.com/cacheaside/cacheaside/core/observe"
 )
 
@@ -75,8 +76,8 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 	content := entry.Content{Meta: v.meta(verdict, anyOrigin, resp.Status, now), Key: v.key.Primary, Header: header, Body: resp.Body}
 	content.Flags |= v.entry.Flags & (entry.Implicit | entry.Ranged)
 	if !v.entry.Whole() {
-		content.Parts, content.Size = partsOf(&v.entry), v.entry.Size
-		ofWhole(content.Header, int64(content.Size))
+		known := parts.Of(&v.entry)
+		setBody(&content, &known)
 	}
 	for tag := range v.entry.Tags {
 		content.Tags = append(content.Tags, tag)
