@@ -480,7 +480,7 @@ func (w *world) cut(q *ask, r *http.Request, a *answer, unchanged bool) {
 	var old *answer
 	for _, o := range slices.Backward(w.answers[1:]) {
 		if o.base == nil && o.by.class == q.class && o.by.method == http.MethodGet && (o.status == 200 || o.status == 206) &&
-			o.etag && o.selects(q) == "" && o.body > w.gone[q.class] && (!a.gap || tag(o.body) == ifRange) {
+			o.etag && w.p.shareable(o) && o.selects(q) == "" && o.body > w.gone[q.class] && (!a.gap || tag(o.body) == ifRange) {
 			old = o
 			break
 		}
