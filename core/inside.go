@@ -14,6 +14,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/inside"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/internal/parts"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
 	"github.com/cacheaside/cacheaside/core/observe"
 )
@@ -199,6 +200,7 @@ func (l looking) describe(ctx context.Context, wire string, b []byte) (e inside.
 	}
 	m := &v.entry
 	e.Status, e.Born, e.Body, e.Took = int(m.Status), time.Unix(0, m.Born), int64(len(m.Body)), time.Duration(m.Took)*time.Microsecond
+	e.Parts = parts.InWords(m)
 	for f := range m.Header {
 		if adapter.Op(f.Op) != adapter.OpDel {
 			e.Header = append(e.Header, inside.Field{Name: f.Name, Value: f.Value})

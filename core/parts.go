@@ -40,16 +40,8 @@ func (v *visit) lacking() bool { return !v.entry.Whole() && !v.covered() }
 // for. A HEAD, a request for the whole, and one for a range that there is not, are
 // not answered by it (RFC 9111 section 3.3).
 func (v *visit) covered() bool {
-	ranges, ok := v.ranges(versionOf(&v.entry), int64(v.entry.Size))
-	if !ok || len(ranges) == 0 {
-		return false
-	}
-	for _, r := range ranges {
-		if _, ok := parts.Cut(&v.entry, r); !ok {
-			return false
-		}
-	}
-	return true
+	ranges, ok := v.ranges(parts.VersionOf(&v.entry), int64(v.entry.Size))
+	return ok && parts.Covers(&v.entry, ranges)
 }
 
 // ranges are those that the request asks for of a representation in that version, of
@@ -62,23 +54,7 @@ func (v *visit) ranges(of httprules.Version, size int64) (ranges []httprules.Byt
 	if v.asked&keys.AskedRanged == 0 {
 		return nil, true
 	}
-	lines := v.header.Values("Range")
-	if len(lines) != 1 {
-		return nil, false
-	}
-	wanted := lines[0] // a view: the next look at the header may overwrite lines
-	if cond := v.header.Values("If-Range"); len(cond) > 0 &&
-		(len(cond) > 1 || !httprules.IfRangeMatch(cond[0], of.ETag, of.LastModified, of.Date)) {
-		return nil, false
-	}
-	ranges, verdict := httprules.ParseRange(wanted, size)
-	return ranges, verdict != httprules.RangeUnsatisfiable
-}
-
-// versionOf is the version of a stored response.
-func versionOf(e *entry.Entry) httprules.Version {
-	etag, modified := validators(e)
-	return httprules.Version{ETag: etag, LastModified: modified, Date: time.Unix(0, e.Date)}
+	return httprules.WantedRanges(v.header, of, size)
 }
 
 // incomplete corrects a decision for an entry that is not all there.
@@ -97,7 +73,7 @@ func (v *visit) incomplete(d httprules.Decision) httprules.Decision {
 // decision d, has not.
 func (v *visit) lacks(d httprules.Decision) {
 	v.stale, v.fwd, v.gap = false, d.Fwd, httprules.ByteRange{}
-	version, size := versionOf(&v.entry), int64(v.entry.Size)
+	version, size := parts.VersionOf(&v.entry), int64(v.entry.Size)
 	limit := v.c.policy.Storing.MaxBytes
 	if d.Fwd != fwdPartial || !httprules.StrongETag(version.ETag) || limit > 0 && size > limit || v.req.Rerun != nil {
 		return
@@ -182,7 +158,7 @@ func (v *visit) combine(content *entry.Content, names []string, now time.Time) (
 // with is what is known by e, which is incomplete, and by content, which has the body of
 // a 206. Not ok: they do not belong together, or contradict one another.
 func (v *visit) with(e *entry.Entry, content *entry.Content) (sum parts.Body, ok bool) {
-	if int64(e.Size) != v.complete || !httprules.SameVersion(versionOf(e), contentVersion(content)) || !sameCoding(e, content) {
+	if int64(e.Size) != v.complete || !httprules.SameVersion(parts.VersionOf(e), contentVersion(content)) || !sameCoding(e, content) {
 		return sum, false
 	}
 	known := parts.Of(e)
@@ -236,7 +212,7 @@ func (v *visit) staysWhole(content *entry.Content, newer httprules.Version, now 
 	if !plain && e.Flags&entry.OwnCoding == 0 {
 		size = int64(e.Size)
 	}
-	older := versionOf(e)
+	older := parts.VersionOf(e)
 	switch {
 	case e.Status != http.StatusOK, size != v.complete, httprules.OtherVersion(older, newer):
 		return false

@@ -440,7 +440,7 @@ func testPartsAndWhole(c *run) {
 	s.Get("/x").Stored().Is(200, tenDigits)
 	// A part that says nothing else leaves it alone.
 	s.Get("/x", "Range: bytes=0-4", "Cache-Control: no-cache").Is(200, tenDigits) // validated
-	unasked := func(x Ctx) (bool, error) { // as a handler that looks at no conditions
+	unasked := func(x Ctx) (bool, error) {                                        // as a handler that looks at no conditions
 		x.SetRequestHeader("If-None-Match", "")
 		x.SetRequestHeader("Range", "bytes=2-4")
 		return false, nil

@@ -315,7 +315,8 @@ type Entry struct {
 	Gone      float64 `json:"gone_in_seconds,omitempty"` // when the store forgets it
 	Size      int64   `json:"size_bytes"`                // in the store
 	BodyBytes int64   `json:"body_bytes"`
-	Saves     float64 `json:"saves_seconds"` // what its handler took
+	Parts     string  `json:"parts,omitempty"` // which bytes there are of an incomplete response, in words
+	Saves     float64 `json:"saves_seconds"`   // what its handler took
 	Tags      []Tag   `json:"tags"`
 	Header    []Field `json:"header"`
 	Result    string  `json:"result"`

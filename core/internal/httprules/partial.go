@@ -77,3 +77,21 @@ func IsByteranges(contentType string) bool {
 	const name = "multipart/byteranges"
 	return len(contentType) >= len(name) && EqualFold(contentType[:len(name)], name)
 }
+
+// WantedRanges are those that a GET with this header asks for of a representation in that
+// version, of size bytes; none: it asks for the whole. Not ok: that is for the handler
+// to say, because the ranges are not there, or If-Range rules them out, or there are
+// several fields.
+func WantedRanges(header Header, of Version, size int64) (ranges []ByteRange, ok bool) {
+	lines := header.Values("Range")
+	if len(lines) != 1 {
+		return nil, len(lines) == 0
+	}
+	wanted := lines[0] // a view: the next look at the header may overwrite lines
+	if cond := header.Values("If-Range"); len(cond) > 0 &&
+		(len(cond) > 1 || !IfRangeMatch(cond[0], of.ETag, of.LastModified, of.Date)) {
+		return nil, false
+	}
+	ranges, verdict := ParseRange(wanted, size)
+	return ranges, verdict != RangeUnsatisfiable
+}

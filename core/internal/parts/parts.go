@@ -5,7 +5,10 @@ package parts
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
@@ -58,6 +61,46 @@ func Cut(e *entry.Entry, r httprules.ByteRange) ([]byte, bool) {
 		at += length
 	}
 	return nil, false
+}
+
+// Covers reports whether e, which is incomplete, has all of the ranges, and that there
+// are any.
+func Covers(e *entry.Entry, ranges []httprules.ByteRange) bool {
+	for _, r := range ranges {
+		if _, ok := Cut(e, r); !ok {
+			return false
+		}
+	}
+	return len(ranges) > 0
+}
+
+// VersionOf is the version of a stored response.
+func VersionOf(e *entry.Entry) httprules.Version {
+	v := httprules.Version{Date: time.Unix(0, e.Date)}
+	for f := range e.Header {
+		switch f.Name {
+		case "Etag":
+			v.ETag = f.Value
+		case "Last-Modified":
+			v.LastModified = f.Value
+		}
+	}
+	return v
+}
+
+// InWords says how much of e there is; "" if it is whole.
+func InWords(e *entry.Entry) string {
+	if e.Whole() {
+		return ""
+	}
+	var b strings.Builder
+	for p := range e.Parts {
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%d-%d", p.Start, p.Start+p.Length-1)
+	}
+	return fmt.Sprintf("bytes %s of %d", &b, e.Size)
 }
 
 // Covers reports whether all bytes in the range are known.

@@ -17,6 +17,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/inside"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/internal/parts"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
 	"github.com/cacheaside/cacheaside/core/internal/redact"
 	"github.com/cacheaside/cacheaside/core/observe"
@@ -298,8 +299,9 @@ func (s *Store) variants(ctx context.Context, f *inspect.Found, n name, list *en
 // Body is a stored response as a client would get it, but for what the cache adds.
 type Body struct {
 	Status int             `json:"status"`
-	Header []inspect.Field `json:"header"` // as it may be shown
-	Body   []byte          `json:"body"`   // as it is, whatever its Content-Encoding
+	Header []inspect.Field `json:"header"`          // as it may be shown
+	Body   []byte          `json:"body"`            // as it is, whatever its Content-Encoding
+	Parts  string          `json:"parts,omitempty"` // which bytes they are, of an incomplete response
 }
 
 // Body returns the response under a key that Find or List has shown. It reports false
@@ -317,7 +319,7 @@ func (s *Store) Body(ctx context.Context, key inspect.Key) (Body, bool, error) {
 	if err != nil || !ok || entry.Decode(raw, &e) != nil || e.Kind != entry.KindResponse || !n.is(&e) {
 		return Body{}, false, err
 	}
-	return Body{Status: int(e.Status), Header: fieldsOf(&e), Body: e.Body}, true, nil
+	return Body{Status: int(e.Status), Header: fieldsOf(&e), Body: e.Body, Parts: parts.InWords(&e)}, true, nil
 }
 
 // fieldsOf are those of a response, as they may be shown.
