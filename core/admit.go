@@ -32,6 +32,11 @@ func (v *visit) admit(resp *adapter.Response, status *httprules.CacheStatus) (a 
 		}
 		return a, reason
 	}
+	if resp.Status == http.StatusPartialContent {
+		if reason = v.takePart(resp); reason != "" {
+			return private, reason
+		}
+	}
 	verdict := v.judge(resp.Status, resp.Effective, now)
 	if !verdict.Store {
 		v.superseded(resp.Status, verdict)
@@ -67,6 +72,11 @@ func (v *visit) admit(resp *adapter.Response, status *httprules.CacheStatus) (a 
 	if resp.Implicit {
 		content.Flags |= entry.Implicit
 	}
+	if v.part.Length > 0 {
+		if names, reason = v.combine(&content, names, now); reason != "" {
+			return private, reason
+		}
+	}
 	if reason = v.startWrite(content, names, verdict, now); reason != "" {
 		return answer{outcome: flight.Retry}, reason
 	}
@@ -88,7 +98,7 @@ func (v *visit) judge(status int, effective adapter.Header, now time.Time) httpr
 	}
 	verdict := httprules.Judge(httprules.Fill{
 		Method: http.MethodGet, RequestHeader: reqHeader,
-		Status: status, ResponseHeader: effective,
+		Status: status, ResponseHeader: effective, Part: v.part.Length > 0 || v.updating,
 		RequestTime: v.began, ResponseTime: now,
 		Rules: httprules.Rules{
 			TTL: ttl, Listed: v.c.listed[status], Heuristic: v.c.policy.Storing.Heuristic,
@@ -193,9 +203,14 @@ func answeredInFront(name string) bool {
 // something newer that is not stored: nobody is to be given the old one any more
 // (RFC 9111 section 4.3.3).
 func (v *visit) superseded(status int, verdict httprules.Verdict) {
-	if !v.stale || verdict.OfRequest || temporary(status) {
+	if !v.stale && (v.gap.Length == 0 || isPart(status)) || verdict.OfRequest || temporary(status) {
 		return
 	}
+	v.remove()
+}
+
+// remove removes the entry found.
+func (v *visit) remove() {
 	v.c.fates.forget(v.entryKey)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.x.Context()), v.c.cfg.Timeouts.Write)
 	defer cancel()

@@ -88,7 +88,7 @@ func (v *visit) storable(resp *adapter.Response, verdict httprules.Verdict, leng
 // keeps reports whether a field of resp is stored, whose value it may change.
 func (v *visit) keeps(f *adapter.Field, resp *adapter.Response, length int) bool {
 	switch f.Name {
-	case "Age": // made anew for every reply
+	case "Age", "Content-Range": // made anew for every reply
 		return false
 	case "Content-Length":
 		// Only where the handler says so: others may have more to add, or the server

@@ -9,7 +9,11 @@ import (
 
 // decide says what v.entry is good for.
 func (v *visit) decide(now time.Time) httprules.Decision {
-	return freshness.Decide(&v.entry, v.Soft, now, v.control)
+	d := freshness.Decide(&v.entry, v.Soft, now, v.control)
+	if !v.entry.Whole() {
+		d = v.incomplete(d)
+	}
+	return d
 }
 
 // age is that of the entry found.

@@ -145,6 +145,9 @@ func steps(f *inside.Found) []inside.Step {
 		what := e.Problem
 		if what == "" {
 			what = fmt.Sprintf("a response with status %d, %v old", e.Status, e.Age.Round(time.Second))
+			if e.Parts != "" {
+				what += ", in parts: " + e.Parts
+			}
 		}
 		all = append(all, inside.Step{Step: "lookup", Result: what})
 		for _, t := range e.Tags {

@@ -30,6 +30,7 @@ func (v *visit) fetch() error {
 		Capture:     true,
 		Run:         &run.Run,
 		MaxBody:     v.c.policy.Storing.MaxBytes,
+		Part:        v.gap.Length > 0,
 		Set:         v.plainly(v.looped(set)),
 		Linger:      v.linger(),
 		Annotate:    v.c.lettingGo(v.lead, run, status),
@@ -58,6 +59,9 @@ func (v *visit) fetch() error {
 	}
 	if validate && resp.Status == http.StatusNotModified && resp.Reason == "" {
 		return v.settle(v.validated(resp, status))
+	}
+	if v.gap.Length > 0 && isPart(resp.Status) {
+		return v.completed(resp, status)
 	}
 	return v.settle(v.fetched(resp, status, set != nil))
 }
@@ -126,7 +130,7 @@ func (v *visit) next(f adapter.Forward) (resp *adapter.Response, panicked bool, 
 // one that may be stored, or in whose place a stale one may be sent. Any other error
 // is for middleware in front to see, as without a cache.
 func (v *visit) handlesError(status int, h adapter.Header) bool {
-	if serverError(status) && v.stale && v.decide(v.c.cfg.Now()).MaySIE {
+	if serverError(status) && v.stale && v.decide(v.c.cfg.Now()).MaySIE || v.gap.Length > 0 && isPart(status) {
 		return true
 	}
 	return v.req.Method == http.MethodGet && v.judge(status, h, v.c.cfg.Now()).Store
@@ -246,6 +250,9 @@ func (v *visit) unclaim() {
 func (v *visit) conditions() (set http.Header, validate bool) {
 	if v.req.Method != http.MethodGet {
 		return nil, false
+	}
+	if v.gap.Length > 0 {
+		return v.askForGap(), false
 	}
 	var etag, modified string
 	if v.stale {

@@ -15,6 +15,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/inside"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/internal/parts"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
 	"github.com/cacheaside/cacheaside/core/observe"
 )
@@ -200,6 +201,7 @@ func (l looking) describe(ctx context.Context, wire string, b []byte) (e inside.
 	}
 	m := &v.entry
 	e.Status, e.Born, e.Body, e.Took = int(m.Status), time.Unix(0, m.Born), int64(len(m.Body)), time.Duration(m.Took)*time.Microsecond
+	e.Parts = parts.InWords(m)
 	if m.Coding != 0 {
 		e.Coding, e.Plain = coding.Coding(m.Coding).String(), int64(m.Size)
 	}

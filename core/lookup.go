@@ -64,6 +64,8 @@ func (v *visit) unusable(d httprules.Decision) observe.Cause {
 	switch {
 	case d.Fwd == fwdRequest:
 		return observe.CauseRequest
+	case d.Fwd == fwdPartial:
+		return observe.CausePartial
 	case v.Soft > 0 && v.age(v.now) < time.Duration(v.entry.Lifetime):
 		return observe.CausePurged
 	}
@@ -255,8 +257,12 @@ func (v *visit) lookAgain(ahead *lookahead) (httprules.Decision, bool) {
 		return httprules.Decision{}, false
 	}
 	d, ok := v.usable()
-	if !ok && !had {
-		v.stale, v.fwd = true, d.Fwd
+	switch {
+	case ok:
+	case v.lacking():
+		v.lacks(d)
+	case !had:
+		v.stale, v.fwd, v.gap = true, d.Fwd, httprules.ByteRange{}
 	}
 	return d, ok
 }

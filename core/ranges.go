@@ -8,33 +8,17 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
-// wantedRanges is what a request asks for of a response of that size (RFC 9110 section
-// 14.2): none where Range is absent, malformed, or made void by If-Range.
-func wantedRanges(method string, header adapter.Header, etag, modified string, date time.Time, size int64) ([]httprules.ByteRange, httprules.RangeVerdict) {
-	lines := header.Values("Range")
-	if len(lines) != 1 || method != http.MethodGet {
-		return nil, httprules.RangeNone
-	}
-	wanted := lines[0] // a view: the next look at the header may overwrite lines
-	if cond := header.Values("If-Range"); len(cond) > 0 &&
-		(len(cond) > 1 || !httprules.IfRangeMatch(cond[0], etag, modified, date)) {
-		return nil, httprules.RangeNone
-	}
-	return httprules.ParseRange(wanted, size)
-}
-
 // selectRange turns r, a complete stored 200, into the 206 or 416 that the request asks
 // for.
-func selectRange(r *adapter.Response, method string, header adapter.Header, etag, modified string, date time.Time) {
+func selectRange(r *adapter.Response, header adapter.Header, of httprules.Version) {
 	size := int64(len(r.Body))
-	ranges, verdict := wantedRanges(method, header, etag, modified, date, size)
+	ranges, verdict := httprules.WantedRanges(header, of, size)
 	switch verdict {
 	case httprules.RangeUnsatisfiable:
 		r.Status, r.Body = http.StatusRequestedRangeNotSatisfiable, nil
@@ -47,14 +31,21 @@ func selectRange(r *adapter.Response, method string, header adapter.Header, etag
 	default:
 		return
 	}
+	whole := r.Body
+	if len(whole) > 0 && !fixedType(r.Header) { // of the whole, or the server would look at the part
+		r.Header = append(r.Header, adapter.Field{Name: "Content-Type", Value: http.DetectContentType(whole)})
+	}
+	partialContent(r, ranges, size, func(one httprules.ByteRange) []byte { return whole[one.Start : one.Start+one.Length] })
+}
+
+// partialContent makes r the 206 with the ranges, which cut gives, of a representation
+// of the given size.
+func partialContent(r *adapter.Response, ranges []httprules.ByteRange, size int64, cut func(httprules.ByteRange) []byte) {
 	r.Status = http.StatusPartialContent
 	r.Header = without(r.Header, "Content-Digest", "Content-Md5") // of the whole (RFC 9530 section 2)
-	if len(r.Body) > 0 && !fixedType(r.Header) {                  // of the whole, or the server would look at the part
-		r.Header = append(r.Header, adapter.Field{Name: "Content-Type", Value: http.DetectContentType(r.Body)})
-	}
 	if len(ranges) == 1 {
 		one := ranges[0]
-		r.Body = r.Body[one.Start : one.Start+one.Length]
+		r.Body = cut(one)
 		r.Header = append(without(r.Header, "Content-Length"),
 			adapter.Field{Name: "Content-Length", Value: strconv.FormatInt(one.Length, 10)},
 			adapter.Field{Name: "Content-Range", Value: contentRange(one, size)})
@@ -69,7 +60,7 @@ func selectRange(r *adapter.Response, method string, header adapter.Header, etag
 			h.Set("Content-Type", contentType)
 		}
 		w, _ := parts.CreatePart(h) // a bytes.Buffer does not fail
-		_, _ = w.Write(r.Body[one.Start : one.Start+one.Length])
+		_, _ = w.Write(cut(one))
 	}
 	_ = parts.Close()
 	r.Body = b.Bytes()
@@ -78,19 +69,12 @@ func selectRange(r *adapter.Response, method string, header adapter.Header, etag
 		adapter.Field{Name: "Content-Type", Value: "multipart/byteranges; boundary=" + parts.Boundary()})
 }
 
-// acceptsRanges reports whether the handler has said that parts of its response may
-// be asked for (RFC 9110 section 14.3).
-func acceptsRanges(fields adapter.Fields) bool {
-	for i := range fields {
-		if fields[i].Name == "Accept-Ranges" && strings.EqualFold(fields[i].Value, "bytes") {
-			return true
-		}
+// ranging reports whether ranges of a stored response are answered: the policy says so,
+// or the handler has (RFC 9110 section 14.3), or has sent one.
+func (v *visit) ranging(e *entry.Entry) bool {
+	if v.c.policy.Requests.AcceptRanges || e.Flags&entry.Ranged != 0 {
+		return true
 	}
-	return false
-}
-
-// entryAcceptsRanges is acceptsRanges for what is stored.
-func entryAcceptsRanges(e *entry.Entry) bool {
 	for f := range e.Header {
 		if f.Name == "Accept-Ranges" && strings.EqualFold(f.Value, "bytes") {
 			return true

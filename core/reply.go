@@ -63,8 +63,8 @@ func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 		}
 		fields = append(fields, adapter.Field{Name: f.Name, Value: f.Value, Op: adapter.Op(f.Op)})
 	}
-	date := time.Unix(0, v.entry.Date)
-	same := r.Status == http.StatusOK && v.asked&keys.AskedConditional != 0 && v.sameForm(etag, modified, date)
+	version := httprules.Version{ETag: etag, LastModified: modified, Date: time.Unix(0, v.entry.Date)}
+	same := r.Status == http.StatusOK && v.asked&keys.AskedConditional != 0 && v.sameForm(version)
 	var b []byte // for all texts that are made here; what is there is not written to again
 	if v.entry.Coding == 0 {
 		b = make([]byte, 0, 64)
@@ -74,12 +74,13 @@ func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 	v.fields = fields
 	r.Header, r.Body = fields, v.form.body
 	switch {
+	case !v.entry.Whole():
+		v.replyPart(r, version)
 	case same: // RFC 9110 section 15.4.5: nothing that describes a body.
 		r.Header = undescribed(fields)
 		r.Status, r.Body = http.StatusNotModified, nil
-	case r.Status == http.StatusOK && v.asked&keys.AskedRanged != 0 && v.form.coding == baseCoding(&v.entry) &&
-		(v.c.policy.Requests.AcceptRanges || acceptsRanges(fields)):
-		selectRange(r, v.req.Method, v.header, etag, modified, date)
+	case r.Status == http.StatusOK && v.asked&keys.AskedRanged != 0 && v.req.Method == http.MethodGet && v.form.coding == baseCoding(&v.entry) && v.ranging(&v.entry):
+		selectRange(r, v.header, version)
 	}
 
 	status.Name = "cacheaside"

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 	"unsafe"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
@@ -12,6 +11,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/internal/parts"
 )
 
 // A stored body may be in a content coding. The response as the handler gave it and its
@@ -107,12 +107,11 @@ func baseLength(e *entry.Entry) int {
 // coded them.
 func (v *visit) wantsRange(base coding.Coding) bool {
 	e := &v.entry
-	if e.Status != http.StatusOK || !v.c.policy.Requests.AcceptRanges && !entryAcceptsRanges(e) {
+	if v.req.Method != http.MethodGet || e.Status != http.StatusOK || !v.ranging(e) {
 		return false
 	}
-	etag, modified := validators(e)
-	_, verdict := wantedRanges(v.req.Method, v.header, etag, modified, time.Unix(0, e.Date), int64(baseLength(e)))
-	return verdict != httprules.RangeNone
+	_, verdict := httprules.WantedRanges(v.header, parts.VersionOf(e), int64(baseLength(e)))
+	return verdict == httprules.RangeOK || verdict == httprules.RangeUnsatisfiable
 }
 
 // appendTag appends the ETag of the entry's form in a coding, given that of the handler's
@@ -160,11 +159,11 @@ func describe(fields adapter.Fields, text []byte, base, c coding.Coding, length 
 
 // sameForm reports whether the client has a form of the entry that it accepts, by its own
 // conditions, and makes that the one to speak of.
-func (v *visit) sameForm(etag, modified string, date time.Time) bool {
+func (v *visit) sameForm(of httprules.Version) bool {
 	if v.entry.Coding == 0 {
-		return httprules.NotModified(v.header, etag, modified, date)
+		return httprules.NotModified(v.header, of.ETag, of.LastModified, of.Date)
 	}
-	c, ok := v.hasForm(etag, modified, date, baseCoding(&v.entry), v.form.coding, &v.form.accepted)
+	c, ok := v.hasForm(of, baseCoding(&v.entry), v.form.coding, &v.form.accepted)
 	if ok {
 		v.form.coding = c
 	}
@@ -172,12 +171,12 @@ func (v *visit) sameForm(etag, modified string, date time.Time) bool {
 }
 
 // hasForm returns the coding of that form of a response which the client has, by its own
-// conditions: first, or another one that it accepts. The ETag is that of the form in the
-// coding base.
-func (v *visit) hasForm(etag, modified string, date time.Time, base, first coding.Coding, accepted *coding.Accepted) (coding.Coding, bool) {
+// conditions: first, or another one that it accepts. The version is that of the form in
+// the coding base.
+func (v *visit) hasForm(of httprules.Version, base, first coding.Coding, accepted *coding.Accepted) (coding.Coding, bool) {
 	has := func(c coding.Coding) bool {
-		v.scratch = appendTag(v.scratch[:0], etag, base, c)
-		return httprules.NotModified(v.header, viewOf(v.scratch), modified, date)
+		v.scratch = appendTag(v.scratch[:0], of.ETag, base, c)
+		return httprules.NotModified(v.header, viewOf(v.scratch), of.LastModified, of.Date)
 	}
 	if has(first) {
 		return first, true
@@ -209,8 +208,8 @@ func (v *visit) negotiable(resp *adapter.Response, conditional bool) *adapter.Re
 		base = r.to
 	}
 	if conditional {
-		etag, modified := firstOf(resp.Effective, "Etag"), firstOf(resp.Effective, "Last-Modified")
-		if c, ok := v.hasForm(etag, modified, v.c.cfg.Now(), base, base, &accepted); ok {
+		of := httprules.Version{ETag: firstOf(resp.Effective, "Etag"), LastModified: firstOf(resp.Effective, "Last-Modified"), Date: v.c.cfg.Now()}
+		if c, ok := v.hasForm(of, base, base, &accepted); ok {
 			return inForm(resp, http.StatusNotModified, base, c, nil)
 		}
 	}

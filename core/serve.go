@@ -81,6 +81,10 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 		return v.hit(d)
 	}
 	v.fwd = d.Fwd
+	if v.lacking() {
+		v.lacks(d)
+		return v.miss()
+	}
 	return v.revalidate(d)
 }
 

@@ -48,10 +48,11 @@ type Stats struct {
 	CauseStoreError uint64 `json:"cause_store_error"`
 	CauseBreaker    uint64 `json:"cause_breaker"`
 	CauseLost       uint64 `json:"cause_lost"`
+	CausePartial    uint64 `json:"cause_partial"`
 }
 
 // causes counts by [observe.Cause]; at 0 is what has none.
-type causes [observe.CauseLost + 1]atomic.Uint64
+type causes [observe.CausePartial + 1]atomic.Uint64
 
 type counters struct {
 	hits, near, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storesDropped, storeErrors, corrupt,
@@ -74,7 +75,7 @@ func (c *Cache) Stats() Stats {
 		CauseVary: s.causes[observe.CauseVary].Load(), CausePurged: s.causes[observe.CausePurged].Load(),
 		CauseRequest: s.causes[observe.CauseRequest].Load(), CauseCorrupt: s.causes[observe.CauseCorrupt].Load(),
 		CauseStoreError: s.causes[observe.CauseStoreError].Load(), CauseBreaker: s.causes[observe.CauseBreaker].Load(),
-		CauseLost: s.causes[observe.CauseLost].Load(),
+		CauseLost: s.causes[observe.CauseLost].Load(), CausePartial: s.causes[observe.CausePartial].Load(),
 	}
 	if b := c.breaker; b != nil {
 		stats.BreakerOpened, stats.Skipped = b.Opened(), b.Skipped()

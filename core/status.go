@@ -14,6 +14,7 @@ const (
 	fwdVaryMiss = "vary-miss" // only what answers other requests is
 	fwdStale    = "stale"     // what is stored is to be validated
 	fwdRequest  = "request"   // the request rules out what is stored
+	fwdPartial  = "partial"   // what is stored is not all that is asked for
 )
 
 // What more there is to say, for the parameter detail (section 2.8). The reasons of
@@ -36,9 +37,14 @@ const (
 	detailStaleIfError         = "stale-if-error"         // it is stale, and the handler failed
 	detailSoftTimeout          = "soft-timeout"           // it is stale, and the handler takes its time
 	detailOtherValidator       = "other-validator"        // the handler's 304 is about another response
+	detailOtherPart            = "other-part"             // the handler's 206 or 416 is about another response than the parts that are stored
 	detailClientGone           = "client-gone"            // the request ended while it waited for another one
 
 	// Why a response is not stored.
+	detailPartial        = "partial"          // a part that nobody asked for
+	detailMultipart      = "multipart"        // several parts in one body
+	detailContentRange   = "content-range"    // a part whose place or length is not known
+	detailWhole          = "whole"            // a part of what is stored as a whole
 	detailOrigin         = "origin"           // what is stored was answered to another origin
 	detailAuthorization  = "authorization"    // nothing but the policy's TTL would share it
 	detailCookie         = "cookie"           // the same, and the handler may have read a cookie

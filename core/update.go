@@ -12,6 +12,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/parts"
 	"github.com/cacheaside/cacheaside/core/observe"
 )
 
@@ -63,8 +64,10 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 	}
 	vary = mergeNames(vary, nil)
 	resp := &adapter.Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
+	v.updating = !v.entry.Whole()
 	verdict = v.judge(resp.Status, effective, now)
 	v.recoding = recoding{to: coding.Coding(v.entry.Coding)}
+	v.updating = false
 	header, reason := v.storable(resp, verdict, baseLength(&v.entry))
 	if reason != "" { // the client gets what there was
 		verdict.Store, verdict.Reason = false, reason
@@ -73,8 +76,12 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 		}
 	}
 	content := entry.Content{Meta: v.meta(verdict, anyOrigin, resp.Status, now), Key: v.key.Primary, Header: header, Body: resp.Body}
-	content.Flags |= v.entry.Flags & (entry.Implicit | entry.OwnCoding)
+	content.Flags |= v.entry.Flags & (entry.Implicit | entry.OwnCoding | entry.Ranged)
 	content.Coding, content.Size = v.entry.Coding, v.entry.Size
+	if !v.entry.Whole() {
+		known := parts.Of(&v.entry)
+		setBody(&content, &known)
+	}
 	for tag := range v.entry.Tags {
 		content.Tags = append(content.Tags, tag)
 	}

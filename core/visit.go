@@ -29,6 +29,7 @@ type visitState struct {
 	arrived // serve.go
 	found   // lookup.go
 	turn    // coalesce.go
+	partial // parts.go
 	running // fetch.go
 	reply   // reply.go
 	seen    // observe.go

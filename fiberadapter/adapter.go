@@ -3,6 +3,7 @@ package fiberadapter
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 
@@ -129,6 +130,11 @@ func (x *exchange) Next(f adapter.Forward) (*adapter.Response, error) {
 	case !f.Capture:
 	case err != nil: // for middleware in front, and then for the app's error handler
 		resp.Reason = adapter.ReasonHandler
+	case f.Part && (resp.Status == fiber.StatusPartialContent || resp.Status == fiber.StatusRequestedRangeNotSatisfiable):
+		resp.Sent, resp.Body, resp.Reason = false, nil, x.part(res, f.MaxBody)
+		if resp.Reason == "" {
+			resp.Body = res.Body()
+		}
 	case res.IsBodyStream(), adapter.IsEventStream(view(res.Header.ContentType())):
 		resp.Reason = adapter.ReasonStream
 	case len(res.Header.PeekTrailerKeys()) > 0:
@@ -180,6 +186,35 @@ func (x *exchange) Reply(resp *adapter.Response) error {
 	apply(res, resp.Extra, false)
 	x.leaving(resp.Leaving)
 	return nil
+}
+
+// part says why a response that only the cache has asked for cannot be kept; nothing of
+// it is sent. A stream is read.
+func (x *exchange) part(res *fasthttp.Response, limit int64) (reason string) {
+	switch {
+	case len(res.Header.PeekTrailerKeys()) > 0:
+		return adapter.ReasonTrailers
+	case x.begun:
+		return adapter.ReasonBegun
+	}
+	if res.IsBodyStream() {
+		var from io.Reader = res.BodyStream()
+		if limit > 0 {
+			from = io.LimitReader(from, limit+1)
+		}
+		b, err := io.ReadAll(from)
+		if cerr := res.CloseBodyStream(); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			return adapter.ReasonIncomplete
+		}
+		res.SetBodyRaw(b)
+	}
+	if limit > 0 && int64(len(res.Body())) > limit {
+		return adapter.ReasonTooLarge
+	}
+	return ""
 }
 
 // errorStatus is what Fiber's own error handler makes of err.

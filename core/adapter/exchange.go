@@ -46,6 +46,11 @@ type Forward struct {
 	// MaxBody is the largest body that is held back, in bytes; 0 is no limit.
 	// A longer one is passed on as it is written.
 	MaxBody int64
+	// Part says that the cache asks for a part of its own, by way of Set, and not for
+	// what the client wants: a 206 or 416 is held back whatever it is, also if it is
+	// flushed, and is never Sent. One that cannot be held back, because it is too long
+	// for instance, is thrown away; Reason says why.
+	Part bool
 	// Set holds request fields to set before the handler runs (conditional
 	// requests); a field without values is removed.
 	Set http.Header

@@ -315,6 +315,7 @@ type Entry struct {
 	Gone      float64 `json:"gone_in_seconds,omitempty"` // when the store forgets it
 	Size      int64   `json:"size_bytes"`                // in the store
 	BodyBytes int64   `json:"body_bytes"`
+	Parts     string  `json:"parts,omitempty"`       // which bytes there are of an incomplete response, in words
 	Coding    string  `json:"coding,omitempty"`      // the content coding in which it is stored
 	Plain     int64   `json:"plain_bytes,omitempty"` // the length of the body without that
 	Saves     float64 `json:"saves_seconds"`         // what its handler took

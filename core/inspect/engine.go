@@ -109,7 +109,7 @@ func entryOf(e *inside.Entry) Entry {
 	out := Entry{
 		Key: Key{Text: e.Key}, Selected: e.Selected, Status: e.Status, StoredAt: e.Born.UnixMilli(),
 		Age: e.Age.Seconds(), TTL: e.TTL.Seconds(), Lifetime: e.Lifetime.Seconds(), Gone: e.Gone.Seconds(),
-		Size: e.Size, BodyBytes: e.Body, Coding: e.Coding, Plain: e.Plain, Saves: e.Took.Seconds(), Tags: []Tag{},
+		Size: e.Size, BodyBytes: e.Body, Parts: e.Parts, Coding: e.Coding, Plain: e.Plain, Saves: e.Took.Seconds(), Tags: []Tag{},
 		Result: e.Result, Because: e.Because, Problem: e.Problem,
 	}
 	for _, f := range e.Selecting {

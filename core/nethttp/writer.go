@@ -33,6 +33,7 @@ type writer struct {
 	status    int         // 0: not sent yet
 	length    int64       // the Content-Length that was declared; -1: none
 	promised  bool        // with a 200, while the client was there
+	withheld  bool        // what comes is thrown away: see Forward.Part
 	body      []byte
 
 	leave struct { // what is to be called when the response leaves, of handles further in
@@ -126,6 +127,9 @@ func write[T []byte | string](w *writer, data T, inner func(*writer, T) (int, er
 	if !w.passing && w.tooLarge(int64(len(w.body))+int64(len(data))) {
 		w.pass(adapter.ReasonTooLarge)
 	}
+	if w.withheld {
+		return len(data), nil
+	}
 	if w.passing {
 		return inner(w, data)
 	}
@@ -159,6 +163,9 @@ func (w *writer) Flush() { _ = w.FlushError() }
 // FlushError ends the holding back: the handler wants the client to see what
 // there is.
 func (w *writer) FlushError() error {
+	if !w.passing && w.ofPart() {
+		return nil
+	}
 	if !w.passing {
 		w.pass(adapter.ReasonStream)
 	} else if w.status == 0 && !w.hijacked {
@@ -256,6 +263,10 @@ func own(w http.ResponseWriter) *writer {
 
 // pass sends what was held back and lets everything later through.
 func (w *writer) pass(reason string) {
+	if w.ofPart() {
+		w.withheld, w.reason, w.body = true, reason, nil
+		return
+	}
 	w.passing, w.reason = true, reason
 	if w.status == 0 {
 		w.status, w.implicit = http.StatusOK, true
@@ -271,6 +282,11 @@ func (w *writer) pass(reason string) {
 		_, _ = w.inner.Write(w.body) // the handler sees the error at its next write
 	}
 	w.body = nil
+}
+
+// ofPart reports whether the response is one that only the cache has asked for.
+func (w *writer) ofPart() bool {
+	return w.forward.Part && (w.status == http.StatusPartialContent || w.status == http.StatusRequestedRangeNotSatisfiable)
 }
 
 // discard drops what a handler that panics has sent into a capture: whoever
@@ -315,6 +331,9 @@ func (w *writer) response(resp *adapter.Response, clientGone bool) {
 		if strings.HasPrefix(name, http.TrailerPrefix) { // trailers that were not announced
 			maps.Copy(w.frozen, trailersOf(w.inner.Header()))
 			w.pass(adapter.ReasonTrailers)
+			if w.withheld {
+				break
+			}
 			w.response(resp, clientGone)
 			return
 		}

@@ -102,11 +102,12 @@ const (
 	CauseStoreError                  // the store has failed, or did not answer in time
 	CauseBreaker                     // the circuit breaker is open
 	CauseLost                        // it has gone before its time: evicted, or purged by its URL elsewhere; or nobody can tell
+	CausePartial                     // what is stored is not all that is asked for
 )
 
 // String is the cause's name.
 func (c Cause) String() string {
-	return name(c, "cold", "expired", "vary", "purged", "request", "corrupt", "store_error", "breaker", "lost")
+	return name(c, "cold", "expired", "vary", "purged", "request", "corrupt", "store_error", "breaker", "lost", "partial")
 }
 
 // Stale is why a stale response could answer a request.
@@ -185,10 +186,11 @@ const (
 	TriggerSWR         Trigger = iota + 1 // a stale response was served
 	TriggerAhead                          // a response was about to become stale
 	TriggerSoftTimeout                    // a stale response may have to stand in
+	TriggerOtherPart                      // what the handler gave to complete a response was not of that
 )
 
 // String is its name.
-func (t Trigger) String() string { return name(t, "swr", "ahead", "soft_timeout") }
+func (t Trigger) String() string { return name(t, "swr", "ahead", "soft_timeout", "other_part") }
 
 // Purge is what a purge was of.
 type Purge uint8

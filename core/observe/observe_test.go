@@ -24,15 +24,15 @@ func TestNames(t *testing.T) {
 	names("Method", func(n uint8) string { return observe.Method(n).String() }, 3)
 	names("Result", func(n uint8) string { return observe.Result(n).String() }, 7)
 	names("Tier", func(n uint8) string { return observe.Tier(n).String() }, 4)
-	names("Cause", func(n uint8) string { return observe.Cause(n).String() }, 9)
+	names("Cause", func(n uint8) string { return observe.Cause(n).String() }, 10)
 	names("Stale", func(n uint8) string { return observe.Stale(n).String() }, 4)
 	names("Wait", func(n uint8) string { return observe.Wait(n).String() }, 5)
 	names("Op", func(n uint8) string { return observe.Op(n).String() }, 5)
 	names("Outcome", func(n uint8) string { return observe.Outcome(n).String() }, 10)
-	names("Trigger", func(n uint8) string { return observe.Trigger(n).String() }, 3)
+	names("Trigger", func(n uint8) string { return observe.Trigger(n).String() }, 4)
 	names("Purge", func(n uint8) string { return observe.Purge(n).String() }, 5)
 	names("SpanKind", func(n uint8) string { return observe.SpanKind(n).String() }, 4)
-	names("Reason", func(n uint8) string { return observe.Reason(n).String() }, 41)
+	names("Reason", func(n uint8) string { return observe.Reason(n).String() }, 45)
 }
 
 func TestReasonOf(t *testing.T) {

@@ -31,7 +31,11 @@ const (
 	ReasonCookie         // the request has cookies that the handler may have read
 	ReasonSetCookie      // it sets a cookie
 	ReasonStatus         // its status code is none that is stored
-	ReasonPartial        // it is a part
+	ReasonPartial        // it is a part that nobody has asked for
+	ReasonMultipart      // it has several parts
+	ReasonContentRange   // it is a part, and its Content-Range is unknown, malformed or not true
+	ReasonWhole          // it is a part of what is stored as a whole
+	ReasonOtherPart      // it is a part, and not of what is stored in parts
 	ReasonVaryAny        // Vary: *
 	ReasonVary           // too many names in Vary
 	ReasonOrigin         // it was made for another Origin
@@ -69,6 +73,7 @@ var reasons = [lastReason]string{
 	ReasonNoFreshness: "no-freshness", ReasonNoStore: "no-store", ReasonPrivate: "private", ReasonNoCache: "no-cache",
 	ReasonExpired: "expired", ReasonRequestNoStore: "request-no-store", ReasonAuthorization: "authorization",
 	ReasonCookie: "cookie", ReasonSetCookie: "set-cookie", ReasonStatus: "status", ReasonPartial: "partial",
+	ReasonMultipart: "multipart", ReasonContentRange: "content-range", ReasonWhole: "whole", ReasonOtherPart: "other-part",
 	ReasonVaryAny: "vary-any", ReasonVary: "vary", ReasonOrigin: "origin",
 
 	ReasonTags: "tags", ReasonHeader: "header", ReasonHeaderTooLarge: "header-too-large", ReasonTooLarge: "too-large",

@@ -213,7 +213,7 @@ func TestValues(t *testing.T) {
 			{Kind: observe.KindBreaker + 1},
 			{},
 			{
-				Kind: observe.KindRequest, Route: "/a", Result: observe.ResultError + 1, Tier: observe.TierNone + 1, Cause: observe.CauseLost + 1,
+				Kind: observe.KindRequest, Route: "/a", Result: observe.ResultError + 1, Tier: observe.TierNone + 1, Cause: observe.CausePartial + 1,
 				NotStored: observe.ReasonClientGone + 1, Bypass: observe.ReasonClientGone + 1, Waited: observe.WaitLeft + 1,
 			},
 			{Kind: observe.KindRequest, Route: "/a"},
@@ -460,7 +460,7 @@ func TestHostileRoutes(t *testing.T) {
 				}
 			}
 		}
-		if want := float64(len(routes) * (7 + 4 + 9 + 41 + 5)); total != want {
+		if want := float64(len(routes) * (7 + 4 + 10 + 45 + 5)); total != want {
 			t.Errorf("%v of %v requests are counted", total, want)
 		}
 	}
@@ -565,7 +565,7 @@ func TestSeriesAreBounded(t *testing.T) {
 	if counters != 12*observe.MaxRoutes || foreground != observe.MaxRoutes || background != observe.MaxRoutes/4 {
 		t.Errorf("the routes have %d counters and %d and %d histograms", counters, foreground, background)
 	}
-	if want := 2 * float64(258*(4*1+3*3+9+32+10)+5); requests != want {
+	if want := 2 * float64(258*(4*1+3*3+10+36+10)+5); requests != want {
 		t.Errorf("%v requests are counted, not %v", requests, want)
 	}
 	if want := 2 * uint64(258*32*2); handlers != want {
@@ -693,7 +693,7 @@ func TestConcurrent(t *testing.T) {
 				e := hit()
 				e.Route = fmt.Sprintf("/%d", (n*7+w)%300)
 				e.Result, e.Tier = observe.Result(1+n%3), observe.Tier(1+n%4)
-				e.Cause = observe.Cause(n % 10)
+				e.Cause = observe.Cause(n % 11)
 				m.Observe(e)
 				m.Observe(&observe.Event{Kind: observe.KindHandler, Context: e.Context, Route: e.Route, Background: n%2 == 0})
 			}

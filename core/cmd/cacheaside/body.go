@@ -47,6 +47,8 @@ func (a *app) getBody(ctx context.Context, ask *inspect.Ask) error {
 		return failf(exitAbsent, "it has just gone")
 	case a.flags.json:
 		return a.printJSON(&b)
+	case b.Parts != "":
+		return failf(exitFailure, "the response is stored in parts, not as a whole (%s): ask for it with -json", b.Parts)
 	case isTerminal(a.stdout) && !readable(b.Body):
 		return failf(exitFailure, "the body (%s) is binary, or has what a terminal would obey: send it to a file or through a pipe, such as | less", units.Bytes(int64(len(b.Body))))
 	}

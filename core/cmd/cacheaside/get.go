@@ -163,6 +163,9 @@ func (a *app) stored(e *inspect.Entry, which string, headers bool) {
 		}
 		add("size", text(sizes))
 	}
+	if e.Parts != "" {
+		add("in parts", text(e.Parts))
+	}
 	if e.Saves > 0 {
 		add("saves", text(span(e.Saves)+" of the handler"))
 	}

@@ -100,6 +100,9 @@ func (a *app) item(it *direct.Item) []cell {
 	if it.More > 0 {
 		row[6].text += fmt.Sprintf(" (%s)", plural(it.More, "variant"))
 	}
+	if it.Parts != "" {
+		row[6].text += " (in parts)"
+	}
 	if it.Note != "" {
 		row[0].color = red
 		row[6].text += " – " + it.Note

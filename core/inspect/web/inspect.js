@@ -101,7 +101,7 @@ const MEANING = {
 };
 const CAUSES = {
   cold: 'nothing stored of late', expired: 'its time was over', vary: 'stored for other requests', purged: 'it was purged',
-  request: 'the request rules it out', corrupt: 'no entry of ours', store_error: 'the store failed', breaker: 'the breaker was open', lost: 'gone before its time',
+  request: 'the request rules it out', corrupt: 'no entry of ours', store_error: 'the store failed', breaker: 'the breaker was open', lost: 'gone before its time', partial: 'stored in parts',
 };
 const dot = r => h('span', { class: 'dot r-' + r, 'aria-hidden': 'true' });
 
@@ -608,7 +608,7 @@ function found(l) {
         h('div', { class: 'cols' },
           h('div', {}, h('h3', {}, 'Freshness and size'), facts([['Status', e.status], ['Stored', when(e.stored_at)], ['Age', dur(e.age_seconds)],
             ['Freshness', e.ttl_seconds >= 0 ? `${dur(e.ttl_seconds)} left of ${dur(e.lifetime_seconds)}` : `stale for ${dur(-e.ttl_seconds)} of ${dur(e.lifetime_seconds)}`],
-            ['Forgotten in', e.gone_in_seconds ? dur(e.gone_in_seconds) : ''], ['In the store', bytes(e.size_bytes)], ['Body', bytes(e.body_bytes) + (e.coding ? ` (${e.coding}, ${bytes(e.plain_bytes)} without)` : '')], ['A hit saves', dur(e.saves_seconds)], ['Key', keyed(e.key)]]),
+            ['Forgotten in', e.gone_in_seconds ? dur(e.gone_in_seconds) : ''], ['In the store', bytes(e.size_bytes)], ['Body', bytes(e.body_bytes) + (e.coding ? ` (${e.coding}, ${bytes(e.plain_bytes)} without)` : '')], ['In parts', e.parts || ''], ['A hit saves', dur(e.saves_seconds)], ['Key', keyed(e.key)]]),
           e.selecting && e.selecting.length ? [h('h3', {}, 'Selected by'), fieldList(e.selecting)] : ''),
           h('div', {}, h('h3', {}, 'Tags and their stamps'), e.tags && e.tags.length ? h('ul', {}, e.tags.map(t => h('li', {}, h('span', { class: 'tag ' + (STATES[t.state] || '') }, t.state), bdi(t.name), h('span', { class: 'soft' }, ` ${t.kind}, stamp ${t.stamp || '–'}`)))) : h('p', { class: 'soft' }, 'None: it can be purged by URL, prefix or with everything.')),
           h('div', {}, h('h3', {}, 'Fields'), fieldList(e.header)))])), f.more ? h('p', { class: 'entry soft' }, num(f.more) + ' more variants are not shown.') : ''));

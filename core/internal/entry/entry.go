@@ -48,6 +48,7 @@ const (
 	AnyOrigin                        // it is right for requests from any Origin, whatever its Vary says
 	Implicit                         // the handler wrote the body without sending a status
 	OwnCoding                        // Coding is the handler's own, and the header is that of the coded form
+	Ranged                           // the handler has answered Range itself
 
 	// The highest bits count the handles of the cache that were in front of the one
 	// that stored it.
@@ -342,7 +343,7 @@ func (e *Entry) validParts() bool {
 		}
 		end, left = p.Start+p.Length, left-p.Length
 	}
-	return left == 0 && e.Coding == 0 && e.Kind == KindResponse
+	return left == 0 && e.Coding == 0 && e.Kind == KindResponse && e.Size <= math.MaxInt64
 }
 
 // A list is a sequence of: op, name length (2), value length (4), name, value.

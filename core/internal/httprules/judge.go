@@ -26,6 +26,9 @@ type Fill struct {
 	RequestHeader  Header
 	Status         int
 	ResponseHeader Header // all fields that the client would see
+	// Part says that the response is a 206 with one part of known place, which can be
+	// kept as an incomplete response (RFC 9111 section 3.3).
+	Part bool
 	// RequestTime is when the handler was called, ResponseTime when it had
 	// answered.
 	RequestTime, ResponseTime time.Time
@@ -173,6 +176,7 @@ func (v *Verdict) freshness(f *Fill, c *ResponseControl) {
 		}
 	case c.NoCache:
 		v.Explicit = true // an answer to how long as well: not at all
+	case f.Part: // only what the response states
 	case f.Rules.Listed && f.Rules.TTL > 0:
 		// The policy's own lifetime begins with the response, whatever its Date and
 		// Age say, or a handler that takes as long would never be cached. The sum
@@ -202,8 +206,8 @@ func (v *Verdict) refuse(f *Fill, c *ResponseControl) string {
 		return reasonMethod
 	case f.Status < 200 || f.Status > 599 || f.Status == http.StatusNotModified || f.Status == http.StatusPreconditionFailed:
 		return reasonStatus // not final, or the answer to one client's condition
-	case f.Status == http.StatusPartialContent || f.Status == http.StatusRequestedRangeNotSatisfiable ||
-		len(f.ResponseHeader.Values("Content-Range")) > 0:
+	case !f.Part && (f.Status == http.StatusPartialContent || f.Status == http.StatusRequestedRangeNotSatisfiable ||
+		len(f.ResponseHeader.Values("Content-Range")) > 0):
 		return reasonPartial
 	case c.MustUnderstand && !understood(f.Status):
 		return reasonStatus
@@ -258,7 +262,7 @@ func (v *Verdict) refuse(f *Fill, c *ResponseControl) string {
 // requirements of their own.
 func understood(status int) bool {
 	switch {
-	case status >= 200 && status <= 205, status >= 300 && status <= 303, status == 307, status == 308,
+	case status >= 200 && status <= 206, status >= 300 && status <= 303, status == 307, status == 308,
 		status >= 400 && status <= 417, status >= 421 && status <= 426, status == 428, status == 429, status == 431,
 		status == 451, status >= 500 && status <= 505, status == 511:
 		return true
@@ -270,7 +274,7 @@ func understood(status int) bool {
 // lifetime and the policy says nothing of them.
 func explicitStatus(status int) bool {
 	switch status {
-	case http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect:
+	case http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPartialContent:
 		return true
 	}
 	return heuristicStatus(status)

@@ -16,6 +16,7 @@ const (
 	RangeNone          RangeVerdict = iota // ignore it: send everything
 	RangeOK                                // send the ranges
 	RangeUnsatisfiable                     // 416
+	RangeVoid                              // send everything: If-Range rules it out, or there are several fields
 )
 
 // maxRanges bounds the parts of one response (RFC 9110 section 17.15).

@@ -82,6 +82,7 @@ type Entry struct {
 	Age, TTL       time.Duration
 	Lifetime, Gone time.Duration // Gone: 0: not known
 	Size, Body     int64
+	Parts          string // which bytes there are of an incomplete response, in words
 	Coding         string // of the body, if the cache keeps it in one
 	Plain          int64  // the length of the body without Coding
 	Took           time.Duration

@@ -22,6 +22,7 @@ var causes = [...]string{
 	observe.CauseCorrupt:    "what is there is no entry of this cache",
 	observe.CauseStoreError: "the store has failed",
 	observe.CauseBreaker:    "the circuit breaker is open",
+	observe.CausePartial:    "what is stored is not all that is asked for",
 	observe.CauseLost:       "it has gone before its time, or nobody can tell any more whether it was purged",
 }
 

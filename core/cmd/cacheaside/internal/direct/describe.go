@@ -3,6 +3,7 @@ package direct
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/freshness"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/inside"
+	"github.com/cacheaside/cacheaside/core/internal/parts"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
 	"github.com/cacheaside/cacheaside/core/internal/redact"
 	"github.com/cacheaside/cacheaside/core/observe"
@@ -35,7 +37,7 @@ func (s *Store) describe(ctx context.Context, n name, raw []byte, a *asked) (v i
 		v.Coding, v.Plain = coding.Coding(e.Coding).String(), int64(e.Size)
 	}
 	v.Lifetime, v.Saves = time.Duration(e.Lifetime).Seconds(), (time.Duration(e.Took) * time.Microsecond).Seconds()
-	v.Header = fieldsOf(&e)
+	v.Header, v.Parts = fieldsOf(&e), parts.InWords(&e)
 	for f := range e.Vary { // of the request that was stored: values may be anybody's
 		v.Selecting = append(v.Selecting, inspect.Field{Name: redact.Clean(f.Name, 100), Value: redact.Hidden})
 	}
@@ -65,6 +67,8 @@ func (s *Store) describe(ctx context.Context, n name, raw []byte, a *asked) (v i
 		}
 	case !selects(&e, a):
 		v.Because, cause = inside.Because(observe.CauseVary), observe.CauseVary
+	case answers != 0 && !e.Whole() && !a.covered(&e):
+		v.Because, cause = inside.Because(observe.CausePartial), observe.CausePartial
 	case answers != 0:
 		v.Result, v.Because = answers.String(), because
 	case d.Fwd == "request":
@@ -78,6 +82,15 @@ func (s *Store) describe(ctx context.Context, n name, raw []byte, a *asked) (v i
 		v.Because += ", for requests with what else is in the key"
 	}
 	return v, cause, nil
+}
+
+// covered reports whether e, which is incomplete, has all that is asked for.
+func (a *asked) covered(e *entry.Entry) bool {
+	if a.req.Method != http.MethodGet || a.req.Header == nil {
+		return false
+	}
+	ranges, verdict := httprules.WantedRanges(a.req.Header, parts.VersionOf(e), int64(e.Size))
+	return verdict == httprules.RangeOK && parts.Covers(e, ranges)
 }
 
 func notCurrent(why purges.Why) (because string, cause observe.Cause) {

@@ -18,6 +18,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/inside"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/internal/parts"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
 	"github.com/cacheaside/cacheaside/core/internal/redact"
 	"github.com/cacheaside/cacheaside/core/observe"
@@ -299,8 +300,9 @@ func (s *Store) variants(ctx context.Context, f *inspect.Found, n name, list *en
 // Body is a stored response as a client would get it, but for what the cache adds.
 type Body struct {
 	Status int             `json:"status"`
-	Header []inspect.Field `json:"header"` // as it may be shown
-	Body   []byte          `json:"body"`   // as the handler gave it, whatever its Content-Encoding
+	Header []inspect.Field `json:"header"`          // as it may be shown
+	Body   []byte          `json:"body"`            // as the handler gave it, whatever its Content-Encoding
+	Parts  string          `json:"parts,omitempty"` // which bytes they are, of an incomplete response
 }
 
 // Body returns the response under a key that Find or List has shown. It reports false
@@ -327,7 +329,7 @@ func (s *Store) Body(ctx context.Context, key inspect.Key) (Body, bool, error) {
 			return Body{}, false, fmt.Errorf("the body is not what it claims to be: %w", err)
 		}
 	}
-	return Body{Status: int(e.Status), Header: fieldsOf(&e), Body: body}, true, nil
+	return Body{Status: int(e.Status), Header: fieldsOf(&e), Body: body, Parts: parts.InWords(&e)}, true, nil
 }
 
 // maxBody bounds what a stored body is decoded to.

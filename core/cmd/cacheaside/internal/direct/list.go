@@ -19,6 +19,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/inside"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/internal/parts"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -35,16 +36,17 @@ const (
 // Item is something under a key of the namespace. Whether a response was purged is not
 // looked at.
 type Item struct {
-	Key  inspect.Key `json:"key"`
-	Kind Kind        `json:"kind"`
-	What string      `json:"what"`                     // the kind in words
-	Size int64       `json:"size_bytes"`               // of the value; -1: not known
-	Gone float64     `json:"gone_in_seconds"`          // when the server forgets it; -1: never, or not known
-	Of   int         `json:"status,omitempty"`         // of a response
-	Age  float64     `json:"age_seconds,omitempty"`    // of a response
-	TTL  float64     `json:"ttl_seconds,omitempty"`    // of a response; negative: it is stale
-	Note string      `json:"problem,omitempty"`        // what is wrong with it
-	More int         `json:"variants_count,omitempty"` // of a list of variants
+	Key   inspect.Key `json:"key"`
+	Kind  Kind        `json:"kind"`
+	What  string      `json:"what"`                     // the kind in words
+	Size  int64       `json:"size_bytes"`               // of the value; -1: not known
+	Gone  float64     `json:"gone_in_seconds"`          // when the server forgets it; -1: never, or not known
+	Of    int         `json:"status,omitempty"`         // of a response
+	Age   float64     `json:"age_seconds,omitempty"`    // of a response
+	TTL   float64     `json:"ttl_seconds,omitempty"`    // of a response; negative: it is stale
+	Note  string      `json:"problem,omitempty"`        // what is wrong with it
+	Parts string      `json:"parts,omitempty"`          // which bytes there are of an incomplete response
+	More  int         `json:"variants_count,omitempty"` // of a list of variants
 }
 
 // Page are items, in no order that means anything. Next is to be given as the cursor; with
@@ -335,6 +337,9 @@ func (s *Store) judge(it *Item, n name, raw []byte, now time.Time) {
 		it.Kind, it.Note = Corrupt, "it has fields that no response may have"
 	default:
 		d := freshness.Decide(&e, 0, now, httprules.RequestControl{})
+		if !e.Whole() {
+			it.Parts = parts.InWords(&e)
+		}
 		it.Of, it.Age, it.TTL = int(e.Status), freshness.Age(&e, now).Seconds(), d.TTL.Seconds()
 	}
 }
