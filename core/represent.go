@@ -63,7 +63,7 @@ func (v *visit) preferred() coding.Coding {
 	if v.asHandled() {
 		return base
 	}
-	if v.asked&keys.AskedRanged != 0 && accepted[base] > 0 && v.wantsRange(base) {
+	if v.asked&keys.AskedRanged != 0 && accepted[base] > 0 && v.wantsRange() {
 		return base
 	}
 	best := coding.Coding(e.Coding)
@@ -105,7 +105,7 @@ func baseLength(e *entry.Entry) int {
 // wantsRange reports whether a range of the response as the handler gave it is what the
 // client is to get: of coded ones none are sent, because their bytes depend on who has
 // coded them.
-func (v *visit) wantsRange(base coding.Coding) bool {
+func (v *visit) wantsRange() bool {
 	e := &v.entry
 	if v.req.Method != http.MethodGet || e.Status != http.StatusOK || !v.ranging(e) {
 		return false

@@ -321,12 +321,12 @@ func TestParts(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		if err := Decode(b, new(Entry)); err != ErrCorrupt {
+		if err := Decode(b, new(Entry)); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	b, _ := Encode(Content{Meta: Meta{Kind: KindResponse, Status: 206, Size: 100, Coding: 1}, Parts: []Part{{0, 6}}, Body: []byte("abcdef")})
-	if err := Decode(b, new(Entry)); err != ErrCorrupt {
+	if err := Decode(b, new(Entry)); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("in a coding: %v", err)
 	}
 }
