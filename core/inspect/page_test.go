@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/coretest/browser"
 	"github.com/cacheaside/cacheaside/core/observe"
 )
 
@@ -132,8 +133,8 @@ func TestBrowser(t *testing.T) {
 	if os.Getenv("CACHEASIDE_LONG") != "1" && os.Getenv("CACHEASIDE_SCREENSHOTS") == "" {
 		t.Skip("it takes its time: CACHEASIDE_LONG=1 runs it")
 	}
-	b := startBrowser(t)
-	for name, test := range map[string]func(*testing.T, *browser){
+	b := browser.Start(t)
+	for name, test := range map[string]func(*testing.T, *browser.Browser){
 		"page": testPage, "keyboard": testKeyboard, "hostile": testHostile, "tokens": testTokens, "live": testLive, "cookie": testCookie,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -144,7 +145,7 @@ func TestBrowser(t *testing.T) {
 }
 
 // testPage goes through all views, in light and dark, wide and narrow.
-func testPage(t *testing.T, b *browser) {
+func testPage(t *testing.T, b *browser.Browser) {
 	f := &fake{values: &values{of: map[string][]byte{}}}
 	f.values.of[slotKey(3)] = []byte(`{"instance":{"id":"x2","host":"web-2","pid":1,"started":1},"now":1795780000000,"recent":{"requests":812,"results":{"hit":790},"hit_share":0.973,"saved_seconds":61.5},"waiting":1}`)
 	e, err := newEndpoint(f, shop(), Access{Token: fullToken, ReadToken: readToken}, WithInstance("web-1"), WithSharing())
@@ -153,9 +154,9 @@ func testPage(t *testing.T, b *browser) {
 	}
 	var served atomic.Pointer[Endpoint]
 	served.Store(e)
-	p := b.visit(t, serve(t, &served))
+	p := visit(t, b, serve(t, &served))
 	p.until(`!document.getElementById('door').hidden`)
-	p.shoot("door-light")
+	p.Shoot("door-light")
 	p.signIn(fullToken)
 	shows := map[string]string{
 		"status": `document.querySelectorAll('.card').length === 8 && document.body.innerText.includes('1.40.1') && document.body.innerText.includes('web-2')`,
@@ -175,21 +176,21 @@ func testPage(t *testing.T, b *browser) {
 			p.view(v[0], v[1])
 			p.until(shows[v[0]])
 			if after[v[0]] != "" {
-				p.eval(after[v[0]], nil)
+				p.Eval(after[v[0]], nil)
 				p.until(done[v[0]])
 			}
 			var overflows bool
-			p.eval(`document.documentElement.scrollWidth > innerWidth`, &overflows)
+			p.Eval(`document.documentElement.scrollWidth > innerWidth`, &overflows)
 			if overflows {
 				t.Errorf("%s is wider than the window", v[0])
 			}
-			p.shoot(v[0] + "-" + scheme)
+			p.Shoot(v[0] + "-" + scheme)
 		}
 	}
 	p.view("charts", "Charts")
 	p.until(shows["charts"])
 	for theme, ground := range map[string]string{"light": "rgb(246, 247, 249)", "dark": "rgb(18, 21, 26)", "": "rgb(18, 21, 26)"} {
-		p.eval(`(() => { const s = document.getElementById('theme'); s.value = `+quoted(theme)+`; s.dispatchEvent(new Event('change')); })()`, nil)
+		p.Eval(`(() => { const s = document.getElementById('theme'); s.value = `+quoted(theme)+`; s.dispatchEvent(new Event('change')); })()`, nil)
 		p.until(`getComputedStyle(document.body).backgroundColor === ` + quoted(ground))
 		p.until(shows["charts"])
 	}
@@ -198,27 +199,27 @@ func testPage(t *testing.T, b *browser) {
 		p.view(v[0], v[1])
 		p.until(shows[v[0]])
 		var overflows bool
-		p.eval(`document.documentElement.scrollWidth > innerWidth`, &overflows)
+		p.Eval(`document.documentElement.scrollWidth > innerWidth`, &overflows)
 		if overflows {
 			t.Errorf("%s is wider than a phone", v[0])
 		}
-		p.shoot(v[0] + "-phone")
+		p.Shoot(v[0] + "-phone")
 	}
 	p.clean()
 }
 
 // quiet is a page over a recorder that has seen little.
-func quiet(t *testing.T, b *browser) (*page, *fake, *Recorder, *atomic.Pointer[Endpoint]) {
+func quiet(t *testing.T, b *browser.Browser) (*page, *fake, *Recorder, *atomic.Pointer[Endpoint]) {
 	t.Helper()
 	f, e, r := newFake(WithInstance("web-1"))
 	var served atomic.Pointer[Endpoint]
 	served.Store(e)
-	return b.visit(t, serve(t, &served)), f, r, &served
+	return visit(t, b, serve(t, &served)), f, r, &served
 }
 
 // testKeyboard does everything without a mouse: it signs in, goes through the views, sorts,
 // chooses, looks a URL up, purges and signs out.
-func testKeyboard(t *testing.T, b *browser) {
+func testKeyboard(t *testing.T, b *browser.Browser) {
 	p, f, r, _ := quiet(t, b)
 	for i := range 5 {
 		e := hitOf("/blogs/:id", keyNamed(i))
@@ -231,7 +232,7 @@ func testKeyboard(t *testing.T, b *browser) {
 	p.signIn(fullToken)
 	p.until(`document.activeElement.id === 'title'`)
 	for _, v := range pageViews {
-		p.eval(`document.activeElement.blur(), window.scrollTo(0, 0), getSelection().removeAllRanges()`, nil)
+		p.Eval(`document.activeElement.blur(), window.scrollTo(0, 0), getSelection().removeAllRanges()`, nil)
 		p.tabTo(`nav a[href="#/` + v[0] + `"]`)
 		p.press("Enter")
 		p.until(`document.getElementById('title').textContent === ` + quoted(v[1]) + ` && document.activeElement.id === 'title'`)
@@ -239,7 +240,7 @@ func testKeyboard(t *testing.T, b *browser) {
 		// The ring around what has the focus can be seen.
 		p.press("Tab")
 		var ring string
-		p.eval(`(() => { const e = document.activeElement, l = e.closest('label'); return [getComputedStyle(e), l && getComputedStyle(l)].some(s => s && s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0) ? 'yes' : e.outerHTML; })()`, &ring)
+		p.Eval(`(() => { const e = document.activeElement, l = e.closest('label'); return [getComputedStyle(e), l && getComputedStyle(l)].some(s => s && s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0) ? 'yes' : e.outerHTML; })()`, &ring)
 		if ring != "yes" && ring != "<body></body>" && !strings.HasPrefix(ring, "<body") {
 			t.Errorf("%s: nothing shows where the focus is: %.200s", v[0], ring)
 		}
@@ -299,7 +300,7 @@ func testKeyboard(t *testing.T, b *browser) {
 	if got := f.purges(); len(got) != 1 || got[0] != `{"tags":["blog-1000"]}` {
 		t.Errorf("purged: %q", got)
 	}
-	p.eval(`document.activeElement.blur()`, nil)
+	p.Eval(`document.activeElement.blur()`, nil)
 	p.tabTo(`#leave`)
 	p.press("Enter")
 	p.until(`document.activeElement.id === 'token' && document.getElementById('view').children.length === 0`)
@@ -307,7 +308,7 @@ func testKeyboard(t *testing.T, b *browser) {
 }
 
 // testHostile shows what somebody else has sent as the text that it is.
-func testHostile(t *testing.T, b *browser) {
+func testHostile(t *testing.T, b *browser.Browser) {
 	p, f, r, _ := quiet(t, b)
 	long := strings.Repeat("x", 8<<10)
 	for i, key := range []string{"cacheaside:2:{GET:https://example.com/" + hostile + "}", hostile, "cacheaside:2:{GET:https://example.com/" + long + "}"} {
@@ -332,16 +333,16 @@ func testHostile(t *testing.T, b *browser) {
 		case "reasons":
 			p.until(`document.getElementById('view').textContent.includes('no-store')`)
 		case "url":
-			p.eval(`document.getElementById('ask-url').value = 'https://example.com/?'+encodeURIComponent(`+quoted(hostile)+`)`, nil)
-			p.eval(`document.querySelector('#view form').requestSubmit()`, nil)
+			p.Eval(`document.getElementById('ask-url').value = 'https://example.com/?'+encodeURIComponent(`+quoted(hostile)+`)`, nil)
+			p.Eval(`document.querySelector('#view form').requestSubmit()`, nil)
 			p.until(`document.querySelectorAll('.entry').length === 3`)
 		case "purge":
-			p.eval(`document.getElementById('targets').value = `+quoted(hostile+"\n"+long), nil)
-			p.eval(`document.querySelector('#view form').requestSubmit()`, nil)
+			p.Eval(`document.getElementById('targets').value = `+quoted(hostile+"\n"+long), nil)
+			p.Eval(`document.querySelector('#view form').requestSubmit()`, nil)
 			p.until(`document.querySelectorAll('.targets li').length === 2`)
 		}
 		var bad string
-		p.eval(`(() => {
+		p.Eval(`(() => {
 			if (document.querySelector('#view script, #view img')) return 'an element was made of a text';
 			if (document.documentElement.scrollWidth > innerWidth) return 'the page is wider than the window';
 			if (/[\u202a-\u202e\u2066-\u2069\u001b]/.test(document.getElementById('view').textContent)) return 'a character that turns text around';
@@ -350,7 +351,7 @@ func testHostile(t *testing.T, b *browser) {
 		if bad != "" {
 			t.Errorf("%s: %s", v[0], bad)
 		}
-		p.shoot("hostile-" + v[0])
+		p.Shoot("hostile-" + v[0])
 	}
 	if len(f.purges()) != 0 {
 		t.Error("it was purged")
@@ -360,7 +361,7 @@ func testHostile(t *testing.T, b *browser) {
 
 // testTokens: a wrong one is refused with what to do, one to read cannot purge, one in the
 // fragment is taken out of it, and one that is not accepted any more leads back to the door.
-func testTokens(t *testing.T, b *browser) {
+func testTokens(t *testing.T, b *browser.Browser) {
 	p, f, r, served := quiet(t, b)
 	p.until(`document.activeElement && document.activeElement.id === 'token'`)
 	p.clean() // the door itself makes no errors
@@ -368,20 +369,20 @@ func testTokens(t *testing.T, b *browser) {
 	p.press("Enter")
 	p.until(`document.getElementById('refused').textContent.includes('not accepted')`)
 	p.until(`document.getElementById('frame').hidden && document.activeElement.id === 'token'`)
-	p.shoot("door-refused")
-	p.eval(`document.getElementById('token').value = ''`, nil)
+	p.Shoot("door-refused")
+	p.Eval(`document.getElementById('token').value = ''`, nil)
 	p.signIn(readToken)
 	p.view("purge", "Purge")
 	p.until(`document.body.innerText.includes('This token may only read')`)
-	p.eval(`document.getElementById('targets').value = 'blog-1000'; document.querySelector('#view form').requestSubmit()`, nil)
+	p.Eval(`document.getElementById('targets').value = 'blog-1000'; document.querySelector('#view form').requestSubmit()`, nil)
 	p.until(`document.querySelectorAll('.targets li').length === 1 && !document.getElementById('confirm')`)
 	var status int
-	p.eval(`fetch('api/purge', {method: 'POST', headers: {Authorization: 'Bearer `+readToken+`', 'Content-Type': 'application/json'}, body: '{"all":true}'}).then(r => r.status)`, &status)
+	p.Eval(`fetch('api/purge', {method: 'POST', headers: {Authorization: 'Bearer `+readToken+`', 'Content-Type': 'application/json'}, body: '{"all":true}'}).then(r => r.status)`, &status)
 	if status != 403 || len(f.purges()) != 0 {
 		t.Errorf("a purge with the token that may read: %d, %d purges", status, len(f.purges()))
 	}
 	var kept string
-	p.eval(`JSON.stringify([localStorage.length, sessionStorage.length, document.cookie])`, &kept)
+	p.Eval(`JSON.stringify([localStorage.length, sessionStorage.length, document.cookie])`, &kept)
 	if kept != `[0,0,""]` {
 		t.Errorf("kept: %s", kept)
 	}
@@ -395,11 +396,11 @@ func testTokens(t *testing.T, b *browser) {
 	served.Store(old)
 	p.clean("401")
 
-	p.do("Page.navigate", map[string]any{"url": p.base + "#token=" + fullToken}, nil)
+	p.Do("Page.navigate", map[string]any{"url": p.base + "#token=" + fullToken}, nil)
 	p.until(`!document.getElementById('frame').hidden && location.hash === '#/status'`)
 	p.until(`document.querySelectorAll('.card').length === 8`)
 	var history string
-	p.eval(`location.href`, &history)
+	p.Eval(`location.href`, &history)
 	if strings.Contains(history, fullToken) {
 		t.Error("the token stays in the address")
 	}
@@ -408,7 +409,7 @@ func testTokens(t *testing.T, b *browser) {
 
 // testLive: what happens while the page is open is seen, hits only while it is; a service
 // that is gone is told of, and found again.
-func testLive(t *testing.T, b *browser) {
+func testLive(t *testing.T, b *browser.Browser) {
 	p, f, r, _ := quiet(t, b)
 	hits := func(n int) {
 		for i := range n {
@@ -425,13 +426,13 @@ func testLive(t *testing.T, b *browser) {
 	p.until(`document.querySelectorAll('#view tbody tr').length === 4`)
 	r.Observe(&observe.Event{Kind: observe.KindPurge, Purge: observe.PurgeTags, Outcome: observe.OutcomeOK, Time: time.Now()})
 	p.until(`document.querySelector('#view tbody tr').textContent.includes('purge')`)
-	p.eval(`(() => { const s = document.querySelector('#view select'); s.value = 'purge'; s.dispatchEvent(new Event('change')); })()`, nil)
+	p.Eval(`(() => { const s = document.querySelector('#view select'); s.value = 'purge'; s.dispatchEvent(new Event('change')); })()`, nil)
 	p.until(`document.querySelectorAll('#view tbody tr').length === 1`)
-	p.eval(`document.getElementById('pause').click()`, nil)
+	p.Eval(`document.getElementById('pause').click()`, nil)
 	p.view("charts", "Charts")
 	p.until(`document.querySelector('.targets li')`)
 	p.until(`document.getElementById('live').textContent === 'Paused'`)
-	p.eval(`document.getElementById('pause').click()`, nil)
+	p.Eval(`document.getElementById('pause').click()`, nil)
 	p.until(`document.getElementById('live').textContent === 'Live'`)
 	p.view("status", "Status")
 	f.fails(errStore)
@@ -440,15 +441,15 @@ func testLive(t *testing.T, b *browser) {
 	p.until(`!document.querySelector('.note.bad')`)
 	r.Attach(gauges{BreakerOpen: true})
 	p.until(`document.body.innerText.includes('The circuit breaker is open')`)
-	p.do("Network.emulateNetworkConditions", map[string]any{"offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}, nil)
+	p.Do("Network.emulateNetworkConditions", map[string]any{"offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}, nil)
 	p.until(`document.getElementById('live').textContent.includes('not reachable') && document.getElementById('alert').textContent.includes('cannot be reached')`)
-	p.do("Network.emulateNetworkConditions", map[string]any{"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}, nil)
+	p.Do("Network.emulateNetworkConditions", map[string]any{"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}, nil)
 	p.until(`document.getElementById('live').textContent === 'Live' && !document.getElementById('alert').textContent`)
 	p.clean("ERR_INTERNET_DISCONNECTED")
 }
 
 // testCookie: who is let in by a cookie needs no token, from the page itself only.
-func testCookie(t *testing.T, b *browser) {
+func testCookie(t *testing.T, b *browser.Browser) {
 	var cookies atomic.Int32
 	f := &fake{values: &values{of: map[string][]byte{}}}
 	e, err := newEndpoint(f, NewRecorder(nil), Access{Authorize: func(_ context.Context, req *adapter.Request) bool {
@@ -464,14 +465,14 @@ func testCookie(t *testing.T, b *browser) {
 	var served atomic.Pointer[Endpoint]
 	served.Store(e)
 	base := serve(t, &served)
-	p := b.visit(t, base)
+	p := visit(t, b, base)
 	p.until(`document.body.innerText.includes('sign in there') && document.getElementById('token').hidden`)
-	p.do("Network.setCookie", map[string]any{"url": base, "name": "session", "value": "1"}, nil)
-	p.do("Page.reload", nil, nil)
+	p.Do("Network.setCookie", map[string]any{"url": base, "name": "session", "value": "1"}, nil)
+	p.Do("Page.reload", nil, nil)
 	p.until(`document.querySelectorAll('.card').length === 8 && document.getElementById('leave').hidden`)
-	p.eval(`location.hash = '#/purge'`, nil)
+	p.Eval(`location.hash = '#/purge'`, nil)
 	p.until(`document.getElementById('targets')`)
-	p.eval(`document.getElementById('targets').value = 'a'; document.querySelector('#view form').requestSubmit()`, nil)
+	p.Eval(`document.getElementById('targets').value = 'a'; document.querySelector('#view form').requestSubmit()`, nil)
 	p.until(`document.activeElement.id === 'confirm'`)
 	p.write("a")
 	p.press("Enter")
@@ -481,13 +482,13 @@ func testCookie(t *testing.T, b *browser) {
 	// is no other site.
 	evil := httptest.NewServer(http.NotFoundHandler())
 	defer evil.Close()
-	p.do("Page.navigate", map[string]any{"url": evil.URL}, nil)
+	p.Do("Page.navigate", map[string]any{"url": evil.URL}, nil)
 	p.until(`location.href.startsWith(` + quoted(evil.URL) + `) && document.readyState === 'complete'`)
 	cookies.Store(0)
 	for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded", "application/json"} {
-		p.eval(`fetch('`+base+`api/purge', {method: 'POST', mode: 'no-cors', credentials: 'include', headers: {'Content-Type': '`+kind+`'}, body: '{"all":true}'}).then(() => 0, () => 0)`, nil)
+		p.Eval(`fetch('`+base+`api/purge', {method: 'POST', mode: 'no-cors', credentials: 'include', headers: {'Content-Type': '`+kind+`'}, body: '{"all":true}'}).then(() => 0, () => 0)`, nil)
 	}
-	p.eval(`fetch('`+base+`api/status', {credentials: 'include'}).then(() => fired++, () => 0)`, nil)
+	p.Eval(`fetch('`+base+`api/status', {credentials: 'include'}).then(() => fired++, () => 0)`, nil)
 	if got := f.purges(); len(got) != 1 || cookies.Load() == 0 {
 		t.Errorf("purged: %q, with %d cookies", got, cookies.Load())
 	}
