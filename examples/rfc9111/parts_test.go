@@ -123,7 +123,12 @@ func parts() []script {
 			{"3.4", "what is missing, where all has changed", []step{
 				part("0-4", 0, 4, minute, tag), get.text("abc").gives(minute, `ETag: "b"`).asks("Range: bytes=5-", `If-Range: "a"`), get.hits(2),
 			}},
-			{"3.4", "what is missing is not asked for without a strong ETag", []step{part("0-4", 0, 4, minute, modified), get.gives(minute).asks("!Range", "!If-Range"), get.hits(2)}},
+			{"3.4", "what is missing, by a strong date", []step{
+				part("0-4", 0, 4, minute, modified), get.code(206).text("56789").gives(minute, modified, "Content-Range: bytes 5-9/10").asks("Range: bytes=5-", "If-Range: {start-60}").as(200).reads(numbers),
+			}},
+			{"3.4", "what is missing is not asked for by a date of just now", []step{part("0-4", 0, 4, minute, "Last-Modified: {start}"), get.gives(minute).asks("!Range", "!If-Range"), get.hits(2)}},
+			{"3.4", "nor by a weak ETag", []step{part("0-4", 0, 4, minute, `ETag: W/"a"`, modified), get.gives(minute).asks("!Range", "!If-Range"), get.hits(2)}},
+			{"3.4", "nor without a validator", []step{part("0-4", 0, 4, minute), get.gives(minute).asks("!Range", "!If-Range"), get.hits(2)}},
 			{"3.4", "a client's condition, when the whole is completed", []step{
 				part("0-4", 0, 4, minute, tag), get.with(`If-None-Match: "a"`).code(206).text("56789").gives(minute, tag, "Content-Range: bytes 5-9/10").asks("!If-None-Match").as(304).reads(""),
 				get.hits(2).as(200).reads(numbers),
