@@ -76,7 +76,7 @@ func (v *visit) lacks(d httprules.Decision) {
 	v.stale, v.fwd, v.gap = false, d.Fwd, httprules.ByteRange{}
 	version, size := parts.VersionOf(&v.entry), int64(v.entry.Size)
 	limit := v.c.policy.Storing.MaxBytes
-	if d.Fwd != fwdPartial || !httprules.StrongETag(version.ETag) || limit > 0 && size > limit || v.req.Rerun != nil {
+	if d.Fwd != fwdPartial || version.IfRange() == "" || limit > 0 && size > limit || v.req.Rerun != nil {
 		return
 	}
 	wanted, ok := v.ranges(version, size)
@@ -96,12 +96,11 @@ func (v *visit) lacks(d httprules.Decision) {
 // askForGap gives the fields by which the handler is asked for the gap, or for all if
 // that has changed (RFC 9110 section 13.1.5).
 func (v *visit) askForGap() http.Header {
-	etag, _ := validators(&v.known)
 	asked := fmt.Sprintf("bytes=%d-", v.gap.Start)
 	if end := v.gap.Start + v.gap.Length; end < int64(v.known.Size) {
 		asked += strconv.FormatInt(end-1, 10)
 	}
-	return http.Header{"Range": {asked}, "If-Range": {etag}, "If-None-Match": nil, "If-Modified-Since": nil}
+	return http.Header{"Range": {asked}, "If-Range": {parts.VersionOf(&v.known).IfRange()}, "If-None-Match": nil, "If-Modified-Since": nil}
 }
 
 // isPart reports whether a status is that of an answer to Range alone.

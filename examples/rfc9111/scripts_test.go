@@ -7,7 +7,7 @@ import (
 )
 
 func scripts() []script {
-	return slices.Concat(storing(), keys(), freshness(), validation(), invalidation(), directives(), ranges, others(), corners())
+	return slices.Concat(storing(), keys(), freshness(), validation(), invalidation(), directives(), ranges, others(), corners(), parts())
 }
 
 // known are scripts that the engine fails, and what is wrong.
@@ -246,11 +246,6 @@ func storing() []script {
 			{"3.3", "a response that breaks off does not replace the stored one", []step{
 				get.gives("Cache-Control: max-age=10"), get.after(10).gives(minute).breaks().stale(), get.gives(minute),
 			}},
-			{"3.3", "a 206 of the origin is passed on and not stored", []step{
-				get.with("Range: bytes=0-3").code(206).text("0123").gives(minute, "Content-Range: bytes 0-3/10").shows("Content-Range: bytes 0-3/10").asks("Range: bytes=0-3"),
-				get.with("Range: bytes=0-3").code(206).text("0123").gives(minute, "Content-Range: bytes 0-3/10"),
-				get.gives(minute), get.hits(3),
-			}},
 			{"3.3", "a 206 does not replace a complete response", []step{
 				get.text("0123456789").gives(minute, tag),
 				get.with("Range: bytes=0-3", "Cache-Control: no-cache").code(206).text("0123").gives(minute, tag, "Content-Range: bytes 0-3/10"),
@@ -264,11 +259,6 @@ func storing() []script {
 			}},
 			{"3.3", "a 416 of the origin is not stored", []step{
 				get.with("Range: bytes=50-").code(416).gives(minute, "Content-Range: bytes */10"), get.gives(),
-			}},
-			{"3.4", "partial responses are not combined", []step{
-				get.with("Range: bytes=0-4").code(206).text("01234").gives(minute, tag, "Content-Range: bytes 0-4/10"),
-				get.with("Range: bytes=5-9").code(206).text("56789").gives(minute, tag, "Content-Range: bytes 5-9/10"),
-				get.gives(),
 			}},
 			{"3.4", "a complete response to a Range request is stored", []step{
 				get.with("Range: bytes=0-3").text("0123456789").gives(minute), get.hits(),

@@ -67,9 +67,17 @@ func OtherVersion(a, b Version) bool {
 	return ok1 && ok2 && !x.Equal(y)
 }
 
-// StrongETag reports whether an entity tag can be compared strongly (RFC 9110 section
-// 8.8.3.2).
-func StrongETag(tag string) bool { return ETagStrongMatch(trimOWS(tag), trimOWS(tag)) }
+// IfRange is the strong validator of a version, as If-Range has it (RFC 9110 section
+// 13.1.5); "" if there is none.
+func (v Version) IfRange() string {
+	switch {
+	case !SameVersion(v, v):
+		return ""
+	case v.ETag != "":
+		return trimOWS(v.ETag)
+	}
+	return trimOWS(v.LastModified)
+}
 
 // IsByteranges reports whether a Content-Type is that of several parts in one body (RFC
 // 9110 section 14.6).

@@ -109,6 +109,9 @@ func TestRFC9111_3_4_SameVersion(t *testing.T) {
 		if same, other := SameVersion(tt.a, tt.b), OtherVersion(tt.a, tt.b); same != tt.same || other != tt.other {
 			t.Errorf("%s: same %t, other %t; want %t, %t", tt.name, same, other, tt.same, tt.other)
 		}
+		if tt.same && (tt.a.IfRange() == "" || !IfRangeMatch(tt.a.IfRange(), tt.b.ETag, tt.b.LastModified, tt.b.Date)) {
+			t.Errorf("%s: If-Range %q", tt.name, tt.a.IfRange())
+		}
 		if SameVersion(tt.a, tt.b) != SameVersion(tt.b, tt.a) || OtherVersion(tt.a, tt.b) != OtherVersion(tt.b, tt.a) {
 			t.Errorf("%s: the order counts", tt.name)
 		}
