@@ -41,6 +41,8 @@ type writer struct {
 	timer     *time.Timer // until which the response is held back; nil: it has not been set
 	ended     bool        // the handler has returned
 	panicked  any         // what somebody in front has panicked with, on the timer's goroutine
+	base      http.Header // what inner's header would be if nobody had changed it
+	shared    bool        // somebody behind writes to inner's header
 	hijacked  bool
 	annotated bool
 	implicit  bool        // the handler has written without WriteHeader
@@ -76,6 +78,7 @@ func newWriter(inner http.ResponseWriter, f adapter.Forward, method string) (htt
 	} else if h := inner.Header(); len(h) > 0 {
 		// The timer sends inner's while the handler may write to its own.
 		w.before, w.header = maps.Clone(h), h.Clone()
+		w.base = w.before
 	} else {
 		w.header = make(http.Header)
 	}
@@ -162,13 +165,19 @@ func (w *writer) writeHeader(status int, implicit bool) {
 	}
 }
 
-// handOver makes inner's header a copy of the handler's.
+// handOver makes inner's header a copy of the handler's. What somebody behind has set by
+// way of a writer in front, a session for example, stays; who does that may do so again at
+// any time, so the timer leaves such a header alone.
 func (w *writer) handOver() {
 	if w.header == nil {
 		return
 	}
-	h, n := w.inner.Header(), 0
+	h := w.inner.Header()
+	if len(h)+len(w.base) > 0 {
+		w.merge(h)
+	}
 	clear(h)
+	n := 0
 	for _, values := range w.header {
 		n += len(values)
 	}
@@ -181,6 +190,32 @@ func (w *writer) handOver() {
 		n := copy(all, values)
 		h[name] = all[:n:n]
 		all = all[n:]
+	}
+	if w.status == 0 { // it is not the last time
+		w.base = maps.Clone(h)
+	}
+}
+
+// merge gives the handler's header what was changed of inner's, h, behind its back.
+func (w *writer) merge(h http.Header) {
+	for name, values := range h {
+		old := w.base[name]
+		if slices.Equal(values, old) {
+			continue
+		}
+		w.shared = true
+		switch n := len(old); {
+		case slices.Equal(w.header[name], old):
+			w.header[name] = slices.Clone(values)
+		case len(values) > n && slices.Equal(values[:n], old):
+			w.header[name] = append(w.header[name], values[n:]...)
+		}
+	}
+	for name, old := range w.base {
+		if _, ok := h[name]; !ok && slices.Equal(w.header[name], old) {
+			w.shared = true
+			delete(w.header, name)
+		}
 	}
 }
 
@@ -296,7 +331,7 @@ func (w *writer) lingers() bool { return w.forward.Linger > 0 }
 
 // hurry sets the timer once there is something to be sent.
 func (w *writer) hurry() {
-	if n := w.body.Len(); w.timer == nil && w.forward.Stream != nil && n > sentAtOnce && n != w.length {
+	if n := w.body.Len(); w.timer == nil && w.forward.Stream != nil && !w.shared && n > sentAtOnce && n != w.length {
 		w.timer = time.AfterFunc(holdTime, w.overdue)
 	}
 }
