@@ -25,3 +25,7 @@ func Benchmark(b *testing.B) {
 		return app(cache, func(string) []byte { return coretest.BenchBody })
 	}, func(get func(string) []byte) coretest.BenchApp { return app(nil, get) })
 }
+
+func BenchmarkFirstByte(b *testing.B) {
+	coretest.FirstByte(b, coretest.Framework{Name: "nethttp", Serve: serve})
+}

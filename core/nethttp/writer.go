@@ -320,7 +320,7 @@ func (w *writer) makeRoom(n int) error {
 		w.giveUp(reason)
 		return nil
 	}
-	if w.mode == holding && w.body.Len() > w.forward.HoldBytes {
+	if n > 0 && w.mode == holding && w.body.Len() > w.forward.HoldBytes {
 		w.letGo()
 	}
 	return nil
