@@ -250,8 +250,9 @@ type RequestPolicy struct {
 	// that a response for which no client has the patience is stored all the same:
 	// its context does not end then, but [StalePolicy].RefreshTimeout later, when a
 	// deadline of middleware in front is over, or when the handler returns. Once a
-	// response streams (it was flushed, is too long, or an event stream), its client
-	// counts again. It is off by default because long polls, and streams before their
+	// response streams that is not captured (it was flushed, is too long, or an event
+	// stream), its client counts again; what is captured while it is sent goes on, except
+	// for Fiber's body streams, which nobody reads then. It is off by default because long polls, and streams before their
 	// first byte, live by knowing that their client has left. Without it a response is
 	// stored where that cannot have made a difference: the handler has not asked its
 	// context, or had begun a 200 of a declared Content-Length before, and has
