@@ -46,3 +46,7 @@ func BenchmarkCompression(b *testing.B) {
 		return coretest.BenchTargets(r)
 	})
 }
+
+func BenchmarkFirstByte(b *testing.B) {
+	coretest.FirstByte(b, coretest.Framework{Name: "chiadapter", Serve: serve})
+}

@@ -73,6 +73,7 @@ type shared struct {
 	clock       string // the key of the clock of purges
 	background  *jobs.Pool
 	writes      *writes
+	captures    captures
 	waiting     atomic.Int64 // requests that wait for others of this process
 	polling     atomic.Int64 // requests that wait for other processes
 	deadlines   deadlines
@@ -116,6 +117,7 @@ func New(cfg Config) (*Cache, error) {
 	}
 	s.derived.max = cfg.MaxDerivedBytes
 	s.writes = newWrites(cfg.Background.WriteBuffer)
+	s.captures.limit = cfg.MaxCaptureBytes
 	s.background = jobs.New(cfg.Background.Runs, cfg.Background.Queue, false)
 	s.claims = claims{
 		coordinator: s.coordinator, clock: s.clock, timeouts: cfg.Timeouts, deadlines: &s.deadlines,
@@ -170,6 +172,7 @@ func purgeKeys(namespace string) purges.Keys {
 }
 
 func newHandle(s *shared, policy Policy) *Cache {
+	policy.Storing.MaxBytes = s.captures.share(policy.Storing.MaxBytes)
 	c := &Cache{shared: s, policy: policy}
 	if policy.Name != "" {
 		c.label = s.routes.label(policy.Name)

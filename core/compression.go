@@ -159,6 +159,14 @@ type recoding struct {
 	contentType string        // which the server would have guessed, and cannot of a coded body; "": there is one
 }
 
+// base is the coding in which the handler gave the response.
+func (r *recoding) base() coding.Coding {
+	if r.own {
+		return r.to
+	}
+	return coding.Identity
+}
+
 // recodes says what the policy makes of a response of the handler, whose body has that
 // length; -1: that is not known. Of what middleware in front says only no-transform and
 // the type count: its coding is not that of the body.

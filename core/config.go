@@ -29,6 +29,12 @@ type Config struct {
 	Logger *slog.Logger
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
+	// MaxCaptureBytes bounds the memory of all response bodies that are captured at a
+	// time, over all handles of the cache, in bytes. What finds no room passes through,
+	// and is not stored. A body whose length the handler has not declared needs up to
+	// three times its length while its buffer grows. Zero: 64 MiB. See
+	// [StoringPolicy].MaxBytes.
+	MaxCaptureBytes int64
 	// Observer is told what the cache does, for metrics, traces and the like. Nil: nobody
 	// is, which costs nothing.
 	Observer observe.Observer
@@ -115,6 +121,12 @@ func (c Config) validated() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.MaxCaptureBytes == 0 {
+		c.MaxCaptureBytes = 64 << 20
+	}
+	if c.MaxCaptureBytes < 0 {
+		p.add("MaxCaptureBytes", "%d is negative: use 0 for 64 MiB or a number of bytes", c.MaxCaptureBytes)
 	}
 	p.duration("Timeouts.Lookup", &c.Timeouts.Lookup, 50*time.Millisecond)
 	p.duration("Timeouts.Write", &c.Timeouts.Write, 250*time.Millisecond)

@@ -11,6 +11,6 @@ const (
 	defaultBreakerFailures = 5
 	defaultBreakerPause    = time.Second
 	defaultWaitTimeout     = 10 * time.Second
-	defaultMaxBytes        = 8 << 20
+	defaultMaxBytes        = 16 << 20 // a quarter of MaxCaptureBytes
 	defaultMaxHeaderBytes  = 64 << 10
 )

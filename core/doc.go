@@ -28,8 +28,9 @@
 //	                                                          refresh.go, rerun.go
 //	coalesce  one request runs the handler, others wait,      coalesce.go, flight.go; internal/flight
 //	          in other processes as well                      lock.go, claim.go, token.go, loop.go
-//	fetch     run the handler, then settle how the flight     fetch.go, run.go
-//	          ends and what the client gets
+//	fetch     run the handler, then settle how the flight     fetch.go, run.go, capture.go
+//	          ends and what the client gets. What takes its   stream.go
+//	          time is sent as it comes, and captured.
 //	admit     may the response be stored, and in what form?   admit.go, content.go, vary.go, tags.go, encode.go
 //	          A 304 updates what is stored.                   update.go
 //	write     beside the client's way, once the response      write.go, writes.go, slow.go

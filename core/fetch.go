@@ -18,8 +18,10 @@ func (v *visit) fetch() error {
 	set, validate := v.conditions()
 	v.prepare()
 	defer v.unclaim()
+	defer v.ended()
 	v.noteFlight()
 	status := httprules.CacheStatus{Fwd: v.fwd, Key: v.shownKey(), Detail: v.causeDetail()}
+	v.forwarded, v.hidden = status, set != nil
 	run := v.run
 	run.begin(v.c, v.depth, v.lead, &v.req)
 	v.began, v.ran, v.result = v.c.cfg.Now(), ranBegun, observe.ResultMiss
@@ -31,6 +33,9 @@ func (v *visit) fetch() error {
 		Run:         &run.Run,
 		MaxBody:     v.c.policy.Storing.MaxBytes,
 		Part:        v.gap.Length > 0,
+		Memory:      &v.fill.capture,
+		HoldBytes:   v.c.policy.Storing.HoldBytes,
+		Stream:      v.streams(),
 		Set:         v.plainly(v.looped(set)),
 		Linger:      v.linger(),
 		Annotate:    v.c.lettingGo(v.lead, run, status),
@@ -46,7 +51,7 @@ func (v *visit) fetch() error {
 	case err != nil: // middleware in front makes the response, for this request alone
 		return v.settle(answer{outcome: flight.Pass, personal: true, err: err})
 	case !panicked && (resp == nil || resp.Sent): // see lettingGo
-		return nil
+		return v.letGo(resp)
 	}
 	if panicked || serverError(resp.Status) || resp.Reason == adapter.ReasonIncomplete {
 		if !panicked {
@@ -70,7 +75,7 @@ func (v *visit) fetch() error {
 // for: if another run holds the lock, its token is used.
 func (v *visit) prepare() {
 	f := new(fill)
-	v.run, v.fill = &f.run, f
+	v.run, v.fill, f.capture.of = &f.run, f, &v.c.captures
 	if v.c.coordinator == nil || v.begun || v.claim != nil || v.req.Method != http.MethodGet && !v.stale {
 		return
 	}
@@ -94,10 +99,20 @@ func (v *visit) prepare() {
 
 // fill is what a run of the handler needs that outlives the visit, in one allocation.
 type fill struct {
-	run   run
-	claim claim // where the store has no tokens
-	write write
-	text  [64]byte // of a field, which is a view of it
+	run     run
+	claim   claim // where the store has no tokens
+	write   write
+	capture capture
+	text    [64]byte // of a field, which is a view of it
+}
+
+// ended is called when the request has its answer: what the handler's run had is given
+// back, unless its response is still to come.
+func (v *visit) ended() {
+	if v.coming == nil {
+		v.run.end()
+		v.fill.capture.end()
+	}
 }
 
 // next runs the handler. Where a stale response may take the place of an error,
@@ -105,12 +120,23 @@ type fill struct {
 // The moment returned is when the handler ended: whether a stale response may still be
 // used is decided for that moment.
 func (v *visit) next(f adapter.Forward) (resp *adapter.Response, panicked bool, at time.Time, err error) {
-	defer v.run.end()
+	defer func() {
+		if resp == nil || resp.Tee == nil {
+			v.run.end()
+		}
+	}()
 	if v.stale && v.decide(v.began).MaySIE {
-		note, sent := f.Annotate, false
+		note, stream, sent := f.Annotate, f.Stream, false
 		f.Annotate = func(status int, h adapter.Header, reason string) adapter.Fields {
 			sent = true
 			return note(status, h, reason)
+		}
+		if stream != nil {
+			f.Stream = func(status int, h adapter.Header) adapter.Streaming {
+				how := stream(status, h)
+				sent = !how.Hold
+				return how
+			}
 		}
 		defer func() {
 			if at = v.c.cfg.Now(); sent || !v.decide(at).MaySIE {
@@ -208,7 +234,12 @@ func (v *visit) fetched(resp *adapter.Response, status httprules.CacheStatus, co
 		}
 	} else {
 		var reason string
-		if a, reason = v.admit(resp, &status); reason != "" {
+		if resp.Tee != nil {
+			a, reason = v.admitComing(resp)
+		} else {
+			a, reason = v.admit(resp, &status)
+		}
+		if reason != "" {
 			status.Detail, v.unstored = reason, reason
 		}
 	}
@@ -221,12 +252,6 @@ func (v *visit) fetched(resp *adapter.Response, status httprules.CacheStatus, co
 	resp.Extra = v.c.withoutTags(resp.Extra, resp.Effective)
 	a.resp = v.negotiable(resp, conditions && resp.Status == http.StatusOK)
 	return a
-}
-
-// notModified reports whether the client, whose own conditions the handler has
-// not seen, has resp already.
-func (v *visit) notModified(resp *adapter.Response) bool {
-	return httprules.NotModified(v.header, firstOf(resp.Effective, "Etag"), firstOf(resp.Effective, "Last-Modified"), v.c.cfg.Now())
 }
 
 // firstOf is the first value of a field, or "".

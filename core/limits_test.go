@@ -3,6 +3,7 @@ package cacheaside_test
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -42,22 +43,34 @@ func TestLongHeadersAreNotStored(t *testing.T) {
 	wantStatus(t, r, "cacheaside; fwd=stale; fwd-status=304; ttl=30; detail=header-too-large")
 }
 
-func TestLargeBodiesStreamThrough(t *testing.T) {
-	size := defaultMaxBytes + 1
+func TestLargeBodiesPassThrough(t *testing.T) {
+	size, declared := defaultMaxBytes+1, false
 	s := newService(t, func(w http.ResponseWriter, _ *http.Request) {
+		if declared {
+			w.Header().Set("Content-Length", strconv.Itoa(size))
+		}
 		for range size >> 10 {
 			_, _ = w.Write(make([]byte, 1<<10))
 		}
 		_, _ = w.Write(make([]byte, size%(1<<10)))
 	})
-	r := s.get("/")
-	if n := len(body(r)); n != size {
-		t.Errorf("%d bytes, want %d", n, size)
+	for range 2 {
+		r := s.get("/")
+		if n := len(body(r)); n != size {
+			t.Errorf("%d bytes, want %d", n, size)
+		}
+		wantStatus(t, r, "cacheaside; fwd=miss") // nothing else was known when the header left
+		if strings.Contains(r.Header.Get("Cache-Status"), "detail") {
+			t.Errorf("Cache-Status is %q", r.Header.Get("Cache-Status"))
+		}
 	}
-	wantStatus(t, r, "cacheaside; fwd=miss; detail=too-large")
+	declared = true
+	wantStatus(t, s.get("/"), "cacheaside; fwd=miss; detail=too-large")
+	declared = false
 	size--
 	s.get("/")
-	if r = s.get("/"); len(body(r)) != size {
+	r := s.get("/")
+	if len(body(r)) != size {
 		t.Error("not the whole body")
 	}
 	wantStatus(t, r, "cacheaside; hit; ttl=30")

@@ -176,8 +176,11 @@ func (v *visit) tier() observe.Tier {
 // noteSent notes what the client gets.
 func (v *visit) noteSent(r *adapter.Response) {
 	v.status, v.sent = r.Status, int64(len(r.Body))
-	if v.req.Method == http.MethodHead {
+	switch {
+	case v.req.Method == http.MethodHead:
 		v.sent = 0
+	case r.Tee != nil: // still to come
+		v.sent = -1
 	}
 }
 

@@ -125,6 +125,17 @@ func (v *visit) takePart(resp *adapter.Response) (reason string) {
 	return ""
 }
 
+// announcePart is takePart before the body is there, of which nothing is known yet.
+func (v *visit) announcePart(resp *adapter.Response) {
+	v.part = httprules.ByteRange{}
+	if v.asked&keys.AskedRanged == 0 || httprules.IsByteranges(firstOf(resp.Effective, "Content-Type")) {
+		return
+	}
+	if r, complete, ok := httprules.ParseContentRange(resp.Header.Values("Content-Range")); ok {
+		v.part, v.complete = r, complete
+	}
+}
+
 // combine makes content, which has the body of a 206, one with all parts that are known.
 // names are those that select it. The reason is why that is not to be stored.
 //

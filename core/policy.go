@@ -91,9 +91,19 @@ type StoringPolicy struct {
 	// AnyStatusCode stores responses of any final status code that state their
 	// own freshness, as RFC 9111 section 3 allows.
 	AnyStatusCode bool
-	// MaxBytes is the largest body that is held back and stored, in bytes; a
-	// longer one streams through. Zero: 8 MiB; math.MaxInt64 is no limit.
+	// MaxBytes is the largest body that is captured and stored, in bytes; a longer one
+	// passes through. Zero: it has no limit but its share of
+	// [Config].MaxCaptureBytes, a quarter: 16 MiB, where that says nothing else. More
+	// than all of that is no limit either.
 	MaxBytes int64
+	// HoldBytes is how much of a body is held back, in bytes, in the hope that it is
+	// complete: then it leaves with all that the cache can say of it, and in its place a
+	// 304 may. When more comes, or the handler has taken 25 ms for more than the first
+	// 4 KiB, the client gets what there is, and the rest as it comes, while the
+	// capture goes on. What is needed whole is held back all the same: an error of the
+	// handler that a stale response may replace, and a response that the client may have
+	// already. Zero: 256 KiB; math.MaxInt64: a body is held back until it is complete.
+	HoldBytes int64
 	// MaxHeaderBytes is how long the header fields of a stored response may be
 	// together, in bytes; one with longer ones is not stored. Zero: 64 KiB.
 	MaxHeaderBytes int
@@ -241,8 +251,9 @@ type RequestPolicy struct {
 	// that a response for which no client has the patience is stored all the same:
 	// its context does not end then, but [StalePolicy].RefreshTimeout later, when a
 	// deadline of middleware in front is over, or when the handler returns. Once a
-	// response streams (it was flushed, is too long, or an event stream), its client
-	// counts again. It is off by default because long polls, and streams before their
+	// response streams that is not captured (it was flushed, is too long, or an event
+	// stream), its client counts again; what is captured while it is sent goes on, except
+	// for Fiber's body streams, which nobody reads then. It is off by default because long polls, and streams before their
 	// first byte, live by knowing that their client has left. Without it a response is
 	// stored where that cannot have made a difference: the handler has not asked its
 	// context, or had begun a 200 of a declared Content-Length before, and has
@@ -361,11 +372,14 @@ func (s *StoringPolicy) validate(wrong *problems) {
 	for _, code := range s.StatusCodes {
 		wrong.status("Storing.StatusCodes", code)
 	}
-	if s.MaxBytes == 0 {
-		s.MaxBytes = 8 << 20
-	}
 	if s.MaxBytes < 0 {
-		wrong.add("Storing.MaxBytes", "%d is negative: use a number of bytes, or 0 for 8 MiB", s.MaxBytes)
+		wrong.add("Storing.MaxBytes", "%d is negative: use a number of bytes, or 0 for a quarter of Config.MaxCaptureBytes", s.MaxBytes)
+	}
+	if s.HoldBytes == 0 {
+		s.HoldBytes = 256 << 10
+	}
+	if s.HoldBytes < 0 {
+		wrong.add("Storing.HoldBytes", "%d is negative: use a number of bytes, or 0 for 256 KiB", s.HoldBytes)
 	}
 	wrong.number("Storing.MaxHeaderBytes", &s.MaxHeaderBytes, 64<<10)
 	wrong.selection("Storing.Headers", s.Headers)

@@ -141,6 +141,9 @@ func (v *visit) send(r *adapter.Response) error {
 	v.noteSent(r)
 	w := v.write
 	if w == nil {
+		if c := v.coming; c != nil && !v.req.Outer.Hold(c.leaving) {
+			r.Leaving = c.leaving
+		}
 		return v.x.Reply(r)
 	}
 	v.write = nil

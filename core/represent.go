@@ -193,35 +193,60 @@ func (v *visit) hasForm(of httprules.Version, base, first coding.Coding, accepte
 // of several: others get it in a coding. A client that accepts it only in one, or has it
 // in one, gets that at once.
 func (v *visit) negotiable(resp *adapter.Response, conditional bool) *adapter.Response {
-	r := &v.recoding
-	if r.to == coding.Identity {
-		if conditional && v.notModified(resp) {
-			return &adapter.Response{Status: http.StatusNotModified, Extra: resp.Extra, Header: undescribed(resp.Header)}
-		}
-		return resp
-	}
-	if !slices.ContainsFunc(resp.Effective.Values("Vary"), namesCoding) {
-		resp.Extra = append(resp.Extra, adapter.Field{Name: "Vary", Value: "Accept-Encoding", Op: adapter.OpAdd})
-	}
-	base, accepted := coding.Identity, coding.Accept(v.header.Values("Accept-Encoding"))
-	if r.own {
-		base = r.to
+	if v.recoding.to != coding.Identity {
+		resp.Extra = varying(resp.Extra, resp.Effective)
 	}
 	if conditional {
-		of := httprules.Version{ETag: firstOf(resp.Effective, "Etag"), LastModified: firstOf(resp.Effective, "Last-Modified"), Date: v.c.cfg.Now()}
-		if c, ok := v.hasForm(of, base, base, &accepted); ok {
-			return inForm(resp, http.StatusNotModified, base, c, nil)
-		}
-	}
-	if best := v.c.compression.best(&accepted); !r.own && accepted[coding.Identity] == 0 && accepted[best] > 0 && !v.asHandled() && len(resp.Body) > 0 {
-		if coded, err := v.c.derived.encode(best, v.c.compression.levels[best], resp.Body); err == nil {
-			if r.contentType != "" {
-				resp.Header = append(resp.Header, adapter.Field{Name: "Content-Type", Value: r.contentType})
+		if c, has := v.has(resp.Effective); has {
+			if v.drain != nil {
+				v.drain() // nobody else would
 			}
-			return inForm(resp, resp.Status, base, best, coded)
+			return inForm(resp, http.StatusNotModified, v.recoding.base(), c, nil)
 		}
 	}
-	return resp
+	if v.recoding.to == coding.Identity || len(resp.Body) == 0 || !v.refusesPlain() {
+		return resp
+	}
+	accepted := coding.Accept(v.header.Values("Accept-Encoding"))
+	best := v.c.compression.best(&accepted)
+	coded, err := v.c.derived.encode(best, v.c.compression.levels[best], resp.Body)
+	if err != nil {
+		return resp
+	}
+	if t := v.recoding.contentType; t != "" {
+		resp.Header = append(resp.Header, adapter.Field{Name: "Content-Type", Value: t})
+	}
+	return inForm(resp, resp.Status, coding.Identity, best, coded)
+}
+
+// varying adds to extra fields that the response depends on Accept-Encoding, unless h says
+// so.
+func varying(extra adapter.Fields, h adapter.Header) adapter.Fields {
+	if slices.ContainsFunc(h.Values("Vary"), namesCoding) {
+		return extra
+	}
+	return append(extra, adapter.Field{Name: "Vary", Value: "Accept-Encoding", Op: adapter.OpAdd})
+}
+
+// has returns the coding of that form of the handler's response with this header which the
+// client has, by its own conditions.
+func (v *visit) has(h adapter.Header) (coding.Coding, bool) {
+	of := httprules.Version{ETag: firstOf(h, "Etag"), LastModified: firstOf(h, "Last-Modified"), Date: v.c.cfg.Now()}
+	base, accepted := v.recoding.base(), coding.Accepted{}
+	if v.recoding.to != coding.Identity {
+		accepted = coding.Accept(v.header.Values("Accept-Encoding"))
+	}
+	return v.hasForm(of, base, base, &accepted)
+}
+
+// refusesPlain reports whether the client takes what the handler has not coded in a coding
+// of the policy's only.
+func (v *visit) refusesPlain() bool {
+	if v.recoding.own || v.asHandled() {
+		return false
+	}
+	accepted := coding.Accept(v.header.Values("Accept-Encoding"))
+	return accepted[coding.Identity] == 0 && accepted[v.c.compression.best(&accepted)] > 0
 }
 
 // inForm is the handler's response in another form.

@@ -183,7 +183,7 @@ func TestMissThenHit(t *testing.T) {
 	if s.calls.Load() != 2 {
 		t.Error("served beyond its lifetime")
 	}
-	want := cacheaside.Stats{Hits: 1, Misses: 2, Stores: 2, CauseCold: 1, CauseExpired: 1}
+	want := cacheaside.Stats{Hits: 1, Misses: 2, Stores: 2, CauseCold: 1, CauseExpired: 1, CapturePeak: 8}
 	if got := s.cache.Stats(); got != want {
 		t.Errorf("stats %+v, want %+v", got, want)
 	}

@@ -16,6 +16,10 @@ type Stats struct {
 	StaleIfError uint64 `json:"stale_if_error"` // answered with a stale response because the handler failed or took too long
 	Coalesced    uint64 `json:"coalesced"`      // answered with what another request got from the handler
 	Waiting      uint64 `json:"waiting"`        // requests that wait for another one now; this is no count
+	// CaptureBytes are in use now by bodies that are captured, and CapturePeak is the
+	// most that was, of [Config].MaxCaptureBytes. These are no counts.
+	CaptureBytes uint64 `json:"capture_bytes"`
+	CapturePeak  uint64 `json:"capture_peak"`
 	// StaleWhileRevalidate counts the requests that were answered with a stale
 	// response at once.
 	StaleWhileRevalidate uint64 `json:"stale_while_revalidate"`
@@ -77,6 +81,7 @@ func (c *Cache) Stats() Stats {
 		CauseStoreError: s.causes[observe.CauseStoreError].Load(), CauseBreaker: s.causes[observe.CauseBreaker].Load(),
 		CauseLost: s.causes[observe.CauseLost].Load(), CausePartial: s.causes[observe.CausePartial].Load(),
 	}
+	stats.CaptureBytes, stats.CapturePeak = uint64(c.captures.bytes.Load()), uint64(c.captures.peak.Load())
 	if b := c.breaker; b != nil {
 		stats.BreakerOpened, stats.Skipped = b.Opened(), b.Skipped()
 	}

@@ -85,6 +85,13 @@ type running struct {
 	recoding recoding  // of the response that is stored
 	value    []byte    // what was written to the store
 	write    *write    // that goes when the response does; nil: none
+
+	// Of a response that is sent as it comes (stream.go):
+	forwarded httprules.CacheStatus // what its Cache-Status says
+	hidden    bool                  // the handler was not shown the client's own conditions
+	refused   *refused              // nil: it was not, or is held back
+	coming    *coming               // nil: it is whole when the handler returns
+	drain     func()                // reads the body of coming
 }
 
 // reply is what the client gets.
@@ -98,13 +105,14 @@ type reply struct {
 type buffers struct {
 	purges.Check // of the entry found: what a purge says of it
 
-	wire    []byte                                  // where key is, until it is owned
-	variant []byte                                  // of a variant's key
-	scratch []byte                                  // for other keys and values
-	fields  []adapter.Field                         // the reply's fields
-	stored  []entry.Field                           // the fields of an entry
-	date    [len(http.TimeFormat)]byte              // among them
-	onError func(status int, h adapter.Header) bool // handlesError
+	wire     []byte                                               // where key is, until it is owned
+	variant  []byte                                               // of a variant's key
+	scratch  []byte                                               // for other keys and values
+	fields   []adapter.Field                                      // the reply's fields
+	stored   []entry.Field                                        // the fields of an entry
+	date     [len(http.TimeFormat)]byte                           // among them
+	onError  func(status int, h adapter.Header) bool              // handlesError
+	onStream func(status int, h adapter.Header) adapter.Streaming // stream
 	told
 	event observe.Event
 }

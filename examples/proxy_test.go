@@ -262,7 +262,7 @@ func TestProxiesAnswerAlike(t *testing.T) {
 					t.Errorf("%s: GET /trailers: %+v", p.name, a)
 				}
 			}
-			// Beyond 8 MiB a body streams through.
+			// Beyond 8 MiB a body passes through.
 			for _, digit := range []string{"1", "2"} {
 				if a := p.get("/large"); a.Body != strings.Repeat(digit, 9<<20) {
 					t.Errorf("%s: GET /large: %d, %d bytes of %.1q, want %d of %q", p.name, a.Status, len(a.Body), a.Body, 9<<20, digit)

@@ -135,14 +135,16 @@ func (x *exchange) Next(f adapter.Forward) (*adapter.Response, error) {
 		if resp.Reason == "" {
 			resp.Body = res.Body()
 		}
-	case res.IsBodyStream(), adapter.IsEventStream(view(res.Header.ContentType())):
+	case adapter.IsEventStream(view(res.Header.ContentType())), res.IsBodyStream() && streamAt == 0:
 		resp.Reason = adapter.ReasonStream
 	case len(res.Header.PeekTrailerKeys()) > 0:
 		resp.Reason = adapter.ReasonTrailers
-	case f.MaxBody > 0 && int64(len(res.Body())) > f.MaxBody:
+	case f.MaxBody > 0 && bodySize(res) > f.MaxBody:
 		resp.Reason = adapter.ReasonTooLarge
 	case x.begun: // whose bytes are whose, nobody knows
 		resp.Reason = adapter.ReasonBegun
+	case res.IsBodyStream():
+		resp.Sent, resp.Tee = false, x.teeing(f, run)
 	case x.unwritten(res):
 		resp.Reason = adapter.ReasonUnwritten
 	default:
@@ -215,6 +217,14 @@ func (x *exchange) part(res *fasthttp.Response, limit int64) (reason string) {
 		return adapter.ReasonTooLarge
 	}
 	return ""
+}
+
+// bodySize is how long the body is, -1 where nobody knows.
+func bodySize(res *fasthttp.Response) int64 {
+	if res.IsBodyStream() {
+		return streamSize(res)
+	}
+	return int64(len(res.Body()))
 }
 
 // errorStatus is what Fiber's own error handler makes of err.

@@ -72,3 +72,7 @@ func benchServer(h fasthttp.RequestHandler) coretest.BenchApp {
 		}
 	}, Serve: func(l net.Listener) { _ = fasthttp.Serve(l, h) }}
 }
+
+func BenchmarkFirstByte(b *testing.B) {
+	coretest.FirstByte(b, coretest.Framework{Name: "fiberadapter", Serve: serve, Streams: true})
+}

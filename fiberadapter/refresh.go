@@ -27,6 +27,7 @@ func (x *exchange) Detach() adapter.Refresher {
 		defer func() { _ = c.Response.CloseBodyStream() }()
 		defer c.ResetUserValues() // what there is to store goes then
 		app.Server().Handler(c)
+		drainStream(c)
 	}
 }
 

@@ -42,3 +42,7 @@ func BenchmarkCompression(b *testing.B) {
 		return coretest.BenchTargets(r)
 	})
 }
+
+func BenchmarkFirstByte(b *testing.B) {
+	coretest.FirstByte(b, coretest.Framework{Name: "ginadapter", Serve: serve})
+}

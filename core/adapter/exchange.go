@@ -36,14 +36,14 @@ type Exchange interface {
 
 // Forward tells [Exchange.Next] how to run the handler.
 type Forward struct {
-	// Capture asks for the response to be held back until the handler returns.
-	// When false it goes straight to the client.
+	// Capture asks for the response to be captured, and held back until the handler
+	// returns or Stream lets it go. When false it goes straight to the client.
 	Capture bool
 	// Run is this call of the handler, which is to be found under [RunKey] in all that
 	// the framework gives the handler as a context, whether anything is captured or
 	// not; [Forward.Context] makes such a one. Nil: there is none.
 	Run *Run
-	// MaxBody is the largest body that is held back, in bytes; 0 is no limit.
+	// MaxBody is the largest body that is captured, in bytes; 0 is no limit.
 	// A longer one is passed on as it is written.
 	MaxBody int64
 	// Part says that the cache asks for a part of its own, by way of Set, and not for
@@ -51,6 +51,15 @@ type Forward struct {
 	// flushed, and is never Sent. One that cannot be held back, because it is too long
 	// for instance, is thrown away; Reason says why.
 	Part bool
+	// Memory is what captures take theirs from: see [Buffer]. Nil: there is no bound.
+	Memory Memory
+	// HoldBytes is how much of a body is held back, in bytes, before Stream is asked.
+	HoldBytes int64
+	// Stream is asked, once at most, when more than HoldBytes are held back and more
+	// comes, or when what is held back has waited for a while: how does the response
+	// go on whose status and fields these are? Nil: it is held back until the handler
+	// returns. Any goroutine may call it, but not once Next has returned.
+	Stream func(status int, h Header) Streaming
 	// Set holds request fields to set before the handler runs (conditional
 	// requests); a field without values is removed.
 	Set http.Header
@@ -65,7 +74,8 @@ type Forward struct {
 	// connection over or returns without having sent anything; it gives the fields
 	// to add. The status is 0 where it is not known, because the framework has yet
 	// to turn an error into a response. Reason is empty, or says why a capture was
-	// given up.
+	// given up. It is called as well when that happens to a response that Stream has
+	// let go: then the fields come too late.
 	Annotate func(status int, h Header, reason string) Fields
 	// HandleError is asked where the handler has returned an error in place of a
 	// response, in frameworks that have such: status is the one that the error
@@ -73,6 +83,18 @@ type Forward struct {
 	// the response at once, which is captured, and middleware in front does not see
 	// the error. False: the error takes its usual way. Nil is false.
 	HandleError func(status int, h Header) bool
+}
+
+// Streaming says how a response goes on that is captured while it is written.
+type Streaming struct {
+	// Hold: it is held back until the handler returns.
+	Hold bool
+	// Reason, if not empty, is why it is not to be captured: it is let go, with the
+	// fields that Annotate gives.
+	Reason string
+	// Extra is what to add to the fields of a response that is sent as it comes, while
+	// the capture goes on. Then nothing takes its place any more.
+	Extra Fields
 }
 
 // IsEventStream reports whether a Content-Type is that of server-sent events,
@@ -118,6 +140,15 @@ type Response struct {
 	// Reason says why the response must not be stored: one of the Reason
 	// constants. Empty: nothing speaks against it but the rules.
 	Reason string
+	// Left, if not nil, has the fields that the client has seen of a response that was
+	// sent as it came, and captured whole.
+	Left Header
+	// Tee, if not nil, says that the body is still to come, from whoever is to send it,
+	// and has it captured meanwhile. What it is given is called once, by any goroutine:
+	// with the whole body, or with the reason why there is none. It is to be called
+	// before Reply, or not at all. Drain, which may be called before Reply, reads the
+	// body for nobody.
+	Tee func(taken func(body []byte, reason string)) (drain func())
 }
 
 // Why a response could not be captured, as it appears in the detail parameter
@@ -127,6 +158,7 @@ const (
 	ReasonHijack      = "hijack"       // the handler took the connection over, or 101
 	ReasonTrailers    = "trailers"     // the handler announced trailers
 	ReasonTooLarge    = "too-large"    // the body exceeds the limit
+	ReasonCaptureFull = "capture-full" // the captures of others leave no room for it
 	ReasonIncomplete  = "incomplete"   // fewer or more bytes than Content-Length said
 	ReasonStatusTwice = "status-twice" // two different final status codes were written
 	ReasonHandler     = "handler"      // the handler reported an error beside the response

@@ -170,7 +170,7 @@ func testStreamNotRefreshed(c *run) {
 	})
 	s := c.Site(one(cache, func(x Ctx) error {
 		x.SetHeader("Cache-Control", "max-age=10, stale-while-revalidate=600")
-		return x.Stream(200, plain, streamThree)
+		return x.Stream(200, c.live(), streamThree)
 	}))
 	for i := range 3 {
 		s.Get("/x").Fwd("miss").NotStored().Is(200, "one two three")

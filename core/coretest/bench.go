@@ -2,6 +2,7 @@ package coretest
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -259,5 +260,47 @@ func Compare(tb *testing.B, a, b func()) {
 			best[0], best[1] = min(best[0], round(a)), min(best[1], round(b))
 		}
 		tb.ReportMetric(float64(best[1]-best[0])/calls, "ns-more")
+	}
+}
+
+// FirstByte measures how long the first byte of a body of 4 MiB takes that the handler
+// makes over two seconds, in pieces of several sizes, without a cache and with one. It
+// takes its time: run it with -benchtime 1x.
+func FirstByte(b *testing.B, fw Framework) {
+	beClients()
+	const size, over = 4 << 20, 2 * time.Second
+	whole := filler(size)
+	c := &run{TB: b, fw: &fw, Clock: newClock(), namespace: "t-" + randomName()}
+	for _, piece := range []int{4 << 10, 32 << 10, 128 << 10, 250 << 10, 1 << 20} {
+		for _, cached := range []bool{false, true} {
+			name := "uncached"
+			app := App{Routes: []Route{{Path: "/x", Handler: func(x Ctx) error {
+				return c.pieces(x, func(w io.Writer) error {
+					began := time.Now()
+					for n := 0; n < size; n += piece {
+						time.Sleep(time.Until(began.Add(over * time.Duration(n) / size)))
+						if _, err := w.Write(whole[n:min(n+piece, size)]); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			}}}}
+			if cached {
+				name, app.Global = "miss", c.Cache(func(p *cacheaside.Config) { p.Policy.TTL = time.Millisecond })
+			}
+			s := c.Site(app)
+			b.Run(name+"/"+strconv.Itoa(piece), func(b *testing.B) {
+				var first time.Duration
+				for b.Loop() {
+					c.Clock.Advance(time.Second)
+					began := time.Now()
+					r := s.Begin(c.context(), 1, "/x")
+					first += time.Since(began)
+					r.End().Is(200, string(whole))
+				}
+				b.ReportMetric(float64(first.Microseconds())/1000/float64(b.N), "ms-to-first-byte")
+			})
+		}
 	}
 }

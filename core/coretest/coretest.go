@@ -53,6 +53,10 @@ type Framework struct {
 	// Serve builds the app with the framework's own means and serves it on ln
 	// until tb ends.
 	Serve func(tb testing.TB, app App, ln net.Listener)
+	// Streams: what a handler gives to [Ctx].Stream is read when the handler has returned,
+	// by the framework, which shows nobody when it is flushed. Then Write sends nothing
+	// before the handler returns.
+	Streams bool
 	// Cannot says why the framework, not the adapter, fails a case. The case
 	// runs all the same where that is safe, and must fail.
 	Cannot map[string]string
@@ -184,7 +188,7 @@ type testCase struct {
 }
 
 func allCases() []testCase {
-	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases, observeCases, inspectCases, compressionCases, partCases)
+	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases, observeCases, inspectCases, compressionCases, partCases, streamCases)
 }
 
 // Run runs the suite with the embedded store, and once more with a real

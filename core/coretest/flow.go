@@ -27,7 +27,7 @@ var flowCases = []testCase{
 	{name: "Goexit", run: testGoexit, breaks: true},
 	{name: "event stream", run: func(c *run) { testStream(c, "text/event-stream") }},
 	{name: "event stream at once", run: testStreamAtOnce},
-	{name: "flush", run: func(c *run) { testStream(c, plain) }},
+	{name: "flush", run: func(c *run) { testStream(c, c.live()) }},
 	{name: "client leaves", run: testClientLeaves},
 	{name: "hijack", run: testHijack},
 	{name: "WebSocket", run: testWebSocket},

@@ -127,7 +127,7 @@ func testEvents(c *run) {
 		{Path: "/mine", Handler: answer("private", "")},
 		{Path: "/stale", Handler: answer("max-age=1, stale-while-revalidate=1000", "")},
 		{Path: "/stream", Handler: func(x Ctx) error {
-			return x.Stream(200, plain, func(s Stream) error {
+			return x.Stream(200, c.live(), func(s Stream) error {
 				_, err := s.Write([]byte("page"))
 				return errors.Join(err, s.Flush())
 			})

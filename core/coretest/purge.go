@@ -63,7 +63,7 @@ func testTagFields(c *run) {
 			{Path: "/skip", Handler: reply(200)},
 			{Path: "/stream", Handler: func(x Ctx) error {
 				tagged(x)
-				return x.Stream(200, plain, streamThree)
+				return x.Stream(200, c.live(), streamThree)
 			}},
 			{Path: "/large", Handler: func(x Ctx) error {
 				tagged(x)

@@ -46,3 +46,7 @@ func BenchmarkCompression(b *testing.B) {
 		return coretest.BenchTargets(h)
 	})
 }
+
+func BenchmarkFirstByte(b *testing.B) {
+	coretest.FirstByte(b, coretest.Framework{Name: "nethttp", Serve: serve})
+}

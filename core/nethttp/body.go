@@ -9,21 +9,26 @@ import (
 )
 
 // writeBody writes a body that others are given as well. A writer of middleware in
-// front may work in place, although io.Writer forbids it: it gets a copy.
-func writeBody(w http.ResponseWriter, body []byte) {
-	switch {
-	case len(body) == 0:
-		return
-	case keeps(w):
-		_, _ = w.Write(body)
-		return
+// front may work in place, although io.Writer forbids it: it gets copies.
+func writeBody(w http.ResponseWriter, body []byte) error {
+	if len(body) == 0 {
+		return nil
+	}
+	if keeps(w) {
+		_, err := w.Write(body)
+		return err
 	}
 	b := copies.Get().(*[]byte)
-	*b = append((*b)[:0], body...)
-	_, _ = w.Write(*b)
-	if cap(*b) <= maxCopy {
-		copies.Put(b)
+	defer copies.Put(b)
+	for len(body) > 0 {
+		n := min(len(body), maxCopy)
+		*b = append((*b)[:0], body[:n]...)
+		if _, err := w.Write(*b); err != nil {
+			return err
+		}
+		body = body[n:]
 	}
+	return nil
 }
 
 var copies = sync.Pool{New: func() any { return new([]byte) }}
@@ -38,10 +43,6 @@ func keeps(w http.ResponseWriter) bool {
 		switch kindOf(w) {
 		case lastWriter:
 			return true
-		case ownWriter:
-			if o := own(w); !o.passing { // it copies
-				return true
-			}
 		case unknownWriter:
 			return false
 		}
@@ -56,7 +57,7 @@ const (
 	unknownWriter writerKind = iota
 	lastWriter               // a server's own, or a recorder
 	innerWriter              // a framework's, around another one
-	ownWriter                // of this package
+	ownWriter                // of this package: it copies, or hands on
 )
 
 // kinds remembers the kinds of types, by the address of the type: a process has a

@@ -82,16 +82,10 @@ func (x *Exchange) Kept() Exchange {
 
 // outerRun finds the capture that w writes into.
 func outerRun(w http.ResponseWriter) *adapter.Run {
-	for {
-		if o := own(w); o != nil {
-			return o.forward.Run
-		}
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return nil
-		}
-		w = u.Unwrap()
+	if o := outerWriter(w); o != nil {
+		return o.forward.Run
 	}
+	return nil
 }
 
 // target is what no layer on the way changes.
@@ -142,19 +136,26 @@ func (x *Exchange) Run(f adapter.Forward, inner http.ResponseWriter, run func(ht
 	defer func() {
 		x.routed(r)
 		if panics {
+			x.capture.stop()
 			x.capture.discard()
 			x.left(httprules.Fold(inner.Header()))
 		}
 	}()
 	err := run(w, r)
+	x.capture.stop()
+	resp := &x.resp
+	if err == nil {
+		x.capture.response(resp, ctx != nil && ctx.Knows())
+	}
 	panics = false
 	if err != nil {
 		return nil, err
 	}
-	resp := &x.resp
-	x.capture.response(resp, ctx != nil && ctx.Knows())
 	x.sent = resp
-	if resp.Sent {
+	switch {
+	case resp.Left != nil:
+		x.left(resp.Left)
+	case resp.Sent:
 		x.left(resp.Effective)
 	}
 	return resp, nil
@@ -198,9 +199,8 @@ func (x *Exchange) Reply(resp *adapter.Response) error {
 	w, h := x.w, x.w.Header()
 	backing := make([]string, 0, len(resp.Header)+len(resp.Extra))
 	var late http.Header
-	if resp == x.sent {
-		late = lateFields(h, x.capture.frozen)
-		replaceHeader(h, x.capture.frozen)
+	if resp == x.sent { // whose fields are there
+		late = x.capture.late() // a writer in front that holds the response back takes them all the same
 		deleteOdd(h, resp.Extra)
 	} else {
 		if x.capture != nil {
@@ -227,13 +227,13 @@ func (x *Exchange) Reply(resp *adapter.Response) error {
 		// to take all of them.
 		first := body[:min(len(body), leaves)]
 		body = body[len(first):]
-		writeBody(w, first)
+		_ = writeBody(w, first)
 		sent := httprules.Fold(w.Header())
 		for _, f := range leaving {
 			f(sent)
 		}
 	}
-	writeBody(w, body) // the client may have left: nobody is to be told
+	_ = writeBody(w, body) // the client may have left: nobody is to be told
 	maps.Copy(h, late)
 	return nil
 }
@@ -262,20 +262,6 @@ func (x *Exchange) leaving(resp *adapter.Response) (all []func(adapter.Header)) 
 		all = x.one[:0] // mostly there is no other
 	}
 	return append(all, resp.Leaving)
-}
-
-// lateFields are those that the handler has set after it had sent the header. A
-// writer in front that holds the response back takes them all the same.
-func lateFields(h, frozen http.Header) (late http.Header) {
-	for name, values := range h {
-		if !slices.Equal(values, frozen[name]) {
-			if late == nil {
-				late = make(http.Header)
-			}
-			late[name] = values
-		}
-	}
-	return late
 }
 
 // leaves is how much of a body makes any writer send its header. It fits into the

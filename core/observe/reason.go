@@ -45,6 +45,7 @@ const (
 	ReasonHeader         // a field that would be no field when it is read
 	ReasonHeaderTooLarge // StoringPolicy.MaxHeaderBytes
 	ReasonTooLarge       // StoringPolicy.MaxBytes
+	ReasonCaptureFull    // Config.MaxCaptureBytes
 	ReasonSlowRead       // the last large value under the key did not arrive in time
 	ReasonStoreBusy      // Background.WriteBuffer
 	ReasonStoreFailed    // the store failed when the handler was called
@@ -76,7 +77,7 @@ var reasons = [lastReason]string{
 	ReasonMultipart: "multipart", ReasonContentRange: "content-range", ReasonWhole: "whole", ReasonOtherPart: "other-part",
 	ReasonVaryAny: "vary-any", ReasonVary: "vary", ReasonOrigin: "origin",
 
-	ReasonTags: "tags", ReasonHeader: "header", ReasonHeaderTooLarge: "header-too-large", ReasonTooLarge: "too-large",
+	ReasonTags: "tags", ReasonHeader: "header", ReasonHeaderTooLarge: "header-too-large", ReasonTooLarge: "too-large", ReasonCaptureFull: "capture-full",
 	ReasonSlowRead: "slow-read", ReasonStoreBusy: "store-busy", ReasonStoreFailed: "store-failed",
 
 	ReasonStream: "stream", ReasonHijack: "hijack", ReasonTrailers: "trailers", ReasonIncomplete: "incomplete",

@@ -21,8 +21,8 @@ import (
 	"github.com/cacheaside/cacheaside/examples/internal/server"
 )
 
-// maxBytes is the largest body that is held back and stored; a longer one
-// streams through.
+// maxBytes is the largest body that is captured and stored; a longer one passes
+// through.
 const maxBytes = 8 << 20
 
 type options struct {

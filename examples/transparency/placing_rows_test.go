@@ -382,18 +382,6 @@ func remarks() []remark {
 			},
 		},
 		{
-			"Fiber", "static", "behind, files are streams, which are not stored: each request looks for them in vain", true, nil,
-			func(t *testing.T, h house) {
-				s := h.with(t, "cache", "static")
-				for range 2 {
-					s.file(t, "hello")
-					if g := s.get("/files/hello.txt").is(t, 200, miss); !strings.Contains(g.header.Get("Cache-Status"), "fwd=miss; detail=stream") {
-						t.Errorf("Cache-Status: %s", g.header.Get("Cache-Status"))
-					}
-				}
-			},
-		},
-		{
 			"chi, net/http", "session", "scs says `Vary: Cookie` of every page: visitors with cookies share none, whatever `Requests.Cookies` says", false,
 			func(t *testing.T, h house) {
 				for _, order := range [][]string{{"session", "cache"}, {"cache", "session"}} {

@@ -3,6 +3,7 @@ package keys
 import (
 	"net/http"
 	"net/textproto"
+	"strings"
 	"unsafe"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
@@ -54,6 +55,63 @@ func (r *Request) Copy() *Request {
 		c.public.of, c.Header = &c, &c.public
 	}
 	return &c
+}
+
+// View is the header that Enter has returned.
+func (r *Request) View() adapter.Header { return r.view }
+
+// Keep returns a copy that is good when the request is over: it has nothing of the
+// framework's memory.
+func (r *Request) Keep() *Request {
+	c := r.Copy()
+	for _, s := range []*string{&c.Method, &c.Scheme, &c.Host, &c.Path, &c.RawQuery, &c.Target, &c.Partition, &c.Route} {
+		*s = strings.Clone(*s)
+	}
+	if h, ok := r.public.Header.(http.Header); ok {
+		h = h.Clone()
+		if c.public.Header = h; c.folded == nil {
+			c.view = canonicalHeader(h)
+		}
+		return c
+	}
+	kept := &keptHeader{values: map[string][]string{}}
+	r.came().Lines(func(name, value string) {
+		kept.lines = append(kept.lines, [2]string{strings.Clone(name), strings.Clone(value)})
+	})
+	for _, line := range kept.lines {
+		name := textproto.CanonicalMIMEHeaderKey(line[0])
+		if kept.values[name] != nil {
+			continue
+		}
+		for _, value := range r.view.Values(name) {
+			kept.values[name] = append(kept.values[name], strings.Clone(value))
+		}
+	}
+	if c.public.Header = kept; c.folded == nil { // which has copies
+		c.view = kept
+	}
+	return c
+}
+
+// keptHeader is a copy of a header.
+type keptHeader struct {
+	lines  [][2]string
+	values map[string][]string
+}
+
+func (h *keptHeader) Values(name string) []string { return h.values[name] }
+
+func (h *keptHeader) Names(judge func(name string) uint16) (all uint16) {
+	for _, line := range h.lines {
+		all |= judge(line[0])
+	}
+	return all
+}
+
+func (h *keptHeader) Lines(yield func(name, value string)) {
+	for _, line := range h.lines {
+		yield(line[0], line[1])
+	}
 }
 
 // Lines are the values of a field, named in canonical form. Host is where the

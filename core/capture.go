@@ -1,0 +1,79 @@
+package cacheaside
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// captures bounds the memory of all bodies that are captured at a time, over all
+// handles of a cache.
+type captures struct {
+	limit int64
+	bytes atomic.Int64 // in use
+	peak  atomic.Int64 // the most that was, since the cache was made
+}
+
+// share is the largest body that a policy captures: what it says, but never more than
+// there is; a quarter where it says nothing.
+func (c *captures) share(maxBytes int64) int64 {
+	if maxBytes == 0 {
+		return max(c.limit/4, 1)
+	}
+	return min(maxBytes, c.limit)
+}
+
+func (c *captures) reserve(n int64) bool {
+	used := c.bytes.Load()
+	for ; ; used = c.bytes.Load() {
+		if n > c.limit-used {
+			return false
+		}
+		if c.bytes.CompareAndSwap(used, used+n) {
+			break
+		}
+	}
+	used += n
+	for peak := c.peak.Load(); used > peak && !c.peak.CompareAndSwap(peak, used); peak = c.peak.Load() {
+	}
+	return true
+}
+
+// capture is what one response has of them. It is an [adapter.Memory].
+type capture struct {
+	of    *captures
+	mu    sync.Mutex
+	bytes int64
+	over  bool
+}
+
+// Reserve implements [adapter.Memory].
+func (c *capture) Reserve(n int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over || !c.of.reserve(n) {
+		return false
+	}
+	c.bytes += n
+	return true
+}
+
+// Release implements [adapter.Memory].
+func (c *capture) Release(n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.bytes -= n
+		c.of.bytes.Add(-n)
+	}
+}
+
+// end gives all of it back: what was captured is stored, or of no use. A handler may go
+// on all the same, and gets nothing any more.
+func (c *capture) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.over = true
+		c.of.bytes.Add(-c.bytes)
+	}
+}
