@@ -499,7 +499,7 @@ func GiveUp(w http.ResponseWriter, reason string) {
 	}
 }
 
-// Holding reports whether w, made by [Exchange.Run], holds a response back.
+// Holding reports whether w, made by [Exchange.Run], keeps a response from the client.
 func Holding(w http.ResponseWriter) bool {
 	o := own(w)
 	if o == nil {
@@ -507,7 +507,7 @@ func Holding(w http.ResponseWriter) bool {
 	}
 	o.lock()
 	defer o.mu.Unlock()
-	return o.mode == holding
+	return o.mode == holding || o.mode == discarding
 }
 
 // Silent reports whether nothing was sent into w, made by [Exchange.Run].
