@@ -186,5 +186,10 @@ func (p *process) stats() stats {
 	if got := a.Header.Get("Cache-Status"); got != "" {
 		p.t.Errorf("%s: GET /stats went through the cache: %s", p.name, got)
 	}
+	for name := range s.Cache { // how a framework holds a body is its own
+		if strings.HasPrefix(name, "capture_") {
+			delete(s.Cache, name)
+		}
+	}
 	return s
 }
