@@ -1,7 +1,9 @@
 package cacheaside_test
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/coretest"
+	"github.com/cacheaside/cacheaside/core/coretest/bodies"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 	"github.com/cacheaside/cacheaside/core/observe"
@@ -48,6 +51,42 @@ func benchmarkedWith(tb testing.TB, miss bool, change func(*cacheaside.Config), 
 	})))()
 	serve()
 	return serve
+}
+
+// BenchmarkFill is a miss with all that goes on beside its answer, by the coding in which
+// the body is stored. "answered-ns" is when the client has its answer.
+func BenchmarkFill(b *testing.B) {
+	for _, n := range []int{30 << 10, 300 << 10} {
+		for _, codings := range [][]string{nil, {"zstd"}, {"br"}, {"gzip"}} {
+			b.Run(fmt.Sprintf("json/%dKiB/%s", n>>10, cmp.Or(strings.Join(codings, ""), "off")), func(b *testing.B) {
+				m := cacheaside.Must(memory.New(16 << 20))
+				b.Cleanup(func() { _ = m.Close() })
+				cache := coretest.NewCache(b, func(c *cacheaside.Config) {
+					c.Store, c.Logger = forgetful{m}, slog.New(slog.DiscardHandler)
+					c.Policy.Coalescing.Scope = cacheaside.CoalesceNone
+					c.Policy.Compression.Codings = codings
+				})
+				body := bodies.JSON(n)
+				serve := coretest.BenchTargets(nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Type", "application/json")
+					_, _ = w.Write(body)
+				}))).New("Accept-Encoding: gzip, deflate, br, zstd")
+				var answered time.Duration
+				for b.Loop() {
+					start := time.Now()
+					if serve(coretest.BenchTarget) != len(body) {
+						b.Fatal("the client of a miss gets another body")
+					}
+					answered += time.Since(start)
+					_ = cache.Flush(b.Context())
+				}
+				b.ReportMetric(float64(answered)/float64(b.N), "answered-ns")
+				if s := cache.Stats(); s.Stores < uint64(b.N) {
+					b.Fatalf("%d stored, want %d", s.Stores, b.N)
+				}
+			})
+		}
+	}
 }
 
 var benchmarks = []struct {

@@ -65,8 +65,10 @@ func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 	}
 	date := time.Unix(0, v.entry.Date)
 	same := r.Status == http.StatusOK && v.asked&keys.AskedConditional != 0 && v.sameForm(etag, modified, date)
-	b := make([]byte, 0, 64) // for all texts that are made here; what is there is not written to again
-	if v.entry.Coding != 0 {
+	var b []byte // for all texts that are made here; what is there is not written to again
+	if v.entry.Coding == 0 {
+		b = make([]byte, 0, 64)
+	} else {
 		fields, b = describe(fields, make([]byte, 0, 128), baseCoding(&v.entry), v.form.coding, len(v.form.body))
 	}
 	v.fields = fields

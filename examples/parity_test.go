@@ -67,6 +67,12 @@ var serviceScript = []step{
 	{method: "GET", target: "/users/9", header: field("Authorization", "Basic eA=="), status: 200, cache: "cacheaside; fwd="},
 	{method: "GET", target: "/users/9", status: 200, cache: miss}, // the answer before was for one user
 	{method: "GET", target: "/users/9", header: field("Cache-Control", "no-store"), status: 200, cache: "cacheaside"},
+	{method: "GET", target: "/", status: 200, cache: miss},
+	{method: "GET", target: "/", status: 200, cache: hit},
+	{method: "GET", target: "/style.css", status: 200, cache: miss},
+	{method: "HEAD", target: "/style.css", status: 200, cache: hit},
+	{method: "GET", target: "/blogs", status: 200, cache: miss},
+	{method: "GET", target: "/blogs", header: field("Accept-Encoding", "gzip"), status: 200, cache: hit}, // of nothing that is compressed
 	{method: "GET", target: "/users", status: 404, cache: none, own: "no such route"},
 	{method: "GET", target: "/nowhere", status: 404, cache: none, own: "no such route"},
 	{method: "POST", target: "/users/7", body: "{}", status: 405, cache: none, own: "no such method"},
@@ -103,8 +109,8 @@ func TestServicesAnswerAlike(t *testing.T) {
 		for _, p := range processes {
 			p.stop()
 		}
-		if want.OriginReads != 11 || want.Cache["store_errors"] != 0 {
-			t.Errorf("counts %+v, want 11 origin reads and no store errors", want)
+		if want.OriginReads != 13 || want.Cache["store_errors"] != 0 {
+			t.Errorf("counts %+v, want 13 origin reads and no store errors", want)
 		}
 	})
 }

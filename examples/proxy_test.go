@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core/coretest/bodies"
 )
 
 // origin is what the proxies stand in front of. It counts requests by Host and
@@ -28,6 +30,13 @@ func (o *origin) count(r *http.Request) int {
 	key := r.Host + " " + r.URL.EscapedPath()
 	o.counts[key]++
 	return o.counts[key]
+}
+
+// seen is how often that was asked for.
+func (o *origin) seen(what string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.counts[what]
 }
 
 func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -71,6 +80,10 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Cache-Control", "max-age=60")
 		h.Set("Content-Type", "application/octet-stream")
 		_, _ = w.Write(bytes.Repeat([]byte{byte('0' + n)}, 9<<20))
+	case "/page":
+		h.Set("Cache-Control", "max-age=60")
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write(bodies.HTML(30 << 10))
 	case "/gzip":
 		h.Set("Cache-Control", "max-age=60")
 		h.Set("Vary", "Accept-Encoding")

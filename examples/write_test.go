@@ -69,6 +69,8 @@ func TestNewBlog(t *testing.T) {
 	for i, writer := range all {
 		reader, path := all[(i+1)%len(all)], fmt.Sprint("/blogs/", 1001+i)
 		reader.get(path)
+		reader.get("/blogs") // with those before
+		reader.get("/")
 		if a := reader.get(path); a.Status != 404 || !strings.Contains(status(a), hit) {
 			t.Errorf("%s before: %d %q, want 404 from the cache", path, a.Status, status(a))
 		}
@@ -79,6 +81,12 @@ func TestNewBlog(t *testing.T) {
 		want := a.Body
 		if a := reader.get(path); a.Status != 200 || a.Body != want {
 			t.Errorf("%s: GET %s: %d %q, want 200 %q", reader.name, path, a.Status, a.Body, want)
+		}
+		if a := reader.get("/blogs"); !strings.HasPrefix(a.Body, "["+want+",") {
+			t.Errorf("%s: GET /blogs begins with %.200q, want %q", reader.name, a.Body, want)
+		}
+		if a := reader.get("/"); !strings.Contains(a.Body, `href="`+path+`"`) {
+			t.Errorf("%s: GET / does not have %s", reader.name, path)
 		}
 	}
 }

@@ -2,10 +2,12 @@ package fiberadapter_test
 
 import (
 	"net"
+	"strings"
 	"testing"
 	"unsafe"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/compress"
 	"github.com/valyala/fasthttp"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
@@ -33,10 +35,32 @@ func Benchmark(b *testing.B) {
 	})
 }
 
+// BenchmarkCompression is next to Fiber's own compression.
+func BenchmarkCompression(b *testing.B) {
+	coretest.BenchmarkCompression(b, func(cache *cacheaside.Cache, compressing bool, body []byte) coretest.BenchApp {
+		app := fiber.New()
+		if compressing {
+			app.Use(compress.New())
+		}
+		if cache != nil {
+			app.Use(fiberadapter.New(cache))
+		}
+		app.Get("/blogs/:id", func(c *fiber.Ctx) error {
+			c.Type("json")
+			return c.Send(body)
+		})
+		return benchServer(app.Handler())
+	})
+}
+
 func benchServer(h fasthttp.RequestHandler) coretest.BenchApp {
-	return coretest.BenchApp{New: func() func(string) {
+	return coretest.BenchApp{New: func(fields ...string) func(string) int {
 		ctx, last := &fasthttp.RequestCtx{}, ""
-		return func(target string) {
+		for _, f := range fields {
+			name, value, _ := strings.Cut(f, ": ")
+			ctx.Request.Header.Set(name, value)
+		}
+		return func(target string) int {
 			if target != last {
 				last = target
 				ctx.Request.SetRequestURI(target[len("http://example.com"):]) // as a client writes it
@@ -44,9 +68,7 @@ func benchServer(h fasthttp.RequestHandler) coretest.BenchApp {
 			}
 			ctx.Response.Reset()
 			h(ctx)
-			if len(ctx.Response.Body()) != len(coretest.BenchBody) {
-				panic("the benchmark's handler sent another body")
-			}
+			return len(ctx.Response.Body())
 		}
 	}, Serve: func(l net.Listener) { _ = fasthttp.Serve(l, h) }}
 }

@@ -73,7 +73,7 @@ func Benchmark(b *testing.B, build func(cache *cacheaside.Cache) BenchApp, bare 
 			serve := app.New()
 			b.ReportAllocs()
 			for b.Loop() {
-				serve(next())
+				whole(serve(next()))
 			}
 		})
 	}
@@ -82,7 +82,7 @@ func Benchmark(b *testing.B, build func(cache *cacheaside.Cache) BenchApp, bare 
 			_, without := prepare(b, nil)
 			_, with := prepare(b, store)
 			one, other := without.New(), with.New()
-			Compare(b, func() { one(BenchTarget) }, func() { other(BenchTarget) })
+			Compare(b, func() { whole(one(BenchTarget)) }, func() { whole(other(BenchTarget)) })
 		})
 	}
 	run("uncached", nil, sameTarget)
@@ -154,10 +154,19 @@ func Benchmark(b *testing.B, build func(cache *cacheaside.Cache) BenchApp, bare 
 const benchTTL = time.Minute
 
 // BenchApp is what a benchmark measures. New makes what serves one target after
-// another, for one goroutine, and Serve is a server for l, until that is closed.
+// another, for one goroutine, and returns how many bytes the body had that was sent; the
+// requests have the fields given, each "Name: value". Serve is a server for l, until that
+// is closed.
 type BenchApp struct {
-	New   func() (serve func(target string))
+	New   func(fields ...string) (serve func(target string) (sent int))
 	Serve func(l net.Listener)
+}
+
+// whole panics if what was sent is not [BenchBody].
+func whole(sent int) {
+	if sent != len(BenchBody) {
+		panic("coretest: the benchmark's handler sent another body")
+	}
 }
 
 func sameTarget() string { return BenchTarget }
@@ -197,16 +206,20 @@ func BenchHTTP(h http.Handler) func() (serve func()) {
 	app := BenchTargets(h)
 	return func() func() {
 		serve := app.New()
-		return func() { serve(BenchTarget) }
+		return func() { whole(serve(BenchTarget)) }
 	}
 }
 
 // BenchTargets is [BenchHTTP] for several targets, which differ in the query.
 func BenchTargets(h http.Handler) BenchApp {
-	return BenchApp{func() func(string) {
+	return BenchApp{func(fields ...string) func(string) int {
 		r := httptest.NewRequest(http.MethodGet, BenchTarget, nil)
+		for _, f := range fields {
+			name, value, _ := strings.Cut(f, ": ")
+			r.Header.Add(name, value)
+		}
 		w := &benchWriter{header: http.Header{}}
-		return func(target string) {
+		return func(target string) int {
 			clear(w.header)
 			w.n = 0
 			if uri := strings.TrimPrefix(target, benchHost); uri != r.RequestURI { // as a client of a server writes it
@@ -214,9 +227,7 @@ func BenchTargets(h http.Handler) BenchApp {
 				_, r.URL.RawQuery, _ = strings.Cut(uri, "?")
 			}
 			h.ServeHTTP(w, r)
-			if w.n != len(BenchBody) {
-				panic("coretest: the benchmark's handler sent another body")
-			}
+			return w.n
 		}
 	}, func(l net.Listener) { _ = (&http.Server{Handler: h, ReadHeaderTimeout: time.Minute}).Serve(l) }}
 }

@@ -48,6 +48,9 @@ func run(ctx context.Context, opt blog.Options) error {
 	r.Use(middleware.Recoverer, middleware.GetHead)
 	r.Group(func(r chi.Router) {
 		r.Use(chiadapter.New(cache))
+		r.Get("/", func(w http.ResponseWriter, r *http.Request) { send(w, db.Page(r.Context())) })
+		r.Get("/style.css", func(w http.ResponseWriter, _ *http.Request) { send(w, blog.Style()) })
+		r.Get("/blogs", func(w http.ResponseWriter, r *http.Request) { send(w, db.Blogs(r.Context())) })
 		r.Get("/users/{id}", func(w http.ResponseWriter, r *http.Request) {
 			send(w, db.User(r.Context(), chi.URLParam(r, "id")))
 		})
@@ -67,8 +70,9 @@ func run(ctx context.Context, opt blog.Options) error {
 			return err
 		}
 		r.Method(http.MethodPost, "/purge", purge)
-		r.Method("PURGE", "/users/{id}", purge)
-		r.Method("PURGE", "/blogs/{id}", purge)
+		for _, path := range []string{"/", "/style.css", "/blogs", "/blogs/{id}", "/users/{id}"} {
+			r.Method("PURGE", path, purge)
+		}
 	}
 	r.Get("/stats", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -83,5 +87,5 @@ func send(w http.ResponseWriter, a blog.Answer) {
 		w.Header().Set(name, value)
 	}
 	w.WriteHeader(a.Status)
-	_, _ = w.Write(a.JSON) // the client may have left
+	_, _ = w.Write(a.Body) // the client may have left
 }

@@ -47,6 +47,9 @@ func run(ctx context.Context, opt blog.Options) error {
 	e.Use(middleware.Recover())
 	get := []string{http.MethodGet, http.MethodHead}
 	cached := echoadapter.New(cache)
+	e.Match(get, "/", func(c echo.Context) error { return send(c, db.Page(c.Request().Context())) }, cached)
+	e.Match(get, "/style.css", func(c echo.Context) error { return send(c, blog.Style()) }, cached)
+	e.Match(get, "/blogs", func(c echo.Context) error { return send(c, db.Blogs(c.Request().Context())) }, cached)
 	e.Match(get, "/users/:id", func(c echo.Context) error {
 		return send(c, db.User(c.Request().Context(), c.Param("id")))
 	}, cached)
@@ -67,8 +70,9 @@ func run(ctx context.Context, opt blog.Options) error {
 			return err
 		}
 		e.POST("/purge", purge)
-		e.Add("PURGE", "/users/:id", purge)
-		e.Add("PURGE", "/blogs/:id", purge)
+		for _, path := range []string{"/", "/style.css", "/blogs", "/blogs/:id", "/users/:id"} {
+			e.Add("PURGE", path, purge)
+		}
 	}
 	e.Match(get, "/stats", func(c echo.Context) error {
 		c.Response().Header().Set("Cache-Control", "no-store")
@@ -82,5 +86,5 @@ func send(c echo.Context, a blog.Answer) error {
 	for name, value := range a.Fields() {
 		c.Response().Header().Set(name, value)
 	}
-	return c.Blob(a.Status, echo.MIMEApplicationJSON, a.JSON)
+	return c.Blob(a.Status, a.Type, a.Body)
 }

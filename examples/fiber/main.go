@@ -50,6 +50,9 @@ func run(ctx context.Context, opt blog.Options) error {
 	})
 	app.Use(fiberrecover.New())
 	cached := fiberadapter.New(cache)
+	app.Get("/", cached, func(c *fiber.Ctx) error { return send(c, db.Page(c.UserContext())) })
+	app.Get("/style.css", cached, func(c *fiber.Ctx) error { return send(c, blog.Style()) })
+	app.Get("/blogs", cached, func(c *fiber.Ctx) error { return send(c, db.Blogs(c.UserContext())) })
 	app.Get("/users/:id", cached, func(c *fiber.Ctx) error {
 		return send(c, db.User(c.UserContext(), c.Params("id")))
 	})
@@ -68,8 +71,9 @@ func run(ctx context.Context, opt blog.Options) error {
 			return err
 		}
 		app.Post("/purge", purge)
-		app.Add("PURGE", "/users/:id", purge)
-		app.Add("PURGE", "/blogs/:id", purge)
+		for _, path := range []string{"/", "/style.css", "/blogs", "/blogs/:id", "/users/:id"} {
+			app.Add("PURGE", path, purge)
+		}
 	}
 	app.Get("/stats", func(c *fiber.Ctx) error {
 		c.Set("Cache-Control", "no-store")
@@ -82,5 +86,5 @@ func send(c *fiber.Ctx, a blog.Answer) error {
 	for name, value := range a.Fields() {
 		c.Set(name, value)
 	}
-	return c.Status(a.Status).Send(a.JSON)
+	return c.Status(a.Status).Send(a.Body)
 }

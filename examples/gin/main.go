@@ -48,6 +48,9 @@ func run(ctx context.Context, opt blog.Options) error {
 	r.Use(gin.Recovery())
 	get := []string{http.MethodGet, http.MethodHead}
 	cached := ginadapter.New(cache)
+	r.Match(get, "/", cached, func(c *gin.Context) { send(c, db.Page(c.Request.Context())) })
+	r.Match(get, "/style.css", cached, func(c *gin.Context) { send(c, blog.Style()) })
+	r.Match(get, "/blogs", cached, func(c *gin.Context) { send(c, db.Blogs(c.Request.Context())) })
 	r.Match(get, "/users/:id", cached, func(c *gin.Context) {
 		send(c, db.User(c.Request.Context(), c.Param("id")))
 	})
@@ -66,8 +69,9 @@ func run(ctx context.Context, opt blog.Options) error {
 			return err
 		}
 		r.POST("/purge", purge)
-		r.Handle("PURGE", "/users/:id", purge)
-		r.Handle("PURGE", "/blogs/:id", purge)
+		for _, path := range []string{"/", "/style.css", "/blogs", "/blogs/:id", "/users/:id"} {
+			r.Handle("PURGE", path, purge)
+		}
 	}
 	r.Match(get, "/stats", func(c *gin.Context) {
 		c.Header("Cache-Control", "no-store")
@@ -81,5 +85,5 @@ func send(c *gin.Context, a blog.Answer) {
 	for name, value := range a.Fields() {
 		c.Header(name, value)
 	}
-	c.Data(a.Status, gin.MIMEJSON, a.JSON)
+	c.Data(a.Status, a.Type, a.Body)
 }

@@ -34,6 +34,13 @@ func skipPanics(p *cacheaside.Policy) {
 
 func readNoCookies(p *cacheaside.Policy) { p.Requests.Cookies = cacheaside.None() }
 
+func compresses(p *cacheaside.Policy) { p.Compression.Codings = []string{"gzip"} }
+
+func authorizedAndCompressed(p *cacheaside.Policy) {
+	authorized(p)
+	compresses(p)
+}
+
 func generateETag(p *cacheaside.Policy) { p.Storing.GenerateETag = true }
 
 func staleIfError(p *cacheaside.Policy) { p.Stale.IfError = time.Hour }

@@ -263,11 +263,15 @@ func rows() []row {
 			},
 		},
 		{
-			"compression", "in front",
-			"a page is stored once, as it is, and compressed for each client, on hits too",
+			"compression", "[`Policy.Compression`](README.md#compression) in its place; else in front",
+			"the cache compresses once; in front, a page is compressed for each client, on each hit",
 			"behind, one client without `Accept-Encoding` decides for all: they get it as it is",
 			func(t *testing.T, h house) {
-				s := h.with(t, "compression", "cache")
+				s := h.under(t, compresses, "cache")
+				s.get("/page", "Accept-Encoding", "gzip").is(t, 200, miss).coded(t, "")
+				s.get("/page", "Accept-Encoding", "gzip").is(t, 200, hit).coded(t, "gzip")
+				s.get("/page").is(t, 200, hit).coded(t, "")
+				s = h.with(t, "compression", "cache")
 				s.get("/page").is(t, 200, miss).coded(t, "")
 				s.get("/page", "Accept-Encoding", "gzip").is(t, 200, hit).coded(t, "gzip")
 				s.get("/page").is(t, 200, hit).coded(t, "")

@@ -18,6 +18,21 @@ const unmentioned = 1
 // by its name, or by "*" if it is not named. So a coding comes before it if it has
 // any weight.
 func Accept(lines []string) Accepted {
+	if len(lines) == 1 {
+		// What nearly all clients send needs not be read at every hit.
+		switch lines[0] {
+		case "gzip, deflate, br, zstd":
+			return Accepted{Identity: unmentioned, Gzip: 1000, Brotli: 1000, Zstd: 1000}
+		case "gzip, deflate, br":
+			return Accepted{Identity: unmentioned, Gzip: 1000, Brotli: 1000}
+		case "gzip, deflate", "gzip":
+			return Accepted{Identity: unmentioned, Gzip: 1000}
+		}
+	}
+	return read(lines)
+}
+
+func read(lines []string) Accepted {
 	a := Accepted{Identity: unmentioned}
 	httprules.CodingWeights(a[:], names[:], lines)
 	return a

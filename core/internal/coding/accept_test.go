@@ -27,6 +27,18 @@ func TestAccept(t *testing.T) {
 	}
 }
 
+// TestAcceptUsual: what is not read at every hit means what it says.
+func TestAcceptUsual(t *testing.T) {
+	for _, lines := range [][]string{
+		{"gzip"}, {"gzip, deflate"}, {"gzip, deflate, br"}, {"gzip, deflate, br, zstd"},
+		{"gzip", "br"}, {"gzip;q=0"}, {"identity"}, {"GZIP"}, {"gzip, deflate, br, zstd, *"}, // nearly those
+	} {
+		if got, want := Accept(lines), read(lines); got != want {
+			t.Errorf("%q: %v, want %v", lines, got, want)
+		}
+	}
+}
+
 func TestAcceptAllocations(t *testing.T) {
 	for name, lines := range map[string][]string{
 		"none":    nil,

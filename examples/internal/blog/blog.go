@@ -1,5 +1,5 @@
 // Package blog is the service that the examples put a cache in front of: users
-// and blogs in an SQLite database that is slow on purpose.
+// and blogs in an SQLite database that is slow on purpose, and a page that shows them.
 //
 // What reads gives its response a tag, what writes purges the tag:
 //
@@ -105,14 +105,15 @@ func (d *DB) Close() error {
 // Answer is a response of the service, for a framework to send.
 type Answer struct {
 	Status   int
-	JSON     []byte
+	Type     string // the field Content-Type
+	Body     []byte
 	CacheTag string // the field Cache-Tag, if not empty
 	Location string // the field Location, if not empty
 }
 
 // Fields are the header fields.
 func (a Answer) Fields() map[string]string {
-	out := map[string]string{"Content-Type": "application/json"}
+	out := map[string]string{"Content-Type": a.Type}
 	if a.CacheTag != "" {
 		out["Cache-Tag"] = a.CacheTag
 	}
@@ -184,11 +185,7 @@ func number(text string) (int64, *Answer) {
 
 // read reads the row with the id into the fields of v.
 func (d *DB) read(ctx context.Context, v any, query string, id int64, fields ...any) Answer {
-	d.reads.Add(1)
-	select {
-	case <-time.After(d.latency):
-	case <-ctx.Done():
-	}
+	d.slowly(ctx)
 	err := d.db.QueryRowContext(ctx, query, id).Scan(fields...)
 	switch {
 	case err == nil:
@@ -197,6 +194,15 @@ func (d *DB) read(ctx context.Context, v any, query string, id int64, fields ...
 		return notFound()
 	default:
 		return failed("reading", err)
+	}
+}
+
+// slowly counts a read, and takes its time.
+func (d *DB) slowly(ctx context.Context) {
+	d.reads.Add(1)
+	select {
+	case <-time.After(d.latency):
+	case <-ctx.Done():
 	}
 }
 
@@ -216,5 +222,5 @@ func answer(status int, v any) Answer {
 	if err != nil {
 		panic(err) // only for types that JSON does not have
 	}
-	return Answer{Status: status, JSON: b}
+	return Answer{Status: status, Type: "application/json", Body: b}
 }

@@ -80,19 +80,19 @@ func (d *DB) PostBlog(ctx context.Context, cache *cacheaside.Cache, body []byte)
 		return failed("writing", err)
 	}
 	a := answer(http.StatusCreated, b)
-	if !purge(ctx, cache, blogTag(b.ID)) { // of the 404 that was there before
-		a = failure(http.StatusServiceUnavailable, fmt.Sprintf("blog %d is written, but the cache has not acknowledged the purge: do not send it again, a 404 may be seen for a while", b.ID))
+	if !purge(ctx, cache, blogTag(b.ID), listTag) { // the first of the 404 that was there before
+		a = failure(http.StatusServiceUnavailable, fmt.Sprintf("blog %d is written, but the cache has not acknowledged the purge: do not send it again, a 404 and a list without it may be seen for a while", b.ID))
 	}
 	a.Location = "/blogs/" + strconv.FormatInt(b.ID, 10)
 	return a
 }
 
-// purge reports whether the purge was acknowledged. What was written stays
+// purge reports whether the purge of tags was acknowledged. What was written stays
 // written when the client leaves, so the purge must not end then.
-func purge(ctx context.Context, cache *cacheaside.Cache, tag string) bool {
-	err := cache.PurgeTags(context.WithoutCancel(ctx), tag)
+func purge(ctx context.Context, cache *cacheaside.Cache, tags ...string) bool {
+	err := cache.PurgeTags(context.WithoutCancel(ctx), tags...)
 	if err != nil {
-		slog.Error("purging", "tag", tag, "error", err)
+		slog.Error("purging", "tags", tags, "error", err)
 	}
 	return err == nil
 }

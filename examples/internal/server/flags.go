@@ -31,9 +31,10 @@ type Options struct {
 	NotFoundTTL                                     time.Duration // of a 404
 	Coalesce                                        cacheaside.CoalescingScope
 	WaitTimeout                                     time.Duration
-	Near                                            int64  // bytes of a near tier
-	Admin                                           string // address for operators; empty: none
-	AdminToken                                      string // of the inspector there; empty: a new one
+	Compress                                        []string // codings, the first of which is stored; none: off
+	Near                                            int64    // bytes of a near tier
+	Admin                                           string   // address for operators; empty: none
+	AdminToken                                      string   // of the inspector there; empty: a new one
 }
 
 // Config is base with what the flags say; what they leave at zero stays as it
@@ -60,6 +61,9 @@ func (o *Options) Config(base cacheaside.Config) cacheaside.Config {
 	}
 	if o.NotFoundTTL > 0 {
 		base.Policy.StatusTTL = map[int]time.Duration{http.StatusNotFound: o.NotFoundTTL}
+	}
+	if len(o.Compress) > 0 {
+		base.Policy.Compression.Codings = o.Compress
 	}
 	base.Policy.Stale.RefreshAhead, base.Policy.TTLJitter, base.Policy.Coalescing.Scope = o.RefreshAhead, o.TTLJitter, o.Coalesce
 	return base
@@ -97,6 +101,8 @@ func (o *Options) Flags(ttl time.Duration) *Flags {
 		"which requests wait for one that asks the handler: all (of all processes on the server), process or none", coalesce)
 	Add(f, &o.WaitTimeout, "wait-timeout", "WAIT_TIMEOUT", 0,
 		"how long they wait before they ask the handler themselves (0: 10s)", Duration)
+	Add(f, &o.Compress, "compress", "COMPRESS", nil,
+		"content codings that clients get, of zstd, br and gzip, with commas: the first is stored (empty: none, responses stay as they are)", codings)
 	Add(f, &o.Near, "near", "NEAR", 0, "bytes of copies of hot responses in this process, from 65536 (0: none)", nearBytes)
 	Add(f, &o.Admin, "admin", "ADMIN", "", "address for operators: inspector, metrics and profiles, not for the public (empty: none)", adminAddress)
 	Add(f, &o.AdminToken, "admin-token", "ADMIN_TOKEN", "", "token of the inspector there, 16 bytes or more (empty: a new one, which is logged)", Text)
@@ -123,6 +129,7 @@ func Add[T any](f *Flags, p *T, name, env string, def T, usage string, parse fun
 	switch d := any(def).(type) {
 	case cacheaside.CoalescingScope:
 		usage += ", default all"
+	case []string: // none
 	default:
 		if d := fmt.Sprint(d); d != "" {
 			usage += ", default " + d
@@ -210,6 +217,26 @@ func coalesce(s string) (cacheaside.CoalescingScope, error) {
 		return cacheaside.CoalesceNone, nil
 	}
 	return 0, errors.New("not one of all, process and none")
+}
+
+func codings(s string) ([]string, error) {
+	if strings.TrimSpace(s) == "" {
+		return nil, nil
+	}
+	var names []string
+	for name := range strings.SplitSeq(s, ",") {
+		name = strings.ToLower(strings.TrimSpace(name))
+		switch {
+		case name == "":
+			return nil, errors.New("a comma too many: write it as zstd,br,gzip")
+		case !slices.Contains([]string{"zstd", "br", "gzip"}, name):
+			return nil, fmt.Errorf("%q is not one of zstd, br and gzip", name)
+		case slices.Contains(names, name):
+			return nil, fmt.Errorf("%q is there twice: name it once", name)
+		}
+		names = append(names, name)
+	}
+	return names, nil
 }
 
 func nearBytes(s string) (int64, error) {
