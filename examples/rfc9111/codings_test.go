@@ -308,6 +308,9 @@ func compressible() []script {
 			{contentCoding, "unknown codings of the origin stay", []step{
 				paged.gives(minute, html, "Content-Encoding: x-mine").shows("!Vary"), accepting("gzip").hits().shows("Content-Encoding: x-mine", "!Vary"), get.hits().shows("Content-Encoding: x-mine"),
 			}},
+			{contentCoding, "identity of the origin, which is no coding, stays", []step{
+				paged.gives(minute, html, "Content-Encoding: identity"), accepting("gzip").hits().shows("Content-Encoding: identity"), get.hits().shows("Content-Encoding: identity"),
+			}},
 			{contentCoding, "two codings of the origin stay", []step{
 				paged.gives(minute, html, "Content-Encoding: x-mine, gzip"), accepting("gzip").hits().shows("Content-Encoding: x-mine, gzip"), get.hits().shows("Content-Encoding: x-mine, gzip"),
 			}},
