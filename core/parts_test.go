@@ -209,7 +209,7 @@ func walk(t *testing.T, seed uint64, by string, deaf, moody bool, n int) (hits, 
 		case 1:
 			s.clock.Advance(time.Duration(l.r.IntN(40)) * time.Second)
 		case 2:
-			if err := s.cache.Purge(context.Background(), cacheaside.Purge{All: true}); err != nil {
+			if err := s.cache.Purge(context.Background(), cacheaside.Purge{URLs: []string{"http://example.com/file"}}); err != nil {
 				t.Fatal(err)
 			}
 		}
