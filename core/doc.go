@@ -32,7 +32,8 @@
 //	          ends and what the client gets. What takes its   stream.go
 //	          time is sent as it comes, and captured.
 //	admit     may the response be stored, and in what form?   admit.go, content.go, vary.go, tags.go, encode.go
-//	          A 304 updates what is stored.                   update.go
+//	          A 304 updates what is stored, a 206 is          update.go
+//	          combined with it.                               parts.go; internal/parts
 //	write     beside the client's way, once the response      write.go, writes.go, slow.go
 //	          has left
 //

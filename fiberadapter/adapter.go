@@ -130,11 +130,9 @@ func (x *exchange) Next(f adapter.Forward) (*adapter.Response, error) {
 	case !f.Capture:
 	case err != nil: // for middleware in front, and then for the app's error handler
 		resp.Reason = adapter.ReasonHandler
-	case f.Part && (resp.Status == fiber.StatusPartialContent || resp.Status == fiber.StatusRequestedRangeNotSatisfiable):
-		resp.Sent, resp.Body, resp.Reason = false, nil, x.part(res, f.MaxBody)
-		if resp.Reason == "" {
-			resp.Body = res.Body()
-		}
+	case ofPart(&f, resp.Status):
+		resp.Sent = false
+		resp.Body, resp.Reason = x.part(res, f.MaxBody)
 	case adapter.IsEventStream(view(res.Header.ContentType())), res.IsBodyStream() && streamAt == 0:
 		resp.Reason = adapter.ReasonStream
 	case len(res.Header.PeekTrailerKeys()) > 0:
@@ -190,17 +188,22 @@ func (x *exchange) Reply(resp *adapter.Response) error {
 	return nil
 }
 
-// part says why a response that only the cache has asked for cannot be kept; nothing of
-// it is sent. A stream is read.
-func (x *exchange) part(res *fasthttp.Response, limit int64) (reason string) {
+// ofPart reports whether a response is one that only the cache has asked for.
+func ofPart(f *adapter.Forward, status int) bool {
+	return f.Part && (status == fiber.StatusPartialContent || status == fiber.StatusRequestedRangeNotSatisfiable)
+}
+
+// part is the body of a response that only the cache has asked for, or says why it cannot
+// be kept; nothing of it is sent. A stream is read.
+func (x *exchange) part(res *fasthttp.Response, limit int64) (body []byte, reason string) {
 	switch {
 	case len(res.Header.PeekTrailerKeys()) > 0:
-		return adapter.ReasonTrailers
+		return nil, adapter.ReasonTrailers
 	case x.begun:
-		return adapter.ReasonBegun
+		return nil, adapter.ReasonBegun
 	}
 	if res.IsBodyStream() {
-		var from io.Reader = res.BodyStream()
+		from := res.BodyStream()
 		if limit > 0 {
 			from = io.LimitReader(from, limit+1)
 		}
@@ -209,14 +212,14 @@ func (x *exchange) part(res *fasthttp.Response, limit int64) (reason string) {
 			err = cerr
 		}
 		if err != nil {
-			return adapter.ReasonIncomplete
+			return nil, adapter.ReasonIncomplete
 		}
 		res.SetBodyRaw(b)
 	}
-	if limit > 0 && int64(len(res.Body())) > limit {
-		return adapter.ReasonTooLarge
+	if body = res.Body(); limit > 0 && int64(len(body)) > limit {
+		return nil, adapter.ReasonTooLarge
 	}
-	return ""
+	return body, ""
 }
 
 // bodySize is how long the body is, -1 where nobody knows.

@@ -254,7 +254,7 @@ func testPartsUnheeded(c *run) {
 		func(f *file) { f.body, f.etag = "ABCDEFGHIJ", "" },
 	} {
 		f.set(func(f *file) { f.body, f.etag, f.deaf = tenDigits, `"a"`, true })
-		if err := s.cache.Purge(c.context(), cacheaside.Purge{All: true}); err != nil {
+		if err := s.cache.Purge(c.context(), cacheaside.Purge{URLs: []string{"http://" + defaultHost + "/x"}}); err != nil {
 			c.Fatal(err)
 		}
 		s.Get("/x", "Range: bytes=0-4").Stored().part("0-4/10", "01234")
@@ -270,7 +270,7 @@ func testPartsUnheeded(c *run) {
 	}
 	// The same where the client wants a range of which a part is there.
 	f.set(func(f *file) { f.body, f.etag, f.deaf = tenDigits, `"a"`, true })
-	if err := s.cache.Purge(c.context(), cacheaside.Purge{All: true}); err != nil {
+	if err := s.cache.Purge(c.context(), cacheaside.Purge{URLs: []string{"http://" + defaultHost + "/x"}}); err != nil {
 		c.Fatal(err)
 	}
 	s.Get("/x", "Range: bytes=0-4").Stored()
@@ -456,7 +456,7 @@ func testPartsAndWhole(c *run) {
 		func(f *file) { f.body, f.etag = "0123456789a", `"b"` },
 	} {
 		f.set(func(f *file) { f.other, f.body, f.etag = nil, tenDigits, `"a"` })
-		if err := s.cache.Purge(c.context(), cacheaside.Purge{All: true}); err != nil {
+		if err := s.cache.Purge(c.context(), cacheaside.Purge{URLs: []string{"http://" + defaultHost + "/x"}}); err != nil {
 			c.Fatal(err)
 		}
 		s.Get("/x").Stored().Is(200, tenDigits)
@@ -599,7 +599,7 @@ func testPartsUnanswered(c *run) {
 	s.Get("/x", "Range: bytes=0-7").Hit()
 	// A range that is ignored asks for the whole.
 	for _, wanted := range []string{"lines=0-1", "bytes=4-2", "bytes=" + strings.Repeat("0-0,", 999) + "0-0"} {
-		if err := s.cache.Purge(c.context(), cacheaside.Purge{All: true}); err != nil {
+		if err := s.cache.Purge(c.context(), cacheaside.Purge{URLs: []string{"http://" + defaultHost + "/x"}}); err != nil {
 			c.Fatal(err)
 		}
 		s.Get("/x", "Range: bytes=0-4").Stored()
