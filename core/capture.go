@@ -6,7 +6,8 @@ import (
 )
 
 // captures bounds the memory of all bodies that are captured at a time, over all
-// handles of a cache.
+// handles of a cache. An eighth of it is for small ones: large ones take their time, if
+// their clients do, and shall not be in everybody's way.
 type captures struct {
 	limit int64
 	bytes atomic.Int64 // in use
@@ -14,18 +15,23 @@ type captures struct {
 }
 
 // share is the largest body that a policy captures: what it says, but never more than
-// there is; a quarter where it says nothing.
+// there is for large ones; a quarter where it says nothing.
 func (c *captures) share(maxBytes int64) int64 {
 	if maxBytes == 0 {
 		return max(c.limit/4, 1)
 	}
-	return min(maxBytes, c.limit)
+	return min(maxBytes, c.limit-c.limit/8)
 }
 
-func (c *captures) reserve(n int64) bool {
+// reserve reports whether there is room for n bytes more of a body that has some.
+func (c *captures) reserve(has, n int64) bool {
+	limit := c.limit
+	if has+n > limit/64 {
+		limit -= limit / 8
+	}
 	used := c.bytes.Load()
 	for ; ; used = c.bytes.Load() {
-		if n > c.limit-used {
+		if n > limit-used {
 			return false
 		}
 		if c.bytes.CompareAndSwap(used, used+n) {
@@ -50,7 +56,7 @@ type capture struct {
 func (c *capture) Reserve(n int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over || !c.of.reserve(n) {
+	if c.over || !c.of.reserve(c.bytes, n) {
 		return false
 	}
 	c.bytes += n

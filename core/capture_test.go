@@ -123,8 +123,8 @@ func TestShareOfTheBudget(t *testing.T) {
 		{0, 0, 16<<20 + 1, 0},
 		{4 << 20, 0, 1 << 20, 1},
 		{4 << 20, 0, 1<<20 + 1, 0},
-		{4 << 20, 1 << 62, 4 << 20, 1},
-		{4 << 20, 1 << 62, 4<<20 + 1, 0},
+		{4 << 20, 1 << 62, 7 << 19, 1},
+		{4 << 20, 1 << 62, 7<<19 + 1, 0},
 		{4 << 20, 1000, 1000, 1},
 		{4 << 20, 1000, 1001, 0},
 		{1, 0, 1, 1},
@@ -172,6 +172,40 @@ func TestCaptureFull(t *testing.T) {
 	wantStatus(t, s.get("/second"), "cacheaside; fwd=miss; ttl=30; stored")
 	if st := s.cache.Stats(); st.CaptureBytes != 0 || st.CapturePeak != 1000 {
 		t.Errorf("%d bytes are in use, %d were", st.CaptureBytes, st.CapturePeak)
+	}
+}
+
+// TestRoomForSmallBodies: large ones under way do not keep them from being stored.
+func TestRoomForSmallBodies(t *testing.T) {
+	const room, n = 1 << 20, 8
+	begun, proceed := make(chan struct{}, n), make(chan struct{})
+	s := newService(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/small" {
+			_, _ = w.Write(make([]byte, room/64))
+			return
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(room/4))
+		_, _ = w.Write(make([]byte, room/4-1))
+		begun <- struct{}{}
+		<-proceed
+		_, _ = w.Write([]byte{0})
+	}, func(c *cacheaside.Config) { c.MaxCaptureBytes = room })
+	var large sync.WaitGroup
+	for i := range n {
+		large.Go(func() {
+			if got := len(body(s.get("/large/" + strconv.Itoa(i)))); got != room/4 {
+				t.Errorf("%d bytes", got)
+			}
+		})
+	}
+	for range n {
+		<-begun
+	}
+	wantStatus(t, s.get("/small"), "cacheaside; fwd=miss; ttl=30; stored")
+	close(proceed)
+	large.Wait()
+	if n := s.cache.Stats().Stores; n != 1+3 {
+		t.Errorf("%d are stored", n)
 	}
 }
 

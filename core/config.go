@@ -31,7 +31,7 @@ type Config struct {
 	Now func() time.Time
 	// MaxCaptureBytes bounds the memory of all response bodies that are captured at a
 	// time, over all handles of the cache, in bytes. What finds no room passes through,
-	// and is not stored. A body whose length the handler has not declared needs up to
+	// and is not stored. An eighth is for bodies of up to a 64th. A body whose length the handler has not declared needs up to
 	// three times its length while its buffer grows. Zero: 64 MiB. See
 	// [StoringPolicy].MaxBytes.
 	MaxCaptureBytes int64

@@ -93,8 +93,8 @@ type StoringPolicy struct {
 	AnyStatusCode bool
 	// MaxBytes is the largest body that is captured and stored, in bytes; a longer one
 	// passes through. Zero: it has no limit but its share of
-	// [Config].MaxCaptureBytes, a quarter: 16 MiB, where that says nothing else. More
-	// than all of that is no limit either.
+	// [Config].MaxCaptureBytes, a quarter: 16 MiB, where that says nothing else. It may
+	// have up to seven eighths of that; more is no limit either.
 	MaxBytes int64
 	// HoldBytes is how much of a body is held back, in bytes, in the hope that it is
 	// complete: then it leaves with all that the cache can say of it, and in its place a

@@ -270,6 +270,9 @@ func write[T []byte | string](w *writer, data T, inner func(*writer, T) (int, er
 			w.mu.Unlock()
 		}
 	}()
+	if w.ended && w.mode != passing { // the response is made
+		return len(data), nil
+	}
 	if w.status == 0 && !w.hijacked {
 		w.writeHeader(http.StatusOK, true)
 	}
