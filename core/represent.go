@@ -204,12 +204,20 @@ func (v *visit) negotiable(resp *adapter.Response, conditional bool) *adapter.Re
 			return inForm(resp, http.StatusNotModified, v.recoding.base(), c, nil)
 		}
 	}
-	if v.recoding.to == coding.Identity || len(resp.Body) == 0 || !v.refusesPlain() {
+	if v.recoding.to == coding.Identity || !v.refusesPlain() {
+		return resp
+	}
+	body := resp.Body
+	if v.drain != nil {
+		v.drain()
+		body = v.coming.body()
+	}
+	if len(body) == 0 {
 		return resp
 	}
 	accepted := coding.Accept(v.header.Values("Accept-Encoding"))
 	best := v.c.compression.best(&accepted)
-	coded, err := v.c.derived.encode(best, v.c.compression.levels[best], resp.Body)
+	coded, err := v.c.derived.encode(best, v.c.compression.levels[best], body)
 	if err != nil {
 		return resp
 	}

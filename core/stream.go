@@ -204,6 +204,13 @@ func (c *coming) take(body []byte, reason string) {
 	c.finish()
 }
 
+// body is what has come.
+func (c *coming) body() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.resp.Body
+}
+
 // leaving is for [adapter.Response].Leaving.
 func (c *coming) leaving(sent adapter.Header) {
 	left := http.Header{}
