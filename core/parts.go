@@ -30,7 +30,7 @@ type partial struct {
 	complete int64               // the length of all that it is part of
 	updating bool                // the entry found, which is incomplete, is being updated
 	gap      httprules.ByteRange // that the handler is asked for, to complete what is known; of Length 0: none
-	known    entry.Entry         // the entry that has the gap
+	known    *entry.Entry        // the entry that has the gap
 }
 
 // lacking reports whether the entry found is incomplete and not enough for the request.
@@ -88,7 +88,8 @@ func (v *visit) lacks(d httprules.Decision) {
 	known := parts.Of(&v.entry)
 	// Where the handler gives what does not fit, all has to be asked for anew.
 	if gap, some := known.Missing(wanted); some && v.x.Detach() != nil {
-		v.gap, v.known = gap, v.entry
+		e := v.entry
+		v.gap, v.known = gap, &e
 	}
 }
 
@@ -99,7 +100,7 @@ func (v *visit) askForGap() http.Header {
 	if end := v.gap.Start + v.gap.Length; end < int64(v.known.Size) {
 		asked += strconv.FormatInt(end-1, 10)
 	}
-	return http.Header{"Range": {asked}, "If-Range": {parts.VersionOf(&v.known).IfRange()}, "If-None-Match": nil, "If-Modified-Since": nil}
+	return http.Header{"Range": {asked}, "If-Range": {parts.VersionOf(v.known).IfRange()}, "If-None-Match": nil, "If-Modified-Since": nil}
 }
 
 // isPart reports whether a status is that of an answer to Range alone.
@@ -343,11 +344,11 @@ func (v *visit) forThisClient(resp *adapter.Response, now time.Time) []byte {
 			content.Header = append(content.Header, entry.Field{Name: f.Name, Value: f.Value, Op: uint8(f.Op)})
 		}
 	}
-	body, ok := v.with(&v.known, &content)
+	body, ok := v.with(v.known, &content)
 	if !ok || !v.suffices(&body, contentVersion(&content)) {
 		return nil
 	}
-	if _, ok := v.inherit(&v.known, &content, nil); !ok {
+	if _, ok := v.inherit(v.known, &content, nil); !ok {
 		return nil
 	}
 	setBody(&content, &body)
