@@ -24,6 +24,11 @@ import (
 // combined with it (section 3.4), until it is whole. Who wants more than there is has
 // the handler asked for what is missing.
 
+// smallPart is how many times as long as a part that comes all may be that are known, if it
+// is to be added: they are written together, so that a byte at a time would be a way to
+// have the store written full.
+const smallPart = 64
+
 // partial is what of an incomplete response concerns the request.
 type partial struct {
 	part     httprules.ByteRange // that the handler's 206 holds; of Length 0: none that can be kept
@@ -143,6 +148,9 @@ func (v *visit) combine(content *entry.Content, names []string, now time.Time) (
 		}
 	case had:
 		if sum, ok := v.with(&v.entry, content); ok {
+			if !sum.Whole() && v.part.Length < int64(len(v.entry.Body))/smallPart {
+				return nil, detailSmallPart
+			}
 			if names, ok = v.inherit(&v.entry, content, names); ok {
 				body = sum
 			}
