@@ -24,13 +24,18 @@ import (
 // combined with it (section 3.4), until it is whole. Who wants more than there is has
 // the handler asked for what is missing.
 
+// smallPart is how many times as long as a part that comes all may be that are known, if it
+// is to be added: they are written together, so that a byte at a time would be a way to
+// have the store written full.
+const smallPart = 64
+
 // partial is what of an incomplete response concerns the request.
 type partial struct {
 	part     httprules.ByteRange // that the handler's 206 holds; of Length 0: none that can be kept
 	complete int64               // the length of all that it is part of
 	updating bool                // the entry found, which is incomplete, is being updated
 	gap      httprules.ByteRange // that the handler is asked for, to complete what is known; of Length 0: none
-	known    entry.Entry         // the entry that has the gap
+	known    *entry.Entry        // the entry that has the gap
 }
 
 // lacking reports whether the entry found is incomplete and not enough for the request.
@@ -89,7 +94,8 @@ func (v *visit) lacks(d httprules.Decision) {
 	known := parts.Of(&v.entry)
 	// Where the handler gives what does not fit, all has to be asked for anew.
 	if gap, some := known.Missing(wanted); some && v.x.Detach() != nil {
-		v.gap, v.known = gap, v.entry
+		e := v.entry
+		v.gap, v.known = gap, &e
 	}
 }
 
@@ -100,7 +106,7 @@ func (v *visit) askForGap() http.Header {
 	if end := v.gap.Start + v.gap.Length; end < int64(v.known.Size) {
 		asked += strconv.FormatInt(end-1, 10)
 	}
-	return http.Header{"Range": {asked}, "If-Range": {parts.VersionOf(&v.known).IfRange()}, "If-None-Match": nil, "If-Modified-Since": nil}
+	return http.Header{"Range": {asked}, "If-Range": {parts.VersionOf(v.known).IfRange()}, "If-None-Match": nil, "If-Modified-Since": nil}
 }
 
 // isPart reports whether a status is that of an answer to Range alone.
@@ -154,6 +160,9 @@ func (v *visit) combine(content *entry.Content, names []string, now time.Time) (
 		}
 	case had:
 		if sum, ok := v.with(&v.entry, content); ok {
+			if !sum.Whole() && v.part.Length < int64(len(v.entry.Body))/smallPart {
+				return nil, detailSmallPart
+			}
 			if names, ok = v.inherit(&v.entry, content, names); ok {
 				body = sum
 			}
@@ -355,11 +364,11 @@ func (v *visit) forThisClient(resp *adapter.Response, now time.Time) []byte {
 			content.Header = append(content.Header, entry.Field{Name: f.Name, Value: f.Value, Op: uint8(f.Op)})
 		}
 	}
-	body, ok := v.with(&v.known, &content)
+	body, ok := v.with(v.known, &content)
 	if !ok || !v.suffices(&body, contentVersion(&content)) {
 		return nil
 	}
-	if _, ok := v.inherit(&v.known, &content, nil); !ok {
+	if _, ok := v.inherit(v.known, &content, nil); !ok {
 		return nil
 	}
 	setBody(&content, &body)

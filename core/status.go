@@ -44,6 +44,7 @@ const (
 	detailPartial        = "partial"          // a part that nobody asked for
 	detailMultipart      = "multipart"        // several parts in one body
 	detailContentRange   = "content-range"    // a part whose place or length is not known
+	detailSmallPart      = "small-part"       // a part that is little beside what is known
 	detailWhole          = "whole"            // a part of what is stored as a whole
 	detailOrigin         = "origin"           // what is stored was answered to another origin
 	detailAuthorization  = "authorization"    // nothing but the policy's TTL would share it

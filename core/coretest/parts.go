@@ -629,6 +629,15 @@ func testManyParts(c *run) {
 	}
 	s.Get("/x").Is(200, body)
 	s.Get("/x").Hit().Is(200, body)
+	// A byte at a time is not worth that all is written again, unless it is the last one.
+	s, f = c.parts()
+	f.body = strings.Repeat(tenDigits, 100)
+	s.Get("/x", "Range: bytes=0-899").Stored()
+	s.Get("/x", "Range: bytes=905-906").Fwd("partial").NotStored().Detail("small-part").Is(206, "56")
+	s.Get("/x", "Range: bytes=899-900").Fwd("partial").NotStored().Detail("small-part").Is(206, "90")
+	s.Get("/x", "Range: bytes=0-998").Fwd("partial").Stored()
+	s.Get("/x", "Range: bytes=999-999").Fwd("partial").Stored().Is(206, "9")
+	s.Get("/x").Hit().Is(200, f.body)
 	// Bounded in bytes as well.
 	s, f = c.parts(func(cfg *cacheaside.Config) { cfg.Policy.Storing.MaxBytes = 12 })
 	f.body = body

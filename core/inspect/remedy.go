@@ -30,6 +30,7 @@ var remedies = map[observe.Reason]string{
 	observe.ReasonPartial:        "The handler has sent a part, or a 416, to a request that did not ask for one, or a 200 with Content-Range: correct it.",
 	observe.ReasonMultipart:      "Several ranges in one answer are not kept: let clients ask for one at a time, or the handler say Accept-Ranges and send the whole, of which the cache cuts them.",
 	observe.ReasonContentRange:   "A part is kept only where its Content-Range states the complete length, and as many bytes as there are: correct it in the handler.",
+	observe.ReasonSmallPart:      "Parts are written together, so one of less than a 64th of what is stored is not added: let clients ask for larger ranges.",
 	observe.ReasonWhole:          "The whole response is stored already, and the part says nothing new, so nothing is wrong: look for clients that send Cache-Control: no-cache.",
 	observe.ReasonOtherPart:      "The handler was asked for what is missing, and gave a part of another version: let it heed If-Range, as http.ServeContent does.",
 	observe.ReasonVaryAny:        "Vary: * says that no other request can have the response: name the fields that it depends on.",

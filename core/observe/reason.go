@@ -34,6 +34,7 @@ const (
 	ReasonPartial        // it is a part that nobody has asked for
 	ReasonMultipart      // it has several parts
 	ReasonContentRange   // it is a part, and its Content-Range is unknown, malformed or not true
+	ReasonSmallPart      // it is a part, and little beside what is stored of the response
 	ReasonWhole          // it is a part of what is stored as a whole
 	ReasonOtherPart      // it is a part, and not of what is stored in parts
 	ReasonVaryAny        // Vary: *
@@ -74,7 +75,7 @@ var reasons = [lastReason]string{
 	ReasonNoFreshness: "no-freshness", ReasonNoStore: "no-store", ReasonPrivate: "private", ReasonNoCache: "no-cache",
 	ReasonExpired: "expired", ReasonRequestNoStore: "request-no-store", ReasonAuthorization: "authorization",
 	ReasonCookie: "cookie", ReasonSetCookie: "set-cookie", ReasonStatus: "status", ReasonPartial: "partial",
-	ReasonMultipart: "multipart", ReasonContentRange: "content-range", ReasonWhole: "whole", ReasonOtherPart: "other-part",
+	ReasonMultipart: "multipart", ReasonContentRange: "content-range", ReasonSmallPart: "small-part", ReasonWhole: "whole", ReasonOtherPart: "other-part",
 	ReasonVaryAny: "vary-any", ReasonVary: "vary", ReasonOrigin: "origin",
 
 	ReasonTags: "tags", ReasonHeader: "header", ReasonHeaderTooLarge: "header-too-large", ReasonTooLarge: "too-large", ReasonCaptureFull: "capture-full",
