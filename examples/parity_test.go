@@ -81,6 +81,14 @@ var serviceScript = []step{
 	{method: "HEAD", target: "/stats", status: 200, cache: none},
 }
 
+// counts are what p counts, without the memory that it takes: Fiber has bodies in its own.
+func counts(p *process) stats {
+	s := p.stats()
+	delete(s.Cache, "capture_bytes")
+	delete(s.Cache, "capture_peak")
+	return s
+}
+
 func TestServicesAnswerAlike(t *testing.T) {
 	onBothStores(t, func(t *testing.T, args ...string) {
 		processes := make([]*process, len(frameworks))
@@ -97,9 +105,9 @@ func TestServicesAnswerAlike(t *testing.T) {
 			}
 		}()
 		eventually(t, "all count alike", func() bool {
-			want = processes[0].stats()
+			want = counts(processes[0])
 			for _, p := range processes[1:] {
-				if got := p.stats(); !reflect.DeepEqual(got, want) {
+				if got := counts(p); !reflect.DeepEqual(got, want) {
 					differ = fmt.Sprintf("%s counts %+v, %s %+v", p.name, got, processes[0].name, want)
 					return false
 				}

@@ -576,6 +576,10 @@ func alike(a answer) answer {
 	if v := a.header.Get("Cache-Status"); strings.Contains(v, "stale-if-error") { // the adaptor makes a 502 of what breaks off elsewhere
 		a.header.Set("Cache-Status", strings.Replace(v, "; fwd-status=502", "", 1))
 	}
+	if v := a.header.Get("Cache-Status"); len(a.body) > 256<<10 && strings.HasSuffix(v, "; stored") { // most have sent the beginning by then
+		said, _, _ := strings.Cut(v, "; ttl=")
+		a.header.Set("Cache-Status", said)
+	}
 	if v := a.header.Get("Content-Type"); strings.HasPrefix(v, "multipart/byteranges") {
 		a.header.Set("Content-Type", boundary.ReplaceAllString(v, "*"))
 		a.body = boundary.ReplaceAllString(a.body, "*")
