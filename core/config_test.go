@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/internal/coding"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -75,6 +76,64 @@ func TestConfigOfWaitingAndRefreshing(t *testing.T) {
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%v, want %q", err, c.want)
 		}
+	}
+}
+
+func TestConfigOfBodies(t *testing.T) {
+	codings := func(names ...string) func(*Config) {
+		return func(c *Config) { c.Policy.Compression.Codings = names }
+	}
+	types := func(names ...string) func(*Config) {
+		return func(c *Config) { c.Policy.Compression.MediaTypes = names }
+	}
+	level := func(name string, n int) func(*Config) {
+		return func(c *Config) { c.Policy.Compression.Levels = map[string]int{name: n} }
+	}
+	for _, c := range []struct {
+		change func(*Config)
+		want   string // field and fix; empty: it is valid
+	}{
+		{codings("zstd", "br", "gzip"), ""},
+		{codings("GZIP"), ""},
+		{codings("deflate"), `Config.Policy.Compression.Codings: "deflate": use "zstd", "br" and "gzip"`},
+		{codings("identity"), `Config.Policy.Compression.Codings: "identity": use`},
+		{codings(""), `Config.Policy.Compression.Codings: "": use`},
+		{codings("gzip", "x-gzip"), `Config.Policy.Compression.Codings: "x-gzip" is there twice: name it once`},
+		{types("text/html", "Text/*", "*+json"), ""},
+		{types(), ""},
+		{types("text/html; charset=utf-8"), "Config.Policy.Compression.MediaTypes: \"text/html; charset=utf-8\": use a type without parameters"},
+		{types("*/*"), `Config.Policy.Compression.MediaTypes: "*/*"`},
+		{types("html"), `Config.Policy.Compression.MediaTypes: "html"`},
+		{types("*+"), `Config.Policy.Compression.MediaTypes: "*+"`},
+		{level("gzip", 9), ""},
+		{level("gzip", 10), "Config.Policy.Compression.Levels: gzip: "},
+		{level("br", 12), "Config.Policy.Compression.Levels: br: "},
+		{level("zstd", -1), "Config.Policy.Compression.Levels: zstd: "},
+		{level("lzma", 1), `Config.Policy.Compression.Levels: "lzma": use "zstd", "br" and "gzip"`},
+		{func(c *Config) { c.Policy.Compression.MinBytes = -1 }, "Config.Policy.Compression.MinBytes: -1: use 1 to 1048576, or 0 for 1024"},
+		{func(c *Config) { c.MaxDerivedBytes = -1 }, "Config.MaxDerivedBytes: -1 is negative: use 0 for 16 MiB"},
+		{func(c *Config) { c.MaxCaptureBytes = -1 }, "Config.MaxCaptureBytes: -1 is negative: use "},
+		{func(c *Config) { c.Policy.Storing.HoldBytes = -1 }, "Config.Policy.Storing.HoldBytes: -1 is negative: use "},
+	} {
+		var cfg Config
+		c.change(&cfg)
+		_, err := cfg.validated()
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
+	}
+}
+
+// TestCompressionOfHandles: what one handle's policy compresses is no other's business.
+func TestCompressionOfHandles(t *testing.T) {
+	c := Must(New(Config{Policy: Policy{Compression: CompressionPolicy{Codings: []string{"gzip"}, Levels: map[string]int{"gzip": 1}}}}))
+	defer c.Close(context.Background())
+	h := Must(c.With(func(p *Policy) {
+		p.Compression.Codings[0], p.Compression.Levels["gzip"], p.Compression.MediaTypes[0] = "br", 9, "image/png"
+	}))
+	if c.compression.codings[0] != coding.Gzip || c.policy.Compression.Levels["gzip"] != 1 || !c.compression.compresses("text/plain") ||
+		h.compression.codings[0] != coding.Brotli || !h.compression.compresses("IMAGE/PNG ; q=1") || h.compression.compresses("text/plain") {
+		t.Errorf("%+v of %+v", h.compression, c.compression)
 	}
 }
 
