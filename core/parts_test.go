@@ -81,8 +81,8 @@ func (l *library) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	switch inm, ims := r.Header.Get("If-None-Match"), r.Header.Get("If-Modified-Since"); {
-	case validator != "" && (inm == validator || inm == "" && ims == validator):
+	inm, ims := r.Header.Get("If-None-Match"), r.Header.Get("If-Modified-Since")
+	if validator != "" && (inm == validator || inm == "" && ims == validator) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}

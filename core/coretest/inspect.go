@@ -2,6 +2,7 @@ package coretest
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -161,6 +162,7 @@ func testExplanations(c *run) {
 				x.SetHeader("Cache-Control", "private")
 				return x.Send(200, plain, []byte("yours"))
 			}},
+			{Path: "/part", Handler: (&file{body: tenDigits, etag: `"a"`}).handle},
 			{Path: "/panics", Handler: func(Ctx) error { panic("inside") }},
 		},
 	})
@@ -186,6 +188,14 @@ func testExplanations(c *run) {
 	if x := explain("/x", `, "header": [{"name": "X-Forbidden", "value": "1"}]`); x.Result != "bypass" || x.Status != 403 {
 		c.Errorf("/x where it is forbidden: %+v", x)
 	}
+	s.Get("/part", "Range: bytes=0-4").Stored()
+	if x := explain("/part", ""); x.Result != "miss" || x.Cause != "partial" || !strings.Contains(fmt.Sprint(x.Steps), "in parts: bytes 0-4 of 10") {
+		c.Errorf("/part: %+v", x)
+	}
+	if x := explain("/part", `, "header": [{"name": "Range", "value": "bytes=1-2"}]`); x.Result != "hit" {
+		c.Errorf("a range of /part: %+v", x)
+	}
+	s.Handled("/part", 1)
 	s.Handled("/x", 1)
 	if got := s.asked(nil, readingToken, "explain", `{"url": "http://example.test/mine", "send": true}`); got != 403 {
 		c.Errorf("sending with the token that may read: %d", got)

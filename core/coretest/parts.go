@@ -523,13 +523,10 @@ func testPartsPurged(c *run) {
 		c.Fatal(err)
 	}
 	s.Get("/x", "Range: bytes=5-6").part("5-6/10", "56")
-	c.Eventually("the stale parts are renewed", func() bool { return s.cache.Stats().Refreshed > 0 })
-	// What completes is not combined with what was purged while it was made.
-	if err := s.cache.Purge(c.context(), cacheaside.Purge{All: true}); err != nil {
-		c.Fatal(err)
-	}
-	f.set(func(f *file) { f.fields = nil })
-	part().Stored()
+	// What completes is not combined with what was purged while it was made. (The site is
+	// a new one: a run in the background may still renew what was purged softly.)
+	s, f = c.parts()
+	s.Get("/x", "Range: bytes=0-4").Stored()
 	f.set(func(f *file) {
 		f.other = func(x Ctx) (bool, error) {
 			return false, s.cache.Purge(x.Context(), cacheaside.Purge{All: true})

@@ -81,6 +81,41 @@ func TestFind(t *testing.T) {
 }
 
 // TestFindPurged: what is said of an entry is what a request would be told.
+// What is stored in parts is shown as that, and never as a body.
+func TestFindParts(t *testing.T) {
+	w := newSite(t, storetest.StartServer(t).Addr, "", cacheaside.KeyPolicy{})
+	w.answer = func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Etag", `"a"`)
+		rw.Header().Set("Cache-Control", "max-age=3600")
+		first := 0
+		if r.Header.Get("Range") == "bytes=6-8" {
+			first = 6
+		}
+		rw.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/10", first, first+2))
+		rw.WriteHeader(http.StatusPartialContent)
+		fmt.Fprint(rw, "0123456789"[first:first+3])
+	}
+	w.get("http://example.com/film", "Range", "bytes=0-2")
+	w.get("http://example.com/film", "Range", "bytes=6-8")
+	s := open(t, w.addr, "cacheaside")
+	f, e := one(t, find(t, s, "http://example.com/film"))
+	if f.Result != "miss" || f.Cause != "partial" || e.Status != 206 || e.BodyBytes != 6 || e.Parts != "bytes 0-2, 6-8 of 10" {
+		t.Errorf("%+v %+v", f, e)
+	}
+	for wanted, want := range map[string]string{"bytes=1-2": "hit", "bytes=0-0, 7-8": "hit", "bytes=2-6": "miss", "bytes=9-": "miss", "bytes=20-": "miss"} {
+		if f, _ := one(t, find(t, s, "http://example.com/film", "Range", wanted)); f.Result != want {
+			t.Errorf("%s: %+v", wanted, f)
+		}
+	}
+	if b, ok, err := s.Body(t.Context(), e.Key); !ok || err != nil || b.Parts != e.Parts || string(b.Body) != "012678" {
+		t.Errorf("%+v, %t, %v", b, ok, err)
+	}
+	items, _ := all(t, s, "http://example.com/film", 10)
+	if len(items) != 1 || items[0].Of != 206 || items[0].Parts != e.Parts {
+		t.Errorf("%+v", items)
+	}
+}
+
 func TestFindPurged(t *testing.T) {
 	w := newSite(t, storetest.StartServer(t).Addr, "", cacheaside.KeyPolicy{})
 	w.answer = func(rw http.ResponseWriter, r *http.Request) {
