@@ -158,6 +158,9 @@ func (v *visit) admitComing(resp *adapter.Response) (a answer, reason string) {
 		a.personal = a.outcome == flight.Pass
 		return a, reason
 	}
+	if resp.Status == http.StatusPartialContent {
+		v.announcePart(resp)
+	}
 	if verdict := v.judge(resp.Status, resp.Effective, v.c.cfg.Now()); !verdict.Store {
 		v.superseded(resp.Status, verdict)
 		return answer{outcome: flight.Pass, personal: true}, verdict.Reason

@@ -26,6 +26,7 @@ var streamCases = []testCase{
 	{name: "sent as it comes, and the client leaves", run: testStreamLeft},
 	{name: "sent as it comes, and filled without its client", run: testStreamFilled, breaks: true},
 	{name: "sent as it comes, with an ETag and tags", run: testStreamDescribed},
+	{name: "a part that is sent as it comes", run: testPartStreamed},
 	{name: "captures of many bodies", run: testManyCaptures},
 }
 
@@ -38,12 +39,15 @@ func (c *run) live() string {
 }
 
 // pieces sends a 200 that f writes piece by piece, without a flush.
-func (c *run) pieces(x Ctx, f func(io.Writer) error) error {
+func (c *run) pieces(x Ctx, f func(io.Writer) error) error { return c.piecesOf(x, 200, f) }
+
+// piecesOf is pieces with another status.
+func (c *run) piecesOf(x Ctx, status int, f func(io.Writer) error) error {
 	if c.fw.Streams {
-		return x.Stream(200, plain, func(s Stream) error { return f(s) })
+		return x.Stream(status, plain, func(s Stream) error { return f(s) })
 	}
 	x.SetHeader("Content-Type", plain)
-	x.Status(200)
+	x.Status(status)
 	return f(x)
 }
 
@@ -444,4 +448,31 @@ func testManyCaptures(c *run) {
 	if !c.fw.Streams && full.Load() == 0 { // a stream's header leaves before its body comes
 		c.Errorf("nothing says that there was no room")
 	}
+}
+
+// testPartStreamed: a long part is sent as it comes, and kept.
+func testPartStreamed(c *run) {
+	const size = 600 << 10
+	whole := filler(size + 1000)
+	proceed := make(chan struct{}, 1)
+	cache := c.Cache()
+	s := c.Site(one(cache, func(x Ctx) error {
+		x.SetHeader("Etag", `"v"`)
+		x.SetHeader("Cache-Control", "max-age=60")
+		x.SetHeader("Content-Range", fmt.Sprintf("bytes 1000-%d/%d", size+999, size+1000))
+		return c.piecesOf(x, 206, func(w io.Writer) error {
+			if _, err := w.Write(whole[1000 : 300<<10]); err != nil {
+				return err
+			}
+			waitFor(proceed)
+			_, err := w.Write(whole[300<<10:])
+			return err
+		})
+	}))
+	b := s.Begin(c.context(), 1, "/x", "Range: bytes=1000-")
+	proceed <- struct{}{}
+	b.End().Miss().Is(206, string(whole[1000:]))
+	c.stored(cache, 1)
+	s.Get("/x", "Range: bytes=2000-2009").Hit().Is(206, string(whole[2000:2010])).Has("Content-Range", fmt.Sprintf("bytes 2000-2009/%d", size+1000))
+	s.Get("/x", "Range: bytes=-5").Hit().Is(206, string(whole[size+995:]))
 }
