@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/core/coretest/bodies"
 )
 
@@ -76,7 +77,7 @@ func playCodings(t *testing.T, d *fuzzDice) {
 			fields = append(fields, extra...)
 		}
 	}
-	s.service = newService(t, send([]byte(s.raw), fields...), compressing(codings...))
+	s.service = newService(t, send([]byte(s.raw), fields...), coretest.Compressing(codings...))
 	for range 12 {
 		var ask []string
 		for _, one := range [][]string{

@@ -13,41 +13,20 @@ import (
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
 
-	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/coretest"
 	"github.com/cacheaside/cacheaside/core/coretest/bodies"
 )
-
-// compressing is a config with these codings, the first of which is stored.
-func compressing(codings ...string) func(*cacheaside.Config) {
-	return func(c *cacheaside.Config) { c.Policy.Compression.Codings = codings }
-}
 
 // decoded is a body without its coding, as a client would read it.
 func decoded(t testing.TB, r *http.Response) []byte {
 	t.Helper()
-	var in io.Reader = r.Body
-	var err error
-	switch c := r.Header.Get("Content-Encoding"); c {
-	case "":
-	case "gzip":
-		in, err = gzip.NewReader(r.Body)
-	case "br":
-		in = brotli.NewReader(r.Body)
-	case "zstd":
-		var d *zstd.Decoder
-		if d, err = zstd.NewReader(r.Body, zstd.WithDecoderConcurrency(1)); err == nil {
-			defer d.Close()
-			in = d
-		}
-	default:
-		t.Fatalf("Content-Encoding %q", c)
-	}
+	raw, err := io.ReadAll(r.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := io.ReadAll(in)
+	b, err := coretest.Decode(r.Header.Get("Content-Encoding"), raw)
 	if err != nil {
-		t.Fatalf("%s: %v", r.Header.Get("Content-Encoding"), err)
+		t.Fatal(err)
 	}
 	return b
 }
@@ -69,7 +48,7 @@ func TestCompressedOnce(t *testing.T) {
 		asked = append(asked, strings.Join(r.Header.Values("Accept-Encoding"), "|"))
 		send(page, "Content-Type", "application/json", "Etag", `"v1"`, "Content-Length", strconv.Itoa(len(page)),
 			"Content-Digest", "sha-256=:AAAA:", "Repr-Digest", "sha-256=:AAAA:")(w, r)
-	}, compressing("br", "gzip", "zstd"))
+	}, coretest.Compressing("br", "gzip", "zstd"))
 	for i, c := range []struct{ accept, coding, tag, status string }{
 		{"gzip, deflate, br, zstd", "", `"v1"`, "fwd=miss"},
 		{"gzip, deflate, br, zstd", "br", `"v1-br"`, "hit"},
@@ -141,7 +120,7 @@ func TestNotCompressed(t *testing.T) {
 		"no-transform for us": {page, []string{"Content-Type", "text/html", "CDN-Cache-Control", "max-age=60, no-transform"}},
 		"no type":             {append([]byte("\x89PNG\r\n\x1a\n"), page...), nil},
 	} {
-		s := newService(t, send(c.body, c.fields...), compressing("gzip"))
+		s := newService(t, send(c.body, c.fields...), coretest.Compressing("gzip"))
 		for i, status := range []string{"fwd=miss", "hit"} {
 			r := s.get("/", "Accept-Encoding", "gzip")
 			wantStatus(t, r, status)
@@ -159,7 +138,7 @@ func TestNotCompressed(t *testing.T) {
 		"suffix":    {page, []string{"Content-Type", "application/problem+json"}},
 		"1 KiB":     {page[:1024], []string{"Content-Type", "text/plain"}},
 	} {
-		s := newService(t, send(c.body, c.fields...), compressing("gzip"))
+		s := newService(t, send(c.body, c.fields...), coretest.Compressing("gzip"))
 		first := s.get("/", "Accept-Encoding", "gzip")
 		r := s.get("/", "Accept-Encoding", "gzip")
 		if r.Header.Get("Content-Encoding") != "gzip" || !bytes.Equal(decoded(t, r), c.body) || r.Header.Get("Content-Type") != first.Header.Get("Content-Type") {
@@ -172,7 +151,7 @@ func TestNotCompressed(t *testing.T) {
 // 5.2.1.6).
 func TestRequestNoTransform(t *testing.T) {
 	page := bodies.HTML(4 << 10)
-	s := newService(t, send(page, "Content-Type", "text/html"), compressing("gzip"))
+	s := newService(t, send(page, "Content-Type", "text/html"), coretest.Compressing("gzip"))
 	s.get("/")
 	r := s.get("/", "Accept-Encoding", "gzip", "Cache-Control", "no-transform")
 	wantStatus(t, r, "hit")
@@ -186,7 +165,7 @@ func TestRequestNoTransform(t *testing.T) {
 func TestConditionsOnCodings(t *testing.T) {
 	page := bodies.HTML(8 << 10)
 	for _, etag := range []string{`"v"`, `W/"v"`, ``} {
-		s := newService(t, send(page, "Content-Type", "text/html", "Etag", etag, "Accept-Ranges", "bytes"), compressing("zstd", "gzip"))
+		s := newService(t, send(page, "Content-Type", "text/html", "Etag", etag, "Accept-Ranges", "bytes"), coretest.Compressing("zstd", "gzip"))
 		s.get("/")
 		coded := func(c string) string {
 			if etag == `"v"` {
@@ -244,7 +223,7 @@ func TestFirstClient(t *testing.T) {
 		{"has it coded", "", `"v-br"`, 304, []string{"Accept-Encoding", "br", "If-None-Match", `"x", "v-br"`}},
 		{"has it", "", `"v"`, 304, []string{"Accept-Encoding", "br", "If-None-Match", `"v"`}},
 	} {
-		s := newService(t, send(page, "Content-Type", "text/html", "Etag", `"v"`, "Content-Length", strconv.Itoa(len(page))), compressing("br"))
+		s := newService(t, send(page, "Content-Type", "text/html", "Etag", `"v"`, "Content-Length", strconv.Itoa(len(page))), coretest.Compressing("br"))
 		r := s.get("/", c.fields...)
 		wantStatus(t, r, "fwd=miss")
 		if r.StatusCode != c.status || r.Header.Get("Etag") != c.tag || r.Header.Get("Content-Encoding") != c.coding || r.Header.Get("Vary") != "Accept-Encoding" {
@@ -288,7 +267,7 @@ func TestCodedByHandler(t *testing.T) {
 	for _, coding := range []string{"gzip", "br", "zstd"} {
 		raw := coded(t, coding, page)
 		s := newService(t, send(raw, "Content-Type", "application/json", "Content-Encoding", coding, "Etag", `"v"`, "Accept-Ranges", "bytes",
-			"Vary", "Accept-Encoding", "Content-Length", strconv.Itoa(len(raw)), "Repr-Digest", "sha-256=:AAAA:"), compressing("br", "gzip"))
+			"Vary", "Accept-Encoding", "Content-Length", strconv.Itoa(len(raw)), "Repr-Digest", "sha-256=:AAAA:"), coretest.Compressing("br", "gzip"))
 		first := s.get("/", "Accept-Encoding", "gzip, br, zstd")
 		if got := body(first); got != string(raw) || first.Header.Get("Content-Encoding") != coding {
 			t.Errorf("%s: first %v", coding, first.Header)
@@ -322,7 +301,7 @@ func TestCodedByHandler(t *testing.T) {
 		"identity":  {"identity", "xxxx"},
 		"too large": {"gzip", string(coded(t, "gzip", make([]byte, 20<<20)))},
 	} {
-		s := newService(t, send([]byte(c.body), "Content-Type", "text/plain", "Content-Encoding", c.coding), compressing("br", "gzip"))
+		s := newService(t, send([]byte(c.body), "Content-Type", "text/plain", "Content-Encoding", c.coding), coretest.Compressing("br", "gzip"))
 		for i, accept := range []string{"gzip", "", "br", "gzip;q=0"} {
 			r := s.get("/", "Accept-Encoding", accept)
 			wantStatus(t, r, map[bool]string{true: "fwd=miss", false: "hit"}[i == 0])
@@ -347,7 +326,7 @@ func TestCodingValidated(t *testing.T) {
 			t.Errorf("If-None-Match: %s", r.Header.Get("If-None-Match"))
 		}
 		send(page, "Content-Type", "text/html", "Content-Length", strconv.Itoa(len(page)))(w, r)
-	}, compressing("gzip"))
+	}, coretest.Compressing("gzip"))
 	s.get("/")
 	for i, status := range []string{"fwd=stale; fwd-status=304", "hit", "hit"} {
 		if i == 0 {
