@@ -71,7 +71,11 @@ func (x *exchange) Next(f adapter.Forward) (*adapter.Response, error) {
 		}
 	}()
 	var failed error
-	resp, err := x.Run(f, front{res}, func(w http.ResponseWriter, r *http.Request) error {
+	before := front{res: res}
+	if x.Hooked = hasHooks(res); x.Hooked {
+		before.c = c
+	}
+	resp, err := x.Run(f, before, func(w http.ResponseWriter, r *http.Request) error {
 		own := echo.NewResponse(w, c.Echo())
 		own.Status = res.Status
 		c.SetResponse(own)
@@ -117,22 +121,6 @@ type hooked struct{ header http.Header }
 func (h hooked) Header() http.Header         { return h.header }
 func (h hooked) WriteHeader(int)             {}
 func (h hooked) Write(b []byte) (int, error) { return len(b), nil }
-
-// front is the Response in front of the cache as a writer of net/http; 1xx
-// responses go past it, for it would take them for the final one.
-type front struct{ res *echo.Response }
-
-func (f front) Header() http.Header         { return f.res.Header() }
-func (f front) Write(b []byte) (int, error) { return f.res.Write(b) }
-func (f front) Unwrap() http.ResponseWriter { return f.res.Writer }
-
-func (f front) WriteHeader(status int) {
-	if nethttp.Informational(status) {
-		f.res.Writer.WriteHeader(status)
-		return
-	}
-	f.res.WriteHeader(status)
-}
 
 // errorStatus is what Echo's own error handler makes of err.
 func errorStatus(err error) int {

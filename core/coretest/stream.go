@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -26,6 +27,7 @@ var streamCases = []testCase{
 	{name: "sent as it comes, and the client leaves", run: testStreamLeft},
 	{name: "sent as it comes, and filled without its client", run: testStreamFilled, breaks: true},
 	{name: "sent as it comes, with an ETag and tags", run: testStreamDescribed},
+	{name: "sent as it comes, with what is added in front", run: testStreamLate},
 	{name: "a part that is sent as it comes", run: testPartStreamed},
 	{name: "captures of many bodies", run: testManyCaptures},
 }
@@ -475,4 +477,32 @@ func testPartStreamed(c *run) {
 	c.stored(cache, 1)
 	s.Get("/x", "Range: bytes=2000-2009").Hit().Is(206, string(whole[2000:2010])).Has("Content-Range", fmt.Sprintf("bytes 2000-2009/%d", size+1000))
 	s.Get("/x", "Range: bytes=-5").Hit().Is(206, string(whole[size+995:]))
+}
+
+// testStreamLate: what middleware in front adds as the header is written is in a response
+// that is sent while the handler writes, or passed on for any other reason.
+func testStreamLate(c *run) {
+	whole := filler(600 << 10)
+	for name, change := range map[string]func(*cacheaside.Config){
+		"long": func(*cacheaside.Config) {}, "too long": func(p *cacheaside.Config) { p.Policy.Storing.MaxBytes = 1000 },
+	} {
+		app := one(c.Cache(change, func(p *cacheaside.Config) { p.Namespace += strings.ReplaceAll(name, " ", "") }), func(x Ctx) error {
+			return c.pieces(x, func(w io.Writer) error {
+				for part := range slices.Chunk(whole, 100<<10) {
+					if _, err := w.Write(part); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		})
+		app.Outer = []Middleware{func(x Ctx, next func() error) error {
+			x.Late("X-Late", "1")
+			return next()
+		}}
+		s := c.Site(app)
+		for range 2 {
+			s.Get("/x").Is(200, string(whole)).Has("X-Late", "1")
+		}
+	}
 }

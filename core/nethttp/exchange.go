@@ -22,6 +22,9 @@ type Exchange struct {
 	// Plain says that the writer takes a first Write for a 200, as net/http does, and
 	// that writers in front may tell it from a WriteHeader.
 	Plain bool
+	// Hooked says that middleware in front does something as the header is sent, which it
+	// may do on the handler's goroutine only: no timer sends it.
+	Hooked bool
 
 	w       http.ResponseWriter
 	r       *http.Request
@@ -128,7 +131,7 @@ func (x *Exchange) Run(f adapter.Forward, inner http.ResponseWriter, run func(ht
 	}
 	var w http.ResponseWriter
 	w, x.capture = newWriter(inner, f, r.Method)
-	x.capture.run = ctx
+	x.capture.run, x.capture.shared = ctx, x.Hooked
 	if f.Capture && f.Run != nil {
 		f.Run.Held = x.capture
 	}
