@@ -81,7 +81,7 @@ func (v *visit) lacks(d httprules.Decision) {
 	v.stale, v.fwd, v.gap = false, d.Fwd, httprules.ByteRange{}
 	version, size := parts.VersionOf(&v.entry), int64(v.entry.Size)
 	limit := v.c.policy.Storing.MaxBytes
-	if d.Fwd != fwdPartial || version.IfRange() == "" || limit > 0 && size > limit || v.req.Rerun != nil {
+	if d.Fwd != fwdPartial || version.IfRange() == "" && !v.c.policy.Requests.LenientParts || limit > 0 && size > limit || v.req.Rerun != nil {
 		return
 	}
 	wanted, ok := v.ranges(version, size)
@@ -106,7 +106,11 @@ func (v *visit) askForGap() http.Header {
 	if end := v.gap.Start + v.gap.Length; end < int64(v.known.Size) {
 		asked += strconv.FormatInt(end-1, 10)
 	}
-	return http.Header{"Range": {asked}, "If-Range": {parts.VersionOf(v.known).IfRange()}, "If-None-Match": nil, "If-Modified-Since": nil}
+	set := http.Header{"Range": {asked}, "If-Range": nil, "If-None-Match": nil, "If-Modified-Since": nil}
+	if validator := parts.VersionOf(v.known).IfRange(); validator != "" {
+		set["If-Range"] = []string{validator}
+	}
+	return set
 }
 
 // isPart reports whether a status is that of an answer to Range alone.
@@ -124,11 +128,21 @@ func (v *visit) takePart(resp *adapter.Response) (reason string) {
 		return detailMultipart
 	}
 	r, complete, ok := httprules.ParseContentRange(resp.Header.Values("Content-Range"))
+	if ok && v.miscounted(r, complete, int64(len(resp.Body))) {
+		r.Length, complete = r.Length-1, complete-1
+	}
 	if !ok || r.Length != int64(len(resp.Body)) {
 		return detailContentRange
 	}
 	v.part, v.complete = r, complete
 	return ""
+}
+
+// miscounted reports whether a 206 has the last bytes, as many as were asked for, and says
+// one too many of their end, for a policy that lets that pass.
+func (v *visit) miscounted(r httprules.ByteRange, complete, length int64) bool {
+	return v.c.policy.Requests.LenientParts && r.Length == length+1 && r.Start+r.Length == complete && v.gap.Length == 0 &&
+		firstOf(v.header, "Range") == fmt.Sprintf("bytes=-%d", length)
 }
 
 // announcePart is takePart before the body is there, of which nothing is known yet.

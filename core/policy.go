@@ -247,6 +247,12 @@ type RequestPolicy struct {
 	// encode what it is given, and a part of one representation is no part of
 	// another (RFC 9110 section 14.4).
 	AcceptRanges bool
+	// LenientParts makes more of a handler's partial responses than is sure: one without a
+	// strong validator has the handler asked for what is missing as well, though what
+	// comes cannot be combined with it unless it is all (RFC 9111 section 3.4), and costs
+	// one more run then; and the last bytes that a client has asked for (bytes=-5) are
+	// kept though their Content-Range ends one byte too far.
+	LenientParts bool
 	// BackgroundFill lets the handler of a GET go on when its client leaves, so
 	// that a response for which no client has the patience is stored all the same:
 	// its context does not end then, but [StalePolicy].RefreshTimeout later, when a
@@ -273,7 +279,7 @@ func RFC9111() Policy {
 		Key:      KeyPolicy{KeepQueryOrder: true},
 		Storing:  StoringPolicy{AnyStatusCode: true, SetCookie: true, Heuristic: true},
 		Stale:    StalePolicy{IfError: 24 * time.Hour}, // section 4.2.4: disconnected
-		Requests: RequestPolicy{ForwardConditions: true, ValidateVariants: true, AcceptRanges: true},
+		Requests: RequestPolicy{ForwardConditions: true, ValidateVariants: true, AcceptRanges: true, LenientParts: true},
 	}
 }
 

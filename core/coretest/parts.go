@@ -27,6 +27,7 @@ var partCases = []testCase{
 	{name: "what parts do not answer", run: testPartsUnanswered},
 	{name: "many parts", run: testManyParts},
 	{name: "the whole for all who wait", run: testPartsCoalesced},
+	{name: "lenient with parts", run: testPartsLenient},
 }
 
 // file is what answers as a server of files does. What it is changed to counts from the
@@ -674,4 +675,51 @@ func testPartsCoalesced(c *run) {
 		await(c, "an answer", done).Is(200, tenDigits).Has("Content-Range")
 	}
 	f.want(c, `bytes=5- "a"`)
+}
+
+// testPartsLenient: what is not sure is made use of where the policy says so, and then
+// nobody gets what does not belong together.
+func testPartsLenient(c *run) {
+	lenient := func(cfg *cacheaside.Config) { cfg.Policy.Requests.LenientParts = true }
+	miscounted := func(x Ctx) (bool, error) {
+		x.SetHeader("Cache-Control", "max-age=60")
+		x.SetHeader("Content-Range", "bytes 4-9/10")
+		return true, x.Send(http.StatusPartialContent, plain, []byte("01234"))
+	}
+	s, f := c.parts()
+	f.other = miscounted
+	s.Get("/x", "Range: bytes=-5").NotStored().Detail("content-range")
+	s, f = c.parts(lenient)
+	f.other = miscounted
+	s.Get("/x", "Range: bytes=4-9").NotStored().Detail("content-range") // another range than the last bytes
+	s.Get("/x", "Range: bytes=-6").NotStored().Detail("content-range")
+	s.Get("/x", "Range: bytes=-5").Stored().Is(206, "01234")
+	s.Get("/x", "Range: bytes=-5").Hit().part("4-8/9", "01234")
+	s.Get("/x", "Range: bytes=6-8").Hit().part("6-8/9", "234")
+
+	// Without a validator: asked for in one policy only, and never combined.
+	for _, asks := range []bool{false, true} {
+		var change []func(*cacheaside.Config)
+		want := []string{"bytes=0-4", ""}
+		if asks {
+			change, want = append(change, lenient), []string{"bytes=0-4", "bytes=5-", ""}
+		}
+		s, f = c.parts(change...)
+		f.etag = ""
+		s.Get("/x", "Range: bytes=0-4").Stored()
+		f.set(func(f *file) { f.body = "abcdefghij" })
+		s.Get("/x").Fwd("partial").Is(200, "abcdefghij")
+		f.want(c, want...)
+		s.Get("/x").Hit().Is(200, "abcdefghij")
+	}
+	s, f = c.parts(lenient)
+	f.etag = ""
+	s.Get("/x", "Range: bytes=0-4").Stored()
+	f.set(func(f *file) {
+		f.other = func(x Ctx) (bool, error) {
+			x.SetHeader("Cache-Control", "max-age=60")
+			return true, x.Send(http.StatusOK, plain, []byte(tenDigits)) // whatever Range says
+		}
+	})
+	s.Get("/x").Fwd("partial").Stored().Is(200, tenDigits)
 }
