@@ -194,6 +194,7 @@ func walk(t *testing.T, seed uint64, by string, deaf, moody bool, n int) (hits, 
 			c.Policy.Storing.MaxBytes = 100
 		}
 		c.Policy.Requests.AcceptRanges = l.r.IntN(2) == 0
+		c.Policy.Requests.LenientParts = l.r.IntN(2) == 0
 	})
 	defer func() { _ = s.cache.Close(context.Background()) }()
 	l.renew()

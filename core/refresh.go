@@ -65,7 +65,7 @@ func (v *visit) detach(l *inFlight, by observe.Trigger) (can, room bool) {
 	}
 	l.Leader.behind.Store(true)
 	v.c.refreshes.Put(l.Key(), struct{}{}, v.now.UnixNano())
-	j := &refreshing{c: v.c, send: send, by: by, rerun: rerun{handle: v.c, lead: l, key: v.key.Primary, born: v.entry.Born}}
+	j := &refreshing{c: v.c, send: send, by: by, rerun: rerun{handle: v.c, lead: l, key: v.key.Primary, born: v.entry.Born, gap: v.gap, known: v.known}}
 	j.rerun.Rerun = adapter.NewRerun(&j.rerun)
 	if v.observed {
 		j.about, j.began, j.link = v.aboutLater(l.Key()), v.now, v.c.linkOf(v.x.Context())

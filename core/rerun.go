@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
@@ -13,10 +14,12 @@ type rerun struct {
 	adapter.Rerun
 	handle *Cache // the handle that wants it
 	lead   *inFlight
-	claim  *claim      // by which the response may be stored
-	key    string      // the primary key that is to be refreshed
-	born   int64       // of the entry that was found
-	done   atomic.Bool // there is a new entry
+	claim  *claim              // by which the response may be stored
+	key    string              // the primary key that is to be refreshed
+	born   int64               // of the entry that was found
+	done   atomic.Bool         // there is a new entry
+	gap    httprules.ByteRange // that is to be asked for, of known; of Length 0: all
+	known  *entry.Entry
 }
 
 // engineRerun is the engine's part of a rerun, nil if that is another engine's.
@@ -48,6 +51,9 @@ func (v *visit) serveRerun() error {
 		v.fwd, v.stale = fwdStale, true
 	}
 	v.lead, v.claim = r.lead, r.claim
+	if r.gap.Length > 0 {
+		v.stale, v.fwd, v.gap, v.known = false, fwdPartial, r.gap, r.known
+	}
 	return v.fetch()
 }
 
