@@ -205,6 +205,7 @@ type answer struct {
 // who wait do not wait for this client as well.
 func (v *visit) settle(a answer) error {
 	v.personal = a.personal
+	v.rerun.keep(a.resp)
 	v.c.conclude(v.lead, a.outcome, nil)
 	switch {
 	case a.err != nil:

@@ -400,7 +400,7 @@ func newWorld(p policy) *world {
 	if p.rfc {
 		cfg.Policy = cacheaside.RFC9111()
 		cfg.Policy.Requests.LenientParts = false // with which a request may cost two runs: TestParts has it
-		cfg.Policy.Key.KeepQueryOrder = false // the model has it sorted
+		cfg.Policy.Key.KeepQueryOrder = false    // the model has it sorted
 	}
 	cfg.Store, cfg.Now, cfg.Logger = w.store, w.clock.Now, slog.New(slog.DiscardHandler)
 	cfg.Breaker.Failures = -1 // it goes by the time of the machine

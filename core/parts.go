@@ -35,7 +35,6 @@ type partial struct {
 	complete int64               // the length of all that it is part of
 	updating bool                // the entry found, which is incomplete, is being updated
 	gap      httprules.ByteRange // that the handler is asked for, to complete what is known; of Length 0: none
-	unsure   httprules.ByteRange // a gap of what has no validator, so that only a whole response can fill it; of Length 0: none
 	known    *entry.Entry        // the entry that has the gap
 }
 
@@ -79,11 +78,10 @@ func (v *visit) incomplete(d httprules.Decision) httprules.Decision {
 // lacks makes the request one that asks the handler for what the entry found, by the
 // decision d, has not.
 func (v *visit) lacks(d httprules.Decision) {
-	v.stale, v.fwd, v.gap, v.unsure = false, d.Fwd, httprules.ByteRange{}, httprules.ByteRange{}
+	v.stale, v.fwd, v.gap = false, d.Fwd, httprules.ByteRange{}
 	version, size := parts.VersionOf(&v.entry), int64(v.entry.Size)
 	limit := v.c.policy.Storing.MaxBytes
-	sure := version.IfRange() != ""
-	if d.Fwd != fwdPartial || !sure && !v.c.policy.Requests.LenientParts || limit > 0 && size > limit || v.req.Rerun != nil {
+	if d.Fwd != fwdPartial || version.IfRange() == "" && !v.c.policy.Requests.LenientParts || limit > 0 && size > limit || v.req.Rerun != nil {
 		return
 	}
 	wanted, ok := v.ranges(version, size)
@@ -97,39 +95,9 @@ func (v *visit) lacks(d httprules.Decision) {
 	// Where the handler gives what does not fit, all has to be asked for anew.
 	if gap, some := known.Missing(wanted); some && v.x.Detach() != nil {
 		e := v.entry
-		if v.known = &e; sure {
-			v.gap = gap
-		} else {
-			v.unsure = gap
-		}
+		v.gap, v.known = gap, &e
 	}
 }
-
-// completeUnsure has the handler asked for the gap of what has no validator by a run in the
-// background: what comes may be of no use, and this request has one call of the handler,
-// which it makes then. It reports whether it has answered.
-func (v *visit) completeUnsure() (answered bool, err error) {
-	key, now := v.flightKey(), v.now.UnixNano()
-	if _, lately := v.c.passes.Get(key+unsureMark, now, passAge); lately || v.outerLead(key) != nil || v.inside(key) || !v.coalesces() {
-		return false, nil
-	}
-	l, leads, ticket := v.c.join(key)
-	if leads {
-		l.Follow()
-		v.gap = v.unsure
-		v.detach(l, observe.TriggerOtherPart)
-		v.gap = httprules.ByteRange{}
-	}
-	outcome, e := l.Wait(v.x.Context(), ticket, v.c.policy.Coalescing.Wait)
-	if d, ok := v.landed(outcome, &e); ok {
-		return true, v.collapsed(d)
-	}
-	v.c.passes.Put(key+unsureMark, struct{}{}, now)
-	return false, nil
-}
-
-// unsureMark follows the key of a flight in the memory of what was asked for in vain.
-const unsureMark = ":part"
 
 // askForGap gives the fields by which the handler is asked for the gap, or for all if
 // that has changed (RFC 9110 section 13.1.5).
@@ -431,11 +399,6 @@ func (v *visit) forThisClient(resp *adapter.Response, now time.Time) []byte {
 // anew removes what is stored, and has the request made once more, in the background,
 // for the whole: this one has had its call of the handler.
 func (v *visit) anew(status httprules.CacheStatus) error {
-	if v.rerun != nil { // which has nobody to answer
-		status.Detail = detailOtherPart
-		return v.noAnswer(http.StatusBadGateway, status)
-	}
-	v.gap = httprules.ByteRange{}
 	v.remove()
 	v.c.conclude(v.lead, flight.Retry, nil)
 	v.lead = nil
@@ -449,15 +412,22 @@ func (v *visit) anew(status httprules.CacheStatus) error {
 		return refused()
 	}
 	l, leads, ticket := v.c.join(key)
+	var run *rerun
 	if leads {
 		l.Follow()
-		if can, room := v.detach(l, observe.TriggerOtherPart); !can || !room {
+		var room bool
+		if run, room = v.detach(l, observe.TriggerOtherPart); !room {
 			return refused()
 		}
 	}
 	outcome, e := l.Wait(v.x.Context(), ticket, v.c.policy.Coalescing.Wait)
 	if d, ok := v.landed(outcome, &e); ok {
 		return v.collapsed(d)
+	}
+	if resp := run.answered(outcome); resp != nil { // for this client, whose request it was
+		status.FwdStatus = resp.Status
+		resp.Extra = v.c.withoutTags(adapter.Fields{{Name: "Cache-Status", Value: statusValue(status), Op: adapter.OpAdd}}, resp.Header)
+		return v.send(resp)
 	}
 	return refused()
 }

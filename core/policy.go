@@ -249,8 +249,8 @@ type RequestPolicy struct {
 	AcceptRanges bool
 	// LenientParts makes more of a handler's partial responses than is sure: one without a
 	// strong validator has the handler asked for what is missing as well, though what
-	// comes cannot be combined with it unless it is all (RFC 9111 section 3.4), and costs
-	// one more run then; and the last bytes that a client has asked for (bytes=-5) are
+	// comes cannot be combined with it (RFC 9111 section 3.4), so that unless it is all
+	// the handler runs once more; and the last bytes that a client has asked for (bytes=-5) are
 	// kept though their Content-Range ends one byte too far.
 	LenientParts bool
 	// BackgroundFill lets the handler of a GET go on when its client leaves, so

@@ -51,21 +51,21 @@ func (v *visit) refresh(by observe.Trigger) bool {
 	if l == nil {
 		return true
 	}
-	can, _ := v.detach(l, by)
-	return can
+	run, _ := v.detach(l, by)
+	return run != nil
 }
 
-// detach hands l to a background run of the request. It reports whether the
-// request can be run again, and whether there is room for that now.
-func (v *visit) detach(l *inFlight, by observe.Trigger) (can, room bool) {
+// detach hands l to a background run of the request; nil: it cannot be run again. It
+// reports whether there is room for that now.
+func (v *visit) detach(l *inFlight, by observe.Trigger) (run *rerun, room bool) {
 	send := v.x.Detach()
 	if send == nil {
 		v.c.conclude(l, flight.Retry, nil)
-		return false, false
+		return nil, false
 	}
 	l.Leader.behind.Store(true)
 	v.c.refreshes.Put(l.Key(), struct{}{}, v.now.UnixNano())
-	j := &refreshing{c: v.c, send: send, by: by, rerun: rerun{handle: v.c, lead: l, key: v.key.Primary, born: v.entry.Born, gap: v.gap, known: v.known}}
+	j := &refreshing{c: v.c, send: send, by: by, rerun: rerun{handle: v.c, lead: l, key: v.key.Primary, born: v.entry.Born, wanted: by == observe.TriggerOtherPart}}
 	j.rerun.Rerun = adapter.NewRerun(&j.rerun)
 	if v.observed {
 		j.about, j.began, j.link = v.aboutLater(l.Key()), v.now, v.c.linkOf(v.x.Context())
@@ -74,9 +74,9 @@ func (v *visit) detach(l *inFlight, by observe.Trigger) (can, room bool) {
 	j.late = time.AfterFunc(v.c.policy.Stale.RefreshTimeout, j.giveUp)
 	if !v.c.background.Submit(j) {
 		j.Dropped()
-		return true, false
+		return &j.rerun, false
 	}
-	return true, true
+	return &j.rerun, true
 }
 
 // refreshing is one background run.

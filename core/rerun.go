@@ -1,11 +1,13 @@
 package cacheaside
 
 import (
+	"bytes"
 	"net/http"
+	"strings"
 	"sync/atomic"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
-	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
@@ -14,12 +16,12 @@ type rerun struct {
 	adapter.Rerun
 	handle *Cache // the handle that wants it
 	lead   *inFlight
-	claim  *claim              // by which the response may be stored
-	key    string              // the primary key that is to be refreshed
-	born   int64               // of the entry that was found
-	done   atomic.Bool         // there is a new entry
-	gap    httprules.ByteRange // that is to be asked for, of known; of Length 0: all
-	known  *entry.Entry
+	claim  *claim            // by which the response may be stored
+	key    string            // the primary key that is to be refreshed
+	born   int64             // of the entry that was found
+	done   atomic.Bool       // there is a new entry
+	wanted bool              // by a client that waits for it, also if it is for nobody else
+	answer *adapter.Response // for that client; with the end of lead
 }
 
 // engineRerun is the engine's part of a rerun, nil if that is another engine's.
@@ -51,9 +53,6 @@ func (v *visit) serveRerun() error {
 		v.fwd, v.stale = fwdStale, true
 	}
 	v.lead, v.claim = r.lead, r.claim
-	if r.gap.Length > 0 {
-		v.stale, v.fwd, v.gap, v.known = false, fwdPartial, r.gap, r.known
-	}
 	return v.fetch()
 }
 
@@ -62,4 +61,25 @@ func (v *visit) passRerun() error {
 	run := v.onward()
 	v.bypassed = detailRerun
 	return v.letPass(run, annotate(run, httprules.CacheStatus{Fwd: fwdBypass, Detail: detailRerun}))
+}
+
+// keep keeps a copy of what the handler gave for the client that wants it: that is about
+// to be gone.
+func (r *rerun) keep(resp *adapter.Response) {
+	if r == nil || !r.wanted || resp == nil {
+		return
+	}
+	kept := &adapter.Response{Status: resp.Status, Implicit: resp.Implicit, Body: bytes.Clone(resp.Body)}
+	for _, f := range resp.Header {
+		kept.Header = append(kept.Header, adapter.Field{Name: strings.Clone(f.Name), Value: strings.Clone(f.Value), Op: f.Op})
+	}
+	r.answer = kept
+}
+
+// answered is what keep has kept, once lead has ended with the outcome; nil: nothing.
+func (r *rerun) answered(o flight.Outcome) *adapter.Response {
+	if r == nil || o == flight.TimedOut || o == flight.Cancelled { // it still goes on
+		return nil
+	}
+	return r.answer
 }

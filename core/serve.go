@@ -83,11 +83,6 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	v.fwd = d.Fwd
 	if v.lacking() {
 		v.lacks(d)
-		if v.unsure.Length > 0 {
-			if answered, err := v.completeUnsure(); answered {
-				return err
-			}
-		}
 		return v.miss()
 	}
 	return v.revalidate(d)
