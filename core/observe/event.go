@@ -70,7 +70,7 @@ type Event struct {
 	Background bool
 
 	BodyBytes   int64 // of the body sent to the client; -1: not known
-	StoredBytes int64 // of what is in the store under the key, or was to be
+	StoredBytes int64 // of what is in the store under the key, or was to be; of a miss, before it is compressed
 
 	// Key is the key in the store. It may hold what a client has sent: it is never to
 	// become a label.
