@@ -81,7 +81,8 @@ func (v *visit) lacks(d httprules.Decision) {
 	v.stale, v.fwd, v.gap = false, d.Fwd, httprules.ByteRange{}
 	version, size := parts.VersionOf(&v.entry), int64(v.entry.Size)
 	limit := v.c.policy.Storing.MaxBytes
-	if d.Fwd != fwdPartial || version.IfRange() == "" && !v.c.policy.Requests.LenientParts || limit > 0 && size > limit || v.req.Rerun != nil {
+	lenient := v.c.policy.Requests.LenientParts && version.ETag == "" && version.LastModified == "" && v.asked&keys.AskedRanged == 0
+	if d.Fwd != fwdPartial || version.IfRange() == "" && !lenient || limit > 0 && size > limit || v.req.Rerun != nil {
 		return
 	}
 	wanted, ok := v.ranges(version, size)

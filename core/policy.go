@@ -247,8 +247,8 @@ type RequestPolicy struct {
 	// encode what it is given, and a part of one representation is no part of
 	// another (RFC 9110 section 14.4).
 	AcceptRanges bool
-	// LenientParts makes more of a handler's partial responses than is sure: one without a
-	// strong validator has the handler asked for what is missing as well, though what
+	// LenientParts makes more of a handler's partial responses than is sure: who wants all
+	// of one without any validator has the handler asked for what is missing, though what
 	// comes cannot be combined with it (RFC 9111 section 3.4), so that unless it is all
 	// the handler runs once more; and the last bytes that a client has asked for (bytes=-5) are
 	// kept though their Content-Range ends one byte too far.
