@@ -314,8 +314,9 @@ func TestCodedByHandler(t *testing.T) {
 
 // TestCodingValidated: a 304 of the handler makes what is stored fresh, in its coding.
 func TestCodingValidated(t *testing.T) {
-	page := bodies.HTML(8 << 10)
+	page, transform := bodies.HTML(8<<10), ""
 	s := newService(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=30"+transform)
 		w.Header().Set("Etag", `"v"`)
 		if r.Header.Get("If-None-Match") == `"v"` {
 			w.Header().Set("Vary", "X-Other")
@@ -328,6 +329,17 @@ func TestCodingValidated(t *testing.T) {
 		send(page, "Content-Type", "text/html", "Content-Length", strconv.Itoa(len(page)))(w, r)
 	}, coretest.Compressing("gzip"))
 	s.get("/")
+	defer func() { // what the handler wants to be left alone from now on
+		transform = ", no-transform"
+		s.clock.Advance(31e9)
+		for _, status := range []string{"fwd=stale; fwd-status=304", "hit"} {
+			r := s.get("/", "Accept-Encoding", "gzip")
+			wantStatus(t, r, status)
+			if r.Header.Get("Content-Encoding") != "" || r.Header.Get("Etag") != `"v"` || body(r) != string(page) {
+				t.Errorf("no-transform: %v", r.Header)
+			}
+		}
+	}()
 	for i, status := range []string{"fwd=stale; fwd-status=304", "hit", "hit"} {
 		if i == 0 {
 			s.clock.Advance(31e9)

@@ -63,6 +63,9 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 		vary = append(vary, f.Name)
 	}
 	vary = mergeNames(vary, nil)
+	if httprules.NoTransform(effective, v.c.targets) {
+		v.uncode()
+	}
 	resp := &adapter.Response{Status: int(v.entry.Status), Header: merged, Body: v.entry.Body}
 	v.updating = !v.entry.Whole()
 	verdict = v.judge(resp.Status, effective, now)
@@ -102,6 +105,17 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 		err = entry.Decode(v.value, &v.entry)
 	}
 	return verdict, stored, err
+}
+
+// uncode takes the coding back that the cache has given the entry found.
+func (v *visit) uncode() {
+	e := &v.entry
+	if e.Coding == 0 || e.Flags&entry.OwnCoding != 0 {
+		return
+	}
+	if plain, err := v.c.derived.body(e, coding.Identity, 0, v.c.policy.Storing.MaxBytes); err == nil {
+		e.Body, e.Coding, e.Size = plain, 0, 0
+	}
 }
 
 // keptOnUpdate names the fields that are not updated, because without them the
