@@ -245,12 +245,5 @@ func (r *recoding) negotiated(fields []entry.Field) []entry.Field {
 	return append(fields, entry.Field{Name: "Vary", Value: "Accept-Encoding", Op: uint8(adapter.OpAdd)})
 }
 
-// namesCoding reports whether a value of Vary has Accept-Encoding among its names.
-func namesCoding(vary string) bool {
-	for name := range strings.SplitSeq(vary, ",") {
-		if httprules.EqualFold(httprules.TrimOWS(name), "Accept-Encoding") {
-			return true
-		}
-	}
-	return false
-}
+// namesCoding reports whether a line of Vary has Accept-Encoding among its names.
+func namesCoding(vary string) bool { return httprules.Lists(vary, "Accept-Encoding") }

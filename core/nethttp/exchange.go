@@ -68,13 +68,10 @@ func (x *Exchange) Reset(w http.ResponseWriter, r *http.Request) {
 // response depends on what codings the client accepts.
 func encodes(w http.ResponseWriter) bool {
 	h := w.Header()
-	return len(h) > 0 && (len(h["Content-Encoding"]) > 0 || len(h["Vary"]) > 0 && variesByCoding(h) && !keeps(w))
+	return len(h) > 0 && (len(h["Content-Encoding"]) > 0 || slices.ContainsFunc(h["Vary"], listsCoding) && !keeps(w))
 }
 
-func variesByCoding(h http.Header) bool {
-	names, _ := httprules.VaryNames(h)
-	return slices.Contains(names, "Accept-Encoding")
-}
+func listsCoding(vary string) bool { return httprules.Lists(vary, "Accept-Encoding") }
 
 // Kept is what a pooled x keeps for the next request: memory that nobody else has.
 func (x *Exchange) Kept() Exchange {

@@ -37,6 +37,17 @@ func VaryNames(h Header) (names []string, unmatchable bool) {
 	return names, false
 }
 
+// Lists reports whether a line of Vary, or another list of field names, has one, given in
+// any case, among them.
+func Lists(line, name string) bool {
+	for one := range strings.SplitSeq(line, ",") {
+		if EqualFold(trimOWS(one), name) {
+			return true
+		}
+	}
+	return false
+}
+
 // AppendSelected appends the lines of a request field by which a variant is
 // chosen: "-" where the field is absent, otherwise each line, normalised, as
 // "<length>:<value>", and in front of more than one their number and '*', so that

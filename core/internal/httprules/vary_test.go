@@ -254,3 +254,17 @@ func TestAppendSelectedAllocs(t *testing.T) {
 		}
 	}
 }
+
+func TestLists(t *testing.T) {
+	for line, want := range map[string]bool{
+		"Accept-Encoding": true, "accept-encoding": true, "Origin ,\tAccept-Encoding ,": true, "*": false, "": false,
+		"X-Accept-Encoding": false, "Accept, Encoding": false,
+	} {
+		if got := Lists(line, "Accept-Encoding"); got != want {
+			t.Errorf("%q: %v", line, got)
+		}
+	}
+	if n := testing.AllocsPerRun(10, func() { Lists("Origin, Accept-Encoding", "Accept-Encoding") }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
