@@ -243,13 +243,10 @@ func contentVersion(c *entry.Content) (v httprules.Version) {
 // part in content: that does not contradict it, and it is fresh or can be validated.
 func (v *visit) staysWhole(content *entry.Content, newer httprules.Version, now time.Time) bool {
 	e := &v.entry
-	size, plain := int64(len(e.Body)), e.Coding == 0
-	if !plain && e.Flags&entry.OwnCoding == 0 {
-		size = int64(e.Size)
-	}
+	plain := e.Coding == 0
 	older := parts.VersionOf(e)
 	switch {
-	case e.Status != http.StatusOK, size != v.complete, httprules.OtherVersion(older, newer):
+	case e.Status != http.StatusOK, int64(e.Length()) != v.complete, httprules.OtherVersion(older, newer):
 		return false
 	case plain && sameCoding(e, content) && !slices.Equal(e.Body[v.part.Start:v.part.Start+v.part.Length], content.Body):
 		return false

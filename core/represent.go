@@ -94,14 +94,6 @@ func baseCoding(e *entry.Entry) coding.Coding {
 	return coding.Identity
 }
 
-// baseLength is the length of the body as the handler gave it.
-func baseLength(e *entry.Entry) int {
-	if e.Coding != 0 && e.Flags&entry.OwnCoding == 0 {
-		return int(e.Size)
-	}
-	return len(e.Body)
-}
-
 // wantsRange reports whether a range of the response as the handler gave it is what the
 // client is to get: of coded ones none are sent, because their bytes depend on who has
 // coded them.
@@ -110,7 +102,7 @@ func (v *visit) wantsRange() bool {
 	if v.req.Method != http.MethodGet || e.Status != http.StatusOK || !v.ranging(e) {
 		return false
 	}
-	_, verdict := httprules.WantedRanges(v.header, parts.VersionOf(e), int64(baseLength(e)))
+	_, verdict := httprules.WantedRanges(v.header, parts.VersionOf(e), int64(e.Length()))
 	return verdict == httprules.RangeOK || verdict == httprules.RangeUnsatisfiable
 }
 
@@ -204,7 +196,8 @@ func (v *visit) negotiable(resp *adapter.Response, conditional bool) *adapter.Re
 			return inForm(resp, http.StatusNotModified, v.recoding.base(), c, nil)
 		}
 	}
-	if v.recoding.to == coding.Identity || !v.refusesPlain() {
+	best, only := v.onlyCoded()
+	if !only {
 		return resp
 	}
 	body := resp.Body
@@ -215,8 +208,6 @@ func (v *visit) negotiable(resp *adapter.Response, conditional bool) *adapter.Re
 	if len(body) == 0 {
 		return resp
 	}
-	accepted := coding.Accept(v.header.Values("Accept-Encoding"))
-	best := v.c.compression.best(&accepted)
 	coded, err := v.c.derived.encode(best, v.c.compression.levels[best], body)
 	if err != nil {
 		return resp
@@ -247,14 +238,15 @@ func (v *visit) has(h adapter.Header) (coding.Coding, bool) {
 	return v.hasForm(of, base, base, &accepted)
 }
 
-// refusesPlain reports whether the client takes what the handler has not coded in a coding
-// of the policy's only.
-func (v *visit) refusesPlain() bool {
-	if v.recoding.own || v.asHandled() {
-		return false
+// onlyCoded reports whether the client takes the response, which is to be stored in a
+// coding and came without one, in a coding of the policy's only, and in which.
+func (v *visit) onlyCoded() (best coding.Coding, only bool) {
+	if v.recoding.to == coding.Identity || v.recoding.own || v.asHandled() {
+		return 0, false
 	}
 	accepted := coding.Accept(v.header.Values("Accept-Encoding"))
-	return accepted[coding.Identity] == 0 && accepted[v.c.compression.best(&accepted)] > 0
+	best = v.c.compression.best(&accepted)
+	return best, accepted[coding.Identity] == 0 && accepted[best] > 0
 }
 
 // inForm is the handler's response in another form.

@@ -68,10 +68,10 @@ func (v *visit) announced(status int, h adapter.Header) {
 // needsWhole reports whether something else may be sent in the place of a response, once
 // it is complete.
 func (v *visit) needsWhole(status int, h adapter.Header) bool {
-	switch {
-	case v.gap.Length > 0 && isPart(status), serverError(status) && v.stale && v.decide(v.c.cfg.Now()).MaySIE:
+	if v.gap.Length > 0 && isPart(status) || serverError(status) && v.stale && v.decide(v.c.cfg.Now()).MaySIE {
 		return true
-	case v.recoding.to != coding.Identity && v.refusesPlain():
+	}
+	if _, only := v.onlyCoded(); only {
 		return true
 	}
 	if !v.hidden || status != http.StatusOK || !v.conditional() {

@@ -30,7 +30,7 @@ func (v *visit) headAnswered(resp *adapter.Response) {
 		return len(now) == 0 || now[0] == stored
 	}
 	switch {
-	case !agrees("Etag", etag), !agrees("Last-Modified", modified), !agrees("Content-Length", strconv.Itoa(baseLength(&v.entry))):
+	case !agrees("Etag", etag), !agrees("Last-Modified", modified), !agrees("Content-Length", strconv.FormatUint(v.entry.Length(), 10)):
 		v.c.invalidate(v.x.Context(), &v.req)
 	case len(resp.Effective.Values("Etag"))+len(resp.Effective.Values("Last-Modified")) > 0:
 		_, _, _ = v.update(resp, v.c.cfg.Now()) // what fails is counted there
@@ -71,7 +71,7 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 	verdict = v.judge(resp.Status, effective, now)
 	v.recoding = recoding{to: coding.Coding(v.entry.Coding)}
 	v.updating = false
-	header, reason := v.storable(resp, verdict, baseLength(&v.entry))
+	header, reason := v.storable(resp, verdict, int(v.entry.Length()))
 	if reason != "" { // the client gets what there was
 		verdict.Store, verdict.Reason = false, reason
 		for f := range v.entry.Header {

@@ -130,14 +130,14 @@ func (w *write) recode() {
 	if w.recoding.to == coding.Identity || entry.View(w.value, &e) != nil || len(e.Body) == 0 {
 		return
 	}
-	defer w.c.derived.place()()
 	if w.recoding.own {
+		defer w.c.derived.place()()
 		if size, err := coding.Size(w.recoding.to, e.Body, uint64(w.c.policy.Storing.MaxBytes)); err == nil {
 			w.value = entry.Recode(w.value, &e, uint8(w.recoding.to), size, e.Flags|entry.OwnCoding, e.Body)
 		}
 		return
 	}
-	coded, err := coding.Encode(w.recoding.to, w.level, e.Body)
+	coded, err := w.c.derived.encode(w.recoding.to, w.level, e.Body)
 	if err == nil && len(coded) < len(e.Body) {
 		w.value = entry.Recode(w.value, &e, uint8(w.recoding.to), uint64(len(e.Body)), e.Flags, coded)
 	}

@@ -321,6 +321,14 @@ func (e *Entry) Tags(yield func(string) bool) {
 // Whole reports whether the body is all of the representation.
 func (e *Entry) Whole() bool { return len(e.parts) == 0 }
 
+// Length is that of the body which the header describes: whole, and as the handler gave it.
+func (e *Entry) Length() uint64 {
+	if !e.Whole() || e.Coding != 0 && e.Flags&OwnCoding == 0 {
+		return e.Size
+	}
+	return uint64(len(e.Body))
+}
+
 // Parts iterates over the parts that the body consists of, in order.
 func (e *Entry) Parts(yield func(Part) bool) {
 	for b := e.parts; len(b) > 0; b = b[partLen:] {

@@ -22,16 +22,12 @@ func ValidField(name, value string) bool {
 // Harmless reports whether the header of a response is one that may be stored. It
 // is for what somebody else may have written.
 func (e *Entry) Harmless() bool {
-	size := uint64(len(e.Body))
-	if !e.Whole() || e.Coding != 0 && e.Flags&OwnCoding == 0 {
-		size = e.Size // the header is that of the whole
-	}
 	for f := range e.Header {
 		if !ValidField(f.Name, f.Value) {
 			return false
 		}
 		if len(f.Name) == len("Content-Length") && strings.EqualFold(f.Name, "Content-Length") {
-			if n, err := strconv.ParseUint(f.Value, 10, 63); err != nil || n != size {
+			if n, err := strconv.ParseUint(f.Value, 10, 63); err != nil || n != e.Length() {
 				return false
 			}
 		}
