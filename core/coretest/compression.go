@@ -325,14 +325,7 @@ func testCompressedStream(c *run) {
 	s := c.Site(one(cache, func(x Ctx) error {
 		x.SetHeader("Etag", `"v"`)
 		x.SetHeader("Content-Type", jsonType)
-		return c.pieces(x, func(w io.Writer) error {
-			if _, err := w.Write(page[:300<<10]); err != nil {
-				return err
-			}
-			waitFor(proceed)
-			_, err := w.Write(page[300<<10:])
-			return err
-		})
+		return c.pieces(x, interrupted(page, proceed))
 	}))
 	b := s.Begin(c.context(), 1, "/x?1", "Accept-Encoding: br")
 	proceed <- struct{}{}

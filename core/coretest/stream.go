@@ -95,6 +95,18 @@ func (b *began) End() *response {
 	return b.response
 }
 
+// interrupted writes more than is held back of body, and the rest when it may proceed.
+func interrupted(body []byte, proceed <-chan struct{}) func(io.Writer) error {
+	return func(w io.Writer) error {
+		if _, err := w.Write(body[:300<<10]); err != nil {
+			return err
+		}
+		waitFor(proceed)
+		_, err := w.Write(body[300<<10:])
+		return err
+	}
+}
+
 // stored waits until a number of responses is in the store.
 func (c *run) stored(cache *cacheaside.Cache, n int) {
 	c.Helper()
@@ -189,14 +201,7 @@ func testStreamFollowed(c *run) {
 	cache := c.Cache(patient)
 	proceed := make(chan struct{})
 	s := c.Site(one(cache, func(x Ctx) error {
-		return c.pieces(x, func(w io.Writer) error {
-			if _, err := w.Write(whole[:300<<10]); err != nil {
-				return err
-			}
-			waitFor(proceed)
-			_, err := w.Write(whole[300<<10:])
-			return err
-		})
+		return c.pieces(x, interrupted(whole, proceed))
 	}))
 	b := s.Begin(c.context(), 1, "/x")
 	followed := make(chan error, 3)
@@ -462,14 +467,7 @@ func testPartStreamed(c *run) {
 		x.SetHeader("Etag", `"v"`)
 		x.SetHeader("Cache-Control", "max-age=60")
 		x.SetHeader("Content-Range", fmt.Sprintf("bytes 1000-%d/%d", size+999, size+1000))
-		return c.piecesOf(x, 206, func(w io.Writer) error {
-			if _, err := w.Write(whole[1000 : 300<<10]); err != nil {
-				return err
-			}
-			waitFor(proceed)
-			_, err := w.Write(whole[300<<10:])
-			return err
-		})
+		return c.piecesOf(x, 206, interrupted(whole[1000:], proceed))
 	}))
 	b := s.Begin(c.context(), 1, "/x", "Range: bytes=1000-")
 	proceed <- struct{}{}
