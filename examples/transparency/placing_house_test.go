@@ -193,7 +193,7 @@ func (s tenancy) do(method, path, body string, header ...string) got {
 	case <-time.After(time.Minute):
 		s.t.Fatal("the service does not come to an end")
 	}
-	return got{res.StatusCode, res.Header, string(b), strings.Contains(res.Header.Get("Cache-Status"), "; hit")}
+	return got{res.StatusCode, res.Header, string(b), fromStore(res.Header.Get("Cache-Status"))}
 }
 
 // got is what a client gets.
