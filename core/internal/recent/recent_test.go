@@ -58,3 +58,41 @@ func TestBounded(t *testing.T) {
 		t.Errorf("%d of %d keys in %d places", found, n, slots)
 	}
 }
+
+// TestFewAreKept: few keys do not push one another out.
+func TestFewAreKept(t *testing.T) {
+	for round := range 20 {
+		var m Map[int]
+		const n = 10
+		key := func(i int) string { return strconv.Itoa(round) + "." + strconv.Itoa(i) }
+		for i := range n {
+			m.Put(key(i), -1, 0)
+			m.Put(key(i), i, 0)
+		}
+		for i := range n {
+			if v, ok := m.Get(key(i), 0, 0); !ok || v != i {
+				t.Errorf("%s: %d, %v", key(i), v, ok)
+			}
+		}
+	}
+}
+
+// TestOldestGivesWay: of the keys that share a hash the one put first is forgotten.
+func TestOldestGivesWay(t *testing.T) {
+	var m Map[int]
+	var shared []string
+	for i := 0; len(shared) <= ways; i++ {
+		if key := strconv.Itoa(i); m.set(key) == m.set("x") {
+			shared = append(shared, key)
+		}
+	}
+	for i, key := range shared[:ways] {
+		m.Put(key, i, int64(100-i)) // the last one is the oldest
+	}
+	m.Put(shared[ways], ways, 101)
+	for i, key := range shared {
+		if _, ok := m.Get(key, 101, time.Hour); ok != (i != ways-1) {
+			t.Errorf("%d of %d: found: %v", i, len(shared), ok)
+		}
+	}
+}
