@@ -203,7 +203,7 @@ func answeredInFront(name string) bool {
 // something newer that is not stored: nobody is to be given the old one any more
 // (RFC 9111 section 4.3.3).
 func (v *visit) superseded(status int, verdict httprules.Verdict) {
-	if !v.stale && (v.gap.Length == 0 || isPart(status)) || verdict.OfRequest || temporary(status) {
+	if !v.stale && (v.gap.Length == 0 || httprules.IsPart(status)) || verdict.OfRequest || temporary(status) {
 		return
 	}
 	v.remove()

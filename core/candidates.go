@@ -7,6 +7,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
+	"github.com/cacheaside/cacheaside/core/internal/parts"
 )
 
 // maxCandidates bounds the variants that one request validates.
@@ -32,7 +33,7 @@ func (v *visit) readCandidates(ctx context.Context) []entry.Entry {
 		if !keys.IsDigest(ref.digest) || !v.read(at, keys.WithDigest(v.key.Wire, ref.digest)) || v.entry.Kind != entry.KindResponse || v.entry.Status != http.StatusOK {
 			continue
 		}
-		if etag, _ := validators(&v.entry); etag != "" && !v.coded() && v.represent() {
+		if parts.VersionOf(&v.entry).ETag != "" && !v.coded() && v.represent() {
 			out = append(out, v.entry)
 		}
 	}
@@ -45,8 +46,7 @@ func (f *found) selected(notModified adapter.Header) bool {
 	tags := notModified.Values("Etag")
 	for i := range f.candidates {
 		e := &f.candidates[i]
-		etag, _ := validators(e)
-		if len(tags) == 0 && len(f.candidates) == 1 || len(tags) > 0 && tags[0] == etag {
+		if len(tags) == 0 && len(f.candidates) == 1 || len(tags) > 0 && tags[0] == parts.VersionOf(e).ETag {
 			f.entry, f.candidates = *e, nil
 			return true
 		}

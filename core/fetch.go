@@ -8,6 +8,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/parts"
 	"github.com/cacheaside/cacheaside/core/observe"
 )
 
@@ -65,7 +66,7 @@ func (v *visit) fetch() error {
 	if validate && resp.Status == http.StatusNotModified && resp.Reason == "" {
 		return v.settle(v.validated(resp, status))
 	}
-	if v.gap.Length > 0 && isPart(resp.Status) {
+	if v.gap.Length > 0 && httprules.IsPart(resp.Status) {
 		return v.completed(resp, status)
 	}
 	return v.settle(v.fetched(resp, status, set != nil))
@@ -156,7 +157,7 @@ func (v *visit) next(f adapter.Forward) (resp *adapter.Response, panicked bool, 
 // one that may be stored, or in whose place a stale one may be sent. Any other error
 // is for middleware in front to see, as without a cache.
 func (v *visit) handlesError(status int, h adapter.Header) bool {
-	if serverError(status) && v.stale && v.decide(v.c.cfg.Now()).MaySIE || v.gap.Length > 0 && isPart(status) {
+	if serverError(status) && v.stale && v.decide(v.c.cfg.Now()).MaySIE || v.gap.Length > 0 && httprules.IsPart(status) {
 		return true
 	}
 	return v.req.Method == http.MethodGet && v.judge(status, h, v.c.cfg.Now()).Store
@@ -282,12 +283,12 @@ func (v *visit) conditions() (set http.Header, validate bool) {
 	}
 	var etag, modified string
 	if v.stale {
-		etag, modified = validators(&v.entry)
+		version := parts.VersionOf(&v.entry)
+		etag, modified = version.ETag, version.LastModified
 	} else if v.candidates = v.readCandidates(v.x.Context()); len(v.candidates) > 0 {
 		var tags []string
 		for i := range v.candidates {
-			tag, _ := validators(&v.candidates[i])
-			tags = append(tags, tag)
+			tags = append(tags, parts.VersionOf(&v.candidates[i]).ETag)
 		}
 		etag = strings.Join(tags, ", ")
 	}

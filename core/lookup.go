@@ -272,16 +272,3 @@ func (v *visit) usable() (httprules.Decision, bool) {
 	d := v.decide(v.c.cfg.Now())
 	return d, d.Use != httprules.Validate
 }
-
-// validators returns the ETag and Last-Modified of a stored response.
-func validators(e *entry.Entry) (etag, modified string) {
-	for h := range e.Header {
-		switch h.Name {
-		case "Etag":
-			etag = h.Value
-		case "Last-Modified":
-			modified = h.Value
-		}
-	}
-	return etag, modified
-}

@@ -114,11 +114,6 @@ func (v *visit) askForGap() http.Header {
 	return set
 }
 
-// isPart reports whether a status is that of an answer to Range alone.
-func isPart(status int) bool {
-	return status == http.StatusPartialContent || status == http.StatusRequestedRangeNotSatisfiable
-}
-
 // takePart notes which part of what resp, a 206, is, or says why that cannot be known.
 func (v *visit) takePart(resp *adapter.Response) (reason string) {
 	v.part = httprules.ByteRange{}
@@ -164,7 +159,7 @@ func (v *visit) announcePart(resp *adapter.Response) {
 // requests at the same time may still lose one another's part.
 func (v *visit) combine(content *entry.Content, names []string, now time.Time) (all []string, reason string) {
 	body := parts.New(v.complete, v.part.Start, content.Body)
-	newer := contentVersion(content)
+	newer := parts.VersionOfContent(content)
 	had, failed := v.readBefore(now)
 	switch {
 	case failed:
@@ -193,7 +188,7 @@ func (v *visit) combine(content *entry.Content, names []string, now time.Time) (
 // with is what is known by e, which is incomplete, and by content, which has the body of
 // a 206. Not ok: they do not belong together, or contradict one another.
 func (v *visit) with(e *entry.Entry, content *entry.Content) (sum parts.Body, ok bool) {
-	if int64(e.Size) != v.complete || !httprules.SameVersion(parts.VersionOf(e), contentVersion(content)) || !sameCoding(e, content) {
+	if int64(e.Size) != v.complete || !httprules.SameVersion(parts.VersionOf(e), parts.VersionOfContent(content)) || !sameCoding(e, content) {
 		return sum, false
 	}
 	known := parts.Of(e)
@@ -224,19 +219,6 @@ func (v *visit) readBefore(now time.Time) (had, failed bool) {
 	}
 	v.entry, v.Soft = old, soft
 	return false, v.why == observe.CauseStoreError || v.why == observe.CauseBreaker
-}
-
-func contentVersion(c *entry.Content) (v httprules.Version) {
-	v.Date = time.Unix(0, c.Date)
-	for i := range c.Header {
-		switch f := &c.Header[i]; f.Name {
-		case "Etag":
-			v.ETag = f.Value
-		case "Last-Modified":
-			v.LastModified = f.Value
-		}
-	}
-	return v
 }
 
 // staysWhole reports whether the entry found, which is whole, is of more use than the
@@ -377,7 +359,7 @@ func (v *visit) forThisClient(resp *adapter.Response, now time.Time) []byte {
 		}
 	}
 	body, ok := v.with(v.known, &content)
-	if !ok || !v.suffices(&body, contentVersion(&content)) {
+	if !ok || !v.suffices(&body, parts.VersionOfContent(&content)) {
 		return nil
 	}
 	if _, ok := v.inherit(v.known, &content, nil); !ok {

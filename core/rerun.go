@@ -66,7 +66,7 @@ func (v *visit) passRerun() error {
 // keep keeps a copy of what the handler gave for the client that wants it: that is about
 // to be gone. A part, which the run has not asked for, is not.
 func (r *rerun) keep(resp *adapter.Response) {
-	if r == nil || !r.wanted || resp == nil || isPart(resp.Status) {
+	if r == nil || !r.wanted || resp == nil || httprules.IsPart(resp.Status) {
 		return
 	}
 	kept := &adapter.Response{Status: resp.Status, Implicit: resp.Implicit, Body: bytes.Clone(resp.Body)}

@@ -68,7 +68,7 @@ func (v *visit) announced(status int, h adapter.Header) {
 // needsWhole reports whether something else may be sent in the place of a response, once
 // it is complete.
 func (v *visit) needsWhole(status int, h adapter.Header) bool {
-	if v.gap.Length > 0 && isPart(status) || serverError(status) && v.stale && v.decide(v.c.cfg.Now()).MaySIE {
+	if v.gap.Length > 0 && httprules.IsPart(status) || serverError(status) && v.stale && v.decide(v.c.cfg.Now()).MaySIE {
 		return true
 	}
 	if _, only := v.onlyCoded(); only {

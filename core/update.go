@@ -24,13 +24,13 @@ func (v *visit) headAnswered(resp *adapter.Response) {
 	if resp.Reason != "" || v.entry.Status != http.StatusOK || resp.Status != http.StatusOK || v.control.NoStore {
 		return
 	}
-	etag, modified := validators(&v.entry)
+	known := parts.VersionOf(&v.entry)
 	agrees := func(name, stored string) bool {
 		now := resp.Effective.Values(name)
 		return len(now) == 0 || now[0] == stored
 	}
 	switch {
-	case !agrees("Etag", etag), !agrees("Last-Modified", modified), !agrees("Content-Length", strconv.FormatUint(v.entry.Length(), 10)):
+	case !agrees("Etag", known.ETag), !agrees("Last-Modified", known.LastModified), !agrees("Content-Length", strconv.FormatUint(v.entry.Length(), 10)):
 		v.c.invalidate(v.x.Context(), &v.req)
 	case len(resp.Effective.Values("Etag"))+len(resp.Effective.Values("Last-Modified")) > 0:
 		_, _, _ = v.update(resp, v.c.cfg.Now()) // what fails is counted there
@@ -155,7 +155,7 @@ func (v *visit) validated(notModified *adapter.Response, status httprules.CacheS
 		outcome: flight.Retry, now: v.c.cfg.Now(),
 		status: httprules.CacheStatus{Fwd: v.fwd, FwdStatus: http.StatusNotModified, Key: v.shownKey()},
 	}
-	if etag, _ := validators(&v.entry); !sameResponse(etag, notModified.Effective) {
+	if !sameResponse(parts.VersionOf(&v.entry).ETag, notModified.Effective) {
 		// It speaks of another response than the one it was asked about, and
 		// must not update this one.
 		a.status.Detail = detailOtherValidator

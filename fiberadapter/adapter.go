@@ -130,7 +130,7 @@ func (x *exchange) Next(f adapter.Forward) (*adapter.Response, error) {
 	case !f.Capture:
 	case err != nil: // for middleware in front, and then for the app's error handler
 		resp.Reason = adapter.ReasonHandler
-	case ofPart(&f, resp.Status):
+	case f.OfPart(resp.Status):
 		resp.Sent = false
 		resp.Body, resp.Reason = x.part(res, f.MaxBody)
 	case adapter.IsEventStream(view(res.Header.ContentType())), res.IsBodyStream() && streamAt == 0:
@@ -186,11 +186,6 @@ func (x *exchange) Reply(resp *adapter.Response) error {
 	apply(res, resp.Extra, false)
 	x.leaving(resp.Leaving)
 	return nil
-}
-
-// ofPart reports whether a response is one that only the cache has asked for.
-func ofPart(f *adapter.Forward, status int) bool {
-	return f.Part && (status == fiber.StatusPartialContent || status == fiber.StatusRequestedRangeNotSatisfiable)
 }
 
 // part is the body of a response that only the cache has asked for, or says why it cannot

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // Exchange is one request/response cycle of a framework, as the engine sees
@@ -103,6 +105,10 @@ func IsEventStream(contentType string) bool {
 	const stream = "text/event-stream"
 	return len(contentType) >= len(stream) && strings.EqualFold(contentType[:len(stream)], stream)
 }
+
+// OfPart reports whether a response with that status is one that only the cache has asked
+// for: see Part.
+func (f *Forward) OfPart(status int) bool { return f.Part && httprules.IsPart(status) }
 
 // BodyAllowed reports whether a response with this final status code has a body
 // (RFC 9110 section 6.4.1).

@@ -436,7 +436,7 @@ func (w *writer) FlushError() error {
 		}
 	}()
 	switch {
-	case w.mode == discarding, w.mode == holding && w.ofPart():
+	case w.mode == discarding, w.mode == holding && w.forward.OfPart(w.status):
 		return nil
 	case w.mode == holding:
 		w.pass(adapter.ReasonStream)
@@ -597,7 +597,7 @@ func (w *writer) spoil(reason string) {
 
 // pass sends what was held back and lets everything later through.
 func (w *writer) pass(reason string) {
-	if w.ofPart() {
+	if w.forward.OfPart(w.status) {
 		w.mode, w.reason = discarding, reason
 		w.body.Drop(&w.forward)
 		return
@@ -633,11 +633,6 @@ func (w *writer) stop() {
 	if w.timer != nil {
 		w.timer.Stop()
 	}
-}
-
-// ofPart reports whether the response is one that only the cache has asked for.
-func (w *writer) ofPart() bool {
-	return w.forward.Part && (w.status == http.StatusPartialContent || w.status == http.StatusRequestedRangeNotSatisfiable)
 }
 
 // discard drops what a handler that panics has sent into a capture: whoever

@@ -206,8 +206,7 @@ func (v *Verdict) refuse(f *Fill, c *ResponseControl) string {
 		return reasonMethod
 	case f.Status < 200 || f.Status > 599 || f.Status == http.StatusNotModified || f.Status == http.StatusPreconditionFailed:
 		return reasonStatus // not final, or the answer to one client's condition
-	case !f.Part && (f.Status == http.StatusPartialContent || f.Status == http.StatusRequestedRangeNotSatisfiable ||
-		len(f.ResponseHeader.Values("Content-Range")) > 0):
+	case !f.Part && (IsPart(f.Status) || len(f.ResponseHeader.Values("Content-Range")) > 0):
 		return reasonPartial
 	case c.MustUnderstand && !understood(f.Status):
 		return reasonStatus

@@ -2,6 +2,7 @@ package httprules
 
 import (
 	"math"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -34,6 +35,12 @@ func ParseContentRange(lines []string) (r ByteRange, size int64, ok bool) {
 		return r, 0, false
 	}
 	return ByteRange{first, last - first + 1}, size, true
+}
+
+// IsPart reports whether a status is that of an answer to Range alone (RFC 9110 sections
+// 15.3.7 and 15.5.17).
+func IsPart(status int) bool {
+	return status == http.StatusPartialContent || status == http.StatusRequestedRangeNotSatisfiable
 }
 
 // Version is what a response says of the state of its representation. Date is that of

@@ -6,6 +6,7 @@ package parts
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -75,9 +76,16 @@ func Covers(e *entry.Entry, ranges []httprules.ByteRange) bool {
 }
 
 // VersionOf is the version of a stored response.
-func VersionOf(e *entry.Entry) httprules.Version {
-	v := httprules.Version{Date: time.Unix(0, e.Date)}
-	for f := range e.Header {
+func VersionOf(e *entry.Entry) httprules.Version { return version(e.Header, e.Date) }
+
+// VersionOfContent is the version of a response that is to be stored.
+func VersionOfContent(c *entry.Content) httprules.Version {
+	return version(slices.Values(c.Header), c.Date)
+}
+
+func version(header iter.Seq[entry.Field], date int64) httprules.Version {
+	v := httprules.Version{Date: time.Unix(0, date)}
+	for f := range header {
 		switch f.Name {
 		case "Etag":
 			v.ETag = f.Value
