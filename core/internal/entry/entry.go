@@ -129,7 +129,7 @@ const (
 	offEpoch   = 88
 	offSize    = 96
 	offParts   = 104 // how many
-	offCoding  = 108
+	offCoding  = 108 // three bytes that are 0 follow
 	fixedLen   = 112
 	partLen    = 16
 )
@@ -265,7 +265,7 @@ func View(b []byte, e *Entry) error {
 	lens := uint64(le.Uint32(b[offKeyLen:])) + uint64(le.Uint32(b[offVaryLen:])) +
 		uint64(le.Uint32(b[offTagsLen:])) + uint64(le.Uint32(b[offParts:]))*partLen + uint64(le.Uint32(b[offHeadLen:]))
 	body := le.Uint64(b[offBodyLen:])
-	if lens > uint64(len(rest)) || body != uint64(len(rest))-lens {
+	if lens > uint64(len(rest)) || body != uint64(len(rest))-lens || le.Uint32(b[offCoding:]) > math.MaxUint8 {
 		return ErrCorrupt
 	}
 	e.Meta = Meta{

@@ -169,6 +169,10 @@ func TestErrors(t *testing.T) {
 		{"kind", edit(func(b []byte) { b[offKind] = 9; resum(b) }), ErrCorrupt},
 		{"status", edit(func(b []byte) { b[offStatus], b[offStatus+1] = 100, 0; resum(b) }), ErrCorrupt},
 		{"body length", edit(func(b []byte) { b[offBodyLen]++; resum(b) }), ErrCorrupt},
+		// What a later version means by them would be lost without a word.
+		{"unused byte", edit(func(b []byte) { b[offCoding+1] = 1; resum(b) }), ErrCorrupt},
+		{"another", edit(func(b []byte) { b[offCoding+2] = 1; resum(b) }), ErrCorrupt},
+		{"last unused byte", edit(func(b []byte) { b[fixedLen-1] = 1; resum(b) }), ErrCorrupt},
 		{"huge body length", edit(func(b []byte) { b[offBodyLen+7] = 0xff; resum(b) }), ErrCorrupt},
 		{"key length", edit(func(b []byte) { b[offKeyLen+3] = 0xff; resum(b) }), ErrCorrupt},
 		{"list", edit(func(b []byte) { b[offKeyLen]--; b[offVaryLen]++; resum(b) }), ErrCorrupt},
