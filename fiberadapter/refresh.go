@@ -66,7 +66,7 @@ func repeat(old, req *fasthttp.Request) {
 	req.Header.SetMethod(fasthttp.MethodGet)
 	var omitted []string
 	req.Header.VisitAll(func(name, _ []byte) {
-		if adapter.OmittedInRerun(http.CanonicalHeaderKey(string(name))) {
+		if adapter.OmittedInRerun(http.CanonicalHeaderKey(string(name)), false) {
 			omitted = append(omitted, string(name))
 		}
 	})
