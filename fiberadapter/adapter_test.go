@@ -80,7 +80,7 @@ func newApp() *fiber.App { return fiber.New(newConfig()) }
 func newConfig() fiber.Config {
 	return fiber.Config{
 		DisableStartupMessage: true,
-		RequestMethods:        append([]string{"PURGE"}, fiber.DefaultMethods...),
+		RequestMethods:        append([]string{"PURGE", "QUERY"}, fiber.DefaultMethods...),
 		ReadBufferSize:        256 << 10, // of the oversized query
 		ErrorHandler: func(c *fiber.Ctx, err error) error {
 			status := fiber.StatusInternalServerError
