@@ -64,13 +64,23 @@ func (v *visit) fetch() error {
 			return v.settle(a)
 		}
 	}
-	if validate && resp.Status == http.StatusNotModified && resp.Reason == "" {
+	if validate && v.notModified(resp) {
 		return v.settle(v.validated(resp, status))
 	}
 	if v.gap.Length > 0 && httprules.IsPart(resp.Status) {
 		return v.completed(resp, status)
 	}
 	return v.settle(v.fetched(resp, status, set != nil))
+}
+
+// notModified reports whether resp says that what its conditions named is still good. To
+// a QUERY that is 304 (RFC 10008 section 2.6), but who does not know the method answers as
+// to any other one: 412 (RFC 9110 section 13.1.2), which becomes a 304.
+func (v *visit) notModified(resp *adapter.Response) bool {
+	if resp.Status == http.StatusPreconditionFailed && v.req.Method == methodQuery && (resp.Reason == "" || resp.Reason == adapter.ReasonUnwritten) {
+		resp.Status, resp.Reason, resp.Header, resp.Body = http.StatusNotModified, "", undescribed(resp.Header), nil
+	}
+	return resp.Reason == "" && resp.Status == http.StatusNotModified
 }
 
 // prepare gets a claim by which the handler's response can be stored. Nobody is waited

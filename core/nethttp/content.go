@@ -34,7 +34,7 @@ func (x *Exchange) Content(limit int64) (adapter.Content, error) {
 	x.body = &replay{left: b, rest: r.Body, err: err}
 	r.Body = x.body
 	switch {
-	case err == nil:
+	case int64(len(b)) > limit:
 		return c, adapter.ErrContentTooLong
 	case !errors.Is(err, io.EOF):
 		return c, err
