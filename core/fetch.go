@@ -186,6 +186,7 @@ func (v *visit) handlingError() func(status int, h adapter.Header) bool {
 // tells those who wait for it that they wait in vain.
 func (c *Cache) lettingGo(l *inFlight, run *run, s httprules.CacheStatus) func(int, adapter.Header, string) adapter.Fields {
 	return func(_ int, h adapter.Header, reason string) adapter.Fields {
+		run.goes()
 		c.conclude(l, ending(reason), nil)
 		return c.withoutTags(noted(run, s, reason), h)
 	}

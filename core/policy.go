@@ -138,6 +138,18 @@ type StoringPolicy struct {
 	// Cache-Control and Expires, most specific first (RFC 9213). Surrogate-Control
 	// may be one of them. Nil: CDN-Cache-Control.
 	TargetedFields []string
+	// Decide, if not nil, is asked for each response that would be stored, before it is:
+	// once its body is complete, also if it was sent as it came, or in the background, or is
+	// still stored and was updated by a 304. It may forbid that, or say for how long. It is
+	// asked as well for one that only lacks a lifetime, but not for what the rules forbid to
+	// store, nor for what a framework's handler returns as an error if there is no StatusTTL
+	// for it. Of a response in parts it is asked for each part, a 206 whose
+	// Content-Range says which, and for the whole when it is complete.
+	//
+	// Whoever waits for the response waits for Decide too, so it is to be quick, and must
+	// not wait for requests of its own. It may be called concurrently. A panic is logged,
+	// and counted in [Stats]; the response is not stored.
+	Decide func(*Request, *Response) Decision
 }
 
 // StalePolicy says what is renewed, and when a stale response is served.

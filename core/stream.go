@@ -91,7 +91,7 @@ func (v *visit) refuses(status int, h adapter.Header) string {
 		return adapter.ReasonInner
 	}
 	verdict := v.judge(status, h, v.c.cfg.Now())
-	if verdict.Store {
+	if v.admissible(&verdict) {
 		return ""
 	}
 	v.refused = &refused{status, verdict}
@@ -161,7 +161,7 @@ func (v *visit) admitComing(resp *adapter.Response) (a answer, reason string) {
 	if resp.Status == http.StatusPartialContent {
 		v.announcePart(resp)
 	}
-	if verdict := v.judge(resp.Status, resp.Effective, v.c.cfg.Now()); !verdict.Store {
+	if verdict := v.judge(resp.Status, resp.Effective, v.c.cfg.Now()); !v.admissible(&verdict) {
 		v.superseded(resp.Status, verdict)
 		return answer{outcome: flight.Pass, personal: true}, verdict.Reason
 	}
