@@ -22,7 +22,7 @@ import (
 // streams is for Forward.Stream, made once for each visit that the pool has. A run in the
 // background has no client, and the answer to a HEAD has no body.
 func (v *visit) streams() func(status int, h adapter.Header) adapter.Streaming {
-	if v.rerun != nil || v.req.Method != http.MethodGet || v.c.policy.Storing.HoldBytes == math.MaxInt64 {
+	if v.rerun != nil || !v.fills() || v.c.policy.Storing.HoldBytes == math.MaxInt64 {
 		return nil
 	}
 	if v.onStream == nil {
