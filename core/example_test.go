@@ -167,6 +167,51 @@ func ExampleAddTags() {
 	// /users/7: Grace (fwd=miss, detail=purged)
 }
 
+// Browsers validate what they have each time, and the cache answers them without the handler.
+func ExampleSetTTL() {
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{}))
+	defer cache.Close(context.Background())
+	service := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-cache") // for browsers
+		cacheaside.SetTTL(r.Context(), time.Hour)   // for the cache
+		_, _ = fmt.Fprint(w, "page")
+	}))
+
+	visit(service, "/")
+	visit(service, "/")
+	// Output:
+	// /: page (fwd=miss)
+	// /: page (hit)
+}
+
+// Errors inside of a 200 are not stored, and empty results only briefly.
+func ExampleStoringPolicy_decide() {
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{
+		TTL: time.Hour,
+		Storing: cacheaside.StoringPolicy{Decide: func(_ *cacheaside.Request, r *cacheaside.Response) cacheaside.Decision {
+			switch {
+			case strings.Contains(string(r.Body), `"errors":`):
+				return cacheaside.Decision{NoStore: true, KeepStale: true}
+			case string(r.Body) == "[]":
+				return cacheaside.Decision{TTL: 5 * time.Second}
+			}
+			return cacheaside.Decision{}
+		}},
+	}}))
+	defer cache.Close(context.Background())
+	failing, empty := nethttp.New(cache)(saying(`{"errors":[]}`)), nethttp.New(cache)(saying("[]"))
+
+	visit(failing, "/failing")
+	visit(failing, "/failing")
+	visit(empty, "/empty")
+	visit(empty, "/empty")
+	// Output:
+	// /failing: {"errors":[]} (fwd=miss, detail=decided)
+	// /failing: {"errors":[]} (fwd=miss, detail=decided)
+	// /empty: [] (fwd=miss)
+	// /empty: [] (hit)
+}
+
 // Purge takes tags, URLs and prefixes, all together.
 func ExampleCache_Purge() {
 	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Hour}}))
