@@ -256,6 +256,7 @@ var packages = map[string]string{
 	"os":       "os",
 	"rand":     "crypto/rand",
 	"slog":     "log/slog",
+	"strings":  "strings",
 	"testing":  "testing",
 	"time":     "time",
 	"tls":      "crypto/tls",
