@@ -58,7 +58,7 @@ func (i invalidation) after(status int, h adapter.Header, spared string) (ok boo
 	targets := []keys.Request{*req}
 	for _, name := range []string{"Location", "Content-Location"} {
 		for _, value := range h.Values(name) {
-			if other, ok := sameHost(*req, value); ok {
+			if other, ok := sameHost(*req, value); ok && (other.Path != req.Path || other.RawQuery != req.RawQuery || req.Target != "") {
 				targets = append(targets, other)
 			}
 		}

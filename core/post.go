@@ -1,6 +1,7 @@
 package cacheaside
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -69,11 +70,25 @@ func (v *visit) posts() bool {
 		}
 		f.claim.lock, f.claim.since = key.Lock, since
 		v.claim = &f.claim
-	} else if v.claim, _, _ = c.claim(v.x.Context(), key.Lock, freeStart, true, nil); v.claim == nil {
+	} else if v.claim = c.claimPost(v.x.Context(), key); v.claim == nil {
 		return false
 	}
 	v.key, v.fill, v.run = key, f, &f.run
 	return true
+}
+
+// claimPost takes the claim of a POST; nil: the store has failed. The journal of purges
+// has to have begun before that: one that begins with what the POST removes would not tell
+// what was purged before.
+func (c *Cache) claimPost(ctx context.Context, key keys.Key) *claim {
+	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
+	_, err := c.ledger.JournalStamp(at, key.Primary, nil)
+	c.deadlines.end(at)
+	if err != nil {
+		return nil
+	}
+	cl, _, _ := c.claim(ctx, key.Lock, freeStart, true, nil)
+	return cl
 }
 
 // post runs the handler of a request that posts has prepared.
