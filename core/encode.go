@@ -65,9 +65,6 @@ func (v *visit) encoded(ctx context.Context, content entry.Content, names []stri
 	if v.claim != nil {
 		content.Epoch, content.Stamp = v.claim.since.Epoch, v.claim.since.Seq
 	}
-	if w.saying = nil; v.c.searches != nil {
-		v.says(&content, w)
-	}
 	if len(names) > 0 {
 		if !v.hasRec { // the names were remembered, or nothing was there
 			v.readRecord(ctx)
@@ -85,6 +82,9 @@ func (v *visit) encoded(ctx context.Context, content entry.Content, names []stri
 			return nil, err
 		}
 		w.recordKept = max(w.recordKept, time.Millisecond)
+	}
+	if w.saying = nil; v.c.searches != nil {
+		v.says(&content, w)
 	}
 	var err error
 	w.value, err = entry.Encode(content)

@@ -46,6 +46,9 @@ type said struct {
 	expires  int64 // Unix nanoseconds
 }
 
+// Of responses that differ by Vary the hint has the names of the selecting fields, and a
+// hint for each of their values leads to the response.
+
 // lately is [visit.search] where it is known what has answered such a request a moment ago.
 func (v *visit) lately(ctx context.Context) (d httprules.Decision, ok bool) {
 	s := v.c.searches
@@ -74,13 +77,15 @@ func (v *visit) search(ctx context.Context) (d httprules.Decision, ok bool) {
 		if !ok {
 			return d, false
 		}
-		primary, ok := v.c.hint(ctx, hint)
+		primary, varies, ok := v.hint(ctx, hint)
 		if !ok || primary == v.key.Primary {
 			continue
 		}
 		wire, target := v.key.Wire, v.c.keys.KeyOf(primary)
 		if d, ok := v.answers(ctx, &own, target); ok {
-			v.c.searches.others.Put(wire, target, v.now.UnixNano())
+			if !varies {
+				v.c.searches.others.Put(wire, target, v.now.UnixNano())
+			}
 			return d, true
 		}
 	}
@@ -162,7 +167,10 @@ type saying struct {
 	way      *purges.Way
 	variance httprules.Variance
 	primary  string
-	tagged   bool // the response is, in that way
+	hint     keys.Key
+	names    []string // of the selecting fields
+	selected string   // the key of the hint for their values
+	tagged   bool     // the response is, in that way
 	keep     time.Duration
 }
 
@@ -176,10 +184,26 @@ func (v *visit) says(content *entry.Content, w *write) {
 		}
 	}
 	variance, ok := httprules.ParseNoVarySearch(lines)
-	if _, searched := keys.SearchedOf(v.key.Primary); !ok || !searched {
+	if !ok {
+		return
+	}
+	its, ok := keys.SearchedOf(v.key.Primary)
+	if !ok {
 		return
 	}
 	s := &saying{way: v.c.searching(variance), variance: variance, primary: v.key.Primary, keep: w.keep}
+	if s.hint, ok = v.c.keys.HintKey(&its, variance); !ok {
+		return
+	}
+	if w.record != nil {
+		by := keys.Selecting{Names: v.record.Names}
+		if old, err := v.c.readNote(v.x.Context(), s.hint); err == nil && old != nil { // of another URL
+			if names := mergeNames(by.Names, selectingNames(old)); len(names) <= maxVaryNames {
+				by.Names = names
+			}
+		}
+		s.names, s.selected = by.Names, s.hint.Variant(by.AppendValues(nil, &v.req))
+	}
 	if s.tagged = v.c.urls.knows(s.way); s.tagged {
 		tags := urlTagsBy(slices.Clone(content.Tags), &v.req, makerOf(s.way))
 		slices.Sort(tags)
@@ -203,17 +227,21 @@ func (c *Cache) note(s *saying) {
 		}
 		return
 	}
-	its, ok := keys.SearchedOf(s.primary)
-	if !ok || !s.tagged {
+	if !s.tagged {
 		return
 	}
-	hint, ok := c.keys.HintKey(&its, s.variance)
-	if !ok {
-		return
+	now, at := c.cfg.Now(), s.hint
+	var err error
+	if s.selected != "" {
+		var content entry.Content
+		for _, name := range s.names {
+			content.Vary = append(content.Vary, entry.Field{Name: name})
+		}
+		err = c.setNote(ctx, at, content, s.keep, now)
+		at.Wire = s.selected
 	}
-	now := c.cfg.Now()
-	err := c.setNote(ctx, hint, entry.Content{Body: []byte(s.primary)}, s.keep, now)
-	if err == nil {
+	err = errors.Join(err, c.setNote(ctx, at, entry.Content{Body: []byte(s.primary)}, s.keep, now))
+	if its, ok := keys.SearchedOf(s.primary); ok && err == nil {
 		err = c.setSaying(ctx, c.keys.SayingsKey(&its), s, now)
 	}
 	if err != nil {
@@ -278,16 +306,29 @@ func (c *Cache) readNote(ctx context.Context, at keys.Key) (*entry.Entry, error)
 	return e, nil
 }
 
-// hint is the primary key to which a hint leads.
-func (c *Cache) hint(ctx context.Context, at keys.Key) (primary string, ok bool) {
-	e, err := c.readNote(ctx, at)
+// hint is the primary key to which a hint leads, and whether that takes selecting fields.
+func (v *visit) hint(ctx context.Context, at keys.Key) (primary string, varies, ok bool) {
+	e, err := v.c.readNote(ctx, at)
+	if e != nil && err == nil && len(e.Body) == 0 {
+		by := keys.Selecting{Names: selectingNames(e)}
+		varies, at.Wire = true, at.Variant(by.AppendValues(nil, &v.req))
+		e, err = v.c.readNote(ctx, at)
+	}
 	if err != nil {
-		c.storeError("reading where a response is", err)
+		v.c.storeError("reading where a response is", err)
 	}
 	if e == nil || len(e.Body) == 0 {
-		return "", false
+		return "", varies, false
 	}
-	return string(e.Body), true
+	return string(e.Body), varies, true
+}
+
+// selectingNames are those in a hint.
+func selectingNames(hint *entry.Entry) (names []string) {
+	for f := range hint.Vary {
+		names = append(names, f.Name)
+	}
+	return names
 }
 
 // sayings are those of a path, latest first, as they were a moment ago.
