@@ -61,6 +61,7 @@ type write struct {
 	rerun      *rerun
 	begun      atomic.Bool // it has been started or given up
 	seen       *writeSeen  // nil: nobody observes
+	warming    *warming    // nil: it is for no warm-up
 	values     [2]store.Value
 	size       int64         // that is reserved
 	done       chan struct{} // made by the first who waits, with the mutex of writes
@@ -272,6 +273,7 @@ func (w *write) end(err error) {
 	if w.seen != nil {
 		w.tell(err)
 	}
+	w.warming.written(err)
 	switch {
 	case errors.Is(err, errPurged):
 		w.c.stats.overtaken.Add(1)
