@@ -43,6 +43,8 @@ func (v *visit) startWrite(content entry.Content, names []string, verdict httpru
 		w.end(errDropped)
 		return detailStoreBusy
 	}
+	w.warming = v.warming
+	w.warming.begin()
 	v.lead, v.write = nil, w // the write's duty
 	return ""
 }

@@ -129,6 +129,9 @@ func (v *visit) release() {
 		e := &v.event // what it points to is not to be kept
 		e.Context, e.Key, e.Link, e.Err = nil, "", nil, nil
 	}
+	if v.warming != nil {
+		v.warming.visited(v)
+	}
 	clear(v.fields)
 	clear(v.stored)
 	if cap(v.scratch)+cap(v.wire) > 16<<10 {

@@ -140,6 +140,9 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 			f.Add(method, coretest.InspectPath+"*", h)
 		}
 	}
+	if app.Entry != nil {
+		app.Entry(fiberadapter.Entry(f))
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
