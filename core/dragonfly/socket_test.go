@@ -24,7 +24,7 @@ import (
 // socketPath returns a path that is short enough for a socket.
 func socketPath(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ca")
+	dir, err := os.MkdirTemp("", "ca") //nolint:usetesting // TempDir has the name of the test in it
 	if err != nil {
 		t.Fatal(err)
 	}

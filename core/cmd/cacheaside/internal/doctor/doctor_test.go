@@ -123,7 +123,7 @@ func TestHealthy(t *testing.T) {
 
 // TestSocket: a Unix socket is as healthy, and nothing leaves the machine.
 func TestSocket(t *testing.T) {
-	dir, err := os.MkdirTemp("", "ca")
+	dir, err := os.MkdirTemp("", "ca") //nolint:usetesting // TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
