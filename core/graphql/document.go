@@ -182,13 +182,12 @@ type lexeme uint8
 const (
 	token   lexeme = iota
 	ignored        // it means nothing, to any server
-	mark           // a byte order mark, which not every server ignores
 	comment        // one that not every server may read
 )
 
-const byteOrderMark = "\ufeff"
-
-// next returns the length and kind of what text begins with, 0 if that is none.
+// next returns the length and kind of what text begins with, 0 if that is none. A byte order
+// mark is none, although it is to be ignored: some servers do that at the very beginning
+// alone, and others nowhere.
 func next(text string) (int, lexeme) {
 	switch c := text[0]; {
 	case strings.IndexByte(" \t\n,", c) >= 0:
@@ -218,8 +217,6 @@ func next(text string) (int, lexeme) {
 		return 1, token
 	case strings.HasPrefix(text, "..."):
 		return 3, token
-	case strings.HasPrefix(text, byteOrderMark):
-		return len(byteOrderMark), mark
 	}
 	return 0, token
 }
@@ -246,13 +243,16 @@ func commentLength(text string) (int, lexeme) {
 	return len(text), kind
 }
 
-// stringLength is that of a string or block string (section 2.9.4), 0 if it does not end.
+// stringLength is that of a string or block string (section 2.9.4), 0 if it does not end. A
+// quote behind the end is refused: some servers see the end of a block string there.
 func stringLength(text string) int {
 	if strings.HasPrefix(text, `"""`) {
 		return blockLength(text)
 	}
 	for i := 1; i < len(text); i++ {
 		switch c := text[i]; {
+		case c == '"' && strings.HasPrefix(text[i+1:], `"`):
+			return 0
 		case c == '"':
 			return i + 1
 		case c == '\\':
@@ -266,8 +266,8 @@ func stringLength(text string) int {
 	return 0
 }
 
-// blockLength refuses a backslash in front of a quote, and a quote behind the end: not every
-// server finds the same end there.
+// blockLength refuses a backslash in front of a quote, too: not every server finds the same
+// end there.
 func blockLength(text string) int {
 	const quotes = `"""`
 	n := strings.Index(text[len(quotes):], quotes)

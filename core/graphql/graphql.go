@@ -15,8 +15,8 @@
 //   - white space and the order of members in the JSON around it, and how characters are
 //     escaped there (RFC 8259). Numbers are compared as they are written.
 //
-// Strings and block strings are kept as they are. So is what the specification ignores and
-// some servers do not: a byte order mark, and comments that are not all ASCII.
+// Strings and block strings are kept as they are. So are comments that are not all ASCII,
+// which some servers refuse.
 //
 // # What is refused
 //
@@ -27,7 +27,10 @@
 //
 //   - mutations and subscriptions: what counts is the operation that operationName selects
 //     (section 6.1), and where that cannot be told, the request is refused;
-//   - documents that are not executable, and content that is not strictly what it should be:
+//   - documents that are not executable, or have something in which servers are known to
+//     see other tokens than the specification does: a carriage return alone, a byte order
+//     mark, a quote right behind a string, or after a backslash in a block string;
+//   - content that is not strictly what it should be:
 //     other members, members twice (in any case of their letters), invalid UTF-8, lone
 //     surrogates, more than 128 levels;
 //   - batches, and queries named by a hash or an identifier alone, unless [Options] say
