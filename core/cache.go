@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/textproto"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -31,7 +30,8 @@ type Cache struct {
 	*shared
 	policy      Policy
 	keys        keys.Maker
-	answers     [2]bool // whether GET and HEAD are answered
+	answers     methods
+	normalizer  normalizer
 	listed      map[int]bool
 	cookies     keys.Selector // policy.Requests.Cookies
 	targets     []string      // policy.Storing.TargetedFields, in canonical form
@@ -181,7 +181,7 @@ func newHandle(s *shared, policy Policy) *Cache {
 	if c.way = wayOf(&c.policy.Key); c.way != nil {
 		s.urls.learn([]purges.Way{*c.way})
 	}
-	c.answers = [2]bool{slices.Contains(policy.Requests.Methods, "GET"), slices.Contains(policy.Requests.Methods, "HEAD")}
+	c.answers = methodsOf(policy.Requests.Methods)
 	c.cookies = policy.Requests.Cookies.selector()
 	c.compression = policy.Compression.prepared()
 	for _, name := range policy.Storing.TargetedFields {

@@ -53,7 +53,7 @@ func (v *visit) covered() bool {
 // size bytes; none: it asks for the whole. Not ok: that is for the handler to say,
 // because the request is no GET, the ranges are not there, or If-Range rules them out.
 func (v *visit) ranges(of httprules.Version, size int64) (ranges []httprules.ByteRange, ok bool) {
-	if v.req.Method != http.MethodGet {
+	if !v.ranged() {
 		return nil, false
 	}
 	if v.asked&keys.AskedRanged == 0 {

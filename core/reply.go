@@ -79,7 +79,7 @@ func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 	case same: // RFC 9110 section 15.4.5: nothing that describes a body.
 		r.Header = undescribed(fields)
 		r.Status, r.Body = http.StatusNotModified, nil
-	case r.Status == http.StatusOK && v.asked&keys.AskedRanged != 0 && v.req.Method == http.MethodGet && v.form.coding == baseCoding(&v.entry) && v.ranging(&v.entry):
+	case r.Status == http.StatusOK && v.asked&keys.AskedRanged != 0 && v.ranged() && v.form.coding == baseCoding(&v.entry) && v.ranging(&v.entry):
 		selectRange(r, v.header, version)
 	}
 

@@ -21,18 +21,22 @@ const (
 // [adapter.Response] and those of the rules, as "no-store", appear there as well.
 const (
 	// Of a bypass.
-	detailSkip         = "skip"           // Policy.Skip
-	detailMethod       = "method"         // not among RequestPolicy.Methods
-	detailRequestBody  = "request-body"   // the key cannot tell two bodies apart
-	detailUpgrade      = "upgrade"        // another protocol is asked for
-	detailPrecondition = "precondition"   // If-Match and the like, which only the handler can judge
-	detailOverride     = "override"       // a field puts another method or path in the place of the request's
-	detailKeyTooLong   = "key-too-long"   // KeyPolicy.MaxBytes
-	detailRerun        = "rerun"          // a background run for another handle, or whose key has changed
-	detailOnlyIfCached = "only-if-cached" // nothing usable is stored, and the handler may not be asked
+	detailSkip           = "skip"             // Policy.Skip
+	detailMethod         = "method"           // not among RequestPolicy.Methods
+	detailRequestBody    = "request-body"     // the policy's keys cannot tell the content of two requests apart
+	detailContentTooLong = "content-too-long" // ContentPolicy.MaxBytes
+	detailContentRefused = "content-refused"  // ContentPolicy.Normalize
+	detailContentUnread  = "content-unread"   // the content of the request could not be read
+	detailUpgrade        = "upgrade"          // another protocol is asked for
+	detailPrecondition   = "precondition"     // If-Match and the like, which only the handler can judge
+	detailOverride       = "override"         // a field puts another method or path in the place of the request's
+	detailKeyTooLong     = "key-too-long"     // KeyPolicy.MaxBytes
+	detailRerun          = "rerun"            // a background run for another handle, or whose key has changed
+	detailOnlyIfCached   = "only-if-cached"   // nothing usable is stored, and the handler may not be asked
 
 	// Of an answer from the store.
 	detailNear                 = "near"                   // it was in this process
+	detailNoVarySearch         = "no-vary-search"         // it was stored for another URL, and says that it is for this one as well
 	detailStaleWhileRevalidate = "stale-while-revalidate" // it is stale, and being renewed
 	detailStaleIfError         = "stale-if-error"         // it is stale, and the handler failed
 	detailSoftTimeout          = "soft-timeout"           // it is stale, and the handler takes its time
@@ -46,7 +50,10 @@ const (
 	detailContentRange   = "content-range"    // a part whose place or length is not known
 	detailSmallPart      = "small-part"       // a part that is little beside what is known
 	detailWhole          = "whole"            // a part of what is stored as a whole
+	detailStatus         = "status"           // of a POST: not 200
+	detailNoFreshness    = "no-freshness"     // of a POST: none that the response states
 	detailOrigin         = "origin"           // what is stored was answered to another origin
+	detailDecided        = "decided"          // StoringPolicy.Decide said no, or panicked
 	detailAuthorization  = "authorization"    // nothing but the policy's TTL would share it
 	detailCookie         = "cookie"           // the same, and the handler may have read a cookie
 	detailVary           = "vary"             // too many names in Vary

@@ -59,6 +59,7 @@ type write struct {
 	stored     bool // it is in the store
 	outdated   bool // softly purged since the handler was called
 	rerun      *rerun
+	post       *fill       // of the POST whose response it is; nil: of none
 	begun      atomic.Bool // it has been started or given up
 	seen       *writeSeen  // nil: nobody observes
 	values     [2]store.Value
@@ -269,6 +270,9 @@ func (w *write) failed(err error) error {
 // still good for whoever came before the handler was called.
 func (w *write) end(err error) {
 	defer w.forget()
+	if w.post != nil {
+		posting.CompareAndDelete(w.wire, w.post)
+	}
 	if w.seen != nil {
 		w.tell(err)
 	}

@@ -36,6 +36,7 @@ var remedies = map[observe.Reason]string{
 	observe.ReasonVaryAny:        "Vary: * says that no other request can have the response: name the fields that it depends on.",
 	observe.ReasonVary:           "Vary has too many names: name only the fields that change the response, and look for middleware that adds to it.",
 	observe.ReasonOrigin:         "The response was made for another Origin: let the CORS middleware send Vary: Origin, or run in front of the cache.",
+	observe.ReasonDecided:        "Storing.Decide has said that it is not to be stored, or has panicked: Stats and the log tell of panics.",
 
 	observe.ReasonTags:           "The response has more tags than Storing.MaxTags, or one of over 256 bytes, so it could not be purged: use fewer and shorter ones.",
 	observe.ReasonHeader:         "A field has a character that no field may have: find the handler that puts raw text into a header.",

@@ -32,7 +32,7 @@ func TestNames(t *testing.T) {
 	names("Trigger", func(n uint8) string { return observe.Trigger(n).String() }, 4)
 	names("Purge", func(n uint8) string { return observe.Purge(n).String() }, 5)
 	names("SpanKind", func(n uint8) string { return observe.SpanKind(n).String() }, 4)
-	names("Reason", func(n uint8) string { return observe.Reason(n).String() }, 47)
+	names("Reason", func(n uint8) string { return observe.Reason(n).String() }, 51)
 }
 
 func TestReasonOf(t *testing.T) {

@@ -9,20 +9,23 @@ const (
 	ReasonOther Reason = iota + 1 // one that an adapter of somebody else gives
 
 	// The cache had nothing to do with the request.
-	ReasonSkip         // the policy or the adapter leaves it out
-	ReasonMethod       // its method is not answered from a cache
-	ReasonNoRoute      // no route takes it
-	ReasonRequestBody  // it has a body, which the key cannot tell from another
-	ReasonUpgrade      // it asks for another protocol
-	ReasonPrecondition // If-Match and the like, which only the handler can judge
-	ReasonOverride     // a field puts another method or path in the place of its own
-	ReasonKeyTooLong   // KeyPolicy.MaxBytes
-	ReasonInner        // a handle further in has its own policy
-	ReasonRerun        // it is a background run for another handle
+	ReasonSkip           // the policy or the adapter leaves it out
+	ReasonMethod         // its method is not answered from a cache
+	ReasonNoRoute        // no route takes it
+	ReasonRequestBody    // it has content, which the key cannot tell from another
+	ReasonContentTooLong // ContentPolicy.MaxBytes
+	ReasonContentRefused // ContentPolicy.Normalize leaves it out
+	ReasonContentUnread  // its content could not be read
+	ReasonUpgrade        // it asks for another protocol
+	ReasonPrecondition   // If-Match and the like, which only the handler can judge
+	ReasonOverride       // a field puts another method or path in the place of its own
+	ReasonKeyTooLong     // KeyPolicy.MaxBytes
+	ReasonInner          // a handle further in has its own policy
+	ReasonRerun          // it is a background run for another handle
 
 	// The response was not stored, by the rules.
 	ReasonNoFreshness    // it has no lifetime: neither its own nor the policy's TTL
-	ReasonNoStore        // Cache-Control: no-store
+	ReasonNoStore        // Cache-Control: no-store, or the handler has called NoStore
 	ReasonPrivate        // Cache-Control: private
 	ReasonNoCache        // Cache-Control: no-cache, and it has no validator
 	ReasonExpired        // it was stale when it came, and has no validator
@@ -40,6 +43,7 @@ const (
 	ReasonVaryAny        // Vary: *
 	ReasonVary           // too many names in Vary
 	ReasonOrigin         // it was made for another Origin
+	ReasonDecided        // StoringPolicy.Decide said no, or panicked
 
 	// By limits.
 	ReasonTags           // too many tags, or one that is too long
@@ -69,6 +73,7 @@ var reasons = [lastReason]string{
 	ReasonOther: Other,
 
 	ReasonSkip: "skip", ReasonMethod: "method", ReasonNoRoute: "no-route", ReasonRequestBody: "request-body",
+	ReasonContentTooLong: "content-too-long", ReasonContentRefused: "content-refused", ReasonContentUnread: "content-unread",
 	ReasonUpgrade: "upgrade", ReasonPrecondition: "precondition", ReasonOverride: "override",
 	ReasonKeyTooLong: "key-too-long", ReasonInner: "inner-policy", ReasonRerun: "rerun",
 
@@ -76,7 +81,7 @@ var reasons = [lastReason]string{
 	ReasonExpired: "expired", ReasonRequestNoStore: "request-no-store", ReasonAuthorization: "authorization",
 	ReasonCookie: "cookie", ReasonSetCookie: "set-cookie", ReasonStatus: "status", ReasonPartial: "partial",
 	ReasonMultipart: "multipart", ReasonContentRange: "content-range", ReasonSmallPart: "small-part", ReasonWhole: "whole", ReasonOtherPart: "other-part",
-	ReasonVaryAny: "vary-any", ReasonVary: "vary", ReasonOrigin: "origin",
+	ReasonVaryAny: "vary-any", ReasonVary: "vary", ReasonOrigin: "origin", ReasonDecided: "decided",
 
 	ReasonTags: "tags", ReasonHeader: "header", ReasonHeaderTooLarge: "header-too-large", ReasonTooLarge: "too-large", ReasonCaptureFull: "capture-full",
 	ReasonSlowRead: "slow-read", ReasonStoreBusy: "store-busy", ReasonStoreFailed: "store-failed",

@@ -460,7 +460,7 @@ func TestHostileRoutes(t *testing.T) {
 				}
 			}
 		}
-		if want := float64(len(routes) * (7 + 4 + 10 + 47 + 5)); total != want {
+		if want := float64(len(routes) * (7 + 4 + 10 + 51 + 5)); total != want {
 			t.Errorf("%v of %v requests are counted", total, want)
 		}
 	}
@@ -565,7 +565,7 @@ func TestSeriesAreBounded(t *testing.T) {
 	if counters != 12*observe.MaxRoutes || foreground != observe.MaxRoutes || background != observe.MaxRoutes/4 {
 		t.Errorf("the routes have %d counters and %d and %d histograms", counters, foreground, background)
 	}
-	if want := 2 * float64(258*(4*1+3*3+10+38+10)+5); requests != want {
+	if want := 2 * float64(258*(4*1+3*3+10+42+10)+5); requests != want {
 		t.Errorf("%v requests are counted, not %v", requests, want)
 	}
 	if want := 2 * uint64(258*32*2); handlers != want {
