@@ -38,6 +38,7 @@ type Cache struct {
 	compression compression   // policy.Compression
 	way         *purges.Way   // to tell URLs apart; nil: by all that they have
 	label       string        // policy.Name, in events
+	searches    *searches     // by which responses answer for other URLs; nil: by none
 }
 
 // shared is what all handles of a cache have in common.
@@ -69,6 +70,7 @@ type shared struct {
 	breaker     *breaker.Store    // between the engine and the store; nil: none
 	ledger      *purges.Ledger    // what was purged
 	slow        slowValues
+	searched    atomic.Pointer[searches] // of all handles; nil: none has any
 	urls        urls
 	clock       string // the key of the clock of purges
 	background  *jobs.Pool
@@ -180,6 +182,10 @@ func newHandle(s *shared, policy Policy) *Cache {
 	c.keys = keys.NewMaker(s.cfg.Namespace, policy.Key.selected())
 	if c.way = wayOf(&c.policy.Key); c.way != nil {
 		s.urls.learn([]purges.Way{*c.way})
+	}
+	if policy.Key.NoVarySearch && s.coordinator != nil && policy.Key.Generator == nil {
+		s.searched.CompareAndSwap(nil, new(searches))
+		c.searches = s.searched.Load()
 	}
 	c.answers = methodsOf(policy.Requests.Methods)
 	c.cookies = policy.Requests.Cookies.selector()

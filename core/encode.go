@@ -83,6 +83,9 @@ func (v *visit) encoded(ctx context.Context, content entry.Content, names []stri
 		}
 		w.recordKept = max(w.recordKept, time.Millisecond)
 	}
+	if w.saying = nil; v.c.searches != nil {
+		v.says(&content, w)
+	}
 	var err error
 	w.value, err = entry.Encode(content)
 	return w, err

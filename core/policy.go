@@ -56,6 +56,13 @@ type KeyPolicy struct {
 	// that are left out are still seen by the handler, so leave out only those
 	// that do not change the response. A name may end in '*'.
 	Query Selection
+	// NoVarySearch heeds what the responses of a handler say in No-Vary-Search
+	// (draft-ietf-httpbis-no-vary-search): which query parameters make no difference to
+	// them, and whether their order does. Such a response answers for all URLs that differ
+	// in nothing else, and a purge of any of these reaches it. It needs a store that is a
+	// [store.Coordinator], and has no effect together with Generator. A cache heeds the
+	// first 16 different fields. False: each URL has responses of its own.
+	NoVarySearch bool
 	// KeepQueryOrder makes the order of the parameters part of the key; otherwise
 	// only the order of those of one name is.
 	KeepQueryOrder bool
@@ -326,7 +333,7 @@ type ContentPolicy struct {
 // in front of an origin that knows HTTP caching.
 func RFC9111() Policy {
 	return Policy{
-		Key:     KeyPolicy{KeepQueryOrder: true},
+		Key:     KeyPolicy{KeepQueryOrder: true, NoVarySearch: true},
 		Storing: StoringPolicy{AnyStatusCode: true, Post: true, SetCookie: true, Heuristic: true},
 		Stale:   StalePolicy{IfError: 24 * time.Hour}, // section 4.2.4: disconnected
 		Requests: RequestPolicy{

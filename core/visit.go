@@ -54,6 +54,7 @@ type found struct {
 	entry      entry.Entry
 	entryKey   string         // where it is in the store
 	near       bool           // it was in this process
+	elsewhere  bool           // it was stored for another URL: see novarysearch.go
 	why        observe.Cause  // it cannot answer, after the last look
 	stale      bool           // it may not be used as it is
 	fwd        string         // why the handler is asked, for Cache-Status
