@@ -42,6 +42,14 @@ func TestKeyOfContent(t *testing.T) {
 	for _, name := range contentFields[1:] {
 		all = append(all, withContent("QUERY", "a", 1, name+": a"), withContent("QUERY", "a", 1, name+": "))
 	}
+	for _, method := range []string{"GET", "QUERY", "POST"} {
+		if m, rest, ok := CutMethod(keyOf(t, m, withContent(method, "a", 1)).Primary); !ok || m != method+":" || !strings.HasPrefix(rest, "https://h/x|b:") {
+			t.Errorf("the method of a key of %s is %q, %t, before %q", method, m, ok, rest)
+		}
+	}
+	if _, _, ok := CutMethod("PUT:https://h/x"); ok {
+		t.Error("PUT has keys")
+	}
 	seen := map[string]int{}
 	for i, r := range all {
 		k := keyOf(t, m, r)
