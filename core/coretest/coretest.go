@@ -196,7 +196,7 @@ type testCase struct {
 }
 
 func allCases() []testCase {
-	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases, observeCases, inspectCases, compressionCases, partCases, streamCases, contentCases, controlCases, warmCases, postCases)
+	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases, observeCases, inspectCases, compressionCases, partCases, streamCases, contentCases, controlCases, warmCases, postCases, searchCases)
 }
 
 // Run runs the suite with the embedded store, and once more with a real
