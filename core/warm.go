@@ -482,28 +482,16 @@ func (x *warming) collapsed() bool {
 	return x.how == observe.ResultCollapsed && x.failure == nil
 }
 
-// meet has v, a visit to whatever handle, go on like any other. A handle of the cache tells x
-// of it, unless the handler has made the request with the context of the one that it serves.
+// meet has v, a visit to whatever handle, go on like any other. Those of the cache tell x
+// of it.
 func (x *warming) meet(v *visit) {
 	v.req.Rerun = nil
-	if x.cache != v.c.shared || byHandler(&v.req.Request) {
+	if x.cache != v.c.shared {
 		return
 	}
 	if v.warming = x; !v.observed { // then it is not empty
 		v.told = told{}
 	}
-}
-
-// byHandler reports whether a handler in this process has made the request.
-func byHandler(req *adapter.Request) bool {
-	run := req.Outer
-	if run == nil {
-		return req.Within != nil
-	}
-	for out := run.Outer(); out != nil; out = run.Outer() {
-		run = out
-	}
-	return run.Parent() != nil
 }
 
 // visited takes what v has found out, when it is over. A handle further out leaves that to

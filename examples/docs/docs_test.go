@@ -217,6 +217,7 @@ func hasSuffix(names []string, suffix string) bool {
 var packages = map[string]string{
 	"cacheaside":   "github.com/cacheaside/cacheaside/core",
 	"adapter":      "github.com/cacheaside/cacheaside/core/adapter",
+	"cachetest":    "github.com/cacheaside/cacheaside/core/cachetest",
 	"chiadapter":   "github.com/cacheaside/cacheaside/chiadapter",
 	"coretest":     "github.com/cacheaside/cacheaside/core/coretest",
 	"dragonfly":    "github.com/cacheaside/cacheaside/core/dragonfly",
