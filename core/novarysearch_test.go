@@ -486,6 +486,21 @@ func TestNoVarySearchIsNotRefreshed(t *testing.T) {
 	}, func(cfg *cacheaside.Config) { cfg.Policy.Stale.RefreshAhead = 0.5 })
 }
 
+// TestNoVarySearchLeavesNoTrace: a response that does not answer after all changes nothing
+// of what is known of the request's own URL.
+func TestNoVarySearchLeavesNoTrace(t *testing.T) {
+	bothStores(t, func(t *testing.T, h *rows, one, two *instance) {
+		h.header.Set("Vary", "Accept-Language")
+		one.announce(t)
+		one.want(t, "/p?a=2", "1", "stored", "Accept-Language", "en")
+		time.Sleep(50 * time.Minute)
+		one.want(t, "/p?a=1", "1", "stored", "Accept-Language", "de", "Cache-Control", "no-cache")
+		time.Sleep(20 * time.Minute)
+		one.want(t, "/p?a=1", "1", "fwd=vary-miss; ttl=3600; stored", "Accept-Language", "en") // the other one is stale
+		one.want(t, "/p?a=1", "1", "hit; ttl=2400", "Accept-Language", "de")
+	})
+}
+
 // TestNoVarySearchOwnFirst: what is stored for a URL comes first.
 func TestNoVarySearchOwnFirst(t *testing.T) {
 	bothStores(t, func(t *testing.T, h *rows, one, two *instance) {
