@@ -114,7 +114,7 @@ func TestNoVarySearchSelects(t *testing.T) {
 			one.get(t, "/p?a=7", "X-Key", "x", "Accept-Language", "en")
 		}
 	}, func(cfg *cacheaside.Config) {
-		cfg.Policy.Key.Headers, cfg.Policy.Key.Cookies = []string{"X-Key"}, []string{"k"}
+		cfg.Policy.Key.Headers, cfg.Policy.Key.Cookies, cfg.Policy.Storing.Headers = []string{"X-Key"}, []string{"k"}, cacheaside.None()
 		cfg.Policy.Key.Partition = func(r *cacheaside.Request) string { return strings.Join(r.Header.Values("User"), ",") }
 	})
 }
@@ -520,6 +520,10 @@ func TestNoVarySearchOwnFirst(t *testing.T) {
 		one.want(t, "/p?a=1", "1", "stored")
 		one.want(t, "/p?a=2", "1", "no-vary-search")
 		h.set("/p", 2)
+		h.during = func(string) {
+			h.during = nil
+			one.want(t, "/p?a=2", "1", "no-vary-search") // which is remembered
+		}
 		one.want(t, "/p?a=2", "2", "stored", "Cache-Control", "no-cache")
 		one.want(t, "/p?a=2", "2", "hit; ttl=3600")
 		two.want(t, "/p?a=1", "1", "hit; ttl=3600")
@@ -563,7 +567,7 @@ func ExampleKeyPolicy_noVarySearch() {
 	// Output:
 	// /search?q=milk&page=1: page 1 of milk (fwd=miss)
 	// /search?q=tea&page=2&from=mail: page 2 of tea (fwd=miss)
-	// /search?page=2&q=tea: page 2 of tea (hit)
-	// /search?from=news&q=tea&page=2: page 2 of tea (hit)
+	// /search?page=2&q=tea: page 2 of tea (hit, detail=no-vary-search)
+	// /search?from=news&q=tea&page=2: page 2 of tea (hit, detail=no-vary-search)
 	// /search?q=tea&page=3: page 3 of tea (fwd=miss)
 }
