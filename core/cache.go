@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/textproto"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -31,7 +30,8 @@ type Cache struct {
 	*shared
 	policy      Policy
 	keys        keys.Maker
-	answers     [2]bool // whether GET and HEAD are answered
+	answers     methods
+	normalizer  normalizer
 	listed      map[int]bool
 	cookies     keys.Selector // policy.Requests.Cookies
 	targets     []string      // policy.Storing.TargetedFields, in canonical form
@@ -56,7 +56,7 @@ type shared struct {
 	routes    routes
 	known     known       // handles, for the inspector
 	probing   atomic.Bool // an inspector wants to send requests
-	probe     atomic.Pointer[adapter.Probe]
+	probe     atomic.Pointer[adapter.Entry]
 	flights   flight.Group[entry.Entry, lock]
 	// coordinator is nil where the store orders nothing: then only URLs can be
 	// purged, and requests of this process wait for each other.
@@ -82,6 +82,7 @@ type shared struct {
 	claims      claims
 	derived     derived // bodies in other codings than they are stored in
 	closeOnce   sync.Once
+	closed      atomic.Bool // Close was called
 	closeErr    error
 }
 
@@ -187,7 +188,7 @@ func newHandle(s *shared, policy Policy) *Cache {
 		s.searched.CompareAndSwap(nil, new(searches))
 		c.searches = s.searched.Load()
 	}
-	c.answers = [2]bool{slices.Contains(policy.Requests.Methods, "GET"), slices.Contains(policy.Requests.Methods, "HEAD")}
+	c.answers = methodsOf(policy.Requests.Methods)
 	c.cookies = policy.Requests.Cookies.selector()
 	c.compression = policy.Compression.prepared()
 	for _, name := range policy.Storing.TargetedFields {
@@ -238,6 +239,7 @@ func Must[T any](v T, err error) T {
 // return what the first one did.
 func (c *Cache) Close(ctx context.Context) error {
 	c.closeOnce.Do(func() {
+		c.closed.Store(true)
 		c.closeErr = errors.Join(c.background.Close(ctx), c.writes.jobs.Close(ctx))
 		if c.breaker != nil {
 			c.breaker.Stop()

@@ -60,8 +60,10 @@ type write struct {
 	stored     bool    // it is in the store
 	outdated   bool    // softly purged since the handler was called
 	rerun      *rerun
+	post       *fill       // of the POST whose response it is; nil: of none
 	begun      atomic.Bool // it has been started or given up
 	seen       *writeSeen  // nil: nobody observes
+	warming    *warming    // nil: it is for no warm-up
 	values     [2]store.Value
 	size       int64         // that is reserved
 	done       chan struct{} // made by the first who waits, with the mutex of writes
@@ -275,9 +277,13 @@ func (w *write) failed(err error) error {
 // still good for whoever came before the handler was called.
 func (w *write) end(err error) {
 	defer w.forget()
+	if w.post != nil {
+		posting.CompareAndDelete(w.wire, w.post)
+	}
 	if w.seen != nil {
 		w.tell(err)
 	}
+	w.warming.written(err)
 	switch {
 	case errors.Is(err, errPurged):
 		w.c.stats.overtaken.Add(1)

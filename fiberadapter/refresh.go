@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"net/url"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
@@ -20,7 +19,7 @@ func (x *exchange) Detach() adapter.Refresher {
 	app, old := x.c.App(), x.c.Context()
 	c := new(fasthttp.RequestCtx) // not pooled: a handler may keep what is in it
 	c.Init2(newConn(old), nil, true)
-	repeat(&old.Request, &c.Request)
+	x.repeat(&old.Request, &c.Request)
 	return func(ctx context.Context, rerun *adapter.Rerun) {
 		c.SetUserValue(rerunKey{}, rerun)
 		setUserContext(ctx, app, c)
@@ -31,47 +30,27 @@ func (x *exchange) Detach() adapter.Refresher {
 	}
 }
 
-// Probe implements [adapter.Prober].
-func (x *exchange) Probe() adapter.Probe {
-	app, local := x.c.App(), x.c.Context().LocalAddr()
-	return func(ctx context.Context, method string, target *url.URL, header http.Header, rerun *adapter.Rerun) (int, http.Header) {
-		c := new(fasthttp.RequestCtx)
-		c.Init2(connFor(local, local, target.Scheme == "https"), nil, true)
-		req := &c.Request
-		req.Header.SetMethod(method)
-		req.SetRequestURI(target.RequestURI())
-		req.Header.SetHost(target.Host)
-		for name, values := range header {
-			for _, value := range values {
-				req.Header.Add(name, value)
-			}
-		}
-		c.SetUserValue(rerunKey{}, rerun)
-		setUserContext(ctx, app, c)
-		defer func() { _ = c.Response.CloseBodyStream() }()
-		defer c.ResetUserValues()
-		app.Server().Handler(c)
-		answered := http.Header{}
-		c.Response.Header.VisitAll(func(name, value []byte) { answered.Add(string(name), string(value)) })
-		return c.Response.StatusCode(), answered
-	}
-}
-
 // repeat makes req a copy of old as that came in, but for what is not to be
 // repeated.
-func repeat(old, req *fasthttp.Request) {
+func (x *exchange) repeat(old, req *fasthttp.Request) {
 	old.CopyTo(req)
 	req.ResetBody()
 	req.SetRequestURIBytes(old.Header.RequestURI()) // Ctx.Path may have changed the parsed URI
-	req.Header.SetMethod(fasthttp.MethodGet)
+	if !x.keyed {
+		req.Header.SetMethod(fasthttp.MethodGet)
+	}
 	var omitted []string
 	req.Header.VisitAll(func(name, _ []byte) {
-		if adapter.OmittedInRerun(http.CanonicalHeaderKey(string(name))) {
+		if adapter.OmittedInRerun(http.CanonicalHeaderKey(string(name)), x.keyed) {
 			omitted = append(omitted, string(name))
 		}
 	})
 	for _, name := range omitted {
 		req.Header.Del(name)
+	}
+	if x.keyed {
+		x.repeatContent(req)
+		return
 	}
 	req.PostArgs().Reset()
 }

@@ -33,6 +33,7 @@ import (
 	"time"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/core/memory"
@@ -71,12 +72,17 @@ type App struct {
 	Routes []Route
 	// Spelled: the framework gives names of request fields as they came, if it can.
 	Spelled bool
+	// Streamed: the framework calls a handler before it has read the content of the
+	// request, if it can do otherwise.
+	Streamed bool
 	// Purge, if not nil, is who may use the handler of NewPurge for Global, behind
 	// it and Inner: at [PurgePath] with [PurgeMethods], and with PURGE at /a.
 	Purge *cacheaside.PurgeAccess
 	// Inspect, if not nil, is for the handler of NewInspect for Global, behind it and
 	// Inner: below [InspectPath].
 	Inspect *Inspector
+	// Entry, if not nil, is to be called with what the adapter's Entry gives for the app.
+	Entry func(adapter.Entry)
 }
 
 // PurgePath is where an [App] has its handler that purges.
@@ -133,6 +139,8 @@ type Ctx interface {
 	// Cookie is the value of a cookie, empty if there is none.
 	Cookie(name string) string
 	Body() ([]byte, error)
+	// BodyReader reads the body as it comes, where the framework has no more of it.
+	BodyReader() io.Reader
 	// SetRequestHeader changes a field of the request; an empty value removes it.
 	SetRequestHeader(name, value string)
 
@@ -188,7 +196,7 @@ type testCase struct {
 }
 
 func allCases() []testCase {
-	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases, observeCases, inspectCases, compressionCases, partCases, streamCases, searchCases)
+	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases, observeCases, inspectCases, compressionCases, partCases, streamCases, contentCases, controlCases, warmCases, postCases, searchCases)
 }
 
 // Run runs the suite with the embedded store, and once more with a real

@@ -1,13 +1,16 @@
 package nethttp
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"io"
 	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 )
@@ -53,7 +56,16 @@ func (x *Exchange) Refresher(entry http.Handler) adapter.Refresher {
 		Header: x.r.Header.Clone(), Body: http.NoBody,
 		RemoteAddr: x.r.RemoteAddr, TLS: x.r.TLS,
 	}
-	maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return adapter.OmittedInRerun(http.CanonicalHeaderKey(name)) })
+	keyed := x.body != nil // the content is part of the key
+	maps.DeleteFunc(r.Header, func(name string, _ []string) bool {
+		return adapter.OmittedInRerun(http.CanonicalHeaderKey(name), keyed)
+	})
+	if keyed {
+		r.Method, r.ContentLength, r.TransferEncoding = x.req.Method, x.r.ContentLength, slices.Clone(x.r.TransferEncoding)
+		if len(x.content) > 0 {
+			r.Body = io.NopCloser(bytes.NewReader(bytes.Clone(x.content)))
+		}
+	}
 	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
 	return func(ctx context.Context, rerun *adapter.Rerun) {
 		if served {
@@ -176,52 +188,4 @@ func (d *discard) wrote(n int) (int, error) {
 		return 0, err
 	}
 	return n, nil
-}
-
-// Probe implements [adapter.Prober], by the same entry as Detach.
-func (x *Exchange) Probe() adapter.Probe { return x.Prober(nil) }
-
-// Prober does the work of Probe, like [Exchange.Refresher].
-func (x *Exchange) Prober(entry http.Handler) adapter.Probe {
-	server, served := x.r.Context().Value(http.ServerContextKey).(*http.Server)
-	switch {
-	case served && server.Handler != nil:
-		entry = server.Handler
-	case entry != nil:
-	case served:
-		entry = http.DefaultServeMux
-	default:
-		return nil
-	}
-	local, _ := x.r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	return func(ctx context.Context, method string, target *url.URL, header http.Header, rerun *adapter.Rerun) (int, http.Header) {
-		own := *target
-		own.Scheme, own.Host, own.User, own.Fragment = "", "", nil, ""
-		r := &http.Request{
-			Method: method, URL: &own, RequestURI: own.RequestURI(), Host: target.Host,
-			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header.Clone(), Body: http.NoBody, RemoteAddr: "127.0.0.1:0",
-		}
-		if target.Scheme == "https" {
-			r.TLS = new(tls.ConnectionState)
-		}
-		if served {
-			ctx = serving{ctx, serverContext(server, local, r)}
-		}
-		ctx = adapter.WithRerun(ctx, rerun)
-		w := &probed{discard: discard{ctx, http.Header{}}}
-		entry.ServeHTTP(w, r.WithContext(ctx))
-		return max(w.status, http.StatusOK), w.header
-	}
-}
-
-// probed is a writer that keeps the final status.
-type probed struct {
-	discard
-	status int
-}
-
-func (p *probed) WriteHeader(status int) {
-	if p.status == 0 && !Informational(status) {
-		p.status = status
-	}
 }

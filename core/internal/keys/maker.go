@@ -61,7 +61,11 @@ func (m Maker) appendPrimary(buf []byte, req *Request) ([]byte, bool) {
 		return buf, false
 	}
 	start := len(buf)
-	buf = append(buf, "GET:"...)
+	if req.Content == "" {
+		buf = append(buf, "GET:"...)
+	} else {
+		buf = append(append(buf, req.Method...), ':')
+	}
 	if !p.IgnoreScheme {
 		buf = escape(buf, req.Scheme, &hostSafe)
 		buf = append(buf, ':')
@@ -98,6 +102,9 @@ func (m Maker) appendPrimary(buf []byte, req *Request) ([]byte, bool) {
 	}
 	if req.Forwarded && !p.IgnoreForwarded {
 		buf = appendForwarded(buf, req)
+	}
+	if req.Content != "" {
+		buf = append(append(buf, "|b:"...), req.Content...)
 	}
 	return buf, len(buf)-start <= p.MaxBytes
 }
