@@ -38,7 +38,7 @@ func (v *visit) admit(resp *adapter.Response, status *httprules.CacheStatus) (a 
 		}
 	}
 	verdict := v.judge(resp.Status, resp.Effective, now)
-	if !verdict.Store {
+	if !v.admissible(&verdict) {
 		v.superseded(resp.Status, verdict)
 		if v.rerun != nil && temporary(resp.Status) { // what is stored stays, and so does its window
 			private.outcome = flight.Failed
@@ -77,6 +77,18 @@ func (v *visit) admit(resp *adapter.Response, status *httprules.CacheStatus) (a 
 			return private, reason
 		}
 	}
+	reason, keep := v.decided(&content, v.asDecided(resp, &content), &verdict, now)
+	switch {
+	case reason == "":
+	case !keep:
+		v.superseded(resp.Status, verdict)
+		return private, reason
+	default:
+		if v.rerun != nil {
+			private.outcome = flight.Failed
+		}
+		return private, reason
+	}
 	if reason = v.startWrite(content, names, verdict, now); reason != "" {
 		return answer{outcome: flight.Retry}, reason
 	}
@@ -96,8 +108,9 @@ func (v *visit) judge(status int, effective adapter.Header, now time.Time) httpr
 	if v.c.policy.Requests.IgnoreDirectives {
 		reqHeader = withoutDirectives{reqHeader}
 	}
+	said := v.run.instructions()
 	verdict := httprules.Judge(httprules.Fill{
-		Method: http.MethodGet, RequestHeader: reqHeader,
+		Method: http.MethodGet, RequestHeader: reqHeader, Lifetime: said.ttl, NoStore: said.noStore,
 		Status: status, ResponseHeader: effective, Part: v.part.Length > 0 || v.updating,
 		RequestTime: v.began, ResponseTime: now,
 		Rules: httprules.Rules{
@@ -107,16 +120,21 @@ func (v *visit) judge(status int, effective adapter.Header, now time.Time) httpr
 			Grace: max(v.c.policy.Stale.WhileRevalidate, v.c.policy.Stale.IfError),
 		},
 	})
-	if verdict.Store && verdict.PolicyTTL && v.asked&keys.AskedCookies != 0 && v.readsCookies() {
+	if v.admissible(&verdict) && verdict.PolicyTTL && v.asked&keys.AskedCookies != 0 && v.readsCookies() {
 		if names, _ := httprules.VaryNames(effective); !slices.Contains(names, "Cookie") {
-			verdict.Store, verdict.Reason, verdict.OfRequest = false, detailCookie, true
+			verdict.Store, verdict.LacksLifetime, verdict.Reason, verdict.OfRequest = false, false, detailCookie, true
 			v.c.tellOfCookies()
 		}
 	}
+	v.jittered(&verdict, now)
+	return verdict
+}
+
+// jittered shortens the lifetime as the policy wants it.
+func (v *visit) jittered(verdict *httprules.Verdict, now time.Time) {
 	if left := verdict.Lifetime - verdict.InitialAge; v.c.policy.TTLJitter > 0 && left > 0 {
 		verdict.Lifetime -= jitter(left, v.c.policy.TTLJitter, v.key.Primary, now)
 	}
-	return verdict
 }
 
 // withoutDirectives hides a request's directives.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/textproto"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -31,13 +30,15 @@ type Cache struct {
 	*shared
 	policy      Policy
 	keys        keys.Maker
-	answers     [2]bool // whether GET and HEAD are answered
+	answers     methods
+	normalizer  normalizer
 	listed      map[int]bool
 	cookies     keys.Selector // policy.Requests.Cookies
 	targets     []string      // policy.Storing.TargetedFields, in canonical form
 	compression compression   // policy.Compression
 	way         *purges.Way   // to tell URLs apart; nil: by all that they have
 	label       string        // policy.Name, in events
+	searches    *searches     // by which responses answer for other URLs; nil: by none
 }
 
 // shared is what all handles of a cache have in common.
@@ -69,6 +70,7 @@ type shared struct {
 	breaker     *breaker.Store    // between the engine and the store; nil: none
 	ledger      *purges.Ledger    // what was purged
 	slow        slowValues
+	searched    atomic.Pointer[searches] // of all handles; nil: none has any
 	urls        urls
 	clock       string // the key of the clock of purges
 	background  *jobs.Pool
@@ -182,7 +184,11 @@ func newHandle(s *shared, policy Policy) *Cache {
 	if c.way = wayOf(&c.policy.Key); c.way != nil {
 		s.urls.learn([]purges.Way{*c.way})
 	}
-	c.answers = [2]bool{slices.Contains(policy.Requests.Methods, "GET"), slices.Contains(policy.Requests.Methods, "HEAD")}
+	if policy.Key.NoVarySearch && s.coordinator != nil && policy.Key.Generator == nil {
+		s.searched.CompareAndSwap(nil, new(searches))
+		c.searches = s.searched.Load()
+	}
+	c.answers = methodsOf(policy.Requests.Methods)
 	c.cookies = policy.Requests.Cookies.selector()
 	c.compression = policy.Compression.prepared()
 	for _, name := range policy.Storing.TargetedFields {

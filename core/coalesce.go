@@ -1,7 +1,6 @@
 package cacheaside
 
 import (
-	"net/http"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/internal/entry"
@@ -143,7 +142,7 @@ func (v *visit) leadFlight(deadline time.Time) error {
 // it. One that wants a response made for it alone may not.
 func (v *visit) coalesces() bool {
 	rc := &v.control
-	return v.c.policy.Coalescing.Scope != CoalesceNone && !v.leavesToInner() && v.req.Method == http.MethodGet && v.req.Rerun == nil &&
+	return v.c.policy.Coalescing.Scope != CoalesceNone && !v.leavesToInner() && v.fills() && v.req.Rerun == nil &&
 		!rc.NoCache && !rc.NoStore && !rc.MinFresh.OK && (!rc.MaxAge.OK || rc.MaxAge.D > 0) &&
 		len(v.header.Values("Range")) == 0 && !(v.c.policy.Requests.ForwardConditions && v.conditional())
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
+	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/internal/parts"
 	"github.com/cacheaside/cacheaside/core/observe"
 )
@@ -63,7 +64,7 @@ func (v *visit) fetch() error {
 			return v.settle(a)
 		}
 	}
-	if validate && resp.Status == http.StatusNotModified && resp.Reason == "" {
+	if validate && v.notModified(resp) {
 		return v.settle(v.validated(resp, status))
 	}
 	if v.gap.Length > 0 && httprules.IsPart(resp.Status) {
@@ -72,12 +73,22 @@ func (v *visit) fetch() error {
 	return v.settle(v.fetched(resp, status, set != nil))
 }
 
+// notModified reports whether resp says that what its conditions named is still good. To
+// a QUERY that is 304 (RFC 10008 section 2.6), but who does not know the method answers as
+// to any other one: 412 (RFC 9110 section 13.1.2), which becomes a 304.
+func (v *visit) notModified(resp *adapter.Response) bool {
+	if resp.Status == http.StatusPreconditionFailed && v.req.Method == methodQuery && (resp.Reason == "" || resp.Reason == adapter.ReasonUnwritten) {
+		resp.Status, resp.Reason, resp.Header, resp.Body = http.StatusNotModified, "", undescribed(resp.Header), nil
+	}
+	return resp.Reason == "" && resp.Status == http.StatusNotModified
+}
+
 // prepare gets a claim by which the handler's response can be stored. Nobody is waited
 // for: if another run holds the lock, its token is used.
 func (v *visit) prepare() {
 	f := new(fill)
 	v.run, v.fill, f.capture.of = &f.run, f, &v.c.captures
-	if v.c.coordinator == nil || v.begun || v.claim != nil || v.req.Method != http.MethodGet && !v.stale {
+	if v.c.coordinator == nil || v.begun || v.claim != nil || !v.fills() && !v.stale {
 		return
 	}
 	if v.leaves = v.leavesToInner(); v.leaves {
@@ -160,7 +171,7 @@ func (v *visit) handlesError(status int, h adapter.Header) bool {
 	if serverError(status) && v.stale && v.decide(v.c.cfg.Now()).MaySIE || v.gap.Length > 0 && httprules.IsPart(status) {
 		return true
 	}
-	return v.req.Method == http.MethodGet && v.judge(status, h, v.c.cfg.Now()).Store
+	return v.fills() && v.judge(status, h, v.c.cfg.Now()).Store
 }
 
 // handlingError is handlesError for Forward, made once for each visit that the pool has.
@@ -175,6 +186,7 @@ func (v *visit) handlingError() func(status int, h adapter.Header) bool {
 // tells those who wait for it that they wait in vain.
 func (c *Cache) lettingGo(l *inFlight, run *run, s httprules.CacheStatus) func(int, adapter.Header, string) adapter.Fields {
 	return func(_ int, h adapter.Header, reason string) adapter.Fields {
+		run.goes()
 		c.conclude(l, ending(reason), nil)
 		return c.withoutTags(noted(run, s, reason), h)
 	}
@@ -182,7 +194,7 @@ func (c *Cache) lettingGo(l *inFlight, run *run, s httprules.CacheStatus) func(i
 
 // linger is for Forward.
 func (v *visit) linger() time.Duration {
-	if !v.c.policy.Requests.BackgroundFill || v.req.Method != http.MethodGet || v.req.Rerun != nil {
+	if !v.c.policy.Requests.BackgroundFill || !v.fills() || v.req.Rerun != nil {
 		return 0
 	}
 	return v.c.policy.Stale.RefreshTimeout
@@ -228,7 +240,7 @@ func (v *visit) fetched(resp *adapter.Response, status httprules.CacheStatus, co
 	if (v.inner || v.leaves) && resp.Reason == "" {
 		resp.Reason = adapter.ReasonInner
 	}
-	if v.req.Method == http.MethodHead {
+	if !v.fills() {
 		v.unstored = detailMethod
 		v.recoding = v.c.compression.recodes(resp, declaredLength(resp.Effective), v.c.targets)
 		if v.stale {
@@ -250,6 +262,9 @@ func (v *visit) fetched(resp *adapter.Response, status httprules.CacheStatus, co
 			resp.Extra = v.extra[:0]
 		}
 		resp.Extra = append(resp.Extra, adapter.Field{Name: "Cache-Status", Value: viewOf(appendStatus(v.fill.text[:0], status)), Op: adapter.OpAdd})
+		if v.req.XCache != "" {
+			resp.Extra = append(resp.Extra, adapter.Field{Name: v.req.XCache, Value: xcacheMiss})
+		}
 	}
 	resp.Extra = v.c.withoutTags(resp.Extra, resp.Effective)
 	a.resp = v.negotiable(resp, conditions && resp.Status == http.StatusOK)
@@ -275,7 +290,13 @@ func (v *visit) unclaim() {
 // conditions gives the request fields for the handler, nil for those that the
 // request has, and whether they make a 304 speak of v.entry.
 func (v *visit) conditions() (set http.Header, validate bool) {
-	if v.req.Method != http.MethodGet {
+	switch {
+	case v.req.Method == http.MethodPost: // where Range means nothing, and conditions lead to 412
+		if v.asked&keys.AskedRanged != 0 {
+			set = http.Header{"Range": nil, "If-Range": nil}
+		}
+		return set, false
+	case !v.fills():
 		return nil, false
 	}
 	if v.gap.Length > 0 {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -333,8 +334,11 @@ func TestOmittedInRerun(t *testing.T) {
 		"Content-Length": true, "Content-Type": true, "Transfer-Encoding": true,
 		"Accept": false, "Accept-Language": false, "Accept-Encoding": false, "Authorization": false, "Cookie": false, "X-Any": false, "Host": false,
 	} {
-		if adapter.OmittedInRerun(name) != want {
+		if adapter.OmittedInRerun(name, false) != want {
 			t.Errorf("%s is left out: %t", name, !want)
+		}
+		if ofContent := name == "Transfer-Encoding" || strings.HasPrefix(name, "Content-"); adapter.OmittedInRerun(name, true) != (want && !ofContent) {
+			t.Errorf("%s is left out beside content: %t", name, want && ofContent)
 		}
 	}
 }

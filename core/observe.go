@@ -40,6 +40,7 @@ type told struct {
 	sent     int64         // bytes of the body; -1: not known
 	answered time.Time     // when what is stored was given as the answer
 	lifetime time.Duration // of what is stored now
+	kept     bool          // it was handed to the store
 	size     int           // of it, in bytes
 	flight   string        // see observe.Event.FlightID
 	filling  span          // of the handler's run

@@ -53,7 +53,7 @@ func (v *visit) covered() bool {
 // size bytes; none: it asks for the whole. Not ok: that is for the handler to say,
 // because the request is no GET, the ranges are not there, or If-Range rules them out.
 func (v *visit) ranges(of httprules.Version, size int64) (ranges []httprules.ByteRange, ok bool) {
-	if v.req.Method != http.MethodGet {
+	if !v.ranged() {
 		return nil, false
 	}
 	if v.asked&keys.AskedRanged == 0 {
@@ -406,7 +406,7 @@ func (v *visit) anew(status httprules.CacheStatus) error {
 	}
 	if resp := run.answered(outcome); resp != nil { // for this client, whose request it was
 		status.FwdStatus = resp.Status
-		resp.Extra = v.c.withoutTags(adapter.Fields{{Name: "Cache-Status", Value: statusValue(status), Op: adapter.OpAdd}}, resp.Header)
+		resp.Extra = v.c.withoutTags(statusFields(status, v.req.XCache, xcacheMiss), resp.Header)
 		return v.send(resp)
 	}
 	return refused()

@@ -56,6 +56,13 @@ type KeyPolicy struct {
 	// that are left out are still seen by the handler, so leave out only those
 	// that do not change the response. A name may end in '*'.
 	Query Selection
+	// NoVarySearch heeds what the responses of a handler say in No-Vary-Search
+	// (draft-ietf-httpbis-no-vary-search): which query parameters make no difference to
+	// them, and whether their order does. Such a response answers for all URLs that differ
+	// in nothing else, and a purge of any of these reaches it. It needs a store that is a
+	// [store.Coordinator], and has no effect together with Generator. A cache heeds the
+	// first 16 different fields. False: each URL has responses of its own.
+	NoVarySearch bool
 	// KeepQueryOrder makes the order of the parameters part of the key; otherwise
 	// only the order of those of one name is.
 	KeepQueryOrder bool
@@ -110,6 +117,14 @@ type StoringPolicy struct {
 	// Headers selects the fields of the response that are stored. Content-Type,
 	// Content-Encoding and whatever caching needs are always kept.
 	Headers Selection
+	// Post stores the 200 that answers a POST for later GETs, where its Content-Location
+	// is the URI of the request (the same host, path and query), it states its freshness
+	// itself, and does not depend on fields of the request (RFC 9110 section 9.3.3).
+	// What was stored for that URI is removed all the same. Only for URIs whose key a
+	// purge can name, with a store that is a [store.Coordinator], and where GET is among
+	// RequestPolicy.Methods. A response that is longer than HoldBytes, or flushed, passes
+	// through. Each POST then asks the store once before its handler runs.
+	Post bool
 	// SetCookie stores responses with Set-Cookie and replays the cookie to
 	// everybody. Hardly ever right.
 	SetCookie bool
@@ -138,6 +153,18 @@ type StoringPolicy struct {
 	// Cache-Control and Expires, most specific first (RFC 9213). Surrogate-Control
 	// may be one of them. Nil: CDN-Cache-Control.
 	TargetedFields []string
+	// Decide, if not nil, is asked for each response that would be stored, before it is:
+	// once its body is complete, also if it was sent as it came, or in the background, or is
+	// still stored and was updated by a 304. It may forbid that, or say for how long. It is
+	// asked as well for one that only lacks a lifetime, but not for what the rules forbid to
+	// store, nor for what a framework's handler returns as an error if there is no StatusTTL
+	// for it. Of a response in parts it is asked for each part, a 206 whose
+	// Content-Range says which, and for the whole when it is complete.
+	//
+	// Whoever waits for the response waits for Decide too, so it is to be quick, and must
+	// not wait for requests of its own. It may be called concurrently. A panic is logged,
+	// and counted in [Stats]; the response is not stored.
+	Decide func(*Request, *Response) Decision
 }
 
 // StalePolicy says what is renewed, and when a stale response is served.
@@ -215,10 +242,14 @@ func (s CoalescingScope) String() string {
 
 // RequestPolicy says which requests are answered, and how.
 type RequestPolicy struct {
-	// Methods that are answered from the cache: GET and HEAD, or a part of
-	// them. A HEAD is answered from what a GET has stored and stores nothing.
-	// Nil: both.
+	// Methods that are answered from the cache: of GET, HEAD, QUERY and POST. A HEAD is
+	// answered from what a GET has stored and stores nothing. QUERY (RFC 10008) and POST
+	// have their content in the key, as Content says; listing POST declares it safe for
+	// the requests of this policy, so that one whose content is part of a key does not
+	// remove what is stored for its URL. Nil: GET and HEAD.
 	Methods []string
+	// Content says what content of requests is part of their keys.
+	Content ContentPolicy
 	// Cookies selects the cookies that handlers may read. What nothing but TTL or
 	// StatusTTL makes storable is neither stored from nor given to a request with
 	// one of them, unless it is among [KeyPolicy].Cookies or the response says Vary:
@@ -270,16 +301,45 @@ type RequestPolicy struct {
 	ShowKey func(*Request) bool
 }
 
+// ContentPolicy says for which content requests are answered from the cache. It becomes
+// part of the key by its SHA-256, together with the fields that describe it (Content-Type,
+// Content-Encoding and the like), all as they came. The content is read before the
+// handler is called, as fast as the client sends it; the handler reads the same afterwards.
+// What is no part of a key passes the cache, and where its method is unsafe, it removes
+// what is stored for its URL.
+type ContentPolicy struct {
+	// MaxBytes is the longest content that becomes part of a key, in bytes; a request
+	// with more bypasses the cache (detail=content-too-long), and the handler gets all of
+	// it as it comes. Each request that is being served may take so much memory. At most
+	// 16 MiB. Zero: 64 KiB.
+	MaxBytes int64
+	// OfGet answers a GET with content, too. Otherwise it bypasses the cache
+	// (detail=request-body). A GET has its content for no reason that HTTP knows (RFC
+	// 9110 section 9.3.1), so this is for services that are known to read it.
+	OfGet bool
+	// Normalize gives the form of the content that becomes part of the key, so that what
+	// means the same to the handler shares a key; the handler gets the content as it
+	// came. Not ok: the request bypasses the cache (detail=content-refused). A panic
+	// counts as that, and is logged the first time. It must not write to content, nor
+	// keep it, and two contents of one form must be alike to the handler. Concurrent calls
+	// must be safe. Nil: the content as it came.
+	Normalize func(r *Request, content []byte) (normal []byte, ok bool)
+}
+
 // RFC9111 is a policy that stores all that RFC 9111 lets a shared cache store,
 // and nothing else: any status code, responses with Set-Cookie (section 7.3),
-// heuristic freshness; no lifetime where the response gives none. It is for a
-// cache in front of an origin that knows HTTP caching.
+// heuristic freshness, responses to QUERY (RFC 10008), those to POST that say that they are
+// for GET, and No-Vary-Search; no lifetime where the response gives none. It is for a cache
+// in front of an origin that knows HTTP caching.
 func RFC9111() Policy {
 	return Policy{
-		Key:      KeyPolicy{KeepQueryOrder: true},
-		Storing:  StoringPolicy{AnyStatusCode: true, SetCookie: true, Heuristic: true},
-		Stale:    StalePolicy{IfError: 24 * time.Hour}, // section 4.2.4: disconnected
-		Requests: RequestPolicy{ForwardConditions: true, ValidateVariants: true, AcceptRanges: true, LenientParts: true},
+		Key:     KeyPolicy{KeepQueryOrder: true, NoVarySearch: true},
+		Storing: StoringPolicy{AnyStatusCode: true, Post: true, SetCookie: true, Heuristic: true},
+		Stale:   StalePolicy{IfError: 24 * time.Hour}, // section 4.2.4: disconnected
+		Requests: RequestPolicy{
+			Methods:           []string{http.MethodGet, http.MethodHead, methodQuery}, // RFC 10008
+			ForwardConditions: true, ValidateVariants: true, AcceptRanges: true, LenientParts: true,
+		},
 	}
 }
 
@@ -432,11 +492,35 @@ func (r *RequestPolicy) validate(wrong *problems) {
 		r.Methods = []string{http.MethodGet, http.MethodHead}
 	}
 	for _, m := range r.Methods {
-		if m != http.MethodGet && m != http.MethodHead {
-			wrong.add("Requests.Methods", "%q: only GET and HEAD can be answered from a cache", m)
+		if methodBit(m) == 0 {
+			wrong.add("Requests.Methods", "%q: only GET, HEAD, QUERY and POST can be answered from a cache", m)
 		}
 	}
+	r.Content.validate(wrong, methodsOf(r.Methods))
 	wrong.selection("Requests.Cookies", r.Cookies)
+}
+
+const (
+	defaultContentBytes = 64 << 10
+	maxContentBytes     = 16 << 20
+)
+
+func (c *ContentPolicy) validate(wrong *problems, answered methods) {
+	if c.MaxBytes < 0 || c.MaxBytes > maxContentBytes {
+		wrong.add("Requests.Content.MaxBytes", "%d: use 1 to %d, or 0 for 64 KiB", c.MaxBytes, maxContentBytes)
+	}
+	switch {
+	case c.OfGet && answered&answersGet == 0:
+		wrong.add("Requests.Content.OfGet", "GET is not among Requests.Methods: add it, or leave OfGet out")
+	case c.OfGet || answered&(answersQuery|answersPost) != 0:
+	case c.Normalize != nil:
+		wrong.add("Requests.Content.Normalize", "no request with content is answered: add QUERY or POST to Requests.Methods, or set Requests.Content.OfGet")
+	case c.MaxBytes != 0 && c.MaxBytes != defaultContentBytes: // which the policy may have from another one
+		wrong.add("Requests.Content.MaxBytes", "no request with content is answered: add QUERY or POST to Requests.Methods, or set Requests.Content.OfGet")
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = defaultContentBytes
+	}
 }
 
 func (p *problems) status(field string, code int) {

@@ -20,6 +20,7 @@ type reporter struct {
 	log         *slog.Logger
 	now         func() time.Time
 	lastLog     atomic.Int64
+	lastPanic   atomic.Int64 // of Decide
 	cookiesTold sync.Once
 	observerOff sync.Once
 }
@@ -40,12 +41,25 @@ func (r *reporter) reportError(what string, err error) {
 		return // counted and told of already
 	}
 	n := r.stats.storeErrors.Add(1)
-	now, last := r.now().UnixNano(), r.lastLog.Load()
-	lately := now >= last && now-last < int64(10*time.Second) // unless the clock was set back
-	if last != 0 && lately || !r.lastLog.CompareAndSwap(last, now) {
+	if !r.due(&r.lastLog) {
 		return
 	}
 	r.log.Warn("cacheaside: the store failed; requests go to the handler", "doing", what, "error", err, "failures", n)
+}
+
+// due reports whether ten seconds have passed since it last did, at the time in last.
+func (r *reporter) due(last *atomic.Int64) bool {
+	now, before := r.now().UnixNano(), last.Load()
+	lately := now >= before && now-before < int64(10*time.Second) // unless the clock was set back
+	return (before == 0 || !lately) && last.CompareAndSwap(before, now)
+}
+
+// decidePanicked counts a panic of Decide and logs at most one in ten seconds.
+func (r *reporter) decidePanicked(p any) {
+	n := r.stats.decidePanics.Add(1)
+	if r.due(&r.lastPanic) {
+		r.log.Error("cacheaside: Storing.Decide panicked; the response was not stored", "panic", fmt.Sprint(p), "panics", n, "stack", string(debug.Stack()))
+	}
 }
 
 // panicked says that a handler's panic went no further.

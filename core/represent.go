@@ -99,7 +99,7 @@ func baseCoding(e *entry.Entry) coding.Coding {
 // coded them.
 func (v *visit) wantsRange() bool {
 	e := &v.entry
-	if v.req.Method != http.MethodGet || e.Status != http.StatusOK || !v.ranging(e) {
+	if !v.ranged() || e.Status != http.StatusOK || !v.ranging(e) {
 		return false
 	}
 	_, verdict := httprules.WantedRanges(v.header, parts.VersionOf(e), int64(e.Length()))

@@ -15,23 +15,29 @@ import (
 // requests of its own, in this process or by way of others. A request waits for
 // nothing that a run of its chain has to do.
 
-// run is what the engine knows of a run, and the tags that its handler gives the
-// response while it runs.
+// run is what the engine knows of a run, and what its handler says of the response in
+// code while it runs.
 type run struct {
 	adapter.Run
 	handle *Cache
 	depth  uint8 // handles of the same cache in front of it, with other policies
 	lead   *inFlight
 	inner  atomic.Pointer[Cache] // the handle of the same cache further in that has dealt with it
-	deaf   bool                  // the handle leaves the response alone, and its tags
+	deaf   bool                  // the handle leaves the response alone, and what is said of it
 
-	mu   sync.Mutex
-	tags []string
+	account *adapter.Account // of the request; nil: nobody asks
+	xcache  string           // see adapter.Request.XCache
+
+	mu    sync.Mutex
+	tags  []string
+	said  instructions
+	letGo bool // the response is on its way, and is not captured
 }
 
 // begin says whose run r is; lead is nil where nobody waits for it.
 func (r *run) begin(handle *Cache, depth uint8, lead *inFlight, req *keys.Request) {
 	r.handle, r.depth, r.lead = handle, depth, lead
+	r.account, r.xcache = req.Account, req.XCache
 	r.Begin(r, &req.Request)
 }
 

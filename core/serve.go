@@ -24,6 +24,9 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	}
 	req := &v.req
 	v.header, v.asked = req.Enter(x.Request())
+	if req.Account != nil {
+		v.accountable()
+	}
 	if done, err := v.inspected(); done {
 		return err
 	}
@@ -98,20 +101,26 @@ func (v *visit) bypass() (fwd, detail string) {
 	case c.policy.Skip != nil && c.policy.Skip(&req.Request):
 		return fwdBypass, detailSkip
 	}
+	body := req.HasBody || asked&keys.AskedChunked != 0
+	content := false // is part of the key
 	switch req.Method {
 	case http.MethodGet:
-		if !c.answers[0] {
+		if c.answers&answersGet == 0 {
 			return fwdBypass, detailMethod
 		}
+		content = body && c.policy.Requests.Content.OfGet
 	case http.MethodHead:
-		if !c.answers[1] {
+		if c.answers&answersHead == 0 {
 			return fwdBypass, detailMethod
 		}
 	default:
-		return fwdMethod, ""
+		if c.answers&methodBit(req.Method) == 0 {
+			return fwdMethod, ""
+		}
+		content = true
 	}
 	switch {
-	case req.HasBody, asked&keys.AskedChunked != 0: // the key cannot tell two bodies apart
+	case body && !content: // the key cannot tell two bodies apart
 		return fwdBypass, detailRequestBody
 	case req.Upgrade, asked&keys.AskedUpgrade != 0:
 		return fwdBypass, detailUpgrade
@@ -119,6 +128,8 @@ func (v *visit) bypass() (fwd, detail string) {
 		return fwdBypass, detailPrecondition
 	case asked&keys.AskedOverride != 0:
 		return fwdBypass, detailOverride
+	case content:
+		return v.takeContent()
 	}
 	return "", ""
 }
@@ -127,6 +138,9 @@ func (v *visit) bypass() (fwd, detail string) {
 // handles that a request passes, the one nearest to the handler tells of it, and
 // does what there is to do.
 func (v *visit) pass(fwd, detail string) error {
+	if fwd == fwdMethod && v.posts() {
+		return v.post()
+	}
 	run := v.onward()
 	v.bypassed = detail
 	if detail == "" {
@@ -138,7 +152,10 @@ func (v *visit) pass(fwd, detail string) error {
 		}
 	}()
 	note := annotate(run, httprules.CacheStatus{Fwd: fwd, Detail: detail})
-	if fwd == fwdMethod && !safe(v.req.Method) {
+	// What a policy calls safe is so only where the cache deals with it.
+	skipped := fwd != fwdMethod && (detail == detailSkip || detail == v.req.Bypass)
+	if !safe(v.req.Method) && !skipped {
+		v.req.Content = "" // of other requests for the URL nobody knows theirs
 		note = v.invalidating(run, note)
 	}
 	return v.letPass(run, note)

@@ -29,6 +29,7 @@ type Stats struct {
 	Contended            uint64 `json:"contended"`       // responses not stored because another one for the same key was, a moment before
 	Refused              uint64 `json:"refused"`         // writes that the store did not take, for lack of memory for instance
 	TagsRefused          uint64 `json:"tags_refused"`    // responses not stored because their tags exceed the limits
+	DecidePanics         uint64 `json:"decide_panics"`   // panics of StoringPolicy.Decide: the response was not stored
 	Refreshed            uint64 `json:"refreshed"`       // background runs that have renewed an entry
 	RefreshErrors        uint64 `json:"refresh_errors"`  // background runs that have not
 	RefreshDropped       uint64 `json:"refresh_dropped"` // background runs for which there was no room
@@ -60,7 +61,7 @@ type causes [observe.CausePartial + 1]atomic.Uint64
 
 type counters struct {
 	hits, near, misses, stale, revalidated, staleIfError, bypasses, invalidated, stores, storesDropped, storeErrors, corrupt,
-	purges, purgeErrors, overtaken, contended, refused, tagsRefused,
+	purges, purgeErrors, overtaken, contended, refused, tagsRefused, decidePanics,
 	coalesced, staleWhileRevalidate, refreshed, refreshErrors, refreshDropped, refreshHung atomic.Uint64
 	causes causes
 }
@@ -73,7 +74,7 @@ func (c *Cache) Stats() Stats {
 		Revalidated: s.revalidated.Load(), StaleIfError: s.staleIfError.Load(), Invalidated: s.invalidated.Load(), Bypasses: s.bypasses.Load(), Stores: s.stores.Load(),
 		StoresDropped: s.storesDropped.Load(), StoreErrors: s.storeErrors.Load(), Corrupt: s.corrupt.Load(),
 		Coalesced: s.coalesced.Load(), Waiting: uint64(c.waits()), StaleWhileRevalidate: s.staleWhileRevalidate.Load(),
-		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), Contended: s.contended.Load(), Refused: s.refused.Load(), TagsRefused: s.tagsRefused.Load(),
+		Purges: s.purges.Load(), PurgeErrors: s.purgeErrors.Load(), Overtaken: s.overtaken.Load(), Contended: s.contended.Load(), Refused: s.refused.Load(), TagsRefused: s.tagsRefused.Load(), DecidePanics: s.decidePanics.Load(),
 		Slow: c.slow.count.Load(), Refreshed: s.refreshed.Load(), RefreshErrors: s.refreshErrors.Load(), RefreshDropped: s.refreshDropped.Load(), RefreshHung: s.refreshHung.Load(),
 		CauseCold: s.causes[observe.CauseCold].Load(), CauseExpired: s.causes[observe.CauseExpired].Load(),
 		CauseVary: s.causes[observe.CauseVary].Load(), CausePurged: s.causes[observe.CausePurged].Load(),

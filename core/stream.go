@@ -22,7 +22,7 @@ import (
 // streams is for Forward.Stream, made once for each visit that the pool has. A run in the
 // background has no client, and the answer to a HEAD has no body.
 func (v *visit) streams() func(status int, h adapter.Header) adapter.Streaming {
-	if v.rerun != nil || v.req.Method != http.MethodGet || v.c.policy.Storing.HoldBytes == math.MaxInt64 {
+	if v.rerun != nil || !v.fills() || v.c.policy.Storing.HoldBytes == math.MaxInt64 {
 		return nil
 	}
 	if v.onStream == nil {
@@ -91,7 +91,7 @@ func (v *visit) refuses(status int, h adapter.Header) string {
 		return adapter.ReasonInner
 	}
 	verdict := v.judge(status, h, v.c.cfg.Now())
-	if verdict.Store {
+	if v.admissible(&verdict) {
 		return ""
 	}
 	v.refused = &refused{status, verdict}
@@ -161,7 +161,7 @@ func (v *visit) admitComing(resp *adapter.Response) (a answer, reason string) {
 	if resp.Status == http.StatusPartialContent {
 		v.announcePart(resp)
 	}
-	if verdict := v.judge(resp.Status, resp.Effective, v.c.cfg.Now()); !verdict.Store {
+	if verdict := v.judge(resp.Status, resp.Effective, v.c.cfg.Now()); !v.admissible(&verdict) {
 		v.superseded(resp.Status, verdict)
 		return answer{outcome: flight.Pass, personal: true}, verdict.Reason
 	}

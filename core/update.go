@@ -31,7 +31,7 @@ func (v *visit) headAnswered(resp *adapter.Response) {
 	}
 	switch {
 	case !agrees("Etag", known.ETag), !agrees("Last-Modified", known.LastModified), !agrees("Content-Length", strconv.FormatUint(v.entry.Length(), 10)):
-		v.c.invalidate(v.x.Context(), &v.req)
+		v.c.invalidate(v.x.Context(), &v.req, "")
 	case len(resp.Effective.Values("Etag"))+len(resp.Effective.Values("Last-Modified")) > 0:
 		_, _, _ = v.update(resp, v.c.cfg.Now()) // what fails is counted there
 	}
@@ -73,7 +73,7 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 	v.updating = false
 	header, reason := v.storable(resp, verdict, int(v.entry.Length()))
 	if reason != "" { // the client gets what there was
-		verdict.Store, verdict.Reason = false, reason
+		verdict.Store, verdict.LacksLifetime, verdict.Reason = false, false, reason
 		for f := range v.entry.Header {
 			header = append(header, f)
 		}
@@ -92,11 +92,12 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 	content.Tags = mergeNames(content.Tags, more)
 	if !ok || given(content.Tags) > v.c.policy.Storing.MaxTags {
 		v.c.stats.tagsRefused.Add(1)
-		verdict.Store, verdict.Reason = false, detailTags
+		verdict.Store, verdict.LacksLifetime, verdict.Reason = false, false, detailTags
 		v.superseded(resp.Status, verdict) // a whole response may have fewer
 	}
-	if verdict.Store && len(mergeNames(vary, v.selecting.Names)) <= maxVaryNames && !v.inner {
-		stored = v.startWrite(content, vary, verdict, now) == ""
+	if v.admissible(&verdict) && len(mergeNames(vary, v.selecting.Names)) <= maxVaryNames && !v.inner {
+		v.updateDecided(&content, effective, &verdict, now)
+		stored = verdict.Store && v.startWrite(content, vary, verdict, now) == ""
 	}
 	if v.value == nil {
 		v.value, err = entry.Encode(content)
@@ -105,6 +106,24 @@ func (v *visit) update(newer *adapter.Response, now time.Time) (verdict httprule
 		err = entry.Decode(v.value, &v.entry)
 	}
 	return verdict, stored, err
+}
+
+// updateDecided has the policy decide on the entry found, as it is updated in content.
+func (v *visit) updateDecided(content *entry.Content, effective adapter.Header, verdict *httprules.Verdict, now time.Time) {
+	if v.c.policy.Storing.Decide == nil {
+		return
+	}
+	reason, keep := detailDecided, false
+	if resp, ok := v.updatedForDecide(effective); ok {
+		reason, keep = v.decided(content, resp, verdict, now)
+	}
+	if reason == "" {
+		return
+	}
+	verdict.Store, verdict.Reason = false, reason
+	if !keep {
+		v.superseded(int(v.entry.Status), *verdict)
+	}
 }
 
 // uncode takes the coding back that the cache has given the entry found.

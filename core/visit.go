@@ -54,6 +54,7 @@ type found struct {
 	entry      entry.Entry
 	entryKey   string         // where it is in the store
 	near       bool           // it was in this process
+	elsewhere  bool           // it was stored for another URL: see novarysearch.go
 	why        observe.Cause  // it cannot answer, after the last look
 	stale      bool           // it may not be used as it is
 	fwd        string         // why the handler is asked, for Cache-Status
@@ -97,7 +98,6 @@ type running struct {
 // reply is what the client gets.
 type reply struct {
 	response adapter.Response // on its way to the adapter
-	extra    [2]adapter.Field // Age and Cache-Status
 	own      adapter.Fields   // what a 304 says to this client alone
 }
 
@@ -109,6 +109,7 @@ type buffers struct {
 	variant  []byte                                               // of a variant's key
 	scratch  []byte                                               // for other keys and values
 	fields   []adapter.Field                                      // the reply's fields
+	extra    [3]adapter.Field                                     // Age, Cache-Status, X-Cache
 	stored   []entry.Field                                        // the fields of an entry
 	date     [len(http.TimeFormat)]byte                           // among them
 	onError  func(status int, h adapter.Header) bool              // handlesError
@@ -131,6 +132,10 @@ func (v *visit) release() {
 	if v.warming != nil {
 		v.warming.visited(v)
 	}
+	if v.req.Account != nil {
+		v.giveAccount()
+	}
+	clear(v.extra[:])
 	clear(v.fields)
 	clear(v.stored)
 	if cap(v.scratch)+cap(v.wire) > 16<<10 {

@@ -110,6 +110,8 @@ func TestBadFlags(t *testing.T) {
 		{"gin", []string{"-dragonfly", "127.0.0.1:1"}, "", 1, "127.0.0.1:1"},
 		{"echo", []string{"-dragonfly", "127.0.0.1:1"}, "", 1, "127.0.0.1:1"},
 		{"chi", []string{"-dragonfly", "redis://u:secret@127.0.0.1:1"}, "", 1, "127.0.0.1:1"},
+		{"fiber", []string{"-dragonfly", "unix://u:secret@/nowhere/dragonfly.sock"}, "", 1, "/nowhere/dragonfly.sock"},
+		{"gin", []string{"-dragonfly", "unix://nowhere/dragonfly.sock"}, "", 2, "unix:///path"},
 		{"chi", []string{"-addr", "192.0.2.1:1"}, "", 1, "192.0.2.1:1"},
 		{"proxy", nil, "", 2, "-origin is missing"},
 		{"proxy", []string{"-origin", "localhost:9000"}, "", 2, "-origin"},

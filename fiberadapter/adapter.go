@@ -48,6 +48,9 @@ type exchange struct {
 	begun    bool                     // and a body
 	sent     *adapter.Response
 	resp     adapter.Response
+	content  []byte          // of the request
+	keyed    bool            // which is part of the key
+	streamed bool            // and was read from a stream
 	own      context.Context //nolint:containedctx // the request's, when the handler was called
 
 	config appConfig
@@ -76,6 +79,9 @@ func (x *exchange) Next(f adapter.Forward) (*adapter.Response, error) {
 	c := x.c
 	res := c.Response()
 	x.keep(f.Capture)
+	if f.Part { // perhaps all has to be asked for anew
+		x.keepContent()
+	}
 	if f.Capture {
 		x.before, x.captured = responseHeader(c, res), true
 		if x.bare == nil {

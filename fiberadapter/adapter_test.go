@@ -80,7 +80,8 @@ func newApp() *fiber.App { return fiber.New(newConfig()) }
 func newConfig() fiber.Config {
 	return fiber.Config{
 		DisableStartupMessage: true,
-		RequestMethods:        append([]string{"PURGE"}, fiber.DefaultMethods...),
+		RequestMethods:        append([]string{"PURGE", "QUERY"}, fiber.DefaultMethods...),
+		BodyLimit:             64 << 20,
 		ReadBufferSize:        256 << 10, // of the oversized query
 		ErrorHandler: func(c *fiber.Ctx, err error) error {
 			status := fiber.StatusInternalServerError
@@ -95,7 +96,7 @@ func newConfig() fiber.Config {
 
 func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 	config := newConfig()
-	config.DisableHeaderNormalizing = app.Spelled
+	config.DisableHeaderNormalizing, config.StreamRequestBody = app.Spelled, app.Streamed
 	f := fiber.New(config)
 	for _, m := range app.Outer {
 		f.Use(native(m))
@@ -233,7 +234,13 @@ func (c *ctx) Method() string { return c.c.Method() }
 func (c *ctx) Path() string {
 	return c.c.Path() + " " + string(c.c.Request().URI().Path()) + " " + c.c.Params("*")
 }
-func (c *ctx) Query(name string) string     { return strings.Clone(c.c.Query(name)) }
+func (c *ctx) Query(name string) string { return strings.Clone(c.c.Query(name)) }
+func (c *ctx) BodyReader() io.Reader {
+	if in := c.c.Context().RequestBodyStream(); in != nil {
+		return in
+	}
+	return bytes.NewReader(c.c.Request().Body())
+}
 func (c *ctx) Header(name string) string    { return strings.Clone(c.c.Get(name)) }
 func (c *ctx) Cookie(name string) string    { return strings.Clone(c.c.Cookies(name)) }
 func (c *ctx) Body() ([]byte, error)        { return bytes.Clone(c.c.Body()), nil }

@@ -288,12 +288,13 @@ type appConfig struct {
 	app   *fiber.App // the one that was asked last
 	date  bool       // it sends the Date of its handlers
 	exact bool       // it leaves field names as they are
+	forms bool       // it reads forms in several parts before anybody asks
 }
 
 func (a *appConfig) of(app *fiber.App) {
 	if app != a.app {
 		c := app.Config()
-		*a = appConfig{app, c.DisableDefaultDate, c.DisableHeaderNormalizing}
+		*a = appConfig{app, c.DisableDefaultDate, c.DisableHeaderNormalizing, !c.DisablePreParseMultipartForm}
 	}
 }
 

@@ -19,7 +19,7 @@ func (x *exchange) Detach() adapter.Refresher {
 	app, old := x.c.App(), x.c.Context()
 	c := new(fasthttp.RequestCtx) // not pooled: a handler may keep what is in it
 	c.Init2(newConn(old), nil, true)
-	repeat(&old.Request, &c.Request)
+	x.repeat(&old.Request, &c.Request)
 	return func(ctx context.Context, rerun *adapter.Rerun) {
 		c.SetUserValue(rerunKey{}, rerun)
 		setUserContext(ctx, app, c)
@@ -32,19 +32,25 @@ func (x *exchange) Detach() adapter.Refresher {
 
 // repeat makes req a copy of old as that came in, but for what is not to be
 // repeated.
-func repeat(old, req *fasthttp.Request) {
+func (x *exchange) repeat(old, req *fasthttp.Request) {
 	old.CopyTo(req)
 	req.ResetBody()
 	req.SetRequestURIBytes(old.Header.RequestURI()) // Ctx.Path may have changed the parsed URI
-	req.Header.SetMethod(fasthttp.MethodGet)
+	if !x.keyed {
+		req.Header.SetMethod(fasthttp.MethodGet)
+	}
 	var omitted []string
 	req.Header.VisitAll(func(name, _ []byte) {
-		if adapter.OmittedInRerun(http.CanonicalHeaderKey(string(name))) {
+		if adapter.OmittedInRerun(http.CanonicalHeaderKey(string(name)), x.keyed) {
 			omitted = append(omitted, string(name))
 		}
 	})
 	for _, name := range omitted {
 		req.Header.Del(name)
+	}
+	if x.keyed {
+		x.repeatContent(req)
+		return
 	}
 	req.PostArgs().Reset()
 }

@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -35,6 +36,32 @@ type Exchange interface {
 	// has returned. Nil: that cannot be done for this request.
 	Detach() Refresher
 }
+
+// ContentReader is an [Exchange] that can read the content of its request before the
+// handler does. Without it no request with content is answered from a cache.
+type ContentReader interface {
+	// Content reads the content once, limit+1 bytes of it at most, and returns it where
+	// that is all: the bytes are valid until Serve returns, and nobody writes to them.
+	// Afterwards the handler, and the run of a [Refresher], read the same bytes, then the
+	// rest if there is more, and then the error that reading has met. The error is
+	// [ErrContentTooLong] for more than limit bytes, or says why it cannot be told what
+	// the handler will read. It blocks as the handler would.
+	Content(limit int64) (Content, error)
+}
+
+// Content is that of a request (RFC 9110 section 6.4).
+type Content struct {
+	Bytes []byte
+	// Declared is the length that the handler is told in advance, -1 where it is told none.
+	Declared int64
+}
+
+// ErrContentTooLong is the error of [ContentReader] for content beyond the limit.
+var ErrContentTooLong = errors.New("the content of the request exceeds the limit")
+
+// ErrContentUnread is the error of [ContentReader] for content of which nobody can tell
+// what the handler will see: it was read or parsed in front, or has trailers.
+var ErrContentUnread = errors.New("the content of the request was read in front of the cache, or has trailers")
 
 // Forward tells [Exchange.Next] how to run the handler.
 type Forward struct {

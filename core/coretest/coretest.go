@@ -72,6 +72,9 @@ type App struct {
 	Routes []Route
 	// Spelled: the framework gives names of request fields as they came, if it can.
 	Spelled bool
+	// Streamed: the framework calls a handler before it has read the content of the
+	// request, if it can do otherwise.
+	Streamed bool
 	// Purge, if not nil, is who may use the handler of NewPurge for Global, behind
 	// it and Inner: at [PurgePath] with [PurgeMethods], and with PURGE at /a.
 	Purge *cacheaside.PurgeAccess
@@ -136,6 +139,8 @@ type Ctx interface {
 	// Cookie is the value of a cookie, empty if there is none.
 	Cookie(name string) string
 	Body() ([]byte, error)
+	// BodyReader reads the body as it comes, where the framework has no more of it.
+	BodyReader() io.Reader
 	// SetRequestHeader changes a field of the request; an empty value removes it.
 	SetRequestHeader(name, value string)
 
@@ -191,7 +196,7 @@ type testCase struct {
 }
 
 func allCases() []testCase {
-	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases, observeCases, inspectCases, compressionCases, partCases, streamCases, warmCases)
+	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases, observeCases, inspectCases, compressionCases, partCases, streamCases, contentCases, controlCases, warmCases, postCases, searchCases)
 }
 
 // Run runs the suite with the embedded store, and once more with a real

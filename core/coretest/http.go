@@ -230,6 +230,9 @@ func (c HTTP) Header(name string) string { return c.R.Header.Get(name) }
 // Body implements [Ctx].
 func (c HTTP) Body() ([]byte, error) { return io.ReadAll(c.R.Body) }
 
+// BodyReader implements [Ctx].
+func (c HTTP) BodyReader() io.Reader { return c.R.Body }
+
 // SetRequestHeader implements [Ctx].
 func (c HTTP) SetRequestHeader(name, value string) {
 	if value == "" {

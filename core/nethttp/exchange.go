@@ -29,6 +29,8 @@ type Exchange struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	req     adapter.Request
+	content []byte  // of the request, once it was read
+	body    *replay // that reads it once more; nil: it was not read
 	capture *writer
 	sent    *adapter.Response // the captured response
 	resp    adapter.Response
@@ -77,7 +79,7 @@ func listsCoding(vary string) bool { return httprules.Lists(vary, "Accept-Encodi
 func (x *Exchange) Kept() Exchange {
 	header := x.resp.Header
 	clear(header)
-	return Exchange{resp: adapter.Response{Header: header[:0]}}
+	return Exchange{resp: adapter.Response{Header: header[:0]}, content: x.keptContent()}
 }
 
 // outerRun finds the capture that w writes into.

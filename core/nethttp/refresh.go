@@ -1,13 +1,16 @@
 package nethttp
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"io"
 	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 )
@@ -53,7 +56,16 @@ func (x *Exchange) Refresher(entry http.Handler) adapter.Refresher {
 		Header: x.r.Header.Clone(), Body: http.NoBody,
 		RemoteAddr: x.r.RemoteAddr, TLS: x.r.TLS,
 	}
-	maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return adapter.OmittedInRerun(http.CanonicalHeaderKey(name)) })
+	keyed := x.body != nil // the content is part of the key
+	maps.DeleteFunc(r.Header, func(name string, _ []string) bool {
+		return adapter.OmittedInRerun(http.CanonicalHeaderKey(name), keyed)
+	})
+	if keyed {
+		r.Method, r.ContentLength, r.TransferEncoding = x.req.Method, x.r.ContentLength, slices.Clone(x.r.TransferEncoding)
+		if len(x.content) > 0 {
+			r.Body = io.NopCloser(bytes.NewReader(bytes.Clone(x.content)))
+		}
+	}
 	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
 	return func(ctx context.Context, rerun *adapter.Rerun) {
 		if served {

@@ -29,6 +29,12 @@ type Fill struct {
 	// Part says that the response is a 206 with one part of known place, which can be
 	// kept as an incomplete response (RFC 9111 section 3.3).
 	Part bool
+	// Lifetime is what the handler itself has said beside the response, in code: it takes
+	// the place of all freshness that the response states, and counts from ResponseTime.
+	// 0: it has said nothing.
+	Lifetime time.Duration
+	// NoStore says that the handler has forbidden storing, in the same way.
+	NoStore bool
 	// RequestTime is when the handler was called, ResponseTime when it had
 	// answered.
 	RequestTime, ResponseTime time.Time
@@ -42,6 +48,9 @@ type Verdict struct {
 	// OfRequest says that the reason lies in the request, so that the response
 	// to another one might be stored.
 	OfRequest bool
+	// LacksLifetime says that nothing speaks against storing but that there is no lifetime,
+	// or none that is left: [Verdict.For] gives it one.
+	LacksLifetime bool
 
 	Lifetime   time.Duration // freshness_lifetime (RFC 9111 section 4.2.1)
 	InitialAge time.Duration // corrected_initial_age (RFC 9111 section 4.2.3)
@@ -58,8 +67,9 @@ type Verdict struct {
 	// Explicit and Heuristic say where Lifetime comes from; neither: from
 	// Rules.TTL, or from nowhere.
 	Explicit, Heuristic bool
-	// PolicyTTL says that Lifetime comes from Rules.TTL, and that the response does
-	// not say public either: nothing of its own lets it be shared.
+	// PolicyTTL says that Lifetime comes from Rules.TTL, or is lacking and could only
+	// come from the policy, and that the response does not say public either: nothing of
+	// its own lets it be shared.
 	PolicyTTL bool
 
 	StaleWhileRevalidate, StaleIfError Delta
@@ -97,6 +107,9 @@ func Judge(f Fill) Verdict {
 		f.ResponseHeader = noHeader{}
 	}
 	c := ParseResponseControl(f.ResponseHeader, f.Rules.Targets)
+	if f.Lifetime > 0 {
+		c.overrule(len(f.RequestHeader.Values("Authorization")) > 0)
+	}
 	// A response without its type, coding or Vary is another one, so it cannot
 	// be kept without these.
 	c.Private = c.Private || slices.ContainsFunc(c.PrivateFields, essential)
@@ -119,9 +132,33 @@ func Judge(f Fill) Verdict {
 	v.Reason = v.refuse(&f, &c)
 	v.Store = v.Reason == ""
 	switch v.Reason {
+	case reasonNoFreshness:
+		v.LacksLifetime, v.PolicyTTL = !f.Part, !c.Public // parts are stored by their own freshness
+	case reasonExpired:
+		v.LacksLifetime = true
 	case reasonMethod, reasonRequestNoStore, reasonAuthorization, reasonPartial:
 		v.OfRequest = true
 	}
+	return v
+}
+
+// overrule takes back what the response says of its freshness, most of which is for
+// browsers, where the handler has given a lifetime itself. What forbids storing stays, and
+// so does what says how it is used once it is stale if that is for shared caches, or what
+// allows a response to a request with credentials to be stored at all (RFC 9111 section
+// 3.5).
+func (c *ResponseControl) overrule(credentials bool) {
+	c.NoCache = false
+	c.MustRevalidate = c.MustRevalidate && (c.Targeted || credentials)
+	c.SMaxAge.OK = c.SMaxAge.OK && credentials
+}
+
+// For is the verdict with a lifetime of d, counted from the arrival of the response, that
+// the policy gives in place of any other. It is for a response that is stored by the rules,
+// or [Verdict.LacksLifetime].
+func (v Verdict) For(d time.Duration) Verdict {
+	v.Store, v.Reason, v.LacksLifetime = true, "", false
+	v.Lifetime = min(d, maxDelta) + v.InitialAge
 	return v
 }
 
@@ -161,6 +198,8 @@ func (v *Verdict) freshness(f *Fill, c *ResponseControl) {
 		expires = f.ResponseHeader.Values("Expires")
 	}
 	switch {
+	case f.Lifetime > 0:
+		v.Lifetime, v.Explicit = min(f.Lifetime, maxDelta)+v.InitialAge, true
 	case c.SMaxAge.OK:
 		v.Lifetime, v.Explicit = c.SMaxAge.D, true
 	case c.MaxAge.OK:
@@ -212,7 +251,7 @@ func (v *Verdict) refuse(f *Fill, c *ResponseControl) string {
 		return reasonStatus
 	case ParseRequestControl(f.RequestHeader).NoStore:
 		return reasonRequestNoStore
-	case c.NoStore && !c.MustUnderstand: // RFC 9111 section 5.2.2.3
+	case f.NoStore, c.NoStore && !c.MustUnderstand: // RFC 9111 section 5.2.2.3
 		return reasonNoStore
 	case c.Private:
 		return reasonPrivate

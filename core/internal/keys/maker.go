@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // Policy says what of a request is part of its primary key.
@@ -18,6 +19,9 @@ type Policy struct {
 	IgnoreScheme    bool
 	IgnoreForwarded bool
 	MaxBytes        int // the longest primary key
+	// Search, in a way to write URLs, says what more of the query is left out, in whatever
+	// order it is; nil: nothing.
+	Search *httprules.Variance
 }
 
 // Maker makes keys by one policy. It is immutable.
@@ -57,7 +61,11 @@ func (m Maker) appendPrimary(buf []byte, req *Request) ([]byte, bool) {
 		return buf, false
 	}
 	start := len(buf)
-	buf = append(buf, "GET:"...)
+	if req.Content == "" {
+		buf = append(buf, "GET:"...)
+	} else {
+		buf = append(append(buf, req.Method...), ':')
+	}
 	if !p.IgnoreScheme {
 		buf = escape(buf, req.Scheme, &hostSafe)
 		buf = append(buf, ':')
@@ -94,6 +102,9 @@ func (m Maker) appendPrimary(buf []byte, req *Request) ([]byte, bool) {
 	}
 	if req.Forwarded && !p.IgnoreForwarded {
 		buf = appendForwarded(buf, req)
+	}
+	if req.Content != "" {
+		buf = append(append(buf, "|b:"...), req.Content...)
 	}
 	return buf, len(buf)-start <= p.MaxBytes
 }

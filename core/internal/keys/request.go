@@ -16,6 +16,9 @@ type Request struct {
 	// Forwarded says that the request has a field by which a proxy, or anybody, tells
 	// what it has seen.
 	Forwarded bool
+	// Content is the digest of the content in hex, empty where that is no part of the key: see
+	// [Request.SetContent].
+	Content string
 
 	view   adapter.Header // for canonical names; nil: the request has not entered
 	folded *folded        // nil: all names came in canonical form
