@@ -56,7 +56,7 @@ type shared struct {
 	routes    routes
 	known     known       // handles, for the inspector
 	probing   atomic.Bool // an inspector wants to send requests
-	probe     atomic.Pointer[adapter.Probe]
+	probe     atomic.Pointer[adapter.Entry]
 	flights   flight.Group[entry.Entry, lock]
 	// coordinator is nil where the store orders nothing: then only URLs can be
 	// purged, and requests of this process wait for each other.
@@ -82,6 +82,7 @@ type shared struct {
 	claims      claims
 	derived     derived // bodies in other codings than they are stored in
 	closeOnce   sync.Once
+	closed      atomic.Bool // Close was called
 	closeErr    error
 }
 
@@ -238,6 +239,7 @@ func Must[T any](v T, err error) T {
 // return what the first one did.
 func (c *Cache) Close(ctx context.Context) error {
 	c.closeOnce.Do(func() {
+		c.closed.Store(true)
 		c.closeErr = errors.Join(c.background.Close(ctx), c.writes.jobs.Close(ctx))
 		if c.breaker != nil {
 			c.breaker.Stop()

@@ -100,6 +100,9 @@ func (v *visit) keeps(f *adapter.Field, resp *adapter.Response, length int) bool
 	case "Date", "Content-Type", "Content-Encoding", "Vary", "Cache-Control", "Expires", "Etag", "Last-Modified", "Location", "No-Vary-Search":
 		return true
 	}
+	if f.Name == v.req.XCache { // of a cache further in
+		return false
+	}
 	return v.c.policy.Storing.Headers.hasField(f.Name) || v.c.targeted(f.Name)
 }
 

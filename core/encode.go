@@ -20,8 +20,9 @@ func (v *visit) startWrite(content entry.Content, names []string, verdict httpru
 		return detailStoreFailed
 	}
 	v.value = w.value
+	v.lifetime = verdict.Lifetime - verdict.InitialAge
 	if v.observed {
-		v.size, v.lifetime = len(w.value)+len(w.record), verdict.Lifetime-verdict.InitialAge
+		v.size = len(w.value) + len(w.record)
 		w.seen = &writeSeen{v.aboutLater(w.key), now, v.lifetime}
 	}
 	// Otherwise each has to validate it.
@@ -43,7 +44,9 @@ func (v *visit) startWrite(content entry.Content, names []string, verdict httpru
 		w.end(errDropped)
 		return detailStoreBusy
 	}
-	v.lead, v.write = nil, w // the write's duty
+	w.warming = v.warming
+	w.warming.begin()
+	v.lead, v.write, v.kept = nil, w, true // the write's duty
 	return ""
 }
 

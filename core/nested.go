@@ -18,6 +18,7 @@ func (v *visit) nest() (depth uint8) {
 			continue
 		}
 		f.inner.Store(v.c) // which has told the next one
+		v.answersFor(f)
 		if f.handle == v.c {
 			return f.depth
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/memory"
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -408,43 +409,94 @@ func TestNoVarySearchCommands(t *testing.T) {
 	})
 }
 
-// TestNoVarySearchHintsLie: what is under the key of a hint decides nothing.
+// TestNoVarySearchHintsLie: what a hint leads to answers nobody else.
 func TestNoVarySearchHintsLie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared, h := newServer(t), declaring(`params=("a")`)
-		one := newInstance(t, shared, h, searching)
-		h.set("/secret", 7)
+		begin := func() *instance {
+			return newInstance(t, shared, h, searching, func(cfg *cacheaside.Config) { cfg.Policy.Key.Headers = []string{"X-Key"} })
+		}
+		one := begin()
 		one.announce(t)
-		one.want(t, "/p?a=1", "1", "stored")
+		one.want(t, "/secret?a=1", "0", "stored")
 		one.want(t, "/p?a=1&c=1", "1", "stored")
-		one.want(t, "/secret?a=1", "7", "stored")
-		for key, lie := range lies(shared, "/p", "/secret") {
+		one.want(t, "/p?a=1", "1", "stored")
+		one.want(t, "/p?a=1", "1", "stored", "X-Key", "x")
+		hints := map[string]*entry.Entry{}
+		leads := []string{"GET:", "GET:http://example.com/p?a=1|k:x", "GET:http://example.com/p"}
+		for key, v := range shared.values {
+			if e := new(entry.Entry); entry.Decode(v.data, e) == nil && e.Kind == entry.KindVary && len(e.Body) > 0 {
+				hints[key], leads = e, append(leads, string(e.Body))
+			}
+		}
+		if len(hints) != 4 {
+			t.Fatalf("%d hints", len(hints))
+		}
+		for key, e := range hints {
+			path, _, _ := strings.Cut(strings.TrimPrefix(string(e.Body), "GET:http://example.com"), "|")
+			fields := []string{"Cache-Control", "only-if-cached"}
+			if strings.HasSuffix(string(e.Body), "=x") {
+				fields = append(fields, "X-Key", "x")
+			}
 			was := shared.values[key]
-			shared.values[key] = lie
-			two := newInstance(t, shared, h, searching)
-			two.want(t, "/p?a=2", "1", "")
-			two.want(t, "/p?a=2&c=1", "1", "")
+			for _, lead := range leads {
+				lie, err := entry.Encode(entry.Content{Meta: e.Meta, Key: e.Key, Body: []byte(lead)})
+				must(t, err)
+				shared.values[key] = standing{data: lie, end: was.end}
+				_, status := begin().get(t, path+"&a=2", fields...)
+				if honest := lead == string(e.Body); strings.Contains(status, "no-vary-search") != honest {
+					t.Errorf("%s %v, where the hint leads to %s: %s", path, fields, lead, status)
+				}
+			}
 			shared.values[key] = was
 		}
 	})
 }
 
-// lies puts each value of what is not a response in each other's place, spoilt in ways.
-func lies(s *server, paths ...string) map[string]standing {
-	out := map[string]standing{}
-	for key, v := range s.values {
-		if !strings.Contains(key, "|n:") {
-			continue
+// TestNoVarySearchUntagged: what somebody has stored who does not heed the field is out of
+// reach of a purge of another URL, and answers for none.
+func TestNoVarySearchUntagged(t *testing.T) {
+	bothStores(t, func(t *testing.T, h *rows, one, two *instance) {
+		one.announce(t)
+		one.want(t, "/p?a=1", "1", "stored")
+		two.want(t, "/p?a=2", "1", "no-vary-search")
+		must(t, one.PurgeTags(context.Background(), "row-p"))
+		newInstance(t, one.shared, h).want(t, "/p?a=1", "1", "stored")
+		two.want(t, "/p?a=2", "1", "fwd=")
+	})
+}
+
+// TestNoVarySearchIsNotRefreshed: a background run for one URL would store another.
+func TestNoVarySearchIsNotRefreshed(t *testing.T) {
+	bothStores(t, func(t *testing.T, h *rows, one, two *instance) {
+		one.announce(t)
+		one.want(t, "/p?a=1", "1", "stored")
+		time.Sleep(40 * time.Minute)
+		calls := h.calls.Load()
+		two.want(t, "/p?a=2", "1", "no-vary-search")
+		synctest.Wait()
+		if h.calls.Load() != calls {
+			t.Error("it was refreshed")
 		}
-		for other, w := range s.values {
-			if other != key {
-				out[key] = w
-			}
+		one.want(t, "/p?a=1", "1", "hit")
+		synctest.Wait()
+		if h.calls.Load() == calls {
+			t.Error("its own URL was not")
 		}
-		spoilt := []byte(strings.ReplaceAll(string(v.data), paths[0], paths[1]))
-		out[key] = standing{data: spoilt, end: v.end}
-	}
-	return out
+	}, func(cfg *cacheaside.Config) { cfg.Policy.Stale.RefreshAhead = 0.5 })
+}
+
+// TestNoVarySearchOwnFirst: what is stored for a URL comes first.
+func TestNoVarySearchOwnFirst(t *testing.T) {
+	bothStores(t, func(t *testing.T, h *rows, one, two *instance) {
+		one.announce(t)
+		one.want(t, "/p?a=1", "1", "stored")
+		one.want(t, "/p?a=2", "1", "no-vary-search")
+		h.set("/p", 2)
+		one.want(t, "/p?a=2", "2", "stored", "Cache-Control", "no-cache")
+		one.want(t, "/p?a=2", "2", "hit; ttl=3600")
+		two.want(t, "/p?a=1", "1", "hit; ttl=3600")
+	})
 }
 
 // TestNoVarySearchRenewed: a response that was validated answers for others again.

@@ -20,6 +20,7 @@ type seen struct {
 	ran       ran
 	cause     observe.Cause
 	explained *explaining // the request was sent to be explained
+	warming   *warming    // the request is one of a warm-up
 }
 
 // told is what only the event tells. It is emptied for an observer alone: a hit has no
@@ -39,6 +40,7 @@ type told struct {
 	sent     int64         // bytes of the body; -1: not known
 	answered time.Time     // when what is stored was given as the answer
 	lifetime time.Duration // of what is stored now
+	kept     bool          // it was handed to the store
 	size     int           // of it, in bytes
 	flight   string        // see observe.Event.FlightID
 	filling  span          // of the handler's run

@@ -406,7 +406,7 @@ func (v *visit) anew(status httprules.CacheStatus) error {
 	}
 	if resp := run.answered(outcome); resp != nil { // for this client, whose request it was
 		status.FwdStatus = resp.Status
-		resp.Extra = v.c.withoutTags(adapter.Fields{{Name: "Cache-Status", Value: statusValue(status), Op: adapter.OpAdd}}, resp.Header)
+		resp.Extra = v.c.withoutTags(statusFields(status, v.req.XCache, xcacheMiss), resp.Header)
 		return v.send(resp)
 	}
 	return refused()

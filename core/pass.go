@@ -33,7 +33,11 @@ func noted(run *run, s httprules.CacheStatus, reason string) adapter.Fields {
 	if reason != "" {
 		s.Detail = reason
 	}
-	return adapter.Fields{{Name: "Cache-Status", Value: statusValue(s), Op: adapter.OpAdd}}
+	what := xcacheMiss
+	if s.Fwd == fwdBypass || s.Fwd == fwdMethod {
+		what = xcacheBypass
+	}
+	return statusFields(s, run.xcache, what)
 }
 
 // withoutTags takes the fields with tags out of what the client sees.

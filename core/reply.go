@@ -92,11 +92,12 @@ func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 	n := len(b)
 	b = status.Append(b)
 	text := viewOf(b)
-	v.extra = [2]adapter.Field{
-		{Name: "Age", Value: text[from:n]},
-		{Name: "Cache-Status", Value: text[n:], Op: adapter.OpAdd},
+	r.Extra = append(v.extra[:0],
+		adapter.Field{Name: "Age", Value: text[from:n]},
+		adapter.Field{Name: "Cache-Status", Value: text[n:], Op: adapter.OpAdd})
+	if v.req.XCache != "" {
+		r.Extra = append(r.Extra, adapter.Field{Name: v.req.XCache, Value: v.fromCache()})
 	}
-	r.Extra = v.extra[:]
 	if v.own != nil {
 		r.Extra = append(v.own, r.Extra...)
 	}
@@ -135,7 +136,7 @@ func (v *visit) noAnswer(code int, s httprules.CacheStatus) error {
 	return v.x.Reply(&adapter.Response{
 		Status: code,
 		Header: adapter.Fields{{Name: "Content-Length", Value: "0"}},
-		Extra:  adapter.Fields{{Name: "Cache-Status", Value: statusValue(s), Op: adapter.OpAdd}},
+		Extra:  statusFields(s, v.req.XCache, xcacheMiss),
 	})
 }
 

@@ -25,6 +25,9 @@ type run struct {
 	inner  atomic.Pointer[Cache] // the handle of the same cache further in that has dealt with it
 	deaf   bool                  // the handle leaves the response alone, and what is said of it
 
+	account *adapter.Account // of the request; nil: nobody asks
+	xcache  string           // see adapter.Request.XCache
+
 	mu    sync.Mutex
 	tags  []string
 	said  instructions
@@ -34,6 +37,7 @@ type run struct {
 // begin says whose run r is; lead is nil where nobody waits for it.
 func (r *run) begin(handle *Cache, depth uint8, lead *inFlight, req *keys.Request) {
 	r.handle, r.depth, r.lead = handle, depth, lead
+	r.account, r.xcache = req.Account, req.XCache
 	r.Begin(r, &req.Request)
 }
 

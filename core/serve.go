@@ -24,6 +24,9 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	}
 	req := &v.req
 	v.header, v.asked = req.Enter(x.Request())
+	if req.Account != nil {
+		v.accountable()
+	}
 	if done, err := v.inspected(); done {
 		return err
 	}

@@ -98,7 +98,6 @@ type running struct {
 // reply is what the client gets.
 type reply struct {
 	response adapter.Response // on its way to the adapter
-	extra    [2]adapter.Field // Age and Cache-Status
 	own      adapter.Fields   // what a 304 says to this client alone
 }
 
@@ -110,6 +109,7 @@ type buffers struct {
 	variant  []byte                                               // of a variant's key
 	scratch  []byte                                               // for other keys and values
 	fields   []adapter.Field                                      // the reply's fields
+	extra    [3]adapter.Field                                     // Age, Cache-Status, X-Cache
 	stored   []entry.Field                                        // the fields of an entry
 	date     [len(http.TimeFormat)]byte                           // among them
 	onError  func(status int, h adapter.Header) bool              // handlesError
@@ -129,6 +129,13 @@ func (v *visit) release() {
 		e := &v.event // what it points to is not to be kept
 		e.Context, e.Key, e.Link, e.Err = nil, "", nil, nil
 	}
+	if v.warming != nil {
+		v.warming.visited(v)
+	}
+	if v.req.Account != nil {
+		v.giveAccount()
+	}
+	clear(v.extra[:])
 	clear(v.fields)
 	clear(v.stored)
 	if cap(v.scratch)+cap(v.wire) > 16<<10 {

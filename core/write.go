@@ -63,6 +63,7 @@ type write struct {
 	post       *fill       // of the POST whose response it is; nil: of none
 	begun      atomic.Bool // it has been started or given up
 	seen       *writeSeen  // nil: nobody observes
+	warming    *warming    // nil: it is for no warm-up
 	values     [2]store.Value
 	size       int64         // that is reserved
 	done       chan struct{} // made by the first who waits, with the mutex of writes
@@ -282,6 +283,7 @@ func (w *write) end(err error) {
 	if w.seen != nil {
 		w.tell(err)
 	}
+	w.warming.written(err)
 	switch {
 	case errors.Is(err, errPurged):
 		w.c.stats.overtaken.Add(1)

@@ -4,6 +4,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
 // Option changes how [New] sees a request. What is the same for all frameworks
@@ -14,6 +15,8 @@ type options struct {
 	skip      func(*gin.Context) bool
 	partition func(*gin.Context) string
 	route     func(*gin.Context) string
+	outcome   bool
+	xcache    string
 	engine    *gin.Engine
 }
 
@@ -45,7 +48,25 @@ func WithRoute(route func(*gin.Context) string) Option {
 	return func(o *options) { o.route = route }
 }
 
+// WithOutcome has middleware in front learn by [Outcome] what the cache did with a request.
+// It costs a value in the context for each.
+func WithOutcome() Option { return func(o *options) { o.outcome = true } }
+
+// WithXCache tells clients in a field of that name, X-Cache if it is empty, whether a
+// response is a HIT, a MISS or a BYPASS, wherever Cache-Status is added. HIT says that no
+// handler ran for the request: see cacheaside.Outcome. It takes the place of what another
+// cache has said there, and is not stored. It panics if the name is that of no field, or of
+// one that has a meaning of its own.
+func WithXCache(name string) Option {
+	name = adapter.XCacheField("WithXCache", name)
+	return func(o *options) { o.xcache = name }
+}
+
 func (o *options) prepare(c *gin.Context, req *cacheaside.Request) {
+	req.XCache = o.xcache
+	if o.outcome {
+		req.Report(begin(c))
+	}
 	if o.skip != nil && o.skip(c) {
 		req.Bypass = "skip"
 	}

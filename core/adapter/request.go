@@ -62,6 +62,11 @@ type Request struct {
 	Router Router
 	// Rerun is set on a request that a [Refresher] has made.
 	Rerun *Rerun
+	// Account, if not nil, is where the cache leaves what it has done: see [Request.Report].
+	Account *Account
+	// XCache, if not empty, names in canonical form the field that tells the client whether
+	// the answer is a HIT, a MISS or a BYPASS: see [XCacheField].
+	XCache string
 	// Bypass, if not empty, makes the cache leave the request to the handler;
 	// it is the reason as Cache-Status shows it.
 	Bypass string

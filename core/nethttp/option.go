@@ -14,6 +14,8 @@ type options struct {
 	skip      func(*http.Request) bool
 	partition func(*http.Request) string
 	route     func(*http.Request) string
+	outcome   bool
+	xcache    string
 }
 
 // WithSkip leaves requests to the handler for which skip returns true. It is
@@ -36,7 +38,25 @@ func WithRoute(route func(*http.Request) string) Option {
 	return func(o *options) { o.route = route }
 }
 
+// WithOutcome has middleware in front learn by [Outcome] what the cache did with a request.
+// It costs a look into the request's context.
+func WithOutcome() Option { return func(o *options) { o.outcome = true } }
+
+// WithXCache tells clients in a field of that name, X-Cache if it is empty, whether a
+// response is a HIT, a MISS or a BYPASS, wherever Cache-Status is added. HIT says that no
+// handler ran for the request: see cacheaside.Outcome. It takes the place of what another
+// cache has said there, and is not stored. It panics if the name is that of no field, or of
+// one that has a meaning of its own.
+func WithXCache(name string) Option {
+	name = adapter.XCacheField("WithXCache", name)
+	return func(o *options) { o.xcache = name }
+}
+
 func (o *options) prepare(r *http.Request, req *adapter.Request) {
+	req.XCache = o.xcache
+	if o.outcome {
+		req.Report(account(r))
+	}
 	if o.skip != nil && o.skip(r) {
 		req.Bypass = "skip"
 	}

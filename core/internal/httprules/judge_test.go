@@ -339,6 +339,7 @@ func FuzzJudge(f *testing.F) {
 		}
 		v := Judge(fill)
 		c := ParseResponseControl(h, fill.Rules.Targets)
+		checkTold(t, fill, max(time.Duration(took), 1))
 		if v.Store != (v.Reason == "") {
 			t.Fatalf("Store %v with reason %q", v.Store, v.Reason)
 		}
