@@ -81,6 +81,9 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 			r.Method(method, coretest.InspectPath+"*", h)
 		}
 	}
+	if app.Entry != nil {
+		app.Entry(chiadapter.Entry(r))
+	}
 	coretest.ServeHTTP(tb, r, ln)
 }
 

@@ -1,7 +1,11 @@
 package chiadapter_test
 
 import (
+	"bytes"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"testing"
 
 	"github.com/go-chi/chi/v5"
@@ -28,6 +32,43 @@ func Benchmark(b *testing.B) {
 		return app(cache, func(string) []byte { return coretest.BenchBody })
 	}, func(get func(string) []byte) coretest.BenchApp { return app(nil, get) })
 }
+
+// BenchmarkContentHit is a hit of a request whose content is part of its key.
+func BenchmarkContentHit(b *testing.B) {
+	for _, n := range []int{200, 16 << 10} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			cache := coretest.NewCache(b, func(c *cacheaside.Config) { c.Policy.Requests.Methods = []string{"QUERY"} })
+			h := chiadapter.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(coretest.BenchBody) }))
+			content := bytes.NewReader(make([]byte, n))
+			body := io.NopCloser(content)
+			r := httptest.NewRequest("QUERY", coretest.BenchTarget, content)
+			w := &counter{header: http.Header{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				content.Reset(zeros[:n])
+				clear(w.header)
+				r.Body, w.n = body, 0
+				if h.ServeHTTP(w, r); w.n != len(coretest.BenchBody) {
+					b.Fatal("another body")
+				}
+			}
+			if s := cache.Stats(); s.Misses != 1 || s.Bypasses != 0 {
+				b.Fatalf("%+v", s)
+			}
+		})
+	}
+}
+
+var zeros = make([]byte, 16<<10)
+
+type counter struct {
+	header http.Header
+	n      int
+}
+
+func (w *counter) Header() http.Header         { return w.header }
+func (w *counter) WriteHeader(int)             {}
+func (w *counter) Write(b []byte) (int, error) { w.n += len(b); return len(b), nil }
 
 // BenchmarkCompression is next to chi's own compression.
 func BenchmarkCompression(b *testing.B) {

@@ -33,11 +33,13 @@ type Cache struct {
 	answers     methods
 	normalizer  normalizer
 	listed      map[int]bool
-	cookies     keys.Selector // policy.Requests.Cookies
-	targets     []string      // policy.Storing.TargetedFields, in canonical form
-	compression compression   // policy.Compression
-	way         *purges.Way   // to tell URLs apart; nil: by all that they have
-	label       string        // policy.Name, in events
+	cookies     keys.Selector        // policy.Requests.Cookies
+	targets     []string             // policy.Storing.TargetedFields, in canonical form
+	compression compression          // policy.Compression
+	way         *purges.Way          // to tell URLs apart; nil: by all that they have
+	label       string               // policy.Name, in events
+	heeds       *recent.Map[*heeded] // fields of these, as the policy heeds them
+	searches    *searches            // by which responses answer for other URLs; nil: by none
 }
 
 // shared is what all handles of a cache have in common.
@@ -55,7 +57,7 @@ type shared struct {
 	routes    routes
 	known     known       // handles, for the inspector
 	probing   atomic.Bool // an inspector wants to send requests
-	probe     atomic.Pointer[adapter.Probe]
+	probe     atomic.Pointer[adapter.Entry]
 	flights   flight.Group[entry.Entry, lock]
 	// coordinator is nil where the store orders nothing: then only URLs can be
 	// purged, and requests of this process wait for each other.
@@ -69,6 +71,7 @@ type shared struct {
 	breaker     *breaker.Store    // between the engine and the store; nil: none
 	ledger      *purges.Ledger    // what was purged
 	slow        slowValues
+	searched    atomic.Pointer[searches] // of all handles; nil: none has any
 	urls        urls
 	clock       string // the key of the clock of purges
 	background  *jobs.Pool
@@ -80,6 +83,7 @@ type shared struct {
 	claims      claims
 	derived     derived // bodies in other codings than they are stored in
 	closeOnce   sync.Once
+	closed      atomic.Bool // Close was called
 	closeErr    error
 }
 
@@ -181,6 +185,10 @@ func newHandle(s *shared, policy Policy) *Cache {
 	if c.way = wayOf(&c.policy.Key); c.way != nil {
 		s.urls.learn([]purges.Way{*c.way})
 	}
+	if policy.Key.NoVarySearch && s.coordinator != nil && policy.Key.Generator == nil {
+		s.searched.CompareAndSwap(nil, new(searches))
+		c.searches, c.heeds = s.searched.Load(), new(recent.Map[*heeded])
+	}
 	c.answers = methodsOf(policy.Requests.Methods)
 	c.cookies = policy.Requests.Cookies.selector()
 	c.compression = policy.Compression.prepared()
@@ -232,6 +240,7 @@ func Must[T any](v T, err error) T {
 // return what the first one did.
 func (c *Cache) Close(ctx context.Context) error {
 	c.closeOnce.Do(func() {
+		c.closed.Store(true)
 		c.closeErr = errors.Join(c.background.Close(ctx), c.writes.jobs.Close(ctx))
 		if c.breaker != nil {
 			c.breaker.Stop()

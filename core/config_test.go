@@ -24,7 +24,7 @@ func TestConfigNamesEveryWrongField(t *testing.T) {
 			TTL:       -time.Second,
 			StatusTTL: map[int]time.Duration{404: -1, 206: 1},
 			Storing:   StoringPolicy{StatusCodes: []int{99, 304}, MaxBytes: -1, Headers: Except("a*b", ""), MaxVariants: -1},
-			Requests:  RequestPolicy{Methods: []string{"GET", "POST"}},
+			Requests:  RequestPolicy{Methods: []string{"GET", "PUT"}},
 			Key:       KeyPolicy{Query: Selection{Allow: []string{"a"}, Deny: []string{"b"}}, Headers: []string{"no field"}, Cookies: []string{"a;b"}, MaxBytes: 1},
 		},
 	})
@@ -33,7 +33,7 @@ func TestConfigNamesEveryWrongField(t *testing.T) {
 	}
 	for _, want := range []string{
 		"Config.Namespace", "Config.Timeouts.Lookup", "Config.Timeouts.Write", "Config.Policy.TTL", "Config.Policy.StatusTTL: -1ns for 404",
-		"Config.Policy.StatusTTL: 206", "Config.Policy.Storing.StatusCodes: 99", "Config.Policy.Storing.StatusCodes: 304", `Config.Policy.Requests.Methods: "POST"`, "Config.Policy.Storing.MaxBytes",
+		"Config.Policy.StatusTTL: 206", "Config.Policy.Storing.StatusCodes: 99", "Config.Policy.Storing.StatusCodes: 304", `Config.Policy.Requests.Methods: "PUT"`, "Config.Policy.Storing.MaxBytes",
 		"Config.Policy.Key.Query: both Allow and Deny", `Config.Policy.Storing.Headers: "a*b"`, "Config.Policy.Storing.Headers: an empty name",
 		"Config.Policy.Key.Headers", "Config.Policy.Key.Cookies", "Config.Policy.Key.MaxBytes", "Config.Policy.Storing.MaxVariants",
 	} {
@@ -69,6 +69,36 @@ func TestConfigOfWaitingAndRefreshing(t *testing.T) {
 		{func(c *Config) { c.Policy.Coalescing.Scope = CoalesceNone + 1 }, "Config.Policy.Coalescing.Scope: 3: use CoalesceAll, CoalesceProcess or CoalesceNone"},
 		{func(c *Config) { c.Background.Runs = -1 }, "Config.Background.Runs: -1: use 1 to 1048576, or 0 for 16"},
 		{func(c *Config) { c.Background.Queue = 1<<20 + 1 }, "Config.Background.Queue: 1048577: use 1 to 1048576, or 0 for 1024"},
+	} {
+		var cfg Config
+		c.change(&cfg)
+		_, err := cfg.validated()
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
+	}
+}
+
+func TestConfigOfContent(t *testing.T) {
+	as := func(methods []string, content ContentPolicy) func(*Config) {
+		return func(c *Config) { c.Policy.Requests.Methods, c.Policy.Requests.Content = methods, content }
+	}
+	normalize := func(_ *Request, b []byte) ([]byte, bool) { return b, true }
+	for _, c := range []struct {
+		change func(*Config)
+		want   string // field and fix; empty: it is valid
+	}{
+		{as([]string{"GET", "HEAD", "QUERY", "POST"}, ContentPolicy{MaxBytes: 1 << 20, OfGet: true, Normalize: normalize}), ""},
+		{as([]string{"POST"}, ContentPolicy{Normalize: normalize}), ""},
+		{as(nil, ContentPolicy{MaxBytes: 1000, OfGet: true, Normalize: normalize}), ""},
+		{as(nil, ContentPolicy{MaxBytes: 64 << 10}), ""}, // the default, from another policy
+		{as([]string{"PATCH"}, ContentPolicy{}), `Config.Policy.Requests.Methods: "PATCH": only GET, HEAD, QUERY and POST`},
+		{as([]string{"query"}, ContentPolicy{}), `Config.Policy.Requests.Methods: "query": only`},
+		{as([]string{"QUERY"}, ContentPolicy{MaxBytes: -1}), "Config.Policy.Requests.Content.MaxBytes: -1: use 1 to 16777216, or 0 for 64 KiB"},
+		{as([]string{"QUERY"}, ContentPolicy{MaxBytes: 16<<20 + 1}), "Config.Policy.Requests.Content.MaxBytes: 16777217: use"},
+		{as(nil, ContentPolicy{MaxBytes: 1000}), "Config.Policy.Requests.Content.MaxBytes: no request with content is answered: add QUERY or POST to Requests.Methods, or set"},
+		{as(nil, ContentPolicy{Normalize: normalize}), "Config.Policy.Requests.Content.Normalize: no request with content is answered: add QUERY or POST"},
+		{as([]string{"HEAD", "QUERY"}, ContentPolicy{OfGet: true}), "Config.Policy.Requests.Content.OfGet: GET is not among Requests.Methods: add it"},
 	} {
 		var cfg Config
 		c.change(&cfg)

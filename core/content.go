@@ -97,7 +97,7 @@ func (v *visit) keeps(f *adapter.Field, resp *adapter.Response, length int) bool
 		return f.Op != adapter.OpDel && adapter.BodyAllowed(resp.Status)
 	case "Cache-Tag", "Surrogate-Key":
 		return v.c.policy.Storing.ForwardTags || f.Op == adapter.OpDel
-	case "Date", "Content-Type", "Content-Encoding", "Vary", "Cache-Control", "Expires", "Etag", "Last-Modified", "Location":
+	case "Date", "Content-Type", "Content-Encoding", "Vary", "Cache-Control", "Expires", "Etag", "Last-Modified", "Location", "No-Vary-Search":
 		return true
 	}
 	if f.Name == v.req.XCache { // of a cache further in

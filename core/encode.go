@@ -44,6 +44,8 @@ func (v *visit) startWrite(content entry.Content, names []string, verdict httpru
 		w.end(errDropped)
 		return detailStoreBusy
 	}
+	w.warming = v.warming
+	w.warming.begin()
 	v.lead, v.write, v.kept = nil, w, true // the write's duty
 	return ""
 }
@@ -83,6 +85,9 @@ func (v *visit) encoded(ctx context.Context, content entry.Content, names []stri
 			return nil, err
 		}
 		w.recordKept = max(w.recordKept, time.Millisecond)
+	}
+	if w.saying = nil; v.c.searches != nil {
+		v.says(&content, w)
 	}
 	var err error
 	w.value, err = entry.Encode(content)

@@ -75,7 +75,7 @@ func (p *PurgeEndpoint) Serve(ctx context.Context, req *adapter.Request, body []
 	var err error
 	switch req.Method {
 	case "PURGE":
-		err = p.cache.purgeRequest(breaker.Insist(ctx), &keys.Request{Request: *req}, observe.PurgeURL)
+		err = p.cache.purgeRequest(breaker.Insist(ctx), &keys.Request{Request: *req}, observe.PurgeURL, "")
 	case http.MethodPost:
 		if len(body) > MaxPurgeBody {
 			return purgeAnswer(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body exceeds %d bytes: send several requests", MaxPurgeBody))

@@ -1,9 +1,11 @@
 package cacheaside_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
@@ -270,6 +272,37 @@ func ExampleStalePolicy() {
 	// Output:
 	// /news: news (fwd=miss)
 	// /news: news (fwd=stale, detail=stale-if-error)
+}
+
+// A search by QUERY is answered from the cache, its content being part of the key.
+func ExampleContentPolicy() {
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{
+		TTL: time.Minute,
+		Requests: cacheaside.RequestPolicy{
+			Methods: []string{"GET", "HEAD", "QUERY"},
+			Content: cacheaside.ContentPolicy{Normalize: func(_ *cacheaside.Request, content []byte) ([]byte, bool) {
+				return bytes.ToLower(content), true
+			}},
+		},
+	}}))
+	defer cache.Close(context.Background())
+	service := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		content, _ := io.ReadAll(r.Body)
+		_, _ = fmt.Fprintf(w, "what there is about %s", content)
+	}))
+
+	for _, content := range []string{"Gophers", "gophers", "crabs"} {
+		r := httptest.NewRequest("QUERY", "https://example.com/search", strings.NewReader(content))
+		r.Header.Set("Content-Type", "text/plain")
+		w := httptest.NewRecorder()
+		service.ServeHTTP(w, r)
+		status, _, _ := strings.Cut(w.Header().Get("Cache-Status"), "; ttl")
+		fmt.Printf("%s (%s)\n", w.Body, status)
+	}
+	// Output:
+	// what there is about Gophers (cacheaside; fwd=miss)
+	// what there is about Gophers (cacheaside; hit)
+	// what there is about crabs (cacheaside; fwd=miss)
 }
 
 // Each user has entries of their own. (For a function of the framework's own context,

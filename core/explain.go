@@ -79,7 +79,7 @@ func (i insideOf) Explain(ctx context.Context, method string, target *url.URL, h
 }
 
 // run sends the request. A handler that panics has done so.
-func (x *explaining) run(ctx context.Context, probe adapter.Probe, method string, target *url.URL, header http.Header, rerun *adapter.Rerun) (status int, answered http.Header, err error) {
+func (x *explaining) run(ctx context.Context, probe adapter.Entry, method string, target *url.URL, header http.Header, rerun *adapter.Rerun) (status int, answered http.Header, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the handler panicked: %.200q", fmt.Sprint(p))
@@ -93,6 +93,13 @@ func (x *explaining) run(ctx context.Context, probe adapter.Probe, method string
 func (v *visit) inspected() (done bool, err error) {
 	if v.c.probing.Load() {
 		v.c.offerProbe(v.x)
+	}
+	if v.req.Rerun == nil {
+		return false, nil
+	}
+	if w, ok := v.req.Rerun.Engine().(*warming); ok {
+		w.meet(v)
+		return false, nil
 	}
 	x := explainingBy(v.req.Rerun)
 	if x == nil || x.cache != v.c.shared {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -335,6 +336,9 @@ func TestOmittedInRerun(t *testing.T) {
 	} {
 		if adapter.OmittedInRerun(name, false) != want {
 			t.Errorf("%s is left out: %t", name, !want)
+		}
+		if ofContent := name == "Transfer-Encoding" || strings.HasPrefix(name, "Content-"); adapter.OmittedInRerun(name, true) != (want && !ofContent) {
+			t.Errorf("%s is left out beside content: %t", name, want && ofContent)
 		}
 	}
 }

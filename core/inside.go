@@ -29,6 +29,15 @@ func init() {
 		c.probing.Store(c.probe.Load() == nil) // the next request shows how one is sent
 		return insideOf{c}
 	}
+	inside.Settle = func(ctx context.Context, cache any) error { return cache.(*Cache).settle(ctx) }
+}
+
+// settle waits for what runs in the background, and for what that has begun to write.
+func (c *Cache) settle(ctx context.Context) error {
+	if err := c.background.Settle(ctx); err != nil {
+		return err
+	}
+	return c.Flush(ctx)
 }
 
 // maxHandles is how many policies the inspector is told of.

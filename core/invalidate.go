@@ -23,32 +23,55 @@ func safe(method string) bool {
 }
 
 // invalidating makes of note one that, where the handler has answered an unsafe
-// request without an error, first removes what is stored for its target, and
-// for Location and Content-Location on the same host (RFC 9111 section 4.4).
-// That is before the client can see the answer and ask again.
+// request without an error, first removes what is stored for its target. That is
+// before the client can see the answer and ask again.
 func (v *visit) invalidating(run *run, note func(int, adapter.Header, string) adapter.Fields) func(int, adapter.Header, string) adapter.Fields {
-	c, ctx, req := v.c, v.x.Context(), v.req.Copy() // the response may go when v is another request's
+	unsafely := v.invalidation()
 	return func(status int, h adapter.Header, reason string) adapter.Fields {
-		if status >= 200 && status < 400 && !run.dealtWith() {
-			c.invalidateGroups(ctx, req, h)
-			targets := []keys.Request{*req}
-			for _, name := range []string{"Location", "Content-Location"} {
-				for _, value := range h.Values(name) {
-					if other, ok := sameHost(*req, value); ok {
-						targets = append(targets, other)
-					}
-				}
-			}
-			for i := range targets {
-				c.invalidate(ctx, &targets[i])
-				if host := withoutPort(req.Scheme, req.Host); host != req.Host {
-					targets[i].Host = host
-					c.invalidate(ctx, &targets[i])
-				}
-			}
+		if !run.dealtWith() {
+			unsafely.after(status, h, "")
 		}
 		return note(status, h, reason)
 	}
+}
+
+// invalidation is what an unsafe request removes. It points to nothing of a visit.
+type invalidation struct {
+	c   *Cache
+	ctx context.Context //nolint:containedctx // the request's
+	req *keys.Request
+}
+
+func (v *visit) invalidation() invalidation {
+	return invalidation{v.c, v.x.Context(), v.req.Copy()} // the response may go when v is another request's
+}
+
+// after removes what is stored for the target of an unsafe request, and for Location and
+// Content-Location on the same host, unless the answer is an error (RFC 9111 section 4.4).
+// Spared is a lock that stays; "": none. It reports whether the store has acknowledged.
+func (i invalidation) after(status int, h adapter.Header, spared string) (ok bool) {
+	if status < 200 || status >= 400 {
+		return true
+	}
+	c, ctx, req := i.c, i.ctx, i.req
+	c.invalidateGroups(ctx, req, h)
+	targets := []keys.Request{*req}
+	for _, name := range []string{"Location", "Content-Location"} {
+		for _, value := range h.Values(name) {
+			if other, ok := sameHost(*req, value); ok && (other.Path != req.Path || other.RawQuery != req.RawQuery || req.Target != "") {
+				targets = append(targets, other)
+			}
+		}
+	}
+	ok = true
+	for i := range targets {
+		ok = c.invalidate(ctx, &targets[i], spared) && ok
+		if host := withoutPort(req.Scheme, req.Host); host != req.Host {
+			targets[i].Host = host
+			ok = c.invalidate(ctx, &targets[i], spared) && ok
+		}
+	}
+	return ok
 }
 
 // sameHost returns req with the URI that ref, relative to it, names; false
@@ -83,13 +106,15 @@ func unescaped(path string) string {
 	return path
 }
 
-// invalidate removes what is stored for the URL of req.
-func (c *Cache) invalidate(ctx context.Context, req *keys.Request) {
-	if err := c.purgeRequest(context.WithoutCancel(ctx), req, observe.PurgeUnsafe); err != nil {
+// invalidate removes what is stored for the URL of req, but for the lock spared, and
+// reports whether the store has acknowledged that.
+func (c *Cache) invalidate(ctx context.Context, req *keys.Request, spared string) bool {
+	if err := c.purgeRequest(context.WithoutCancel(ctx), req, observe.PurgeUnsafe, spared); err != nil {
 		c.reportError("invalidating", err)
-		return
+		return false
 	}
 	c.stats.invalidated.Add(1)
+	return true
 }
 
 // invalidateGroups removes what is in the groups that the answer to an unsafe

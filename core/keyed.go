@@ -82,6 +82,7 @@ func (v *visit) takeContent() (fwd, detail string) {
 		if content.Bytes, ok = v.c.normalize(&v.req.Request, content.Bytes); !ok {
 			return fwdBypass, detailContentRefused
 		}
+		content.Declared = 0 // contents of one form have different lengths
 	}
 	v.scratch = v.req.SetContent(content, v.scratch)
 	return "", ""

@@ -50,11 +50,24 @@ func (v *visit) nearby() (d httprules.Decision, ok bool) {
 	return d, d.Use != httprules.Validate
 }
 
-// find looks for what is stored, and decides what it is good for.
+// find looks for what is stored, and decides what it is good for. What is stored for
+// another URL it finds only where that answers as it is.
 func (v *visit) find(ctx context.Context) (found finding, d httprules.Decision) {
-	if found = v.lookup(ctx); found == foundEntry {
+	if v.c.searches != nil {
+		if d, ok := v.lately(ctx); ok {
+			return foundEntry, d
+		}
+	}
+	switch found = v.lookup(ctx); found {
+	case foundEntry:
 		d = v.decide(v.now)
 		v.why = v.unusable(d)
+	case foundNothing, foundOtherVariants:
+		if v.c.searches != nil {
+			if d, ok := v.search(ctx); ok {
+				return foundEntry, d
+			}
+		}
 	}
 	return found, d
 }

@@ -20,6 +20,7 @@ type seen struct {
 	ran       ran
 	cause     observe.Cause
 	explained *explaining // the request was sent to be explained
+	warming   *warming    // the request is one of a warm-up
 }
 
 // told is what only the event tells. It is emptied for an observer alone: a hit has no

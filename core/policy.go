@@ -56,6 +56,13 @@ type KeyPolicy struct {
 	// that are left out are still seen by the handler, so leave out only those
 	// that do not change the response. A name may end in '*'.
 	Query Selection
+	// NoVarySearch heeds what the responses of a handler say in No-Vary-Search
+	// (draft-ietf-httpbis-no-vary-search): which query parameters make no difference to
+	// them, and whether their order does. Such a response answers for all URLs that differ
+	// in nothing else, and a purge of any of these reaches it. It needs a store that is a
+	// [store.Coordinator], and has no effect together with Generator. A cache heeds the
+	// first 16 different fields. False: each URL has responses of its own.
+	NoVarySearch bool
 	// KeepQueryOrder makes the order of the parameters part of the key; otherwise
 	// only the order of those of one name is.
 	KeepQueryOrder bool
@@ -110,6 +117,14 @@ type StoringPolicy struct {
 	// Headers selects the fields of the response that are stored. Content-Type,
 	// Content-Encoding and whatever caching needs are always kept.
 	Headers Selection
+	// Post stores the 200 that answers a POST for later GETs, where its Content-Location
+	// is the URI of the request (the same host, path and query), it states its freshness
+	// itself, and does not depend on fields of the request (RFC 9110 section 9.3.3).
+	// What was stored for that URI is removed all the same. Only for URIs whose key a
+	// purge can name, with a store that is a [store.Coordinator], and where GET is among
+	// RequestPolicy.Methods. A response that is longer than HoldBytes, or flushed, passes
+	// through. Each POST then asks the store once before its handler runs.
+	Post bool
 	// SetCookie stores responses with Set-Cookie and replays the cookie to
 	// everybody. Hardly ever right.
 	SetCookie bool
@@ -313,12 +328,13 @@ type ContentPolicy struct {
 
 // RFC9111 is a policy that stores all that RFC 9111 lets a shared cache store,
 // and nothing else: any status code, responses with Set-Cookie (section 7.3),
-// heuristic freshness, responses to QUERY (RFC 10008); no lifetime where the response
-// gives none. It is for a cache in front of an origin that knows HTTP caching.
+// heuristic freshness, responses to QUERY (RFC 10008), those to POST that say that they are
+// for GET, and No-Vary-Search; no lifetime where the response gives none. It is for a cache
+// in front of an origin that knows HTTP caching.
 func RFC9111() Policy {
 	return Policy{
-		Key:     KeyPolicy{KeepQueryOrder: true},
-		Storing: StoringPolicy{AnyStatusCode: true, SetCookie: true, Heuristic: true},
+		Key:     KeyPolicy{KeepQueryOrder: true, NoVarySearch: true},
+		Storing: StoringPolicy{AnyStatusCode: true, Post: true, SetCookie: true, Heuristic: true},
 		Stale:   StalePolicy{IfError: 24 * time.Hour}, // section 4.2.4: disconnected
 		Requests: RequestPolicy{
 			Methods:           []string{http.MethodGet, http.MethodHead, methodQuery}, // RFC 10008

@@ -126,7 +126,7 @@ func (c *Cache) purge(ctx context.Context, plan *purgePlan) error {
 	ctx = breaker.Insist(ctx)
 	errs := []error{c.bump(ctx, observe.PurgeTags, plan.tags, plan.soft)}
 	for _, req := range plan.resources {
-		errs = append(errs, c.purgeRequest(ctx, req, observe.PurgeURL))
+		errs = append(errs, c.purgeRequest(ctx, req, observe.PurgeURL, ""))
 	}
 	if len(plan.prefixes) > 0 || plan.all { // together, because that takes its time
 		kind := observe.PurgePrefix
@@ -213,8 +213,8 @@ func (p purging) end(err error) error {
 }
 
 // purgeRequest removes what is stored for the URL of req. A lock that goes keeps
-// responses under way from being stored.
-func (c *Cache) purgeRequest(ctx context.Context, req *keys.Request, kind observe.Purge) error {
+// responses under way from being stored; only spared stays, which may be "".
+func (c *Cache) purgeRequest(ctx context.Context, req *keys.Request, kind observe.Purge, spared string) error {
 	urls := c.purgedURLs(req)
 	if len(urls) == 0 {
 		return nil
@@ -227,9 +227,9 @@ func (c *Cache) purgeRequest(ctx context.Context, req *keys.Request, kind observ
 	}
 	read := make(chan error, 1)
 	go func() { read <- c.ledger.ReadJournal(ctx) }()
-	err := c.purgeTexts(ctx, urls)
+	err := c.purgeTexts(ctx, urls, spared)
 	if err = errors.Join(err, <-read); err == nil { // perhaps other processes have ways of their own
-		if err = c.purgeTexts(ctx, c.purgedURLs(req)[len(urls):]); err == nil && c.urls.project() {
+		if err = c.purgeTexts(ctx, c.purgedURLs(req)[len(urls):], spared); err == nil && c.urls.project() {
 			err = c.ledger.WaitOutLost(ctx)
 		}
 	}
@@ -237,8 +237,8 @@ func (c *Cache) purgeRequest(ctx context.Context, req *keys.Request, kind observ
 }
 
 // purgeTexts removes what is stored under the keys that can be named, and what is
-// tagged.
-func (c *Cache) purgeTexts(ctx context.Context, urls []string) error {
+// tagged, but not the lock spared.
+func (c *Cache) purgeTexts(ctx context.Context, urls []string, spared string) error {
 	if len(urls) == 0 {
 		return nil
 	}
@@ -249,12 +249,25 @@ func (c *Cache) purgeTexts(ctx context.Context, urls []string) error {
 	for _, k := range c.namedKeys(urls) {
 		c.variants.Drop(k.Wire)
 		c.fates.purged(k.Wire)
-		wires = append(wires, keys.LockKey(k.Wire), k.Wire)
+		for _, lock := range c.locksOf(k.Wire) {
+			if lock != spared {
+				wires = append(wires, lock)
+			}
+		}
+		wires = append(wires, k.Wire)
 	}
 	bumped := make(chan error, 1)
 	go func() { bumped <- c.ledger.BumpTags(ctx, tags, false) }()
 	err := c.store.Delete(ctx, wires...)
 	return errors.Join(err, <-bumped)
+}
+
+// locksOf are the locks by which something is stored under a primary key.
+func (s *shared) locksOf(wire string) []string {
+	if s.inProcess {
+		return []string{keys.LockKey(wire), postLock(wire)}
+	}
+	return []string{keys.LockKey(wire)}
 }
 
 // deleteURL is for a store that orders nothing. It can do no more than name keys.

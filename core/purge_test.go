@@ -137,7 +137,8 @@ func (r *rows) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // instance is one process.
 type instance struct {
 	*cacheaside.Cache
-	h http.Handler
+	h      http.Handler
+	shared store.Store // with others
 }
 
 func newInstance(t testing.TB, store store.Store, h http.Handler, change ...func(*cacheaside.Config)) *instance {
@@ -151,7 +152,7 @@ func newInstance(t testing.TB, store store.Store, h http.Handler, change ...func
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close(context.Background()) })
-	i := &instance{Cache: c, h: nethttp.New(c)(h)}
+	i := &instance{Cache: c, h: nethttp.New(c)(h), shared: store}
 	return i
 }
 

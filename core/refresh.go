@@ -23,6 +23,9 @@ const refreshPause = time.Second
 // (XFetch; Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache
 // Stampede Prevention).
 func (v *visit) early() bool {
+	if v.elsewhere {
+		return false
+	}
 	due := time.Duration(float64(v.entry.Lifetime) * v.c.policy.Stale.RefreshAhead)
 	age := v.age(v.now)
 	took := time.Duration(v.entry.Took) * time.Microsecond

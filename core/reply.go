@@ -23,6 +23,9 @@ func (v *visit) hit(d httprules.Decision) error {
 		v.c.stats.near.Add(1)
 		s.Detail = detailNear
 	}
+	if v.elsewhere {
+		s.Detail = detailNoVarySearch
+	}
 	return v.replyStored(v.now, s)
 }
 

@@ -138,6 +138,9 @@ func (v *visit) bypass() (fwd, detail string) {
 // handles that a request passes, the one nearest to the handler tells of it, and
 // does what there is to do.
 func (v *visit) pass(fwd, detail string) error {
+	if fwd == fwdMethod && v.posts() {
+		return v.post()
+	}
 	run := v.onward()
 	v.bypassed = detail
 	if detail == "" {

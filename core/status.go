@@ -50,6 +50,8 @@ const (
 	detailContentRange   = "content-range"    // a part whose place or length is not known
 	detailSmallPart      = "small-part"       // a part that is little beside what is known
 	detailWhole          = "whole"            // a part of what is stored as a whole
+	detailStatus         = "status"           // of a POST: not 200
+	detailNoFreshness    = "no-freshness"     // of a POST: none that the response states
 	detailOrigin         = "origin"           // what is stored was answered to another origin
 	detailDecided        = "decided"          // StoringPolicy.Decide said no, or panicked
 	detailAuthorization  = "authorization"    // nothing but the policy's TTL would share it

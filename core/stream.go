@@ -183,6 +183,7 @@ func (v *visit) handOn() *visit {
 		v.lead.Leader.writes.Store(true)
 	}
 	v.lead, v.claim = nil, nil
+	v.warming.begin()
 	return later
 }
 
@@ -247,7 +248,8 @@ func (c *coming) finish() {
 	defer c.end()
 	v.run.end()
 	var status httprules.CacheStatus // which the client has seen
-	a, _ := v.admit(&c.resp, &status)
+	a, reason := v.admit(&c.resp, &status)
+	defer v.warming.end(reason)
 	v.personal = a.personal
 	if v.lead != nil {
 		v.c.end(v.lead, a.outcome, nil)
@@ -265,6 +267,7 @@ func (c *coming) giveUp(reason string) {
 		return
 	}
 	defer c.end()
+	defer c.v.warming.end(reason)
 	outcome := ending(reason)
 	if c.v.personal = outcome == flight.Pass; c.v.lead != nil {
 		c.v.c.end(c.v.lead, outcome, nil)

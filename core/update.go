@@ -31,7 +31,7 @@ func (v *visit) headAnswered(resp *adapter.Response) {
 	}
 	switch {
 	case !agrees("Etag", known.ETag), !agrees("Last-Modified", known.LastModified), !agrees("Content-Length", strconv.FormatUint(v.entry.Length(), 10)):
-		v.c.invalidate(v.x.Context(), &v.req)
+		v.c.invalidate(v.x.Context(), &v.req, "")
 	case len(resp.Effective.Values("Etag"))+len(resp.Effective.Values("Last-Modified")) > 0:
 		_, _, _ = v.update(resp, v.c.cfg.Now()) // what fails is counted there
 	}

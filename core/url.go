@@ -23,6 +23,9 @@ type urls struct {
 	mu      sync.Mutex
 	ids     map[uint64]bool
 	unnamed atomic.Bool // something was stored under a key that a purge cannot name
+	// searching is set while a way with a No-Vary-Search is known: something may answer for
+	// other URLs.
+	searching atomic.Bool
 }
 
 // learn takes note of ways.
@@ -37,9 +40,19 @@ func (u *urls) learn(ways []purges.Way) {
 			}
 			u.ids[w.ID()] = true
 			known = append(known[:len(known):len(known)], makerOf(w))
+			if w.Search != "" {
+				u.searching.Store(true)
+			}
 		}
 	}
 	u.ways.Store(&known)
+}
+
+// knows reports whether a purge of this process would reach what is tagged in that way.
+func (u *urls) knows(w *purges.Way) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.ids[w.ID()]
 }
 
 // project reports whether anybody leaves something out.
@@ -63,6 +76,11 @@ func (c *Cache) named(primary string, req *keys.Request) bool {
 // urlTags appends the tags that stand for the URL of req, as it came and as an outer
 // layer has rewritten it.
 func (c *Cache) urlTags(tags []string, req *keys.Request) []string {
+	return urlTagsBy(tags, req, c.urls.whole(), c.keys)
+}
+
+// urlTagsBy is urlTags for some ways to write a URL.
+func urlTagsBy(tags []string, req *keys.Request, ways ...keys.Maker) []string {
 	requests := []keys.Request{*req}
 	if before, ok := received(*req); ok && req.Target != "" {
 		requests = append(requests, before)
@@ -75,7 +93,7 @@ func (c *Cache) urlTags(tags []string, req *keys.Request) []string {
 		}
 	}
 	for i := range requests {
-		for _, k := range []keys.Maker{c.urls.whole(), c.keys} {
+		for _, k := range ways {
 			if url, ok := k.AppendURL([]byte(purges.OfURL), &requests[i]); ok {
 				tags = append(tags, string(url))
 			}

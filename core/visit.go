@@ -54,6 +54,7 @@ type found struct {
 	entry      entry.Entry
 	entryKey   string         // where it is in the store
 	near       bool           // it was in this process
+	elsewhere  bool           // it was stored for another URL: see novarysearch.go
 	why        observe.Cause  // it cannot answer, after the last look
 	stale      bool           // it may not be used as it is
 	fwd        string         // why the handler is asked, for Cache-Status
@@ -127,6 +128,9 @@ func (v *visit) release() {
 		v.tell()
 		e := &v.event // what it points to is not to be kept
 		e.Context, e.Key, e.Link, e.Err = nil, "", nil, nil
+	}
+	if v.warming != nil {
+		v.warming.visited(v)
 	}
 	if v.req.Account != nil {
 		v.giveAccount()

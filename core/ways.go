@@ -1,6 +1,7 @@
 package cacheaside
 
 import (
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
 	"github.com/cacheaside/cacheaside/core/internal/keys"
 	"github.com/cacheaside/cacheaside/core/internal/purges"
 )
@@ -18,9 +19,12 @@ func wayOf(c *KeyPolicy) *purges.Way {
 
 // makerOf writes URLs in the way.
 func makerOf(w *purges.Way) keys.Maker {
-	query := keys.NewSelector(nil, w.Deny)
+	policy := keys.Policy{IgnoreHost: w.NoHost, Query: keys.NewSelector(nil, w.Deny)}
 	if w.Only {
-		query = keys.NewSelector(append([]string{}, w.Allow...), nil)
+		policy.Query = keys.NewSelector(append([]string{}, w.Allow...), nil)
 	}
-	return keys.NewMaker("", keys.Policy{IgnoreHost: w.NoHost, Query: query})
+	if variance, ok := httprules.ParseNoVarySearch([]string{w.Search}); ok {
+		policy.Search = &variance
+	}
+	return keys.NewMaker("", policy)
 }

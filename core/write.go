@@ -55,12 +55,15 @@ type write struct {
 	selecting  keys.Selecting
 	surplus    []string // variants that are one too many
 	lead       *inFlight
-	shareable  bool // with those who wait for lead
-	stored     bool // it is in the store
-	outdated   bool // softly purged since the handler was called
+	shareable  bool    // with those who wait for lead
+	saying     *saying // of its No-Vary-Search; nil: it has none
+	stored     bool    // it is in the store
+	outdated   bool    // softly purged since the handler was called
 	rerun      *rerun
+	post       *fill       // of the POST whose response it is; nil: of none
 	begun      atomic.Bool // it has been started or given up
 	seen       *writeSeen  // nil: nobody observes
+	warming    *warming    // nil: it is for no warm-up
 	values     [2]store.Value
 	size       int64         // that is reserved
 	done       chan struct{} // made by the first who waits, with the mutex of writes
@@ -119,7 +122,9 @@ func (w *write) abandon() {
 func (w *write) Run(context.Context, func()) {
 	defer w.c.writes.over(w)
 	w.recode()
-	_ = w.store()
+	if w.store() == nil && w.saying != nil {
+		w.c.note(w.saying)
+	}
 }
 
 // recode brings the body into the coding in which it is stored. One that does not become
@@ -178,6 +183,9 @@ func (w *write) store() (err error) {
 	}()
 	if err := w.put(ctx); err != nil {
 		return err
+	}
+	if c.searches != nil {
+		c.searches.others.Drop(w.wire)
 	}
 	if w.record == nil {
 		c.variants.Drop(w.wire)
@@ -269,9 +277,13 @@ func (w *write) failed(err error) error {
 // still good for whoever came before the handler was called.
 func (w *write) end(err error) {
 	defer w.forget()
+	if w.post != nil {
+		posting.CompareAndDelete(w.wire, w.post)
+	}
 	if w.seen != nil {
 		w.tell(err)
 	}
+	w.warming.written(err)
 	switch {
 	case errors.Is(err, errPurged):
 		w.c.stats.overtaken.Add(1)

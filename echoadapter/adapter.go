@@ -150,4 +150,4 @@ func (x *exchange) Find() string {
 func (x *exchange) Show(route string) { x.c.SetPath(route) }
 
 // Probe implements [adapter.Prober].
-func (x *exchange) Probe() adapter.Probe { return x.Prober(x.c.Echo()) }
+func (x *exchange) Probe() adapter.Entry { return x.Prober(x.c.Echo()) }

@@ -87,6 +87,9 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		h := cacheaside.Must(echoadapter.NewInspect(app.Global, app.Inspect.Recorder, app.Inspect.Access))
 		e.Match([]string{http.MethodGet, http.MethodPost}, coretest.InspectPath+"*", h)
 	}
+	if app.Entry != nil {
+		app.Entry(echoadapter.Entry(e))
+	}
 	coretest.ServeHTTP(tb, e, ln)
 }
 

@@ -144,6 +144,9 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 			f.Add(method, coretest.InspectPath+"*", h)
 		}
 	}
+	if app.Entry != nil {
+		app.Entry(fiberadapter.Entry(f))
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -235,7 +238,7 @@ func (c *ctx) Method() string { return c.c.Method() }
 func (c *ctx) Path() string {
 	return c.c.Path() + " " + string(c.c.Request().URI().Path()) + " " + c.c.Params("*")
 }
-func (c *ctx) Query(name string) string     { return strings.Clone(c.c.Query(name)) }
+func (c *ctx) Query(name string) string { return strings.Clone(c.c.Query(name)) }
 func (c *ctx) BodyReader() io.Reader {
 	if in := c.c.Context().RequestBodyStream(); in != nil {
 		return in

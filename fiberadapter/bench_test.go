@@ -2,6 +2,7 @@ package fiberadapter_test
 
 import (
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"unsafe"
@@ -33,6 +34,33 @@ func Benchmark(b *testing.B) {
 			c.Response.SetBody(get(unsafe.String(&uri[0], len(uri))))
 		})
 	})
+}
+
+// BenchmarkContentHit is a hit of a request whose content is part of its key.
+func BenchmarkContentHit(b *testing.B) {
+	for _, n := range []int{200, 16 << 10} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			cache := coretest.NewCache(b, func(c *cacheaside.Config) { c.Policy.Requests.Methods = []string{"QUERY"} })
+			app := fiber.New(newConfig())
+			app.Add("QUERY", "/blogs/:id", fiberadapter.New(cache), func(c *fiber.Ctx) error { return c.Send(coretest.BenchBody) })
+			h, ctx := app.Handler(), &fasthttp.RequestCtx{}
+			ctx.Request.Header.SetMethod("QUERY")
+			ctx.Request.SetRequestURI("/blogs/1000?page=2")
+			ctx.Request.Header.SetHost("example.com")
+			ctx.Request.Header.SetContentLength(n)
+			ctx.Request.SetBodyRaw(make([]byte, n))
+			b.ReportAllocs()
+			for b.Loop() {
+				ctx.Response.Reset()
+				if h(ctx); len(ctx.Response.Body()) != len(coretest.BenchBody) {
+					b.Fatal("another body")
+				}
+			}
+			if s := cache.Stats(); s.Misses != 1 || s.Bypasses != 0 {
+				b.Fatalf("%+v", s)
+			}
+		})
+	}
 }
 
 // BenchmarkCompression is next to Fiber's own compression.

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"net/url"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
@@ -28,32 +27,6 @@ func (x *exchange) Detach() adapter.Refresher {
 		defer c.ResetUserValues() // what there is to store goes then
 		app.Server().Handler(c)
 		drainStream(c)
-	}
-}
-
-// Probe implements [adapter.Prober].
-func (x *exchange) Probe() adapter.Probe {
-	app, local := x.c.App(), x.c.Context().LocalAddr()
-	return func(ctx context.Context, method string, target *url.URL, header http.Header, rerun *adapter.Rerun) (int, http.Header) {
-		c := new(fasthttp.RequestCtx)
-		c.Init2(connFor(local, local, target.Scheme == "https"), nil, true)
-		req := &c.Request
-		req.Header.SetMethod(method)
-		req.SetRequestURI(target.RequestURI())
-		req.Header.SetHost(target.Host)
-		for name, values := range header {
-			for _, value := range values {
-				req.Header.Add(name, value)
-			}
-		}
-		c.SetUserValue(rerunKey{}, rerun)
-		setUserContext(ctx, app, c)
-		defer func() { _ = c.Response.CloseBodyStream() }()
-		defer c.ResetUserValues()
-		app.Server().Handler(c)
-		answered := http.Header{}
-		c.Response.Header.VisitAll(func(name, value []byte) { answered.Add(string(name), string(value)) })
-		return c.Response.StatusCode(), answered
 	}
 }
 

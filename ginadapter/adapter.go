@@ -103,7 +103,7 @@ func (x *exchange) Detach() adapter.Refresher {
 }
 
 // Probe implements [adapter.Prober].
-func (x *exchange) Probe() adapter.Probe {
+func (x *exchange) Probe() adapter.Entry {
 	if x.engine == nil {
 		return x.Exchange.Probe()
 	}

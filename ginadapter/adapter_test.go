@@ -89,6 +89,9 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		h := cacheaside.Must(ginadapter.NewInspect(app.Global, app.Inspect.Recorder, app.Inspect.Access))
 		e.Match([]string{http.MethodGet, http.MethodPost}, coretest.InspectPath+"*path", h)
 	}
+	if app.Entry != nil {
+		app.Entry(ginadapter.Entry(e))
+	}
 	coretest.ServeHTTP(tb, e, ln)
 }
 

@@ -320,12 +320,13 @@ func testContentNormalised(c *run) {
 			case "refuse":
 				return b, false
 			}
-			return []byte(strings.ToLower(string(b))), true
+			return []byte(strings.ToLower(strings.TrimSpace(string(b)))), true
 		}
 	})
 	for _, method := range withContent {
 		s.Do(method, "/x", "AbC").Miss().Stored().Is(200, method+"|||AbC")
 		s.Do(method, "/x", "aBc").Hit().Is(200, method+"|||AbC")
+		s.Do(method, "/x", " abc  ").Hit().Is(200, method+"|||AbC") // of another length
 		for _, content := range []string{"panic", "refuse"} {
 			for range 2 {
 				s.Do(method, "/x", content).Fwd("bypass").Detail("content-refused").Is(200, method+"|||"+content)

@@ -33,6 +33,7 @@ import (
 	"time"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/core/memory"
@@ -82,6 +83,8 @@ type App struct {
 	// Inspect, if not nil, is for the handler of NewInspect for Global, behind it and
 	// Inner: below [InspectPath].
 	Inspect *Inspector
+	// Entry, if not nil, is to be called with what the adapter's Entry gives for the app.
+	Entry func(adapter.Entry)
 }
 
 // PurgePath is where an [App] has its handler that purges.
@@ -197,7 +200,7 @@ type testCase struct {
 }
 
 func allCases() []testCase {
-	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases, observeCases, inspectCases, compressionCases, partCases, streamCases, contentCases, controlCases, outcomeCases)
+	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases, observeCases, inspectCases, compressionCases, partCases, streamCases, contentCases, controlCases, warmCases, postCases, searchCases, outcomeCases)
 }
 
 // Run runs the suite with the embedded store, and once more with a real

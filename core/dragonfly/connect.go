@@ -94,7 +94,7 @@ func NewClient(ctx context.Context, url string, opts ...Option) (rueidis.Client,
 func connect(ctx context.Context, given *rueidis.ClientOption, o options) (rueidis.Client, error) {
 	option := *given
 	if len(option.InitAddress) == 0 {
-		return nil, errors.New("dragonfly: InitAddress is empty: give at least one host:port")
+		return nil, errors.New("dragonfly: InitAddress is empty: give at least one host:port, or the path of a socket")
 	}
 	guessed := complete(&option)
 	*given = option
@@ -123,6 +123,9 @@ func connect(ctx context.Context, given *rueidis.ClientOption, o options) (rueid
 	}
 	if found.cluster && guessed {
 		client.Close()
+		if isSocket(option) {
+			return nil, explain(option, started, errSocketOfCluster)
+		}
 		option.ForceSingleClient = false
 		*given = option
 		if client, err = dial(ctx, option); err == nil {
@@ -173,6 +176,9 @@ func complete(option *rueidis.ClientOption) (guessed bool) {
 	if option.ClientName == "" {
 		option.ClientName = clientName
 	}
+	if isSocket(*option) && option.DialCtxFn == nil && option.DialFn == nil {
+		option.DialCtxFn = dialSocket
+	}
 	option.DialCtxFn = promptly(option.DialCtxFn, option.DialFn)
 	several := len(option.InitAddress) > 1 || option.Sentinel.MasterSet != "" ||
 		option.SendToReplicas != nil || option.ReplicaOnly || option.Standalone.EnableRedirect ||
@@ -182,6 +188,18 @@ func complete(option *rueidis.ClientOption) (guessed bool) {
 		return true
 	}
 	return false
+}
+
+// isSocket reports whether the server is at a Unix socket, whose address is its path.
+func isSocket(option rueidis.ClientOption) bool {
+	return len(option.InitAddress) == 1 && strings.HasPrefix(option.InitAddress[0], "/")
+}
+
+func dialSocket(ctx context.Context, path string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
+	if config != nil {
+		return (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, "unix", path)
+	}
+	return dialer.DialContext(ctx, "unix", path)
 }
 
 // promptly wraps the dialing. A call connects where there is no connection, with
@@ -274,19 +292,19 @@ func dial(ctx context.Context, option rueidis.ClientOption) (rueidis.Client, err
 	}
 }
 
-func tlsConfig(addrs []string) *tls.Config {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
+// onlyHost is the host of the only address; of several, each certificate has its own name.
+func onlyHost(addrs []string) (host string) {
 	if len(addrs) == 1 {
-		config.ServerName, _, _ = net.SplitHostPort(addrs[0])
+		host, _, _ = net.SplitHostPort(addrs[0])
 	}
-	return config
+	return host
 }
 
 // ConnectError is why a server cannot be used: what [Open] and [NewClient] return once
 // they know where it is. It shows no password, and neither do its fields, but for Cause,
 // which is what the server or the network has said.
 type ConnectError struct {
-	Address string // of the server, or those that were tried
+	Address string // of the server, the path of its socket, or those that were tried
 	Problem string // "it wants a password"
 	Said    string // Cause, as it may be shown
 	Remedy  string // what to do about it
@@ -350,6 +368,10 @@ func coded(answer string) bool {
 	return len(code) > len("ERR") && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
+// errSocketOfCluster is not of the server: its other nodes are at other addresses, which
+// nobody has said may be used.
+var errSocketOfCluster = errors.New("a socket leads to one node only")
+
 const startOne = "start one with: docker run -p 6379:6379 docker.dragonflydb.io/dragonflydb/dragonfly --cache_mode=true --maxmemory=1gb"
 
 func diagnose(option rueidis.ClientOption, cause error) (what, fix string) {
@@ -365,14 +387,18 @@ func diagnose(option rueidis.ClientOption, cause error) (what, fix string) {
 	switch {
 	case errors.As(cause, &answer):
 		return diagnoseAnswer(option, answer.Error())
+	case errors.Is(cause, errSocketOfCluster):
+		return "it is part of a cluster", "give the host and port of a node: redis://host:port"
+	case isSocket(option) && errors.As(cause, &op) && op.Op == "dial":
+		return diagnoseSocket(cause)
 	case errors.As(cause, &noTLS):
 		return "it does not speak TLS", "use redis:// instead of rediss://"
 	case errors.As(cause, &expired) && expired.Reason == x509.Expired:
 		return "its certificate has expired, or is not valid yet", "renew it, and check the clock of this machine"
 	case errors.As(cause, &badCert), errors.As(cause, &hostname):
-		return "its certificate is not trusted", "check the host name, or give OpenClientOption a TLSConfig with the right RootCAs"
+		return "its certificate is not trusted", "check the host name, or give the authority: ssl_ca_certs in the URL, or RootCAs in a TLSConfig for OpenClientOption"
 	case errors.As(cause, &op) && op.Op == "remote error": // an alert of TLS
-		return "it refuses the TLS connection", "give OpenClientOption a TLSConfig with the right Certificates, of a version that the server allows"
+		return "it refuses the TLS connection", "give the right certificate: ssl_certfile and ssl_keyfile in the URL, or Certificates in a TLSConfig for OpenClientOption, of a version that the server allows"
 	case errors.As(cause, &dns):
 		return "its name is not known", "check the host in the address"
 	case errors.Is(cause, syscall.ECONNREFUSED):
@@ -391,9 +417,30 @@ func diagnose(option rueidis.ClientOption, cause error) (what, fix string) {
 	return "it does not work", "check the address and the options"
 }
 
+// diagnoseSocket is for a Unix socket that cannot be connected to.
+func diagnoseSocket(cause error) (what, fix string) {
+	const start = "start the server with --unixsocket and this path"
+	switch {
+	case errors.Is(cause, syscall.ENOENT):
+		return "there is no such socket", "check the path, or " + start
+	case errors.Is(cause, syscall.EACCES), errors.Is(cause, syscall.EPERM):
+		return "this process may not use the socket", "start the server with --unixsocketperm, or put this process into its group"
+	case errors.Is(cause, syscall.ECONNREFUSED):
+		return "nobody listens at the socket", "check that the server is running, or " + start
+	case errors.Is(cause, syscall.EINVAL):
+		return "the path is too long for a socket", "have the server make it where the path has at most 100 bytes"
+	case errors.Is(cause, syscall.EPROTOTYPE):
+		return "it is a socket of another kind", "check the path, or " + start
+	}
+	return "no connection", "check the path, or " + start
+}
+
 func otherTLS(option rueidis.ClientOption) string {
-	if option.TLSConfig != nil {
-		return "that it speaks TLS (else use redis://), and whether it wants a client certificate (Certificates in the TLSConfig for OpenClientOption)"
+	switch {
+	case option.TLSConfig != nil:
+		return "that it speaks TLS (else use redis://), and whether it wants a client certificate (ssl_certfile and ssl_keyfile in the URL, or Certificates in the TLSConfig for OpenClientOption)"
+	case isSocket(option):
+		return "that it listens there itself"
 	}
 	return "that it wants no TLS (else use rediss://)"
 }
@@ -404,13 +451,16 @@ const rightsSection = "The rights of its user"
 func diagnoseAnswer(option rueidis.ClientOption, answer string) (what, fix string) {
 	switch {
 	case strings.HasPrefix(answer, "NOAUTH"):
+		if isSocket(option) {
+			return "it wants a password", "give one: unix://:password@/path"
+		}
 		return "it wants a password", "give one: redis://:password@host:port"
 	case strings.HasPrefix(answer, "WRONGPASS"), strings.Contains(answer, "invalid password"), strings.HasPrefix(answer, "AUTH "):
 		return "it does not accept the user or password", "check both; special characters are percent-encoded in a URL"
 	case strings.HasPrefix(answer, "NOPERM"):
 		return "the user may not do what is needed", "give the user the rights that the README of core/dragonfly lists under " + rightsSection
 	case strings.Contains(answer, "DB index"):
-		return fmt.Sprintf("it has no database %d", option.SelectDB), "choose another one after the host"
+		return fmt.Sprintf("it has no database %d", option.SelectDB), "choose another one, after the host or with db in the query"
 	case strings.HasPrefix(answer, "LOADING"):
 		return "it is still loading its data", "try again later"
 	case strings.HasPrefix(answer, "CLUSTERDOWN"):

@@ -90,7 +90,7 @@ func (o *NearOptions) check() error {
 	case o.HotWithin < time.Millisecond || o.HotWithin > maxHotWithin:
 		return fmt.Errorf("dragonfly: NearOptions.HotWithin is %v: it must be from 1ms to %v, or zero for %v", o.HotWithin, maxHotWithin, nearHotWithin)
 	case o.Connect != nil && len(o.Connect.InitAddress) == 0:
-		return errors.New("dragonfly: NearOptions.Connect.InitAddress is empty: give at least one host:port")
+		return errors.New("dragonfly: NearOptions.Connect.InitAddress is empty: give at least one host:port, or the path of a socket")
 	}
 	return nil
 }

@@ -48,14 +48,30 @@ type Store struct {
 //
 //	redis://[user[:password]@]host[:port][/db]
 //	rediss://...                               with TLS
+//	unix://[user[:password]@]/path[?db=n]      a Unix socket
 //	host[:port]
 //
-// with port 6379 and database 0 by default. A query may add further nodes of a
-// cluster (?addr=host:port&addr=...) or the name of what sentinels watch
-// (?master_set=name). Special characters in user and password are
-// percent-encoded.
+// with port 6379 and database 0 by default. Special characters in user, password, path
+// and values are percent-encoded. A query may have, each at most once but for addr,
 //
-// An error within about a second says what failed and what to do. It never
+//	addr           host:port of a further node of a cluster, or a further sentinel
+//	master_set     name of what sentinels watch
+//	db             number of the database
+//	client_name    in CLIENT LIST; "cacheaside" by default
+//	protocol       3, or 2 for RESP2, which leaves no room for WithNear
+//	dial_timeout   for the connection, and again for the handshake; 300ms by default
+//	write_timeout  of a connection that gives no answer at all; 1s by default
+//	max_retries    0: nothing is ever retried
+//	server_name    in the server's certificate; the host by default
+//	ssl_ca_certs   file of the authorities, in PEM, instead of the system's
+//	ssl_certfile   file of the client's certificate, in PEM
+//	ssl_keyfile    file of its key, in PEM
+//	skip_verify    true: anybody may be the server
+//
+// of which those for certificates need rediss, and a socket has neither those nor addr nor
+// master_set. What else there is, or cannot be, is an error. Files are read once.
+//
+// An error within about a second (more with dial_timeout) says what failed and what to do. It never
 // contains the password.
 func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 	option, err := parseURL(url)

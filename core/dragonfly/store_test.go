@@ -50,7 +50,7 @@ func openPatiently(tb testing.TB, addr string, opts ...dragonfly.Option) *dragon
 	option := rueidis.ClientOption{InitAddress: []string{addr}}
 	if strings.Contains(addr, "://") {
 		var err error
-		if option, err = rueidis.ParseURL(addr); err != nil {
+		if option, err = dragonfly.ParseURL(addr); err != nil {
 			tb.Fatal(err)
 		}
 	}

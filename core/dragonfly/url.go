@@ -11,10 +11,11 @@ import (
 	"github.com/redis/rueidis"
 )
 
-const urlForms = "give redis://[user[:password]@]host[:port][/db], rediss://... for TLS, or host:port"
+const urlForms = "give redis://[user[:password]@]host[:port][/db], rediss://... for TLS, unix://[user[:password]@]/path[?db=n], or host:port"
 
 // ParseURL returns rueidis' options for a URL as [Open] takes it, for [OpenClientOption].
-// Its errors quote nothing that may be a part of a password.
+// It reads the files that ssl_ca_certs, ssl_certfile and ssl_keyfile name. Its errors
+// quote nothing that may be a part of a password.
 func ParseURL(url string) (rueidis.ClientOption, error) { return parseURL(url) }
 
 // parseURL is stricter than rueidis.ParseURL, which ignores what it does not
@@ -28,63 +29,100 @@ func parseURL(raw string) (rueidis.ClientOption, error) {
 	return option, nil
 }
 
+// The schemes, in lower case.
+const (
+	schemePlain  = "redis"
+	schemeTLS    = "rediss"
+	schemeSocket = "unix"
+)
+
 func parse(raw string) (option rueidis.ClientOption, err error) {
 	if raw == "" {
 		return option, errors.New("it is empty")
 	}
 	scheme, _, hasScheme := strings.Cut(raw, "://")
 	if !hasScheme {
-		if strings.Contains(raw, "@") {
-			return option, errors.New("user and password need a scheme in front")
-		}
-		addr, err := address(raw)
+		addr, err := bareAddress(raw)
 		option.InitAddress = []string{addr}
 		return option, err
 	}
-	if scheme = strings.ToLower(scheme); scheme != "redis" && scheme != "rediss" {
+	switch scheme = strings.ToLower(scheme); scheme {
+	case schemePlain, schemeTLS, schemeSocket:
+	default:
 		if strings.ContainsAny(scheme, "@:/") {
 			scheme = "this"
 		}
 		return option, fmt.Errorf("the scheme %q is unknown", scheme)
 	}
 	u, parseErr := neturl.Parse(raw)
-	if parseErr != nil || u.Fragment != "" || strings.HasSuffix(raw, "#") || strings.Contains(u.Path, "@") || strings.Contains(u.Host, "@") {
+	if parseErr != nil || u.Fragment != "" || strings.HasSuffix(raw, "#") || strings.Contains(u.EscapedPath(), "@") ||
+		scheme != schemeSocket && strings.Contains(u.Path, "@") || strings.Contains(u.Host, "@") {
 		// Not parseErr: it quotes the URL.
 		return option, errors.New("it cannot be parsed; characters such as / ? # @ % in user or password must be percent-encoded")
 	}
-	for name, values := range u.Query() {
-		switch {
-		case name == "addr" || name == "master_set" && len(values) == 1:
-		default:
-			return option, errors.New("its query may only have addr and one master_set")
-		}
+	option.Username = u.User.Username()
+	option.Password, _ = u.User.Password()
+	if scheme == schemeSocket {
+		err = parseSocket(u, &option)
+	} else {
+		err = parseHost(u, &option)
 	}
-	addr, err := address(u.Host)
 	if err != nil {
 		return option, err
 	}
-	addrs := []string{addr}
-	for _, a := range u.Query()["addr"] {
-		if addr, err = address(a); err != nil {
-			return option, fmt.Errorf("addr in its query: %w", err)
-		}
-		addrs = append(addrs, addr)
+	db := option.SelectDB
+	if err := parseQuery(scheme, u.RawQuery, &option); err != nil {
+		return option, err
 	}
-	if db := strings.TrimPrefix(u.Path, "/"); db != "" {
-		if n, err := strconv.ParseUint(db, 10, 31); err == nil {
-			option.SelectDB = int(n)
-		} else {
-			return option, errors.New("the database after the host must be a number")
-		}
+	if scheme != schemeSocket && len(u.Path) > len("/") && option.SelectDB != db {
+		return option, errors.New("db in its query is another database than the one after the host: give one of them")
 	}
-	if scheme == "rediss" {
-		option.TLSConfig = tlsConfig(addrs)
-	}
-	option.InitAddress = addrs
-	option.Username = u.User.Username()
-	option.Password, _ = u.User.Password()
-	option.Sentinel.MasterSet = u.Query().Get("master_set")
 	return option, nil
+}
+
+// bareAddress is that of a URL without a scheme.
+func bareAddress(raw string) (string, error) {
+	switch {
+	case strings.Contains(raw, "@"):
+		return "", errors.New("user and password need a scheme in front")
+	case strings.HasPrefix(raw, "/"), strings.HasPrefix(raw, schemeSocket+":/"):
+		return "", errors.New("a socket needs unix:// in front of its path")
+	case strings.Contains(raw, "?"):
+		return "", errors.New("parameters need a scheme in front")
+	}
+	return address(raw)
+}
+
+// parseSocket takes the path of a socket.
+func parseSocket(u *neturl.URL, option *rueidis.ClientOption) error {
+	switch {
+	case u.Host != "":
+		return errors.New("the path of a socket begins with a third '/', as in unix:///run/dragonfly.sock")
+	case u.Path == "", strings.HasSuffix(u.Path, "/"):
+		return errors.New("the path of the socket is missing")
+	case strings.ContainsRune(u.Path, 0):
+		return errors.New("no path has a NUL in it")
+	}
+	option.InitAddress = []string{u.Path}
+	option.DialCtxFn = dialSocket // for whoever gives the options to rueidis
+	return nil
+}
+
+// parseHost takes the address, and the database behind it.
+func parseHost(u *neturl.URL, option *rueidis.ClientOption) error {
+	addr, err := address(u.Host)
+	if err != nil {
+		return err
+	}
+	option.InitAddress = []string{addr}
+	if db := strings.TrimPrefix(u.Path, "/"); db != "" {
+		n, err := strconv.ParseUint(db, 10, 31)
+		if err != nil {
+			return errors.New("the database after the host must be a number")
+		}
+		option.SelectDB = int(n)
+	}
+	return nil
 }
 
 // address completes host[:port] and checks both.
@@ -101,10 +139,12 @@ func address(s string) (string, error) {
 	switch n, err := strconv.ParseUint(port, 10, 16); {
 	case host == "":
 		return "", errors.New("the host is missing")
-	case strings.ContainsAny(host, " \t\r\n/?#@%[]\\\"'<>,;") || !strings.Contains(s, "[") && strings.Contains(host, ":"):
+	case !isHost(host) || !strings.Contains(s, "[") && strings.Contains(host, ":"):
 		return "", errors.New("the host is not a name or address")
 	case err != nil || n == 0:
 		return "", errors.New("the port must be a number from 1 to 65535")
 	}
 	return net.JoinHostPort(host, port), nil
 }
+
+func isHost(s string) bool { return !strings.ContainsAny(s, " \t\r\n/?#@%[]\\\"'<>,;") }

@@ -13,7 +13,7 @@ import (
 )
 
 // reasons is how many there may be.
-const reasons = 48
+const reasons = 56
 
 // routeCounts is what was counted of a route in an hour.
 type routeCounts struct {

@@ -77,6 +77,9 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 	for _, m := range slices.Backward(app.Outer) {
 		h = m.HTTP(h)
 	}
+	if app.Entry != nil {
+		app.Entry(nethttp.Entry(h))
+	}
 	coretest.ServeHTTP(tb, h, ln)
 }
 

@@ -79,7 +79,7 @@ func (x *exchange) Detach() adapter.Refresher {
 }
 
 // Probe implements [adapter.Prober].
-func (x *exchange) Probe() adapter.Probe {
+func (x *exchange) Probe() adapter.Entry {
 	if x.framework.Entry == nil {
 		return x.Exchange.Probe()
 	}

@@ -217,6 +217,7 @@ func hasSuffix(names []string, suffix string) bool {
 var packages = map[string]string{
 	"cacheaside":   "github.com/cacheaside/cacheaside/core",
 	"adapter":      "github.com/cacheaside/cacheaside/core/adapter",
+	"cachetest":    "github.com/cacheaside/cacheaside/core/cachetest",
 	"chiadapter":   "github.com/cacheaside/cacheaside/chiadapter",
 	"coretest":     "github.com/cacheaside/cacheaside/core/coretest",
 	"dragonfly":    "github.com/cacheaside/cacheaside/core/dragonfly",
@@ -250,7 +251,9 @@ var packages = map[string]string{
 	"context":  "context",
 	"errors":   "errors",
 	"fmt":      "fmt",
+	"bytes":    "bytes",
 	"http":     "net/http",
+	"json":     "encoding/json",
 	"httptest": "net/http/httptest",
 	"log":      "log",
 	"os":       "os",

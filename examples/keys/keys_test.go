@@ -65,6 +65,26 @@ var pairs = [][2]string{
 	{"/\nAccept-Encoding: gzip\nAccept-Encoding: br", "/\nAccept-Encoding: gzip, br"},
 	{"/\nAccept-Encoding: gzip;q=0, *", "/\nAccept-Encoding: *"},
 	{"/\nAccept: a/b\nAccept: c/d", "/\nAccept: a/b, c/d"},
+	{"/\n=method: QUERY\n=content: a", "/\n=method: QUERY\n=content: b"},
+	{"/\n=method: QUERY\n=content: a", "/\n=method: POST\n=content: a"},
+	{"/\n=method: QUERY\n=content: a", "/\n=content: a"},
+	{"/\n=method: QUERY\n=content: a", "/\n=method: QUERY\n=chunks: a"},
+	{"/\n=method: QUERY\n=content:", "/\n=method: QUERY\n=chunks:"},
+	{"/\n=content: a", "/"},
+	{"/\n=method: QUERY", "/"},
+	{"/\n=method: POST\n=content: id=1\nContent-Type: application/x-www-form-urlencoded", "/\n=method: POST\n=content: id=1"},
+	{"/\n=method: POST\n=content: id=1\nContent-Type: application/x-www-form-urlencoded", "/\n=method: POST\n=content: id=1\nContent-Type: Application/X-WWW-Form-Urlencoded"},
+	{"/\n=method: POST\n=content: id=1\nContent-Type: application/x-www-form-urlencoded", "/?id=1\n=method: POST\nContent-Type: application/x-www-form-urlencoded"},
+	{"/\n=method: QUERY\n=content: a\nContent-Type: a/b;c=d", "/\n=method: QUERY\n=content: a\nContent-Type: a/b; c=d"},
+	{"/\n=method: QUERY\n=content: a\nContent-Type:", "/\n=method: QUERY\n=content: a"},
+	{"/\n=method: QUERY\n=content: a\nContent-Type: a/b\nContent-Type: c/d", "/\n=method: QUERY\n=content: a\nContent-Type: c/d\nContent-Type: a/b"},
+	{"/\n=method: QUERY\n=content: a\nSpelled: content-type=a/b", "/\n=method: QUERY\n=content: a\nContent-Type: a/b"},
+	{"/\n=method: QUERY\n=content: a\ncontent-type: a/b", "/\n=method: QUERY\n=content: a\nContent-Type: a/b"},
+	{"/\n=method: QUERY\n=content: a\nContent-Encoding: gzip", "/\n=method: QUERY\n=content: a"},
+	{"/\n=method: QUERY\n=content: a\nContent-Encoding: gzip\nContent-Encoding: br", "/\n=method: QUERY\n=content: a\nContent-Encoding: gzip, br"},
+	{"/\n=method: QUERY\n=content: a\nContent-Language: de", "/\n=method: QUERY\n=content: a\nContent-Language: en"},
+	{"/\n=method: POST\n=content: --b\r\n\nContent-Type: multipart/form-data; boundary=b", "/\n=method: POST\n=content: --c\r\n\nContent-Type: multipart/form-data; boundary=b"},
+	{"/\n=method: QUERY\n=content: GET / HTTP/1.1", "/\n=method: QUERY\n=content: GET /b HTTP/1.1"},
 }
 
 // count gives each group of requests a path.
@@ -133,6 +153,17 @@ func TestHitsAreFound(t *testing.T) {
 			n := count.Add(1)
 			r := parse("/p?id=1&a+b=2\nX-Tenant: a\nCookie: role=x; k=y\nX-Forwarded-Proto: https\nAccept-Language: de")
 			s := serviceOf(t, framework, pol)
+			for _, content := range []string{"", "\n=content: id=1", "\n=chunks: id=2\nContent-Type: application/x-www-form-urlencoded"} {
+				for _, method := range methods {
+					r := parse("/p" + content + "\n=method: " + method)
+					r.lines = append(r.lines, line{"X-Tenant", "a"})
+					for i := range 2 {
+						if _, _, hit, ok := s.ask(r.text(n)); !ok || hit != (i == 1) {
+							t.Errorf("%s, %s: %q: hit %v, ok %v", frameworks[framework], policies[pol].name, r.text(n), hit, ok)
+						}
+					}
+				}
+			}
 			for i := range 2 {
 				saw, body, hit, ok := s.ask(r.text(n))
 				if !ok || saw != body || !strings.Contains(saw, "path") || hit != (i == 1) {

@@ -3,6 +3,7 @@ package keys
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +17,8 @@ type request struct {
 
 type line struct{ name, value string }
 
-// parse reads a target and, below it, lines of fields.
+// parse reads a target and, below it, lines of fields. The method and the content are
+// fields "=method", "=content" and, where its length is not declared, "=chunks".
 func parse(s string) request {
 	target, rest, more := strings.Cut(s, "\n")
 	r := request{target: strings.NewReplacer("\r", "", " ", "").Replace(target)}
@@ -42,12 +44,13 @@ func (r *request) text(n int64) string {
 		}
 		target = r.target[:end] + prefix + r.target[end:]
 	}
-	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\n", target)
+	method, content, chunked := r.content()
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\n", method, target)
 	host := false
 	for _, l := range r.lines {
 		name := lower(strings.TrimSpace(l.name))
 		switch name {
-		case "content-length", "transfer-encoding", "connection", "expect", "upgrade", "trailer", "":
+		case "content-length", "transfer-encoding", "connection", "expect", "upgrade", "trailer", "", "=method", "=content", "=chunks":
 			continue
 		case "host":
 			host = true
@@ -57,16 +60,45 @@ func (r *request) text(n int64) string {
 	if !host {
 		b.WriteString("Host: h.example\r\n")
 	}
-	b.WriteString("\r\n")
+	switch {
+	case chunked && content != "":
+		fmt.Fprintf(&b, "Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(content), content)
+	case chunked:
+		b.WriteString("Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+	case content != "" || method != http.MethodGet:
+		fmt.Fprintf(&b, "Content-Length: %d\r\n\r\n%s", len(content), content)
+	default:
+		b.WriteString("\r\n")
+	}
 	return b.String()
 }
+
+// content gives the method, and the content with how it is sent.
+func (r *request) content() (method, content string, chunked bool) {
+	method = http.MethodGet
+	for _, l := range r.lines {
+		switch l.name {
+		case "=method":
+			if slices.Contains(methods, l.value) {
+				method = l.value
+			}
+		case "=content", "=chunks":
+			content, chunked = l.value, l.name == "=chunks"
+		}
+	}
+	return method, content, chunked
+}
+
+var methods = []string{http.MethodGet, "QUERY", http.MethodPost}
 
 var (
 	blanks     = []string{" ", "\t", "  ", "\u00a0", "\u0085", "\v", "\f", "\u2003", "\r", "\x00"}
 	delimiters = []string{",", ";", "=", "&", "\"", "%", "+", "#", "?", "/", "\\", ":"}
-	names      = slices.Concat(forwarded, []string{"X-Tenant", "Cookie", "Cookie", "Accept", "Accept-Language", "Accept-Encoding", "Host", "Forwarded", "Spelled"})
+	names      = slices.Concat(forwarded, []string{"X-Tenant", "Cookie", "Cookie", "Accept", "Accept-Language", "Accept-Encoding", "Host", "Forwarded", "Spelled", "Content-Type", "Content-Encoding", "Content-Language", "Content-Digest", "=content", "=content", "=chunks", "=method"})
 	values     = []string{
 		"a", "b", "", "a,b", "role=a", "role", "role=b; k=1", "=role=a", "k", "host=a;proto=https", "for=1", "on", "https", "http", "de, en;q=0.5", "gzip, br;q=0", "*",
+		"QUERY", "POST", "id=1&id=2", `{"id": 1}`, "application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "text/plain; charset=utf-8", "gzip, gzip", "identity",
+		"--b\r\nContent-Disposition: form-data; name=\"id\"\r\n\r\n1\r\n--b--\r\n", "content-type=text/plain",
 		"x-tenant=a", "cookie=role=a", "X-TENANT=b", "h.example", "h.example:80", "H.example",
 	}
 	parameters = []string{"id=1", "id=2", "%69d=3", "a+b=1", "a%20b=2", "a b=3", "utm_a=1", "utm%5fb", "x;id=1", "%zz=1", "id", "=1", "", "a%zb=2"}

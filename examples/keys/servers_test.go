@@ -2,6 +2,7 @@ package keys
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ type policy struct {
 	name   string
 	change func(*cacheaside.Policy)
 	vary   string // what the handler sends
+	search string // as No-Vary-Search
 
 	fields    []string          // that it may read, canonical
 	cookies   []string          // that it may read
@@ -105,6 +107,8 @@ func serviceOf(tb testing.TB, framework, pol int) *service {
 		s = &service{listener: make(listener)}
 		p := &policies[pol]
 		cfg := cacheaside.Config{Store: cacheaside.Must(memory.New(4 << 20)), Logger: slog.New(slog.DiscardHandler), Policy: cacheaside.Policy{TTL: time.Hour}}
+		cfg.Policy.Requests.Methods = append([]string{http.MethodHead}, methods...)
+		cfg.Policy.Requests.Content.OfGet = true
 		p.change(&cfg.Policy)
 		s.cache = cacheaside.Must(cacheaside.New(cfg))
 		serve(frameworks[framework], p, s)
@@ -120,6 +124,9 @@ func serve(framework string, p *policy, s *service) {
 		if p.vary != "" {
 			h.Set("Vary", p.vary)
 		}
+		if p.search != "" {
+			h.Set("No-Vary-Search", p.search)
+		}
 	}
 	var h http.Handler
 	switch framework {
@@ -131,10 +138,12 @@ func serve(framework string, p *policy, s *service) {
 	case "chi":
 		r := chi.NewRouter()
 		r.Use(func(next http.Handler) http.Handler { return seeing(p, next) }, chiadapter.New(s.cache))
-		r.Get("/*", func(w http.ResponseWriter, r *http.Request) {
-			header(w.Header())
-			_, _ = io.WriteString(w, seen(p, r))
-		})
+		for _, method := range methods {
+			r.MethodFunc(method, "/*", func(w http.ResponseWriter, r *http.Request) {
+				header(w.Header())
+				_, _ = io.WriteString(w, seen(p, r))
+			})
+		}
 		h = r
 	case "gin":
 		e := gin.New()
@@ -147,7 +156,7 @@ func serve(framework string, p *policy, s *service) {
 			return out
 		}
 		e.Use(func(c *gin.Context) { spell(c.Request); c.Header("Seen", hex(see(c))) }, ginadapter.New(s.cache))
-		e.GET("/*x", func(c *gin.Context) { header(c.Writer.Header()); c.String(http.StatusOK, "%s", see(c)) })
+		e.Match(methods, "/*x", func(c *gin.Context) { header(c.Writer.Header()); c.String(http.StatusOK, "%s", see(c)) })
 		h = e
 	case "echo":
 		e := echo.New()
@@ -170,15 +179,18 @@ func serve(framework string, p *policy, s *service) {
 				return next(c)
 			}
 		}, echoadapter.New(s.cache))
-		e.GET("/*", func(c echo.Context) error { header(c.Response().Header()); return c.String(http.StatusOK, see(c)) })
+		e.Match(methods, "/*", func(c echo.Context) error { header(c.Response().Header()); return c.String(http.StatusOK, see(c)) })
 		h = e
 	default:
-		app := fiber.New(fiber.Config{DisableStartupMessage: true, DisableHeaderNormalizing: framework != "fiber", ReadBufferSize: 1 << 16})
+		app := fiber.New(fiber.Config{DisableStartupMessage: true, DisableHeaderNormalizing: framework != "fiber", ReadBufferSize: 1 << 16, RequestMethods: append([]string{"QUERY"}, fiber.DefaultMethods...)})
 		app.Use(func(c *fiber.Ctx) error { c.Set("Seen", hex(seenByFiber(p, c))); return c.Next() }, fiberadapter.New(s.cache))
-		app.Get("/*", func(c *fiber.Ctx) error {
+		app.All("/*", func(c *fiber.Ctx) error {
 			c.Set("Cache-Control", "public, max-age=3600")
 			if p.vary != "" {
 				c.Set("Vary", p.vary)
+			}
+			if p.search != "" {
+				c.Set("No-Vary-Search", p.search)
 			}
 			return c.SendString(seenByFiber(p, c))
 		})
@@ -283,7 +295,11 @@ func seen(p *policy, r *http.Request) string {
 			fmt.Fprintf(&b, "cookie %s=%q %v\n", name, c.Value, c.Quoted)
 		}
 	}
+	seeContent(&b, r)
 	names := p.fields
+	if r.Method != http.MethodGet || r.ContentLength != 0 {
+		names = slices.Concat(names, ofContent)
+	}
 	if !p.direct {
 		names = slices.Concat(names, forwarded)
 		for _, line := range r.Header["Forwarded"] {
@@ -310,6 +326,20 @@ func seen(p *policy, r *http.Request) string {
 		}
 	}
 	return b.String()
+}
+
+// ofContent are fields that describe the content.
+var ofContent = []string{"Content-Type", "Content-Encoding", "Content-Language", "Content-Digest"}
+
+// seeContent reads the content, and leaves it there.
+func seeContent(b *strings.Builder, r *http.Request) {
+	content, err := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(content))
+	fmt.Fprintf(b, "%s %d %q %v %v\n", r.Method, r.ContentLength, content, err, r.TransferEncoding)
+	form := r.Clone(r.Context())
+	form.Body = io.NopCloser(bytes.NewReader(content))
+	err = form.ParseMultipartForm(1 << 16)
+	fmt.Fprintf(b, "form %v %v\n", form.PostForm, err)
 }
 
 func seeQuery(b *strings.Builder, p *policy, values url.Values) {
@@ -352,6 +382,14 @@ func seenByFiber(p *policy, c *fiber.Ctx) string {
 		}
 	}
 	names := p.fields
+	if n := h.ContentLength(); c.Method() != http.MethodGet || n != 0 && n != -2 {
+		names = slices.Concat(names, ofContent)
+		form, err := c.MultipartForm()
+		fmt.Fprintf(&b, "%s %q %q %q %d\n", c.Method(), c.Body(), c.Request().Body(), c.Request().PostArgs().QueryString(), n)
+		if err == nil {
+			fmt.Fprintf(&b, "form %v\n", form.Value)
+		}
+	}
 	if !p.direct {
 		names = slices.Concat(names, forwarded)
 		fmt.Fprintf(&b, "%q %q %q %v\n", c.Protocol(), c.Hostname(), c.BaseURL(), c.Secure())

@@ -55,7 +55,7 @@ Exit status: 0 done; 1 it failed; 2 wrong usage; 3 nothing is stored, or it woul
 	root.SetErr(a.stderr)
 
 	f := root.PersistentFlags()
-	f.StringVar(&a.flags.store, "store", "", "`URL` of the server: redis://[user[:password]@]host[:port], rediss://… or host:port")
+	f.StringVar(&a.flags.store, "store", "", "`URL` of the server: redis://[user[:password]@]host[:port], rediss://…, unix:///path or host:port")
 	f.StringVar(&a.flags.inspect, "inspect", "", "`URL` at which the inspector of a service is mounted")
 	f.StringVar(&a.flags.tokenFile, "token-file", "", "`FILE` with the inspector's token")
 	f.StringVar(&a.flags.namespace, "namespace", "cacheaside", "what keys in the server begin with: `NAME` as in Config.Namespace")

@@ -2,6 +2,7 @@ package httprules
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,6 +91,68 @@ func FuzzCacheStatus(f *testing.F) {
 		_, forwarded := item.Params.Get("fwd")
 		if hit != s.Hit || hit && forwarded {
 			t.Fatalf("%q: hit %v, fwd %v", text, hit, forwarded)
+		}
+		if back, ok := ParseCacheStatus([]string{text}); !ok || len(back) != 1 || string(back[0].Append(nil)) != text {
+			t.Fatalf("%q is read as %+v, %v", text, back, ok)
+		}
+	})
+}
+
+func TestRFC9211_2_ParseCacheStatus(t *testing.T) {
+	for _, tt := range []struct {
+		in   string
+		want []CacheStatus
+	}{
+		{"", nil},
+		{"cacheaside; hit; ttl=27", []CacheStatus{{Name: "cacheaside", Hit: true, TTL: 27, HasTTL: true}}},
+		{`origin;hit;ttl=-412, "edge, \\"2\\"" ;fwd=miss;stored`, nil}, // a space in front of a parameter
+		{`origin;hit;ttl=-412, "edge, \"2\"";fwd=miss;stored`, []CacheStatus{{Name: "origin", Hit: true, TTL: -412, HasTTL: true}, {Name: `edge, "2"`, Fwd: "miss", Stored: true}}},
+		{"a;fwd=stale;fwd-status=304;collapsed=?0;key=\"k\";detail=no-store", []CacheStatus{{Name: "a", Fwd: "stale", FwdStatus: 304, Key: "k", Detail: "no-store"}}},
+		{"a;hit;hit=?0;ttl=x;stored=1;unknown=1.5;b=:YQ==:;c=@12;d=%\"f%c3%bc\"", []CacheStatus{{Name: "a"}}},
+		{"a,", nil}, {"a b", nil}, {"a;", nil}, {"a;ttl=", nil}, {`a;key="x`, nil}, {"(a b)", nil}, {"1", nil}, {"a;ttl=1234567890123456", nil},
+	} {
+		got, ok := ParseCacheStatus([]string{tt.in})
+		if !slices.Equal(got, tt.want) || ok != (tt.want != nil || tt.in == "") {
+			t.Errorf("%q: %+v, %v", tt.in, got, ok)
+		}
+	}
+	if got, ok := ParseCacheStatus([]string{"a; hit", "b; fwd=miss"}); !ok || len(got) != 2 || got[1].Name != "b" {
+		t.Errorf("two lines: %+v", got)
+	}
+}
+
+// FuzzParseCacheStatus compares with another reader of structured fields.
+func FuzzParseCacheStatus(f *testing.F) {
+	for _, s := range []string{"", "a;hit;ttl=1, b;fwd=miss", `"a\"";key="\\"`, "a;x=1.5;y=:YQ==:;z=@1;d=%\"%c3%bc\"", "a;ttl=-999999999999999", "a ,\tb", "(a)"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		list, err := httpsfv.UnmarshalList([]string{in})
+		good := err == nil
+		for _, m := range list {
+			item, ok := m.(httpsfv.Item)
+			if good = good && ok; ok {
+				switch item.Value.(type) {
+				case string, httpsfv.Token:
+				default:
+					good = false
+				}
+			}
+		}
+		got, ok := ParseCacheStatus([]string{in})
+		if ok != good || ok && len(got) != len(list) {
+			t.Fatalf("%q: %v, %+v; the other one says %v, %d members", in, ok, got, err, len(list))
+		}
+		for i := range got {
+			item := list[i].(httpsfv.Item)
+			ttl, _ := item.Params.Get("ttl")
+			n, isNumber := ttl.(int64)
+			fwd, _ := item.Params.Get("fwd")
+			token, _ := fwd.(httpsfv.Token)
+			hit, _ := item.Params.Get("hit")
+			if g := got[i]; g.HasTTL != isNumber || g.TTL != n || g.Fwd != string(token) || g.Hit != (hit == true) {
+				t.Fatalf("%q: %+v", in, g)
+			}
 		}
 	})
 }

@@ -14,6 +14,10 @@ import (
 // Of gives the inside of a *cacheaside.Cache. That package sets it.
 var Of func(cache any) Cache
 
+// Settle waits until nothing goes on in the background of a *cacheaside.Cache, for tests.
+// That package sets it.
+var Settle func(ctx context.Context, cache any) error
+
 // Cache is what may be asked of one. All may be called concurrently, and end with their
 // context.
 type Cache interface {

@@ -16,6 +16,7 @@ type Pool struct {
 	running          int // late ones included
 	late             int // they have no place among the workers any more
 	closed           bool
+	settled          []chan struct{} // closed when nothing runs and nothing is queued
 	idle             sync.WaitGroup
 	ctx              context.Context //nolint:containedctx // of the jobs
 	cancel           context.CancelFunc
@@ -60,6 +61,25 @@ func (p *Pool) Queued() int {
 	return len(p.queue)
 }
 
+// Settle waits until nothing runs and nothing is queued. It returns the error of ctx if
+// that ends first.
+func (p *Pool) Settle(ctx context.Context) error {
+	p.mu.Lock()
+	if p.running == 0 { // then nothing is queued
+		p.mu.Unlock()
+		return nil
+	}
+	over := make(chan struct{})
+	p.settled = append(p.settled, over)
+	p.mu.Unlock()
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // room reports whether one more may run. Late ones may be as many as others.
 func (p *Pool) room() bool {
 	return p.running-p.late < p.workers && p.running < 2*p.workers
@@ -97,6 +117,12 @@ func (p *Pool) work(j Job) {
 			p.late--
 		}
 		p.next()
+		if p.running == 0 {
+			for _, ch := range p.settled {
+				close(ch)
+			}
+			p.settled = nil
+		}
 	}()
 	j.Run(p.ctx, func() {
 		p.mu.Lock()

@@ -118,3 +118,25 @@ func TestAside(t *testing.T) {
 		}
 	})
 }
+
+func TestSettle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(1, 10, false)
+		if err := p.Settle(t.Context()); err != nil {
+			t.Errorf("nothing runs: %v", err)
+		}
+		var ran, dropped atomic.Int32
+		for range 3 {
+			p.Submit(task{time.Second, 0, &ran, &dropped})
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		if err := p.Settle(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("too early: %v", err)
+		}
+		began := time.Now()
+		if err := p.Settle(t.Context()); err != nil || ran.Load() != 3 || time.Since(began) != 2500*time.Millisecond {
+			t.Errorf("%v, %d run after %v", err, ran.Load(), time.Since(began))
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"strings"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
 )
@@ -14,6 +15,20 @@ import (
 var contentFields = [...]string{
 	"Content-Type", "Content-Encoding", "Content-Language", "Content-Location", "Content-Range", "Content-Disposition",
 	"Content-Digest", "Repr-Digest", "Digest", "Content-Md5",
+}
+
+// methods begin primary keys: GET those of requests without content, and of HEAD.
+var methods = [...]string{"GET:", "QUERY:", "POST:"}
+
+// CutMethod takes the method, with its colon, off the beginning of a primary key. It is
+// false where there is none, so that the key is none of ours.
+func CutMethod(primary string) (method, rest string, ok bool) {
+	for _, method := range methods {
+		if rest, ok := strings.CutPrefix(primary, method); ok {
+			return method, rest, true
+		}
+	}
+	return "", primary, false
 }
 
 // SetContent makes the content of r, and what its header says of that, a part of its

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/cacheaside/cacheaside/core/adapter"
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // Policy says what of a request is part of its primary key.
@@ -18,6 +19,9 @@ type Policy struct {
 	IgnoreScheme    bool
 	IgnoreForwarded bool
 	MaxBytes        int // the longest primary key
+	// Search, in a way to write URLs, says what more of the query is left out, in whatever
+	// order it is; nil: nothing.
+	Search *httprules.Variance
 }
 
 // Maker makes keys by one policy. It is immutable.

@@ -15,7 +15,7 @@ var schemes = [...]string{"http:", "https:", ""}
 
 // AppendURL appends the URL of req as purges name it, as far as host and parameters
 // are part of the policy's keys. It fails where the URL is too long for anything to be
-// stored.
+// stored, and where Search says of none that it is equivalent.
 func (m Maker) AppendURL(buf []byte, req *Request) ([]byte, bool) {
 	if len(req.Path)+len(req.RawQuery)+len(req.Host) > maxURLBytes {
 		return buf, false
@@ -28,6 +28,9 @@ func (m Maker) AppendURL(buf []byte, req *Request) ([]byte, bool) {
 		buf = append(buf, "|p:"...)
 	}
 	buf = escape(buf, respelled(req.Path, &inPath), &pathSafe)
+	if m.policy.Search != nil {
+		return m.appendSearched(buf, req.RawQuery)
+	}
 	return appendQuery(buf, respelled(req.RawQuery, &inQuery), &m.policy.Query, false), true
 }
 

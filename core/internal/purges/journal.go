@@ -124,6 +124,17 @@ func (j *journal) withWay(w Way) *journal {
 	return &out
 }
 
+// full reports whether there is no room for w.
+func (j *journal) full(w *Way) bool {
+	n := 0
+	for i := range j.Ways {
+		if j.Ways[i].Search != "" {
+			n++
+		}
+	}
+	return w.Search != "" && (n >= maxSearches || len(j.Ways) >= maxWays)
+}
+
 // since returns the number with which w came into the journal; 0 if it is not there.
 func (j *journal) since(w *Way) uint64 {
 	for i := range j.Ways {

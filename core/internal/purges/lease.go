@@ -24,6 +24,9 @@ const (
 // ErrNoJournal is returned where the journal could not be read.
 var ErrNoJournal = errors.New("what has been purged could not be read")
 
+// ErrFull is returned where the journal has no room for another way.
+var ErrFull = errors.New("what has been purged has no room for another No-Vary-Search")
+
 // lease is a copy of the journal, and the epoch that the clock had then.
 type lease struct {
 	*journal

@@ -187,8 +187,19 @@ func (l *Ledger) Known(key string, now time.Time) *TagSet {
 // Remember notes that what is under key has these tags.
 func (l *Ledger) Remember(key string, tags *TagSet) { l.tags.Put(key, tags, l.Now().UnixNano()) }
 
+// Announced reports whether way was in the journal before that moment of the clock of
+// purges, and still is.
+func (l *Ledger) Announced(ctx context.Context, way *Way, epoch, seq uint64, now time.Time) bool {
+	at, ok := l.leases.at(ctx, now)
+	if !ok || at.epoch != epoch {
+		return false
+	}
+	since := at.since(way)
+	return since > 0 && since <= seq
+}
+
 // Announce enters a way into the journal, unless it is there or nil. That comes before
-// anything is stored by it.
+// anything is stored by it. [ErrFull] is no failure of the store.
 func (l *Ledger) Announce(ctx context.Context, way *Way) error {
 	if way == nil {
 		return nil

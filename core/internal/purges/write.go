@@ -40,13 +40,17 @@ func (l *leases) purge(ctx context.Context, prefixes func() []string, soft bool)
 	return sleep(ctx, JournalWait)
 }
 
-// announce enters a way into the journal, unless it is there.
+// announce enters a way into the journal, unless it is there. It fails with ErrFull where
+// there is no room for it.
 func (l *leases) announce(ctx context.Context, w *Way) error {
 	old, err := l.renew(ctx)
 	if err != nil {
 		return err
 	}
 	for old.since(w) == 0 {
+		if old.full(w) {
+			return ErrFull
+		}
 		expiries, from := l.expired(), l.Now()
 		stored, _, err := l.Store.WriteJournal(ctx, l.clock, old.stored, old.withWay(*w).encode())
 		if err != nil {

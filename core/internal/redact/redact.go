@@ -26,8 +26,14 @@ func Key(wire string) string {
 		primary, rest, _ = strings.Cut(after, "}")
 	}
 	primary, long := cutSum(strings.TrimPrefix(primary, "GET:"))
-	parts := strings.Split(primary, "|")
 	var b strings.Builder
+	for _, method := range [...]string{"QUERY", "POST"} {
+		if rest, ok := strings.CutPrefix(primary, method+":"); ok {
+			b.WriteString(method + " ")
+			primary = rest
+		}
+	}
+	parts := strings.Split(primary, "|")
 	b.WriteString(URL(parts[0]))
 	for _, p := range parts[1:] {
 		name, value, _ := strings.Cut(p, ":")
@@ -38,6 +44,8 @@ func Key(wire string) string {
 			b.WriteString(" as " + URL(value))
 		case "k":
 			b.WriteString(" generated=" + Hidden)
+		case "b":
+			b.WriteString(" content=" + Hidden)
 		case "u", "v":
 			b.WriteString(" partition=" + Hidden)
 		case "h", "f":

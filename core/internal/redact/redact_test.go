@@ -11,6 +11,8 @@ func TestKey(t *testing.T) {
 		"cacheaside:2:{GET:https://example.com/blogs/1000?page=2}":                                               "https://example.com/blogs/1000?page=…",
 		"cacheaside:2:{GET:https://example.com/?wsdl}:0123456789abcdef0123456789abcdef":                          "https://example.com/?wsdl (variant)",
 		"cacheaside:2:{GET:https://example.com/a}:lock":                                                          "https://example.com/a (lock)",
+		"cacheaside:2:{QUERY:https://example.com/a|b:" + strings.Repeat("0", 64) + "}":                           "QUERY https://example.com/a content=…",
+		"cacheaside:2:{POST:https://example.com/a|h:A=1|b:" + strings.Repeat("0", 64) + "}":                      "POST https://example.com/a A: … content=…",
 		"cacheaside:2:{GET:////a|p:*?x=1|t:/b?y=2|u:me|h:A=1|=2|c:sid=3}":                                        "////a*?x=… as /b?y=… partition=… A: … cookie sid=…",
 		"cacheaside:2:{GET:https://example.com/" + strings.Repeat("a", 50) + "~" + strings.Repeat("0", 64) + "}": "https://example.com/" + strings.Repeat("a", 50) + "~…",
 		"": "",

@@ -37,7 +37,8 @@ func newOrigin(origin *url.URL) http.Handler {
 		},
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		proxy.ServeHTTP(&writer{ResponseWriter: w, holds: r.Method == http.MethodGet || r.Method == http.MethodHead}, r)
+		holds := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == "QUERY"
+		proxy.ServeHTTP(&writer{ResponseWriter: w, holds: holds}, r)
 	})
 }
 

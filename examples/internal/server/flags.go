@@ -80,7 +80,7 @@ func (o *Options) Flags(ttl time.Duration) *Flags {
 	f := &Flags{set: flag.NewFlagSet(os.Args[0], flag.ExitOnError), errs: map[string]error{}}
 	Add(f, &o.Addr, "addr", "ADDR", ":8080", "address to listen on", listenAddress)
 	Add(f, &o.Dragonfly, "dragonfly", "DRAGONFLY_ADDR", "",
-		"Dragonfly or Redis server, host:port, redis:// or rediss:// (empty: keep the cache in this process)", serverAddress)
+		"Dragonfly or Redis server, host:port, redis://, rediss:// or unix:///path (empty: keep the cache in this process)", serverAddress)
 	Add(f, &o.TTL, "ttl", "TTL", ttl,
 		"how long a response is reused that does not say it itself (0: not at all)", Duration)
 	Add(f, &o.StoreTimeout, "store-timeout", "STORE_TIMEOUT", 0,
@@ -267,11 +267,11 @@ func adminAddress(s string) (string, error) {
 // serverAddress finds what can only be a slip; the rest is for dragonfly.Open.
 func serverAddress(s string) (string, error) {
 	if u, err := url.Parse(s); strings.Contains(s, "://") {
-		if err == nil && u.Host != "" && (u.Scheme == "redis" || u.Scheme == "rediss") {
+		if err == nil && (u.Host != "" && (u.Scheme == "redis" || u.Scheme == "rediss") || u.Host == "" && u.Scheme == "unix") {
 			return s, nil
 		}
 	} else if host, port, err := net.SplitHostPort(s); s == "" || !strings.ContainsAny(s, ":@") || err == nil && host != "" && port != "" {
 		return s, nil
 	}
-	return "", errors.New("not an address such as localhost:6379 or redis://user:password@host:6379/0")
+	return "", errors.New("not an address such as localhost:6379 or redis://user:password@host:6379/0, or unix:///path of a socket")
 }

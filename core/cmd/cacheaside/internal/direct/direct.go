@@ -77,7 +77,7 @@ func Open(ctx context.Context, url, namespace string, o Options) (*Store, error)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	option.Dialer.Timeout = max(300*time.Millisecond, o.Timeout/3) // an operator may be far away
+	option.Dialer.Timeout = max(option.Dialer.Timeout, 300*time.Millisecond, o.Timeout/3) // an operator may be far away
 	quiet := slog.New(slog.DiscardHandler)
 	made, err := dragonfly.OpenClientOption(ctx, option, dragonfly.WithLogger(quiet), dragonfly.WithCallTimeout(o.Timeout))
 	if err != nil {

@@ -140,7 +140,7 @@ func (s *Store) scanFor(ctx context.Context, a *asked, known []string) (wires []
 	var patterns []string
 	for _, text := range a.texts {
 		path, _, _ := strings.Cut(text, "?")
-		p := glob(s.prefix+"GET:") + "*" + glob(path[:min(len(path), readable)]) + "*"
+		p := glob(s.prefix) + "*" + glob(path[:min(len(path), readable)]) + "*"
 		if !slices.Contains(patterns, p) {
 			patterns = append(patterns, p)
 		}

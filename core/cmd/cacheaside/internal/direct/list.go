@@ -150,7 +150,7 @@ func (s *Store) filter(prefix string) (f filter, err error) {
 	default:
 		return f, fmt.Errorf("%w: a prefix is https://host/path, /path or tag:name", ErrUsage)
 	}
-	f.pattern = glob(s.prefix+"GET:") + "*" + glob(f.url[:min(len(f.url), readable)]) + "*"
+	f.pattern = glob(s.prefix) + "*" + glob(f.url[:min(len(f.url), readable)]) + "*"
 	return f, nil
 }
 

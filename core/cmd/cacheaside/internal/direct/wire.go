@@ -62,7 +62,7 @@ func (s *Store) nameOf(wire string) name {
 		n.kind = kindOfTags(rest)
 	case strings.HasPrefix(primary, ProbePrefix):
 		n.kind = Probe
-	case strings.HasPrefix(primary, "GET:"):
+	case ours(primary):
 		n.kind, n.primary = kindOfEntry(rest), primary
 		if i := len(primary) - 65; i >= 0 && primary[i] == '~' && strings.Trim(primary[i+1:], "0123456789abcdef") == "" {
 			n.primary, n.cut = primary[:i], true
@@ -182,10 +182,16 @@ func unescape(s string) string {
 	return string(b)
 }
 
+// ours reports whether primary begins like one of our keys.
+func ours(primary string) bool {
+	_, _, ok := keys.CutMethod(primary)
+	return ok
+}
+
 // base is what of a primary key is made of the URL, from the host on, and whether there is
 // more in it.
 func base(primary string) (url string, more, ok bool) {
-	rest, ok := strings.CutPrefix(primary, "GET:")
+	_, rest, ok := keys.CutMethod(primary)
 	i := strings.Index(rest, "//")
 	if !ok || i < 0 || i > 0 && rest[i-1] != ':' {
 		return "", false, false

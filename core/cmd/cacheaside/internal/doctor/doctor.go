@@ -107,7 +107,7 @@ func Run(ctx context.Context, o Options) []Finding {
 	if option.TLSConfig != nil && o.TLSConfig != nil {
 		option.TLSConfig = o.TLSConfig
 	}
-	option.Dialer.Timeout = max(300*time.Millisecond, o.Timeout/3)
+	option.Dialer.Timeout = max(option.Dialer.Timeout, 300*time.Millisecond, o.Timeout/3)
 	p := &patient{Options: o, option: option}
 	p.examine(ctx)
 	for i := range p.findings {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -118,6 +119,22 @@ func TestHealthy(t *testing.T) {
 	if doctor.Worst(all) != doctor.OK || doctor.Worst(nil) != doctor.OK {
 		t.Error(doctor.Worst(all))
 	}
+}
+
+// TestSocket: a Unix socket is as healthy, and nothing leaves the machine.
+func TestSocket(t *testing.T) {
+	dir, err := os.MkdirTemp("", "ca") //nolint:usetesting // TempDir is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "s")
+	storetest.StartServer(t, "--unixsocket", path)
+	all := run(t, "unix://"+path+"?db=1")
+	healthy(t, all)
+	expect(t, all, doctor.Transport, doctor.OK, "does not leave this machine", "")
+	expect(t, all, doctor.Connection, doctor.OK, "connected to "+path, "")
+	expect(t, run(t, "unix://"+path+".other"), doctor.Connection, doctor.Fail, "no such socket", "--unixsocket")
 }
 
 // TestKeysOfItsOwn: nothing is touched but what is below the namespace, and of the probe.

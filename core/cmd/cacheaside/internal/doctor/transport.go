@@ -65,7 +65,7 @@ func exposed(addrs []string) (open []string) {
 		}
 		ip := net.ParseIP(host)
 		name := strings.ToLower(strings.TrimSuffix(host, "."))
-		if ip != nil && ip.IsLoopback() || name == "localhost" || strings.HasSuffix(name, ".localhost") {
+		if strings.HasPrefix(addr, "/") || ip != nil && ip.IsLoopback() || name == "localhost" || strings.HasSuffix(name, ".localhost") {
 			continue
 		}
 		open = append(open, addr)

@@ -7,7 +7,7 @@ import (
 
 func TestExposed(t *testing.T) {
 	got := exposed([]string{
-		"127.0.0.1:6379", "127.9.9.9:1", "[::1]:6379", "localhost:6379", "LOCALHOST.:1", "cache.localhost:1",
+		"127.0.0.1:6379", "127.9.9.9:1", "[::1]:6379", "localhost:6379", "LOCALHOST.:1", "cache.localhost:1", "/run/dragonfly.sock",
 		"10.0.0.1:6379", "cache.internal:6379", "[2001:db8::1]:6379", "localhost.example.com:1", "0.0.0.0:1",
 	})
 	want := []string{"10.0.0.1:6379", "cache.internal:6379", "[2001:db8::1]:6379", "localhost.example.com:1", "0.0.0.0:1"}
