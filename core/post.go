@@ -149,7 +149,7 @@ func (v *visit) post() error {
 		if reason := v.posted(resp, &status, unsafely); reason != "" {
 			status.Detail, v.unstored = reason, reason
 		}
-		resp.Extra = append(resp.Extra, adapter.Field{Name: "Cache-Status", Value: statusValue(status), Op: adapter.OpAdd})
+		resp.Extra = withXCache(append(resp.Extra, adapter.Field{Name: "Cache-Status", Value: statusValue(status), Op: adapter.OpAdd}), v.req.XCache, xcacheBypass)
 	}
 	resp.Extra = c.withoutTags(resp.Extra, resp.Effective)
 	return v.send(resp)
@@ -178,7 +178,7 @@ func (v *visit) posted(resp *adapter.Response, status *httprules.CacheStatus, un
 			return ""
 		}
 		v.write.abandon()
-		v.write = nil
+		v.write, v.kept = nil, false
 		*status = said
 	}
 	unsafely.after(resp.Status, resp.Effective, "")

@@ -26,6 +26,7 @@ var outcomeCases = []testCase{
 	{name: "outcome of handles", run: testOutcomeHandles},
 	{name: "outcome of two caches", run: testOutcomeTwoCaches},
 	{name: "outcome of a returned error", run: testOutcomeError},
+	{name: "outcome of a POST that is stored", run: testOutcomePost},
 	{name: "outcome that nobody asks for", run: testOutcomeOff},
 	{name: "X-Cache of another cache", run: testXCacheInFront},
 	{name: "X-Cache is not stored", run: testXCacheNotStored},
@@ -332,6 +333,17 @@ func testOutcomeError(c *run) {
 	if o := a.took(1)[0]; r.Status != 503 || !o.ok || o.Result != observe.ResultMiss || o.Hit || o.Stored || o.NotStored == 0 {
 		c.Errorf("%d, and the outcome is %v %+v", r.Status, o.ok, o.Outcome)
 	}
+}
+
+// testOutcomePost: the request was none of the cache's business, its response is.
+func testOutcomePost(c *run) {
+	s, a := c.asked(c.Cache(func(cfg *cacheaside.Config) { cfg.Policy.Storing.Post = true }), func(x Ctx) error {
+		x.SetHeader("Content-Location", "/x")
+		x.SetHeader("Cache-Control", "max-age=60")
+		return x.Send(200, plain, []byte("x"))
+	})
+	a.is(s.Do(http.MethodPost, "/x", "").Fwd("method").Stored(), cacheaside.Outcome{Result: observe.ResultBypass, Bypass: observe.ReasonMethod, Stored: true})
+	a.is(s.Get("/x").Hit(), cacheaside.Outcome{Result: observe.ResultHit, Hit: true, TTL: time.Minute})
 }
 
 // testOutcomeOff: without the options there is neither.
