@@ -33,6 +33,37 @@ func Benchmark(b *testing.B) {
 	}, func(get func(string) []byte) coretest.BenchApp { return app(nil, get) })
 }
 
+// BenchmarkOutcomeHit is a hit with each of the options that tell what it was.
+func BenchmarkOutcomeHit(b *testing.B) {
+	for name, opts := range map[string][]chiadapter.Option{
+		"off": nil, "X-Cache": {chiadapter.WithXCache("")}, "outcome": {chiadapter.WithOutcome()},
+	} {
+		b.Run(name, func(b *testing.B) {
+			r := chi.NewRouter()
+			r.Use(func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if name != "outcome" {
+						next.ServeHTTP(w, r)
+						return
+					}
+					r = chiadapter.TrackOutcome(r)
+					next.ServeHTTP(w, r)
+					if _, ok := chiadapter.Outcome(r); !ok {
+						b.Error("no outcome")
+					}
+				})
+			}, chiadapter.New(coretest.NewCache(b), opts...))
+			r.Get("/blogs/{id}", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(coretest.BenchBody) })
+			serve := coretest.BenchTargets(r).New()
+			serve(coretest.BenchTarget)
+			b.ReportAllocs()
+			for b.Loop() {
+				serve(coretest.BenchTarget)
+			}
+		})
+	}
+}
+
 // BenchmarkContentHit is a hit of a request whose content is part of its key.
 func BenchmarkContentHit(b *testing.B) {
 	for _, n := range []int{200, 16 << 10} {
