@@ -121,9 +121,10 @@ func (v *visit) answers(ctx context.Context, own *keys.Searched, target keys.Key
 // of the request as well, and is within reach of a purge of that.
 func (v *visit) isFor(ctx context.Context, own *keys.Searched) bool {
 	var field string
+	lines := 0
 	for f := range v.entry.Header {
 		if f.Name == noVarySearch {
-			field = joined(field, f.Value)
+			field, lines = joined(field, f.Value, lines), lines+1
 		}
 	}
 	h := v.c.heed(field, v.now)
@@ -146,9 +147,9 @@ func (v *visit) isFor(ctx context.Context, own *keys.Searched) bool {
 // noVarySearch is the field, in canonical form.
 const noVarySearch = "No-Vary-Search"
 
-// joined is a field of one line more (RFC 9110 section 5.3).
-func joined(field, line string) string {
-	if field == "" {
+// joined is a field of so many lines with one more (RFC 9110 section 5.3).
+func joined(field, line string, lines int) string {
+	if lines == 0 {
 		return line
 	}
 	return field + ", " + line
@@ -206,9 +207,10 @@ type saying struct {
 // that.
 func (v *visit) says(content *entry.Content, w *write) {
 	var field string
+	lines := 0
 	for i := range content.Header {
 		if f := &content.Header[i]; f.Name == noVarySearch {
-			field = joined(field, f.Value)
+			field, lines = joined(field, f.Value, lines), lines+1
 		}
 	}
 	h := v.c.heed(field, v.c.cfg.Now())

@@ -283,6 +283,20 @@ func TestNoVarySearchChanges(t *testing.T) {
 	}, func(cfg *cacheaside.Config) { cfg.Policy.Key.KeepQueryOrder = true })
 }
 
+// TestNoVarySearchLines: several lines are one field, which an empty one spoils.
+func TestNoVarySearchLines(t *testing.T) {
+	bothStores(t, func(t *testing.T, h *rows, one, two *instance) {
+		h.header["No-Vary-Search"] = []string{`key-order`, `params=("a")`}
+		one.announce(t)
+		one.want(t, "/p?c=1&b=1", "1", "stored")
+		two.want(t, "/p?b=1&a=1&c=1", "1", "no-vary-search")
+		h.header["No-Vary-Search"] = []string{"", `params=("x")`}
+		one.want(t, "/q?x=1", "0", "stored")
+		one.want(t, "/q?x=2", "0", "stored")
+		two.want(t, "/q?x=3", "0", "fwd=")
+	}, func(cfg *cacheaside.Config) { cfg.Policy.Key.KeepQueryOrder = true })
+}
+
 // TestNoVarySearchIsLimited: of many different fields the first are heeded.
 func TestNoVarySearchIsLimited(t *testing.T) {
 	bothStores(t, func(t *testing.T, h *rows, one, two *instance) {

@@ -25,7 +25,26 @@ var searches = []policy{
 
 func searching(c *cacheaside.Policy) { c.Key.NoVarySearch, c.Key.KeepQueryOrder = true, true }
 
-func init() { policies = append(policies, searches...) }
+func init() {
+	policies = append(policies, searches...)
+	pairs = append(pairs, [][2]string{
+		{"/p?c=%zz", "/p?c=%25zz"},
+		{"/p?c=1&d=%", "/p?c=1&d=%25"},
+		{"/p?%zz=1", "/p?%25zz=1"},
+		{"/p?c=%f6", "/p?c=%ef%bf%bd"},
+		{"/p?c=1;id=2", "/p?c=1;id=3"},
+		{"/p?id=1;c=2", "/p?id=1;c=3"},
+		{"/p?c=1&d=2", "/p?d=2&c=1"},
+		{"/p?c=1&c=2", "/p?c=2&c=1"},
+		{"/p?id&c=1", "/p?i%64&c=1&a%20b"},
+		{"/p?c", "/p?c="},
+		{"/p?c=1\nX-Tenant: a", "/p?c=1&id=1\nX-Tenant: b"},
+		{"/p?c=1\nCookie: role=a", "/p?c=1&id=1\nCookie: role=b"},
+		{"/p?c=1\nX-Forwarded-Host: a", "/p?c=1&id=1"},
+		{"/p?c=1\nHost: a.example", "/p?c=1&id=1\nHost: b.example"},
+		{"/p%3Fid=1?c=1", "/p?id=1&c=1"},
+	}...)
+}
 
 // alike are queries that are equivalent by each of them.
 var alike = map[string][]string{
