@@ -40,7 +40,7 @@ func TestWarm(t *testing.T) {
 				p := start(t, name, append([]string{"-warm", file, "-warm-host", own, "-ttl", "1h"}, args...)...)
 				p.host = own
 				// The cache leaves /stats to its handler; there is no user 5000.
-				if _, err := p.Says(`warm-up is over" stored=2 present=0 not_stored=1 failed=1`, 30*time.Second); err != nil {
+				if _, err := p.Says(`warm-up is over stored=2 present=0 not_stored=1 failed=1`, 30*time.Second); err != nil {
 					t.Fatal(err)
 				}
 				before := p.stats().OriginReads
@@ -61,7 +61,7 @@ func TestWarm(t *testing.T) {
 // TestWarmPaths: paths alone are of the host that the service listens on.
 func TestWarmPaths(t *testing.T) {
 	p := start(t, "gin", "-warm", "urls.txt")
-	if _, err := p.Says(`warm-up is over" stored=5 present=0 not_stored=0 failed=0`, 30*time.Second); err != nil {
+	if _, err := p.Says(`warm-up is over stored=5 present=0 not_stored=0 failed=0`, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	p.host = strings.TrimPrefix(p.base, "http://")
