@@ -1,8 +1,7 @@
 // Package graphql makes GraphQL requests with content cacheable. [Normalize] is for
-// Requests.Content.Normalize of a policy whose methods have POST or QUERY among them:
-//
-//	p.Requests.Methods = append(p.Requests.Methods, http.MethodPost)
-//	p.Requests.Content.Normalize = graphql.Normalize
+// Requests.Content.Normalize of a policy whose Requests.Methods have POST or QUERY among
+// them, and [HasErrors] for its Storing.Decide; see the example. A GET with the query in its
+// URL needs neither.
 //
 // # What is part of the key
 //
@@ -44,7 +43,8 @@
 //
 // A response with errors says where in the document they are, which is not the document of
 // everybody it is shared with, and a server may refuse a document for its length or for a
-// comment that another client has not sent. So store none that has errors ([HasErrors]).
+// comment that another client has not sent. So store none that has errors: with
+// [HasErrors], or by Cache-Control: no-store from the server.
 package graphql
 
 import (
@@ -158,12 +158,12 @@ func (o Options) body(b []byte, v value) ([]byte, bool) {
 		if !o.Batches || len(v.elements) == 0 {
 			return nil, false
 		}
-		ok := true
 		b = append(b, '[')
 		for i, e := range v.elements {
 			if i > 0 {
 				b = append(b, ',')
 			}
+			var ok bool
 			if b, ok = o.request(b, e); !ok {
 				return nil, false
 			}

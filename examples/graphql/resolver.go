@@ -62,9 +62,10 @@ func (r *resolver) Blogs(ctx context.Context, args struct{ First int32 }) []*blo
 
 func (r *resolver) blogs(ctx context.Context, first int, wanted func(blog) bool) []*blogResolver {
 	cacheaside.AddTags(ctx, listTag)
-	found := []*blogResolver{}
-	for _, b := range r.db.list(first, wanted) {
-		found = append(found, &blogResolver{r, b})
+	list := r.db.list(first, wanted)
+	found := make([]*blogResolver, len(list))
+	for i, b := range list {
+		found[i] = &blogResolver{r, b}
 	}
 	return found
 }
