@@ -1,6 +1,7 @@
 package examples
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -97,7 +98,8 @@ func TestWarmBadList(t *testing.T) {
 	for _, name := range frameworks {
 		cmd := command(t.TempDir(), name, "-addr", "127.0.0.1:0", "-warm", file)
 		out, err := cmd.CombinedOutput()
-		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 || !strings.Contains(string(out), "flag -warm") ||
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), "flag -warm") ||
 			!strings.Contains(string(out), "line 2:") || !strings.Contains(string(out), "evil.example") || strings.Contains(string(out), "listening") {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
