@@ -59,7 +59,7 @@ func OutcomeOf[R Response](response R) (Outcome, error) {
 		if r == nil {
 			return Outcome{}, errors.New("there is no response: the recorder is nil")
 		}
-		header = r.Result().Header //nolint:bodyclose // of a recorder
+		header = r.Result().Header
 	case http.Header:
 		header = r
 	}
