@@ -207,18 +207,26 @@ func newWarmAsk(r *http.Request) (a warmAsk, err error) {
 	case strings.ContainsFunc(sent, func(c rune) bool { return c <= ' ' || c == 0x7f }):
 		return a, fmt.Errorf("%q has a space or a control character: escape it", named)
 	}
-	a.header = r.Header.Clone()
-	for _, name := range []string{"Host", "Content-Length", "Transfer-Encoding", "Trailer"} { // as an http.Client does
-		a.header.Del(name)
+	if a.header, err = sentHeader(r.Header); err != nil {
+		return a, fmt.Errorf("%s: %w", named, err)
 	}
-	for name, values := range a.header {
+	return a, nil
+}
+
+// sentHeader is h as it is sent.
+func sentHeader(h http.Header) (http.Header, error) {
+	h = h.Clone()
+	for _, name := range []string{"Host", "Content-Length", "Transfer-Encoding", "Trailer"} { // as an http.Client does
+		h.Del(name)
+	}
+	for name, values := range h {
 		for _, value := range values {
 			if !entry.ValidField(name, value) {
-				return a, fmt.Errorf("%s: the field %.40q cannot be sent: take out what is no name, or the line breaks", named, name)
+				return nil, fmt.Errorf("the field %.40q cannot be sent: take out what is no name, or the line breaks", name)
 			}
 		}
 	}
-	return a, nil
+	return h, nil
 }
 
 // validHost reports whether s can be a Host field (RFC 9110 section 7.2).

@@ -446,3 +446,49 @@ func TestWarmFailuresAreBounded(t *testing.T) {
 		t.Errorf("%d failed, %d bytes of error", report.Failed, len(fmt.Sprint(err)))
 	}
 }
+
+// Before clients come, the cache has what they are going to want.
+func ExampleCache_Warm() {
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}}))
+	defer cache.Close(context.Background())
+	service := nethttp.New(cache)(saying("news"))
+
+	request, err := http.NewRequest(http.MethodGet, "https://example.com/news", nil)
+	if err != nil {
+		fmt.Println(err)
+	}
+	report, err := cache.Warm(context.Background(), nethttp.Entry(service), request)
+	fmt.Println(report.Stored, "stored,", report.Failed, "failed,", err)
+	visit(service, "/news")
+	// Output:
+	// 1 stored, 0 failed, <nil>
+	// /news: news (hit)
+}
+
+// With bounds of its own, and progress.
+func ExampleWarmup() {
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{Policy: cacheaside.Policy{TTL: time.Minute}}))
+	defer cache.Close(context.Background())
+	service := nethttp.New(cache)(saying("news"))
+
+	var requests []*http.Request
+	for _, path := range []string{"/news", "/sport", "/news"} {
+		request, err := http.NewRequest(http.MethodGet, "http://example.com"+path, nil)
+		if err != nil {
+			fmt.Println(err)
+		}
+		requests = append(requests, request)
+	}
+	_, err := cacheaside.Warmup{
+		Entry: nethttp.Entry(service), Concurrency: 1, Timeout: 5 * time.Second,
+		Progress: func(p cacheaside.WarmProgress) {
+			fmt.Printf("%d of %d: %s %s\n", p.Done, p.Total, p.Last.URL, p.Last.Outcome)
+		},
+	}.Run(context.Background(), cache, requests...)
+	fmt.Println(err)
+	// Output:
+	// 1 of 3: http://example.com/news stored
+	// 2 of 3: http://example.com/sport stored
+	// 3 of 3: http://example.com/news present
+	// <nil>
+}

@@ -1,6 +1,7 @@
 package examples
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,7 +41,7 @@ func TestWarm(t *testing.T) {
 				p := start(t, name, append([]string{"-warm", file, "-warm-host", own, "-ttl", "1h"}, args...)...)
 				p.host = own
 				// The cache leaves /stats to its handler; there is no user 5000.
-				if _, err := p.Says(`warm-up is over" stored=2 present=0 not_stored=1 failed=1`, 30*time.Second); err != nil {
+				if _, err := p.Says(`warm-up is over stored=2 present=0 not_stored=1 failed=1`, 30*time.Second); err != nil {
 					t.Fatal(err)
 				}
 				before := p.stats().OriginReads
@@ -61,7 +62,7 @@ func TestWarm(t *testing.T) {
 // TestWarmPaths: paths alone are of the host that the service listens on.
 func TestWarmPaths(t *testing.T) {
 	p := start(t, "gin", "-warm", "urls.txt")
-	if _, err := p.Says(`warm-up is over" stored=5 present=0 not_stored=0 failed=0`, 30*time.Second); err != nil {
+	if _, err := p.Says(`warm-up is over stored=5 present=0 not_stored=0 failed=0`, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	p.host = strings.TrimPrefix(p.base, "http://")
@@ -97,7 +98,8 @@ func TestWarmBadList(t *testing.T) {
 	for _, name := range frameworks {
 		cmd := command(t.TempDir(), name, "-addr", "127.0.0.1:0", "-warm", file)
 		out, err := cmd.CombinedOutput()
-		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 || !strings.Contains(string(out), "flag -warm") ||
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), "flag -warm") ||
 			!strings.Contains(string(out), "line 2:") || !strings.Contains(string(out), "evil.example") || strings.Contains(string(out), "listening") {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}

@@ -1,6 +1,7 @@
 package cachetest
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -51,14 +52,14 @@ func OutcomeOf[R Response](response R) (Outcome, error) {
 	switch r := any(response).(type) {
 	case *http.Response:
 		if r == nil {
-			return Outcome{}, fmt.Errorf("there is no response: it is nil")
+			return Outcome{}, errors.New("there is no response: it is nil")
 		}
 		header = r.Header
 	case *httptest.ResponseRecorder:
 		if r == nil {
-			return Outcome{}, fmt.Errorf("there is no response: the recorder is nil")
+			return Outcome{}, errors.New("there is no response: the recorder is nil")
 		}
-		header = r.Result().Header //nolint:bodyclose // of a recorder
+		header = r.Result().Header
 	case http.Header:
 		header = r
 	}
@@ -78,7 +79,7 @@ func OutcomeOf[R Response](response R) (Outcome, error) {
 		}
 	}
 	if field == "" {
-		return Outcome{}, fmt.Errorf("the response has no Cache-Status: it has not passed the cache")
+		return Outcome{}, errors.New("the response has no Cache-Status: it has not passed the cache")
 	}
 	return Outcome{Field: field}, fmt.Errorf("the Cache-Status %q is not of this cache: the response has not passed it", field)
 }

@@ -27,7 +27,7 @@ const (
 // They have to be of one of the hosts, of which the first stands for those that are a path
 // alone. Of a foreign host nothing may be stored. The error says by line what is wrong.
 func Read(file string, hosts []string) ([]*http.Request, error) {
-	f, err := os.Open(file)
+	f, err := os.Open(file) //nolint:gosec // the flag names it
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +193,7 @@ func (l *list) request(text string) (*http.Request, error) {
 		}
 		return nil, fmt.Errorf("%.100q is no URL: %w", text, err)
 	case u.User != nil:
-		return nil, fmt.Errorf("a URL with a user and a password: leave them out")
+		return nil, errors.New("a URL with a user and a password: leave them out")
 	case u.Host == "" && u.Scheme == "" && strings.HasPrefix(text, "/"):
 		u.Host = l.hosts[0]
 	case u.Host == "" || u.Opaque != "" || u.Scheme != "http" && u.Scheme != "https":
