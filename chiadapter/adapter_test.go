@@ -39,29 +39,33 @@ func TestConformance(t *testing.T) {
 }
 
 func serve(tb testing.TB, app coretest.App, ln net.Listener) {
+	var options []chiadapter.Option
+	if app.Outcome {
+		options = append(options, chiadapter.WithOutcome(), chiadapter.WithXCache(""))
+	}
 	r := chi.NewRouter()
 	for _, m := range app.Outer {
 		r.Use(native(m))
 	}
 	if app.Global != nil {
-		r.Use(chiadapter.New(app.Global))
+		r.Use(chiadapter.New(app.Global, options...))
 	}
 	for _, m := range app.Inner {
 		r.Use(native(m))
 	}
 	r.Route("/group", func(g chi.Router) {
 		if app.Group != nil {
-			g.Use(chiadapter.New(app.Group))
+			g.Use(chiadapter.New(app.Group, options...))
 		}
 		for _, route := range app.Routes {
 			if path, ok := route.InGroup(); ok {
-				add(g, path, route)
+				add(g, path, route, options)
 			}
 		}
 	})
 	for _, route := range app.Routes {
 		if _, ok := route.InGroup(); !ok {
-			add(r, route.Path, route)
+			add(r, route.Path, route, options)
 		}
 	}
 	if app.Purge != nil {
@@ -83,9 +87,9 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 	coretest.ServeHTTP(tb, r, ln)
 }
 
-func add(r chi.Router, path string, route coretest.Route) {
+func add(r chi.Router, path string, route coretest.Route, options []chiadapter.Option) {
 	if route.Cache != nil {
-		r = r.With(chiadapter.New(route.Cache))
+		r = r.With(chiadapter.New(route.Cache, options...))
 	}
 	for _, method := range route.AllMethods() {
 		r.MethodFunc(method, path, func(w http.ResponseWriter, r *http.Request) {
@@ -98,6 +102,7 @@ func add(r chi.Router, path string, route coretest.Route) {
 func native(m coretest.Middleware) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r = chiadapter.TrackOutcome(r)
 			ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 			late := new(coretest.LateWriter)
 			_ = m(ctx{coretest.HTTP{W: ww, R: r}, ww, late}, func() error {

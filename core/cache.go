@@ -33,12 +33,13 @@ type Cache struct {
 	answers     methods
 	normalizer  normalizer
 	listed      map[int]bool
-	cookies     keys.Selector // policy.Requests.Cookies
-	targets     []string      // policy.Storing.TargetedFields, in canonical form
-	compression compression   // policy.Compression
-	way         *purges.Way   // to tell URLs apart; nil: by all that they have
-	label       string        // policy.Name, in events
-	searches    *searches     // by which responses answer for other URLs; nil: by none
+	cookies     keys.Selector        // policy.Requests.Cookies
+	targets     []string             // policy.Storing.TargetedFields, in canonical form
+	compression compression          // policy.Compression
+	way         *purges.Way          // to tell URLs apart; nil: by all that they have
+	label       string               // policy.Name, in events
+	heeds       *recent.Map[*heeded] // fields of these, as the policy heeds them
+	searches    *searches            // by which responses answer for other URLs; nil: by none
 }
 
 // shared is what all handles of a cache have in common.
@@ -186,7 +187,7 @@ func newHandle(s *shared, policy Policy) *Cache {
 	}
 	if policy.Key.NoVarySearch && s.coordinator != nil && policy.Key.Generator == nil {
 		s.searched.CompareAndSwap(nil, new(searches))
-		c.searches = s.searched.Load()
+		c.searches, c.heeds = s.searched.Load(), new(recent.Map[*heeded])
 	}
 	c.answers = methodsOf(policy.Requests.Methods)
 	c.cookies = policy.Requests.Cookies.selector()

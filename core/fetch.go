@@ -262,9 +262,7 @@ func (v *visit) fetched(resp *adapter.Response, status httprules.CacheStatus, co
 			resp.Extra = v.extra[:0]
 		}
 		resp.Extra = append(resp.Extra, adapter.Field{Name: "Cache-Status", Value: viewOf(appendStatus(v.fill.text[:0], status)), Op: adapter.OpAdd})
-		if v.req.XCache != "" {
-			resp.Extra = append(resp.Extra, adapter.Field{Name: v.req.XCache, Value: xcacheMiss})
-		}
+		resp.Extra = withXCache(resp.Extra, v.req.XCache, xcacheMiss)
 	}
 	resp.Extra = v.c.withoutTags(resp.Extra, resp.Effective)
 	a.resp = v.negotiable(resp, conditions && resp.Status == http.StatusOK)

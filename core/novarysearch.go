@@ -120,19 +120,21 @@ func (v *visit) answers(ctx context.Context, own *keys.Searched, target keys.Key
 // isFor reports whether the entry found, which is under v.key, says that it is for the URL
 // of the request as well, and is within reach of a purge of that.
 func (v *visit) isFor(ctx context.Context, own *keys.Searched) bool {
-	variance, ok := httprules.ParseNoVarySearch(fieldLines(&v.entry, noVarySearch))
-	if !ok {
+	var field string
+	for f := range v.entry.Header {
+		if f.Name == noVarySearch {
+			field = joined(field, f.Value)
+		}
+	}
+	h := v.c.heed(field, v.now)
+	if h == nil {
 		return false
 	}
 	its, ok := keys.SearchedOf(v.entry.Key)
-	if !ok || !own.Equivalent(&its, variance) {
+	if !ok || !own.Equivalent(&its, h.variance) || !v.c.ledger.Announced(ctx, h.way, v.entry.Epoch, v.entry.Stamp, v.now) {
 		return false
 	}
-	way := v.c.searching(variance)
-	if !v.c.ledger.Announced(ctx, way, v.entry.Epoch, v.entry.Stamp, v.now) {
-		return false
-	}
-	tags := urlTagsBy(nil, &v.req, makerOf(way))
+	tags := urlTagsBy(nil, &v.req, h.maker)
 	for tag := range v.entry.Tags {
 		if at := slices.Index(tags, tag); at >= 0 {
 			tags = slices.Delete(tags, at, at+1)
@@ -144,15 +146,42 @@ func (v *visit) isFor(ctx context.Context, own *keys.Searched) bool {
 // noVarySearch is the field, in canonical form.
 const noVarySearch = "No-Vary-Search"
 
-// fieldLines are the lines of a stored field.
-func fieldLines(e *entry.Entry, name string) (lines []string) {
-	for f := range e.Header {
-		if f.Name == name {
-			lines = append(lines, f.Value)
-		}
+// joined is a field of one line more (RFC 9110 section 5.3).
+func joined(field, line string) string {
+	if field == "" {
+		return line
 	}
-	return lines
+	return field + ", " + line
 }
+
+// heeded is what a field says to a handle.
+type heeded struct {
+	variance httprules.Variance
+	way      *purges.Way
+	maker    keys.Maker // writes URLs in the way
+}
+
+// heed reads a field; nil where it says nothing.
+func (c *Cache) heed(field string, now time.Time) *heeded {
+	if field == "" {
+		return nil
+	}
+	if h, ok := c.heeds.Get(field, now.UnixNano(), time.Hour); ok {
+		return h
+	}
+	var h *heeded
+	if variance, ok := httprules.ParseNoVarySearch([]string{field}); ok {
+		way := c.searching(variance)
+		h = &heeded{variance, way, makerOf(way)}
+	}
+	if len(field) <= maxHeeded {
+		c.heeds.Put(strings.Clone(field), h, now.UnixNano())
+	}
+	return h
+}
+
+// maxHeeded bounds the fields that are remembered, in bytes.
+const maxHeeded = 1 << 10
 
 // searching is the way to tell URLs apart that variance makes of the policy's own. The
 // order of parameters makes no difference to a purge.
@@ -164,8 +193,7 @@ func (c *Cache) searching(variance httprules.Variance) *purges.Way {
 
 // saying is what is to be noted of a response that was stored.
 type saying struct {
-	way      *purges.Way
-	variance httprules.Variance
+	*heeded
 	primary  string
 	hint     keys.Key
 	names    []string // of the selecting fields
@@ -177,22 +205,22 @@ type saying struct {
 // says tags content with its URL as its No-Vary-Search tells URLs apart, and has w note
 // that.
 func (v *visit) says(content *entry.Content, w *write) {
-	var lines []string
+	var field string
 	for i := range content.Header {
 		if f := &content.Header[i]; f.Name == noVarySearch {
-			lines = append(lines, f.Value)
+			field = joined(field, f.Value)
 		}
 	}
-	variance, ok := httprules.ParseNoVarySearch(lines)
-	if !ok {
+	h := v.c.heed(field, v.c.cfg.Now())
+	if h == nil {
 		return
 	}
 	its, ok := keys.SearchedOf(v.key.Primary)
 	if !ok {
 		return
 	}
-	s := &saying{way: v.c.searching(variance), variance: variance, primary: v.key.Primary, keep: w.keep}
-	if s.hint, ok = v.c.keys.HintKey(&its, variance); !ok {
+	s := &saying{heeded: h, primary: v.key.Primary, keep: w.keep}
+	if s.hint, ok = v.c.keys.HintKey(&its, h.variance); !ok {
 		return
 	}
 	if w.record != nil {
@@ -205,7 +233,7 @@ func (v *visit) says(content *entry.Content, w *write) {
 		s.names, s.selected = by.Names, s.hint.Variant(by.AppendValues(nil, &v.req))
 	}
 	if s.tagged = v.c.urls.knows(s.way); s.tagged {
-		tags := urlTagsBy(slices.Clone(content.Tags), &v.req, makerOf(s.way))
+		tags := urlTagsBy(slices.Clone(content.Tags), &v.req, h.maker)
 		slices.Sort(tags)
 		content.Tags = slices.Compact(tags)
 		w.tags = content.Tags

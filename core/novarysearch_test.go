@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/memory"
+	"github.com/cacheaside/cacheaside/core/nethttp"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -112,7 +114,7 @@ func TestNoVarySearchSelects(t *testing.T) {
 			one.get(t, "/p?a=7", "X-Key", "x", "Accept-Language", "en")
 		}
 	}, func(cfg *cacheaside.Config) {
-		cfg.Policy.Key.Headers, cfg.Policy.Key.Cookies = []string{"X-Key"}, []string{"k"}
+		cfg.Policy.Key.Headers, cfg.Policy.Key.Cookies, cfg.Policy.Storing.Headers = []string{"X-Key"}, []string{"k"}, cacheaside.None()
 		cfg.Policy.Key.Partition = func(r *cacheaside.Request) string { return strings.Join(r.Header.Values("User"), ",") }
 	})
 }
@@ -414,7 +416,9 @@ func TestNoVarySearchHintsLie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared, h := newServer(t), declaring(`params=("a")`)
 		begin := func() *instance {
-			return newInstance(t, shared, h, searching, func(cfg *cacheaside.Config) { cfg.Policy.Key.Headers = []string{"X-Key"} })
+			return newInstance(t, shared, h, searching, func(cfg *cacheaside.Config) {
+				cfg.Policy.Key.Headers, cfg.Policy.Key.KeepQueryOrder = []string{"X-Key"}, true
+			})
 		}
 		one := begin()
 		one.announce(t)
@@ -422,6 +426,11 @@ func TestNoVarySearchHintsLie(t *testing.T) {
 		one.want(t, "/p?a=1&c=1", "1", "stored")
 		one.want(t, "/p?a=1", "1", "stored")
 		one.want(t, "/p?a=1", "1", "stored", "X-Key", "x")
+		one.want(t, "/p?a=1&c=1&d=1", "1", "stored")
+		one.want(t, "/p?a=1&d=1&c=1", "1", "stored")
+		w := httptest.NewRecorder()
+		one.h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://example.com/p?a=1", nil))
+		must(t, one.Flush(context.Background()))
 		hints := map[string]*entry.Entry{}
 		leads := []string{"GET:", "GET:http://example.com/p?a=1|k:x", "GET:http://example.com/p"}
 		for key, v := range shared.values {
@@ -429,10 +438,13 @@ func TestNoVarySearchHintsLie(t *testing.T) {
 				hints[key], leads = e, append(leads, string(e.Body))
 			}
 		}
-		if len(hints) != 4 {
+		if len(hints) != 7 {
 			t.Fatalf("%d hints", len(hints))
 		}
 		for key, e := range hints {
+			if strings.HasPrefix(string(e.Body), "GET:https") {
+				continue // it is what others are led to
+			}
 			path, _, _ := strings.Cut(strings.TrimPrefix(string(e.Body), "GET:http://example.com"), "|")
 			fields := []string{"Cache-Control", "only-if-cached"}
 			if strings.HasSuffix(string(e.Body), "=x") {
@@ -486,6 +498,21 @@ func TestNoVarySearchIsNotRefreshed(t *testing.T) {
 	}, func(cfg *cacheaside.Config) { cfg.Policy.Stale.RefreshAhead = 0.5 })
 }
 
+// TestNoVarySearchLeavesNoTrace: a response that does not answer after all changes nothing
+// of what is known of the request's own URL.
+func TestNoVarySearchLeavesNoTrace(t *testing.T) {
+	bothStores(t, func(t *testing.T, h *rows, one, two *instance) {
+		h.header.Set("Vary", "Accept-Language")
+		one.announce(t)
+		one.want(t, "/p?a=2", "1", "stored", "Accept-Language", "en")
+		time.Sleep(50 * time.Minute)
+		one.want(t, "/p?a=1", "1", "stored", "Accept-Language", "de", "Cache-Control", "no-cache")
+		time.Sleep(20 * time.Minute)
+		one.want(t, "/p?a=1", "1", "fwd=vary-miss; ttl=3600; stored", "Accept-Language", "en") // the other one is stale
+		one.want(t, "/p?a=1", "1", "hit; ttl=2400", "Accept-Language", "de")
+	})
+}
+
 // TestNoVarySearchOwnFirst: what is stored for a URL comes first.
 func TestNoVarySearchOwnFirst(t *testing.T) {
 	bothStores(t, func(t *testing.T, h *rows, one, two *instance) {
@@ -493,6 +520,10 @@ func TestNoVarySearchOwnFirst(t *testing.T) {
 		one.want(t, "/p?a=1", "1", "stored")
 		one.want(t, "/p?a=2", "1", "no-vary-search")
 		h.set("/p", 2)
+		h.during = func(string) {
+			h.during = nil
+			one.want(t, "/p?a=2", "1", "no-vary-search") // which is remembered
+		}
 		one.want(t, "/p?a=2", "2", "stored", "Cache-Control", "no-cache")
 		one.want(t, "/p?a=2", "2", "hit; ttl=3600")
 		two.want(t, "/p?a=1", "1", "hit; ttl=3600")
@@ -513,4 +544,30 @@ func TestNoVarySearchRenewed(t *testing.T) {
 		}
 		two.want(t, "/p?a=2", "1", "no-vary-search")
 	})
+}
+
+// A response says that the order of the parameters makes no difference to it, nor does
+// where its client came from.
+func ExampleKeyPolicy_noVarySearch() {
+	cache := cacheaside.Must(cacheaside.New(cacheaside.Config{
+		Policy: cacheaside.Policy{TTL: time.Minute, Key: cacheaside.KeyPolicy{NoVarySearch: true}},
+	}))
+	defer func() { _ = cache.Close(context.Background()) }()
+
+	service := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("No-Vary-Search", `key-order, params=("from")`)
+		fmt.Fprintf(w, "page %s of %s", r.URL.Query().Get("page"), r.URL.Query().Get("q"))
+	}))
+
+	visit(service, "/search?q=milk&page=1") // what it says becomes known
+	visit(service, "/search?q=tea&page=2&from=mail")
+	visit(service, "/search?page=2&q=tea")
+	visit(service, "/search?from=news&q=tea&page=2")
+	visit(service, "/search?q=tea&page=3")
+	// Output:
+	// /search?q=milk&page=1: page 1 of milk (fwd=miss)
+	// /search?q=tea&page=2&from=mail: page 2 of tea (fwd=miss)
+	// /search?page=2&q=tea: page 2 of tea (hit, detail=no-vary-search)
+	// /search?from=news&q=tea&page=2: page 2 of tea (hit, detail=no-vary-search)
+	// /search?q=tea&page=3: page 3 of tea (fwd=miss)
 }

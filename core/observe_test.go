@@ -78,7 +78,7 @@ func TestReasons(t *testing.T) {
 	}
 	causes := map[string]bool{ // of a miss, or of a hit, which have fields of their own
 		"purged": true, "lost": true, "corrupt": true, "store-error": true, "breaker": true,
-		"near": true, "stale-while-revalidate": true, "stale-if-error": true, "soft-timeout": true,
+		"near": true, "no-vary-search": true, "stale-while-revalidate": true, "stale-if-error": true, "soft-timeout": true,
 		"other-validator": true, "only-if-cached": true,
 	}
 	n := 0

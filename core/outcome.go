@@ -132,9 +132,14 @@ func (v *visit) fromCache() string {
 
 // statusFields are Cache-Status and, where xcache names it, the field that says what.
 func statusFields(s httprules.CacheStatus, xcache, what string) adapter.Fields {
-	fields := adapter.Fields{{Name: "Cache-Status", Value: statusValue(s), Op: adapter.OpAdd}}
-	if xcache != "" {
-		fields = append(fields, adapter.Field{Name: xcache, Value: what})
+	return withXCache(adapter.Fields{{Name: "Cache-Status", Value: statusValue(s), Op: adapter.OpAdd}}, xcache, what)
+}
+
+// withXCache adds the field that says what, where name is not empty, in the place of all
+// lines that are there.
+func withXCache(fields adapter.Fields, name, what string) adapter.Fields {
+	if name == "" {
+		return fields
 	}
-	return fields
+	return append(fields, adapter.Field{Name: name, Op: adapter.OpDel}, adapter.Field{Name: name, Value: what})
 }

@@ -29,6 +29,12 @@ import (
 //  4. The response goes to the client, and to the store by that token. A purge deletes
 //     that like any other.
 //
+// These are steps that fills and purges consist of, so the model in internal/protocol has
+// no scenario of its own for them. What is new is that a token is younger than the moment
+// since which nothing may have been purged. That holds by step 2: whoever purges the URL
+// deletes whatever token is there, and the exchange finds the one of step 1 or fails. Tags
+// and prefixes are compared with the moment of step 1 when the response is written.
+//
 // What goes wrong on the way ends in step 3 without the exception. A store in this process
 // has no tokens; there a lock that only such requests have stands for the new one, and one
 // request at a time may have it.

@@ -95,9 +95,7 @@ func (v *visit) replyStored(now time.Time, status httprules.CacheStatus) error {
 	r.Extra = append(v.extra[:0],
 		adapter.Field{Name: "Age", Value: text[from:n]},
 		adapter.Field{Name: "Cache-Status", Value: text[n:], Op: adapter.OpAdd})
-	if v.req.XCache != "" {
-		r.Extra = append(r.Extra, adapter.Field{Name: v.req.XCache, Value: v.fromCache()})
-	}
+	r.Extra = withXCache(r.Extra, v.req.XCache, v.fromCache())
 	if v.own != nil {
 		r.Extra = append(v.own, r.Extra...)
 	}

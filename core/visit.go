@@ -109,7 +109,7 @@ type buffers struct {
 	variant  []byte                                               // of a variant's key
 	scratch  []byte                                               // for other keys and values
 	fields   []adapter.Field                                      // the reply's fields
-	extra    [3]adapter.Field                                     // Age, Cache-Status, X-Cache
+	extra    [4]adapter.Field                                     // Age, Cache-Status; X-Cache, twice
 	stored   []entry.Field                                        // the fields of an entry
 	date     [len(http.TimeFormat)]byte                           // among them
 	onError  func(status int, h adapter.Header) bool              // handlesError

@@ -47,25 +47,29 @@ func newEcho() *echo.Echo {
 }
 
 func serve(tb testing.TB, app coretest.App, ln net.Listener) {
+	var options []echoadapter.Option
+	if app.Outcome {
+		options = append(options, echoadapter.WithOutcome(), echoadapter.WithXCache(""))
+	}
 	e := newEcho()
 	for _, m := range app.Outer {
 		e.Use(native(m))
 	}
 	if app.Global != nil {
-		e.Use(echoadapter.New(app.Global))
+		e.Use(echoadapter.New(app.Global, options...))
 	}
 	for _, m := range app.Inner {
 		e.Use(native(m))
 	}
 	var inGroup []echo.MiddlewareFunc
 	if app.Group != nil {
-		inGroup = append(inGroup, echoadapter.New(app.Group))
+		inGroup = append(inGroup, echoadapter.New(app.Group, options...))
 	}
 	g := e.Group("/group", inGroup...)
 	for _, route := range app.Routes {
 		var own []echo.MiddlewareFunc
 		if route.Cache != nil {
-			own = append(own, echoadapter.New(route.Cache))
+			own = append(own, echoadapter.New(route.Cache, options...))
 		}
 		h := func(c echo.Context) error { return route.Handler(newCtx(c)) }
 		if path, ok := route.InGroup(); ok {
@@ -111,7 +115,10 @@ func (c ctx) NoContent(status int) error           { return c.e.NoContent(status
 func (c ctx) Redirect(status int, to string) error { return c.e.Redirect(status, to) }
 func (c ctx) Error(status int, text string) error  { return echo.NewHTTPError(status, text) }
 func (c ctx) Route() string                        { return c.e.Path() }
-func (c ctx) Written() (int, int)                  { return c.e.Response().Status, int(c.e.Response().Size) }
+
+func (c ctx) Outcome() (cacheaside.Outcome, bool) { return echoadapter.Outcome(c.e) }
+
+func (c ctx) Written() (int, int) { return c.e.Response().Status, int(c.e.Response().Size) }
 
 func (c ctx) Send(status int, contentType string, body []byte) error {
 	if contentType == "" {

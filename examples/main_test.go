@@ -92,7 +92,7 @@ func command(tmp, name string, args ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), "STORE_TIMEOUT=10s", "TMPDIR="+tmp, // a busy machine is no failure
 		"ADDR=", "DRAGONFLY_ADDR=", "TTL=", "DB_LATENCY=", "FRAMEWORK=", "ORIGIN=",
 		"STALE_WHILE_REVALIDATE=", "STALE_IF_ERROR=", "SOFT_TIMEOUT=", "REFRESH_AHEAD=", "TTL_JITTER=",
-		"NOT_FOUND_TTL=", "COALESCE=", "WAIT_TIMEOUT=", "DB=", "PURGE_TOKEN=", "NEAR=", "COMPRESS=", "ADMIN=", "ADMIN_TOKEN=")
+		"NOT_FOUND_TTL=", "COALESCE=", "WAIT_TIMEOUT=", "DB=", "PURGE_TOKEN=", "NEAR=", "COMPRESS=", "ADMIN=", "ADMIN_TOKEN=", "WARM=", "WARM_HOST=")
 	cmd.SysProcAttr = program.DieWithParent()
 	return cmd
 }

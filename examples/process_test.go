@@ -102,6 +102,8 @@ func TestBadFlags(t *testing.T) {
 		{"chi", []string{"-purge-token", "fifteen bytes.."}, "", 2, "-purge-token: shorter than 16 bytes"},
 		{"fiber", nil, "PURGE_TOKEN=secret", 2, "PURGE_TOKEN"},
 		{"gin", []string{"-db", "/nowhere/blog.db"}, "", 2, "-db"},
+		{"gin", []string{"-warm-host", "example.com,http://x"}, "", 2, `-warm-host: "http://x" is no host`},
+		{"gin", nil, "WARM_HOST=a/b", 2, "WARM_HOST"},
 		{"fiber", []string{"extra"}, "", 2, `"extra"`},
 		{"chi", []string{"-ttl", "9000h"}, "", 1, "TTL"},
 		{"fiber", []string{"-dragonfly", "127.0.0.1:1"}, "", 1, "127.0.0.1:1"},

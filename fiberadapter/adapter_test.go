@@ -95,6 +95,10 @@ func newConfig() fiber.Config {
 }
 
 func serve(tb testing.TB, app coretest.App, ln net.Listener) {
+	var options []fiberadapter.Option
+	if app.Outcome {
+		options = append(options, fiberadapter.WithOutcome(), fiberadapter.WithXCache(""))
+	}
 	config := newConfig()
 	config.DisableHeaderNormalizing, config.StreamRequestBody = app.Spelled, app.Streamed
 	f := fiber.New(config)
@@ -102,20 +106,20 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		f.Use(native(m))
 	}
 	if app.Global != nil {
-		f.Use(fiberadapter.New(app.Global))
+		f.Use(fiberadapter.New(app.Global, options...))
 	}
 	for _, m := range app.Inner {
 		f.Use(native(m))
 	}
 	var inGroup []fiber.Handler
 	if app.Group != nil {
-		inGroup = append(inGroup, fiberadapter.New(app.Group))
+		inGroup = append(inGroup, fiberadapter.New(app.Group, options...))
 	}
 	g := f.Group("/group", inGroup...)
 	for _, route := range app.Routes {
 		var handlers []fiber.Handler
 		if route.Cache != nil {
-			handlers = append(handlers, fiberadapter.New(route.Cache))
+			handlers = append(handlers, fiberadapter.New(route.Cache, options...))
 		}
 		handlers = append(handlers, func(c *fiber.Ctx) error { return route.Handler(&ctx{c: c}) })
 		path, ok := route.InGroup()
@@ -263,6 +267,8 @@ func (c *ctx) Status(code int)              { c.c.Status(code) }
 func (c *ctx) Write(p []byte) (int, error)  { return c.c.Write(p) }
 func (c *ctx) EarlyHints() error            { return errors.ErrUnsupported }
 func (c *ctx) Route() string                { return c.c.Route().Path }
+func (c *ctx) Outcome() (cacheaside.Outcome, bool) { return fiberadapter.Outcome(c.c) }
+
 func (c *ctx) Written() (int, int)          { return c.c.Response().StatusCode(), len(c.c.Response().Body()) }
 
 func (c *ctx) Redirect(status int, to string) error { return c.c.Redirect(to, status) }

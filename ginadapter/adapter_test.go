@@ -44,24 +44,28 @@ func TestConformance(t *testing.T) {
 }
 
 func serve(tb testing.TB, app coretest.App, ln net.Listener) {
+	var options []ginadapter.Option
+	if app.Outcome {
+		options = append(options, ginadapter.WithOutcome(), ginadapter.WithXCache(""))
+	}
 	e := gin.New()
 	for _, m := range app.Outer {
 		e.Use(native(m))
 	}
 	if app.Global != nil {
-		e.Use(ginadapter.New(app.Global))
+		e.Use(ginadapter.New(app.Global, options...))
 	}
 	for _, m := range app.Inner {
 		e.Use(native(m))
 	}
 	g := e.Group("/group")
 	if app.Group != nil {
-		g.Use(ginadapter.New(app.Group))
+		g.Use(ginadapter.New(app.Group, options...))
 	}
 	for _, route := range app.Routes {
 		var handlers []gin.HandlerFunc
 		if route.Cache != nil {
-			handlers = append(handlers, ginadapter.New(route.Cache))
+			handlers = append(handlers, ginadapter.New(route.Cache, options...))
 		}
 		handlers = append(handlers, func(c *gin.Context) { _ = route.Handler(newCtx(c)) })
 		path, inGroup := route.InGroup()
@@ -122,7 +126,10 @@ func (c ctx) SetHeader(name, value string) { c.g.Writer.Header().Set(name, value
 func (c ctx) Status(code int)              { c.g.Status(code) }
 func (c ctx) Write(p []byte) (int, error)  { return c.g.Writer.Write(p) }
 func (c ctx) Route() string                { return c.g.FullPath() }
-func (c ctx) Written() (int, int)          { return c.g.Writer.Status(), max(0, c.g.Writer.Size()) }
+
+func (c ctx) Outcome() (cacheaside.Outcome, bool) { return ginadapter.Outcome(c.g) }
+
+func (c ctx) Written() (int, int) { return c.g.Writer.Status(), max(0, c.g.Writer.Size()) }
 
 func (c ctx) Late(name, value string) {
 	late := &coretest.LateWriter{ResponseWriter: c.g.Writer}

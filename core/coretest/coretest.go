@@ -70,6 +70,8 @@ type App struct {
 	Inner  []Middleware      // behind Global
 	Group  *cacheaside.Cache // in front of the routes under /group/; nil: none
 	Routes []Route
+	// Outcome: the adapter's New gets WithOutcome and WithXCache("").
+	Outcome bool
 	// Spelled: the framework gives names of request fields as they came, if it can.
 	Spelled bool
 	// Streamed: the framework calls a handler before it has read the content of the
@@ -178,6 +180,8 @@ type Ctx interface {
 	// Written tells a middleware, after next, the answer's status and the bytes
 	// of its body.
 	Written() (status, size int)
+	// Outcome tells a middleware what the adapter's Outcome does.
+	Outcome() (cacheaside.Outcome, bool)
 }
 
 // Stream is where a streaming handler writes.
@@ -196,7 +200,7 @@ type testCase struct {
 }
 
 func allCases() []testCase {
-	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases, observeCases, inspectCases, compressionCases, partCases, streamCases, contentCases, controlCases, warmCases, postCases, searchCases)
+	return slices.Concat(answerCases, headerCases, flowCases, backgroundCases, waitCases, ruleCases, keyCases, storeCases, hostileCases, purgeCases, matrixCases, foreignCases, edgeCases, observeCases, inspectCases, compressionCases, partCases, streamCases, contentCases, controlCases, warmCases, postCases, searchCases, outcomeCases)
 }
 
 // Run runs the suite with the embedded store, and once more with a real

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
 // ServeHTTP serves h on ln until tb ends, for frameworks on net/http.
@@ -120,6 +121,9 @@ type HTTP struct {
 	R *http.Request
 }
 
+// Outcome is that of [nethttp.Outcome].
+func (c HTTP) Outcome() (cacheaside.Outcome, bool) { return nethttp.Outcome(c.R) }
+
 // HTTP turns h into a handler of net/http.
 func (h Handler) HTTP() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _ = h(HTTP{w, r}) })
@@ -129,6 +133,7 @@ func (h Handler) HTTP() http.Handler {
 // Unwrap: what is behind must not count on more.
 func (m Middleware) HTTP(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = nethttp.TrackOutcome(r)
 		late := &LateWriter{ResponseWriter: w}
 		c := &counting{HTTP: HTTP{W: w, R: r}, late: late}
 		_ = m(c, func() error {

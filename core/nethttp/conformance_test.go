@@ -39,14 +39,18 @@ func TestConformance(t *testing.T) {
 }
 
 func serve(tb testing.TB, app coretest.App, ln net.Listener) {
+	var options []nethttp.Option
+	if app.Outcome {
+		options = append(options, nethttp.WithOutcome(), nethttp.WithXCache(""))
+	}
 	mux := http.NewServeMux()
 	for _, route := range app.Routes {
 		h := route.HTTP()
 		if route.Cache != nil {
-			h = nethttp.New(route.Cache)(h)
+			h = nethttp.New(route.Cache, options...)(h)
 		}
 		if _, ok := route.InGroup(); ok && app.Group != nil {
-			h = nethttp.New(app.Group)(h)
+			h = nethttp.New(app.Group, options...)(h)
 		}
 		path := strings.TrimSuffix(route.Path, "*")
 		for _, method := range route.AllMethods() {
@@ -68,7 +72,7 @@ func serve(tb testing.TB, app coretest.App, ln net.Listener) {
 		h = m.HTTP(h)
 	}
 	if app.Global != nil {
-		h = nethttp.New(app.Global)(h)
+		h = nethttp.New(app.Global, options...)(h)
 	}
 	for _, m := range slices.Backward(app.Outer) {
 		h = m.HTTP(h)

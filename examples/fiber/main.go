@@ -79,7 +79,7 @@ func run(ctx context.Context, opt blog.Options) error {
 		c.Set("Cache-Control", "no-store")
 		return send(c, db.Stats(cache.Stats()))
 	})
-	return server.Serve(ctx, opt.Addr, app.Listener, app.ShutdownWithContext)
+	return server.Serve(ctx, opt.Addr, app.Listener, app.ShutdownWithContext, opt.WarmUp(cache, fiberadapter.Entry(app)))
 }
 
 func send(c *fiber.Ctx, a blog.Answer) error {

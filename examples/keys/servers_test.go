@@ -37,6 +37,7 @@ type policy struct {
 	name   string
 	change func(*cacheaside.Policy)
 	vary   string // what the handler sends
+	search string // as No-Vary-Search
 
 	fields    []string          // that it may read, canonical
 	cookies   []string          // that it may read
@@ -123,6 +124,9 @@ func serve(framework string, p *policy, s *service) {
 		if p.vary != "" {
 			h.Set("Vary", p.vary)
 		}
+		if p.search != "" {
+			h.Set("No-Vary-Search", p.search)
+		}
 	}
 	var h http.Handler
 	switch framework {
@@ -184,6 +188,9 @@ func serve(framework string, p *policy, s *service) {
 			c.Set("Cache-Control", "public, max-age=3600")
 			if p.vary != "" {
 				c.Set("Vary", p.vary)
+			}
+			if p.search != "" {
+				c.Set("No-Vary-Search", p.search)
 			}
 			return c.SendString(seenByFiber(p, c))
 		})

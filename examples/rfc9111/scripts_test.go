@@ -7,7 +7,7 @@ import (
 )
 
 func scripts() []script {
-	return slices.Concat(storing(), keys(), freshness(), validation(), invalidation(), directives(), ranges, others(), corners(), parts(), queries(), posts())
+	return slices.Concat(storing(), keys(), freshness(), validation(), invalidation(), directives(), ranges, others(), corners(), parts(), queries(), posts(), noVarySearch())
 }
 
 // known are scripts that the engine fails, and what is wrong.

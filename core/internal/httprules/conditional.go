@@ -7,7 +7,10 @@ import (
 
 // NotModified evaluates the preconditions of a GET or HEAD request against a
 // stored response (RFC 9110 section 13.2.2, RFC 9111 section 4.3.2): true is a
-// 304. A missing Last-Modified is stood in for by date.
+// 304. A missing Last-Modified is stood in for by date: that of the response, or of its
+// arrival. Nobody knows when it was modified before that, so a client whose copy is older
+// than date gets it anew. A date from before there was HTTP is that of an origin without
+// a clock, which would make everything unmodified.
 func NotModified(req Header, etag, lastModified string, date time.Time) bool {
 	if lines := req.Values("If-None-Match"); len(lines) > 0 {
 		return matchesAny(lines, trimOWS(etag))
@@ -23,7 +26,7 @@ func NotModified(req Header, etag, lastModified string, date time.Time) bool {
 	if modified, ok := ParseDateAt(lastModified, date); ok {
 		return !modified.After(since)
 	}
-	return !date.IsZero() && !date.Truncate(time.Second).After(since)
+	return date.Year() >= 1990 && !date.Truncate(time.Second).After(since)
 }
 
 // matchesAny compares etag weakly with the list in If-None-Match. A stored

@@ -79,6 +79,8 @@ func TestRFC9110_13_1_3_IfModifiedSince(t *testing.T) {
 		{"9111 4.3.2 before Date", []string{httpDate(-second)}, "", noon, false},
 		{"9111 4.3.2 invalid Last-Modified", []string{httpDate(0)}, "x", noon, true},
 		{"no date at all", []string{httpDate(0)}, "", time.Time{}, false},
+		{"a Date of a clock that was never set", []string{httpDate(0)}, "", time.Unix(300, 0), false},
+		{"Last-Modified of the epoch", []string{httpDate(0)}, time.Unix(0, 0).UTC().Format(http.TimeFormat), noon, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := http.Header{"If-Modified-Since": tt.since}
@@ -141,6 +143,7 @@ func TestRFC9110_13_1_5_IfRange(t *testing.T) {
 		{"later date", httpDate(0), "", modified, noon, false},
 		{"earlier date", httpDate(-2 * time.Hour), "", modified, noon, false},
 		{"no Last-Modified", modified, "", "", noon, false},
+		{"the Date is no validator", httpDate(0), "", "", noon, false},
 		{"8.8.2.2 weak: of the second of Date", httpDate(0), "", httpDate(0), noon, false},
 		{"8.8.2.2 strong: a second before Date", httpDate(-second), "", httpDate(-second), noon, true},
 		{"8.8.2.2 weak: after Date", httpDate(time.Hour), "", httpDate(time.Hour), noon, false},

@@ -159,10 +159,7 @@ func byTheDraft(unordered, only bool, names []string, a, b string) bool {
 			if sequence == "" {
 				continue
 			}
-			name, value := sequence, ""
-			if i := strings.Index(sequence, "="); i >= 0 {
-				name, value = sequence[:i], sequence[i+1:]
-			}
+			name, value, _ := strings.Cut(sequence, "=")
 			pair := [2]string{}
 			for i, s := range []string{name, value} {
 				s = strings.ReplaceAll(s, "+", " ")

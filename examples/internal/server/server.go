@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -61,12 +63,30 @@ func OpenStore(ctx context.Context, addr string, near int64) (store.Store, error
 	return dragonfly.Open(ctx, addr)
 }
 
+// Beside is work that goes on beside requests, once it is known where the service listens.
+// Run, unless nil, begins when the service does, and is to end with ctx. The
+// error ends the program.
+type Beside func(at net.Addr) (run func(ctx context.Context), err error)
+
 // Serve listens on addr until ctx ends, and then lets requests finish.
-func Serve(ctx context.Context, addr string, serve func(net.Listener) error, shutdown func(context.Context) error) error {
+func Serve(ctx context.Context, addr string, serve func(net.Listener) error, shutdown func(context.Context) error, besides ...Beside) error {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return err
+	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	for _, beside := range besides {
+		run, err := beside(listener.Addr())
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		if run != nil {
+			running.Go(func() { run(ctx) })
+		}
 	}
 	slog.Info("listening", "addr", listener.Addr().String())
 	failed := make(chan error, 1)
@@ -77,9 +97,9 @@ func Serve(ctx context.Context, addr string, serve func(net.Listener) error, shu
 	case <-ctx.Done():
 	}
 	slog.Info("shutting down")
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	ending, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
-	if err := shutdown(ctx); err != nil {
+	if err := shutdown(ending); err != nil {
 		return fmt.Errorf("shutting down: %w", err)
 	}
 	return nil
