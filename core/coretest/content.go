@@ -31,6 +31,7 @@ var contentCases = []testCase{
 	{name: "content: trailers", run: testContentTrailers},
 	{name: "content: Expect", run: testContentExpected},
 	{name: "content: normalised", run: testContentNormalised},
+	{name: "content: GraphQL", run: testGraphQL},
 	{name: "content: not listed", run: testContentNotListed},
 	{name: "content: HEAD", run: testContentHead},
 	{name: "content: what is safe", run: testContentSafe},

@@ -224,6 +224,7 @@ var packages = map[string]string{
 	"echoadapter":  "github.com/cacheaside/cacheaside/echoadapter",
 	"fiberadapter": "github.com/cacheaside/cacheaside/fiberadapter",
 	"ginadapter":   "github.com/cacheaside/cacheaside/ginadapter",
+	"graphql":      "github.com/cacheaside/cacheaside/core/graphql",
 	"inspect":      "github.com/cacheaside/cacheaside/core/inspect",
 	"memory":       "github.com/cacheaside/cacheaside/core/memory",
 	"nethttp":      "github.com/cacheaside/cacheaside/core/nethttp",
