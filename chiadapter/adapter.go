@@ -10,8 +10,8 @@ import (
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
-// New returns a middleware for chi that answers GET and HEAD requests from
-// cache. Use it on a router (Use), a group or a single route (With). It panics
+// New returns a middleware for chi that answers requests from cache: GET and HEAD,
+// and what else its policy says. Use it on a router (Use), a group or a single route (With). It panics
 // if cache is nil.
 func New(cache *cacheaside.Cache, opts ...Option) func(http.Handler) http.Handler {
 	return nethttp.NewFunc("chiadapter.New", cache, opts, nethttp.Framework{Entry: rootRouter, Find: findRoute, Show: showRoute})

@@ -23,6 +23,9 @@ const refreshPause = time.Second
 // (XFetch; Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache
 // Stampede Prevention).
 func (v *visit) early() bool {
+	if v.c.policy.Stale.RefreshAhead <= 0 {
+		return false
+	}
 	if v.elsewhere {
 		return false
 	}

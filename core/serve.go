@@ -47,7 +47,7 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 	}
 	if c.local != nil && req.Rerun == nil {
 		if d, ok := v.nearby(); ok {
-			if c.policy.Stale.RefreshAhead > 0 && v.early() {
+			if v.early() {
 				v.key = c.keys.Own(v.key)
 				v.refresh(observe.TriggerAhead)
 			}
@@ -78,7 +78,7 @@ func (c *Cache) Serve(x adapter.Exchange) error {
 		return v.miss()
 	}
 	if d.Use != httprules.Validate {
-		if c.policy.Stale.RefreshAhead > 0 && v.early() {
+		if v.early() {
 			v.refresh(observe.TriggerAhead)
 		}
 		return v.hit(d)

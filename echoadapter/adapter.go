@@ -12,8 +12,8 @@ import (
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
-// New returns a middleware for Echo that answers GET and HEAD requests from
-// cache. Use it on the Echo (Use), a group or a single route. It panics if
+// New returns a middleware for Echo that answers requests from cache: GET and HEAD,
+// and what else its policy says. Use it on the Echo (Use), a group or a single route. It panics if
 // cache is nil.
 func New(cache *cacheaside.Cache, opts ...Option) echo.MiddlewareFunc {
 	if cache == nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
-// New returns a middleware for Fiber that answers GET and HEAD requests from
-// cache. Use it on an app (Use), a group or a single route. It panics if cache
+// New returns a middleware for Fiber that answers requests from cache: GET and HEAD,
+// and what else its policy says. Use it on an app (Use), a group or a single route. It panics if cache
 // is nil.
 func New(cache *cacheaside.Cache, opts ...Option) fiber.Handler {
 	if cache == nil {
@@ -78,10 +78,7 @@ func (x *exchange) Request() *adapter.Request { return &x.req }
 func (x *exchange) Next(f adapter.Forward) (*adapter.Response, error) {
 	c := x.c
 	res := c.Response()
-	x.keep(f.Capture)
-	if f.Part { // perhaps all has to be asked for anew
-		x.keepContent()
-	}
+	x.keep(f.Capture, f.Part)
 	if f.Capture {
 		x.before, x.captured = responseHeader(c, res), true
 		if x.bare == nil {

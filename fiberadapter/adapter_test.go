@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -261,15 +262,15 @@ func (c *ctx) AddHeader(name, value string) { c.c.Response().Header.Add(name, va
 func (c *ctx) SpellHeader(name, value string) {
 	c.c.Response().Header.SetCanonical([]byte(name), []byte(value))
 }
-func (c *ctx) DelHeader(name string)        { c.c.Response().Header.Del(name) }
-func (c *ctx) JSON(status int, v any) error { return c.c.Status(status).JSON(v) }
-func (c *ctx) Status(code int)              { c.c.Status(code) }
-func (c *ctx) Write(p []byte) (int, error)  { return c.c.Write(p) }
-func (c *ctx) EarlyHints() error            { return errors.ErrUnsupported }
-func (c *ctx) Route() string                { return c.c.Route().Path }
+func (c *ctx) DelHeader(name string)               { c.c.Response().Header.Del(name) }
+func (c *ctx) JSON(status int, v any) error        { return c.c.Status(status).JSON(v) }
+func (c *ctx) Status(code int)                     { c.c.Status(code) }
+func (c *ctx) Write(p []byte) (int, error)         { return c.c.Write(p) }
+func (c *ctx) EarlyHints() error                   { return errors.ErrUnsupported }
+func (c *ctx) Route() string                       { return c.c.Route().Path }
 func (c *ctx) Outcome() (cacheaside.Outcome, bool) { return fiberadapter.Outcome(c.c) }
 
-func (c *ctx) Written() (int, int)          { return c.c.Response().StatusCode(), len(c.c.Response().Body()) }
+func (c *ctx) Written() (int, int) { return c.c.Response().StatusCode(), len(c.c.Response().Body()) }
 
 func (c *ctx) Redirect(status int, to string) error { return c.c.Redirect(to, status) }
 func (c *ctx) Error(status int, text string) error  { return fiber.NewError(status, text) }
@@ -639,5 +640,38 @@ func TestRoutes(t *testing.T) {
 				return func(target string, fields ...string) *http.Response { return get(t, app, target, fields...) }
 			})
 		})
+	}
+}
+
+// TestContentOfForms: of a form in several parts that Fiber has parsed nobody has the
+// bytes, so that it is in no key, unless the app leaves it alone.
+func TestContentOfForms(t *testing.T) {
+	const form = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n%s\r\n--b--\r\n"
+	for _, untouched := range []bool{false, true} {
+		for _, front := range []bool{false, true} {
+			config := newConfig()
+			config.DisablePreParseMultipartForm = untouched
+			app := fiber.New(config)
+			app.Use(func(c *fiber.Ctx) error {
+				if front {
+					_, _ = c.MultipartForm()
+				}
+				return c.Next()
+			}, fiberadapter.New(coretest.NewCache(t, func(c *cacheaside.Config) { c.Policy.Requests.Methods = []string{"POST"} })))
+			app.Post("/x", func(c *fiber.Ctx) error { return c.SendString(c.FormValue("a")) })
+			for _, value := range []string{"1", "1", "2"} {
+				r := httptest.NewRequest(http.MethodPost, "/x", strings.NewReader(fmt.Sprintf(form, value)))
+				r.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+				res, err := app.Test(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, _ := io.ReadAll(res.Body)
+				status := res.Header.Get("Cache-Status")
+				if passed := strings.Contains(status, "content-unread"); string(b) != value || passed == untouched {
+					t.Errorf("untouched %t, parsed in front %t: %q for %s with %q", untouched, front, b, value, status)
+				}
+			}
+		}
 	}
 }

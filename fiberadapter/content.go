@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"reflect"
-	"slices"
 
 	"github.com/valyala/fasthttp"
 
@@ -80,13 +79,6 @@ func kept(from io.Reader) io.Reader {
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
-
-// keepContent makes x.content what it is whatever the handler does to its body.
-func (x *exchange) keepContent() {
-	if x.keyed && !x.streamed {
-		x.content = slices.Clone(x.content)
-	}
-}
 
 // repeatContent gives req the content that the request had.
 func (x *exchange) repeatContent(req *fasthttp.Request) {

@@ -43,8 +43,9 @@ func (x *exchange) reset(c *fiber.Ctx) {
 }
 
 // keep makes x.req what it is whatever the handler does to its request: Fiber
-// writes a new path or query where the old one was.
-func (x *exchange) keep(header bool) {
+// writes a new path or query where the old one was. Of a part all has perhaps to be asked
+// for anew, content included.
+func (x *exchange) keep(header, part bool) {
 	q := &x.req
 	all := [...]*string{&q.Host, &q.Path, &q.RawQuery, &q.Target, &q.Partition}
 	n := 0
@@ -62,6 +63,9 @@ func (x *exchange) keep(header bool) {
 		}
 		x.header.h.CopyTo(x.saved)
 		x.header.h = x.saved
+	}
+	if part && x.keyed && !x.streamed {
+		x.content = slices.Clone(x.content)
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/cacheaside/cacheaside/core/nethttp"
 )
 
-// New returns a middleware for Gin that answers GET and HEAD requests from
-// cache. Use it on an engine, a group or a single route. It panics if cache is
+// New returns a middleware for Gin that answers requests from cache: GET and HEAD,
+// and what else its policy says. Use it on an engine, a group or a single route. It panics if cache is
 // nil.
 func New(cache *cacheaside.Cache, opts ...Option) gin.HandlerFunc {
 	if cache == nil {

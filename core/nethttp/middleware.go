@@ -12,8 +12,8 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 )
 
-// New returns a middleware that answers GET and HEAD requests from cache. It panics
-// if cache is nil.
+// New returns a middleware that answers requests from cache: GET and HEAD, and what else
+// the policy says. It panics if cache is nil.
 func New(cache *cacheaside.Cache, opts ...Option) func(http.Handler) http.Handler {
 	return NewFunc("nethttp.New", cache, opts, Framework{})
 }
