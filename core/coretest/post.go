@@ -68,7 +68,7 @@ func testPost(c *run) {
 		s.Do("POST", numberAt, "data").Fwd("method").Stored().Is(200, want).Has("Content-Location", numberAt)
 		s.Get(numberAt).Hit().Is(200, want)
 		s.Head(numberAt).Hit().Is(200, "")
-		s.Get("/x?a=2").NotHit().Is(200, want) // another resource, of which the POST has said nothing
+		s.Get("/x?a=2").NotHit().Is(200, want)                             // another resource, of which the POST has said nothing
 		later := time.Now().Add(time.Minute).UTC().Format(http.TimeFormat) // than the Date that is stored, whatever clock a server has
 		s.Get(numberAt, "If-Modified-Since: "+later).Hit().Is(304, "")
 		n.n.Store(int64(i + 1))
