@@ -85,7 +85,7 @@ func searchNames(member httpsfv.Member) (names []string, ok bool) {
 		if !ok {
 			return nil, false
 		}
-		name, _ := formDecoded(s) // what is no escape sequence stays as it is
+		name, _ := FormDecoded(s) // what is no escape sequence stays as it is
 		if !utf8.ValidString(name) || strings.ContainsRune(name, utf8.RuneError) {
 			return nil, false
 		}
@@ -147,8 +147,8 @@ func (v Variance) AppendReduced(dst []byte, raw string) ([]byte, bool) {
 			continue
 		}
 		name, value, _ := strings.Cut(pair, "=")
-		name, ok := formDecoded(name)
-		value, valid := formDecoded(value)
+		name, ok := FormDecoded(name)
+		value, valid := FormDecoded(value)
 		if !ok || !valid {
 			return dst, false
 		}
@@ -174,56 +174,4 @@ func (v Variance) Equivalent(a, b string) bool {
 	first, ok := v.AppendReduced(nil, a)
 	second, also := v.AppendReduced(nil, b)
 	return ok && also && string(first) == string(second)
-}
-
-// formDecoded undoes the encoding of a name or a value. What is no escape sequence stays
-// as it is, and makes it false.
-func formDecoded(s string) (string, bool) {
-	i := strings.IndexAny(s, "%+")
-	if i < 0 {
-		return s, true
-	}
-	valid := true
-	b := append(make([]byte, 0, len(s)), s[:i]...)
-	for ; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '+':
-			b = append(b, ' ')
-		case c != '%':
-			b = append(b, c)
-		case i+2 < len(s) && hexDigit(s[i+1]) < 16 && hexDigit(s[i+2]) < 16:
-			b = append(b, hexDigit(s[i+1])<<4|hexDigit(s[i+2]))
-			i += 2
-		default:
-			b, valid = append(b, c), false
-		}
-	}
-	return string(b), valid
-}
-
-// appendFormEncoded escapes everything but the unreserved (RFC 3986 section 2.3).
-func appendFormEncoded(dst []byte, s string) []byte {
-	const digits = "0123456789ABCDEF"
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~':
-			dst = append(dst, c)
-		default:
-			dst = append(dst, '%', digits[c>>4], digits[c&15])
-		}
-	}
-	return dst
-}
-
-// hexDigit is the value of a hex digit, or 16.
-func hexDigit(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10
-	}
-	return 16
 }

@@ -208,7 +208,7 @@ func TestEquivalentAsTheDraft(t *testing.T) {
 	})
 	names := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "ab", "\u00e9", " ", "&", "%zz", ""}), 0, 3)
 	plain := func(raw string) bool { // read alike by all handlers
-		decoded, ok := formDecoded(raw)
+		decoded, ok := FormDecoded(raw)
 		return ok && !strings.Contains(raw, ";") && utf8.ValidString(decoded)
 	}
 	equal := 0

@@ -53,16 +53,3 @@ func escapeLower(buf []byte, s string) []byte {
 	}
 	return buf
 }
-
-// unhex is the value of a hex digit, or 16.
-func unhex(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10
-	}
-	return 16
-}

@@ -3,6 +3,8 @@ package keys
 import (
 	"slices"
 	"strings"
+
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
 // maxParams is how many parameters are taken apart. Servers have limits of their own
@@ -66,26 +68,9 @@ func sortedQuery(raw string) bool {
 	}
 }
 
-// paramName is the name as the handler decodes it. What is no escape sequence
-// stays, as with fasthttp; net/url leaves such a parameter out, and agrees on all
-// others.
+// paramName is the name as the handler decodes it.
 func paramName(pair string) string {
 	name, _, _ := strings.Cut(pair, "=")
-	i := strings.IndexAny(name, "%+")
-	if i < 0 {
-		return name
-	}
-	b := append(make([]byte, 0, len(name)), name[:i]...)
-	for ; i < len(name); i++ {
-		switch c := name[i]; {
-		case c == '+':
-			b = append(b, ' ')
-		case c == '%' && i+2 < len(name) && unhex(name[i+1]) < 16 && unhex(name[i+2]) < 16:
-			b = append(b, unhex(name[i+1])<<4|unhex(name[i+2]))
-			i += 2
-		default:
-			b = append(b, c)
-		}
-	}
-	return viewOf(b) // nobody else has it
+	name, _ = httprules.FormDecoded(name)
+	return name
 }

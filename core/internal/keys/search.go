@@ -88,7 +88,7 @@ func unescape(s string) string {
 	b := append(make([]byte, 0, len(s)), s[:i]...)
 	for ; i < len(s); i++ {
 		if s[i] == '^' && i+2 < len(s) {
-			b = append(b, unhex(s[i+1])<<4|unhex(s[i+2]))
+			b = append(b, httprules.HexDigit(s[i+1])<<4|httprules.HexDigit(s[i+2]))
 			i += 2
 		} else {
 			b = append(b, s[i])

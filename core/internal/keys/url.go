@@ -1,6 +1,10 @@
 package keys
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/cacheaside/cacheaside/core/internal/httprules"
+)
 
 // A purge names a public URL, and knows nothing of policies. Its text is host without
 // a default port, path and whole query, in one spelling, but no scheme, which is
@@ -97,8 +101,8 @@ func respelled(part string, as *spelling) string {
 	b := append(make([]byte, 0, len(part)+16), part[:i]...)
 	for ; i < len(part); i++ {
 		c, escaped := part[i], false
-		if c == '%' && i+2 < len(part) && unhex(part[i+1]) < 16 && unhex(part[i+2]) < 16 {
-			c, escaped = unhex(part[i+1])<<4|unhex(part[i+2]), true
+		if c == '%' && i+2 < len(part) && httprules.HexDigit(part[i+1]) < 16 && httprules.HexDigit(part[i+2]) < 16 {
+			c, escaped = httprules.HexDigit(part[i+1])<<4|httprules.HexDigit(part[i+2]), true
 			i += 2
 		}
 		switch {
