@@ -1,10 +1,9 @@
 package httprules
 
 import (
-	"encoding/base64"
 	"strconv"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/dunglas/httpsfv"
 )
 
 // CacheStatus is one member of the Cache-Status field (RFC 9211).
@@ -101,236 +100,58 @@ func isSFToken(s string) bool {
 // ParseCacheStatus reads the members of the Cache-Status field of which lines are the
 // lines, in their order: the last one is of the cache nearest to the client. What RFC 9211
 // does not define is left out, a parameter of another type than its own as well. It fails
-// where the field is no list by RFC 9651.
+// where the field is no list of tokens and strings by RFC 9651.
 func ParseCacheStatus(lines []string) (members []CacheStatus, ok bool) {
-	for _, line := range lines {
-		s := strings.Trim(line, " ")
-		for s != "" { // an empty line is an empty list
-			var m CacheStatus
-			if m, s, ok = parseMember(s); !ok {
-				return nil, false
-			}
-			members = append(members, m)
-			if s = strings.TrimLeft(s, " \t"); s == "" {
-				break
-			}
-			rest, comma := strings.CutPrefix(s, ",")
-			if s = strings.TrimLeft(rest, " \t"); !comma || s == "" {
-				return nil, false
-			}
+	list, err := httpsfv.UnmarshalList(lines)
+	if err != nil {
+		return nil, false
+	}
+	for _, member := range list {
+		item, isItem := member.(httpsfv.Item)
+		name, named := tokenOrString(item.Value)
+		if !isItem || !named {
+			return nil, false
 		}
+		s := CacheStatus{Name: name}
+		for _, key := range item.Params.Names() {
+			v, _ := item.Params.Get(key)
+			s.set(key, v)
+		}
+		members = append(members, s)
 	}
 	return members, true
 }
 
-func parseMember(s string) (m CacheStatus, rest string, ok bool) {
-	name, s, ok := bareItem(s)
-	if m.Name = name.value; !ok || name.kind != sfToken && name.kind != sfString {
-		return m, s, false
-	}
-	for {
-		after, more := strings.CutPrefix(s, ";")
-		if !more {
-			return m, s, true
-		}
-		after = strings.TrimLeft(after, " ")
-		n := 0
-		for n < len(after) && isSFKeyByte(after[n], n == 0) {
-			n++
-		}
-		if n == 0 {
-			return m, s, false
-		}
-		key := after[:n]
-		s = after[n:]
-		value := sfItem{sfBoolean, "1"}
-		if given, has := strings.CutPrefix(s, "="); has {
-			if value, s, ok = bareItem(given); !ok {
-				return m, s, false
-			}
-		}
-		m.set(key, value)
-	}
-}
-
-// set sets a parameter: of several with one name the last one counts.
-func (s *CacheStatus) set(key string, v sfItem) {
-	number := func() int64 {
-		n, _ := strconv.ParseInt(v.value, 10, 64) // 15 digits
-		return n
-	}
-	text := func() string {
-		if v.kind == sfToken || v.kind == sfString {
-			return v.value
-		}
-		return ""
-	}
-	flag := v.kind == sfBoolean && v.value == "1"
+// set sets a parameter.
+func (s *CacheStatus) set(key string, value any) {
 	switch key {
 	case "hit":
-		s.Hit = flag
+		s.Hit, _ = value.(bool)
 	case "fwd":
-		s.Fwd = ""
-		if v.kind == sfToken {
-			s.Fwd = v.value
-		}
+		token, _ := value.(httpsfv.Token)
+		s.Fwd = string(token)
 	case "fwd-status":
-		s.FwdStatus = 0
-		if v.kind == sfInteger {
-			s.FwdStatus = int(number())
-		}
+		n, _ := value.(int64)
+		s.FwdStatus = int(n)
 	case "ttl":
-		s.TTL, s.HasTTL = 0, v.kind == sfInteger
-		if s.HasTTL {
-			s.TTL = number()
-		}
+		s.TTL, s.HasTTL = value.(int64)
 	case "stored":
-		s.Stored = flag
+		s.Stored, _ = value.(bool)
 	case "collapsed":
-		s.Collapsed = flag
+		s.Collapsed, _ = value.(bool)
 	case "key":
-		s.Key = ""
-		if v.kind == sfString {
-			s.Key = v.value
-		}
+		s.Key, _ = value.(string)
 	case "detail":
-		s.Detail = text()
+		s.Detail, _ = tokenOrString(value)
 	}
 }
 
-// sfItem is a bare item of RFC 9651 section 3.3.
-type sfItem struct {
-	kind  sfKind
-	value string
-}
-
-type sfKind uint8
-
-const (
-	sfOther sfKind = iota
-	sfToken
-	sfString
-	sfInteger
-	sfBoolean // "0" or "1"
-)
-
-// bareItem reads one (RFC 9651 section 4.2.3.1).
-func bareItem(s string) (item sfItem, rest string, ok bool) {
-	if s == "" {
-		return item, s, false
+func tokenOrString(value any) (string, bool) {
+	switch v := value.(type) {
+	case string:
+		return v, true
+	case httpsfv.Token:
+		return string(v), true
 	}
-	switch c := s[0]; {
-	case c == '"':
-		text, rest, ok := sfText(s[1:])
-		return sfItem{sfString, text}, rest, ok
-	case c == '-' || isDigit(c):
-		return sfNumber(s)
-	case c == '?':
-		if len(s) < 2 || s[1] != '0' && s[1] != '1' {
-			return item, s, false
-		}
-		return sfItem{sfBoolean, s[1:2]}, s[2:], true
-	case c == ':':
-		inside, rest, ok := strings.Cut(s[1:], ":")
-		for i := range len(inside) {
-			if c := inside[i]; c != '+' && c != '/' && c != '=' && !isAlnum(c) {
-				return item, s, false
-			}
-		}
-		if ok {
-			_, err := base64.StdEncoding.WithPadding(base64.NoPadding).DecodeString(strings.TrimRight(inside, "="))
-			ok = err == nil
-		}
-		return sfItem{}, rest, ok
-	case c == '@':
-		n, rest, ok := sfNumber(s[1:])
-		return sfItem{}, rest, ok && n.kind == sfInteger
-	case c == '%':
-		return sfDisplay(s[1:])
-	case c == '*' || lowerByte(c) >= 'a' && lowerByte(c) <= 'z':
-		n := 1
-		for n < len(s) && (s[n] == ':' || s[n] == '/' || isTokenByte(s[n])) {
-			n++
-		}
-		return sfItem{sfToken, s[:n]}, s[n:], true
-	}
-	return item, s, false
-}
-
-// sfText reads what follows the quotation mark of a String.
-func sfText(s string) (text, rest string, ok bool) {
-	var b []byte
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '"':
-			return string(b), s[i+1:], true
-		case c < ' ' || c > '~':
-			return "", s, false
-		case c == '\\':
-			if i++; i == len(s) || s[i] != '"' && s[i] != '\\' {
-				return "", s, false
-			}
-			b = append(b, s[i])
-		default:
-			b = append(b, c)
-		}
-	}
-	return "", s, false
-}
-
-// sfNumber reads an Integer, or a Decimal, of which only the end matters.
-func sfNumber(s string) (item sfItem, rest string, ok bool) {
-	n := 0
-	if strings.HasPrefix(s, "-") {
-		n = 1
-	}
-	start := n
-	for n < len(s) && isDigit(s[n]) {
-		n++
-	}
-	whole := n - start
-	if whole == 0 || n == len(s) || s[n] != '.' {
-		return sfItem{sfInteger, s[:n]}, s[n:], whole > 0 && whole <= 15
-	}
-	start = n + 1
-	for n = start; n < len(s) && isDigit(s[n]); {
-		n++
-	}
-	return sfItem{}, s[n:], whole <= 12 && n > start && n-start <= 3
-}
-
-// sfDisplay skips what follows the percent sign of a Display String.
-func sfDisplay(s string) (item sfItem, rest string, ok bool) {
-	s, ok = strings.CutPrefix(s, `"`)
-	if !ok {
-		return item, s, false
-	}
-	var b []byte
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '"':
-			return item, s[i+1:], utf8.Valid(b)
-		case c < ' ' || c > '~':
-			return item, s, false
-		case c == '%':
-			if i+2 >= len(s) || !isLowerHex(s[i+1]) || !isLowerHex(s[i+2]) {
-				return item, s, false
-			}
-			n, _ := strconv.ParseUint(s[i+1:i+3], 16, 8)
-			b = append(b, byte(n))
-			i += 2
-		default:
-			b = append(b, c)
-		}
-	}
-	return item, s, false
-}
-
-func isDigit(c byte) bool    { return c >= '0' && c <= '9' }
-func isLowerHex(c byte) bool { return isDigit(c) || c >= 'a' && c <= 'f' }
-func isAlnum(c byte) bool    { return isDigit(c) || lowerByte(c) >= 'a' && lowerByte(c) <= 'z' }
-
-// isSFKeyByte reports whether c is one of a key of RFC 9651 section 3.1.2.
-func isSFKeyByte(c byte, first bool) bool {
-	return c >= 'a' && c <= 'z' || c == '*' || !first && (isDigit(c) || c == '_' || c == '-' || c == '.')
+	return "", false
 }
