@@ -77,17 +77,16 @@ func (v *visit) admit(resp *adapter.Response, status *httprules.CacheStatus) (a 
 			return private, reason
 		}
 	}
-	reason, keep := v.decided(&content, v.asDecided(resp, &content), &verdict, now)
-	switch {
-	case reason == "":
-	case !keep:
-		v.superseded(resp.Status, verdict)
-		return private, reason
-	default:
-		if v.rerun != nil {
+	if v.c.policy.Storing.Decide != nil {
+		reason, keep := v.decided(&content, v.asDecided(resp, &content), &verdict, now)
+		if reason != "" && !keep {
+			v.superseded(resp.Status, verdict)
+		} else if keep && v.rerun != nil {
 			private.outcome = flight.Failed
 		}
-		return private, reason
+		if reason != "" {
+			return private, reason
+		}
 	}
 	if reason = v.startWrite(content, names, verdict, now); reason != "" {
 		return answer{outcome: flight.Retry}, reason

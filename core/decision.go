@@ -54,9 +54,6 @@ func (v *visit) admissible(verdict *httprules.Verdict) bool {
 // the verdict, which it corrects. The reason is why it is not to be stored; keep says that
 // what is stored stays.
 func (v *visit) decided(content *entry.Content, resp *Response, verdict *httprules.Verdict, now time.Time) (reason string, keep bool) {
-	if v.c.policy.Storing.Decide == nil {
-		return "", false
-	}
 	resp.TTL = verdict.Lifetime - verdict.InitialAge
 	d := v.c.decideOn(&v.req.Request, resp)
 	switch {
