@@ -77,16 +77,8 @@ func (v *visit) admit(resp *adapter.Response, status *httprules.CacheStatus) (a 
 			return private, reason
 		}
 	}
-	if v.c.policy.Storing.Decide != nil {
-		reason, keep := v.decided(&content, v.asDecided(resp, &content), &verdict, now)
-		if reason != "" && !keep {
-			v.superseded(resp.Status, verdict)
-		} else if keep && v.rerun != nil {
-			private.outcome = flight.Failed
-		}
-		if reason != "" {
-			return private, reason
-		}
+	if reason, private.outcome = v.rejected(resp, &content, &verdict, now); reason != "" {
+		return private, reason
 	}
 	if reason = v.startWrite(content, names, verdict, now); reason != "" {
 		return answer{outcome: flight.Retry}, reason

@@ -7,6 +7,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/adapter"
 	"github.com/cacheaside/cacheaside/core/internal/coding"
 	"github.com/cacheaside/cacheaside/core/internal/entry"
+	"github.com/cacheaside/cacheaside/core/internal/flight"
 	"github.com/cacheaside/cacheaside/core/internal/httprules"
 )
 
@@ -48,6 +49,22 @@ type Decision struct {
 // may give a lifetime to one that has none.
 func (v *visit) admissible(verdict *httprules.Verdict) bool {
 	return verdict.Store || verdict.LacksLifetime && v.c.policy.Storing.Decide != nil
+}
+
+// rejected is decided for resp, which is about to be stored as content. The outcome is that
+// of the flight where it is not.
+func (v *visit) rejected(resp *adapter.Response, content *entry.Content, verdict *httprules.Verdict, now time.Time) (reason string, outcome flight.Outcome) {
+	if v.c.policy.Storing.Decide == nil {
+		return "", flight.Pass
+	}
+	reason, keep := v.decided(content, v.asDecided(resp, content), verdict, now)
+	switch {
+	case reason != "" && !keep:
+		v.superseded(resp.Status, *verdict)
+	case keep && v.rerun != nil: // what is stored stays, and so does its window
+		return reason, flight.Failed
+	}
+	return reason, flight.Pass
 }
 
 // decided has the policy decide on a response that is about to be stored as content, by
