@@ -121,6 +121,40 @@ func BenchmarkObserver(b *testing.B) {
 	}))
 }
 
+// unused sets all that a plain GET makes no use of.
+func unused(c *cacheaside.Config) {
+	p := &c.Policy
+	p.Requests.Methods = []string{http.MethodGet, http.MethodHead, "QUERY", http.MethodPost}
+	p.Requests.Content = cacheaside.ContentPolicy{OfGet: true, Normalize: func(_ *cacheaside.Request, b []byte) ([]byte, bool) { return b, true }}
+	p.Key.NoVarySearch = true
+	p.Storing.Post = true
+	p.Storing.Decide = func(*cacheaside.Request, *cacheaside.Response) cacheaside.Decision { return cacheaside.Decision{} }
+}
+
+// BenchmarkUnused is a plain hit in memory where the policy allows requests with content,
+// No-Vary-Search and what else it has no use for, beside one where the policy does not.
+func BenchmarkUnused(b *testing.B) {
+	coretest.Compare(b, benchmarked(b, false, func(*cacheaside.Config) {}), benchmarked(b, false, unused))
+}
+
+// TestCostOfUnused: a plain hit allocates nothing for what it makes no use of, and a miss
+// only what Decide is given.
+func TestCostOfUnused(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	for _, miss := range []bool{false, true} {
+		without, with := leastAllocs(benchmarked(t, miss, func(*cacheaside.Config) {})), leastAllocs(benchmarked(t, miss, unused))
+		more := 0.0
+		if miss {
+			more = 1
+		}
+		if with > without+more {
+			t.Errorf("miss %v: %v allocations, and %v without", miss, with, without)
+		}
+	}
+}
+
 // TestCostOfWaiting: a request that nobody waits for pays one allocation for
 // that, and a hit pays nothing for being renewed in time.
 func TestCostOfWaiting(t *testing.T) {
