@@ -56,7 +56,7 @@ func WithXCache(name string) Option {
 func (o *options) prepare(c *fiber.Ctx, req *cacheaside.Request) {
 	req.XCache = o.xcache
 	if o.outcome {
-		req.Report(begin(c))
+		req.Report(account(c))
 	}
 	if o.skip != nil && o.skip(c) {
 		req.Bypass = "skip"

@@ -65,7 +65,7 @@ func WithXCache(name string) Option {
 func (o *options) prepare(c *gin.Context, req *cacheaside.Request) {
 	req.XCache = o.xcache
 	if o.outcome {
-		req.Report(begin(c))
+		req.Report(account(c))
 	}
 	if o.skip != nil && o.skip(c) {
 		req.Bypass = "skip"

@@ -18,6 +18,26 @@ type Account struct {
 	given any
 }
 
+// AccountKey is where a framework keeps the account among the values of a request. It is a
+// string for the reason of [RunKey].
+const AccountKey = "github.com/cacheaside/cacheaside/core.Account"
+
+// AccountOf returns the account that is under AccountKey; nil: there is none.
+func AccountOf(value any) *Account {
+	a, _ := value.(*Account)
+	return a
+}
+
+// OpenAccount is AccountOf where there is one, else a new one, which keep is to put there.
+func OpenAccount(value any, keep func(*Account)) *Account {
+	if a := AccountOf(value); a != nil {
+		return a
+	}
+	a := new(Account)
+	keep(a)
+	return a
+}
+
 // Give is called by an engine when it is done with the request, with what is opaque here.
 func (a *Account) Give(account any) {
 	a.mu.Lock()
