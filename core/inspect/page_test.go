@@ -25,9 +25,15 @@ var pageViews = [][2]string{
 
 const hostile = `<script>fired++</script><img src=x onerror=fired++>"'` + "\u202egnp.exe\u2066\x1b[31m"
 
-// shop is a recorder that has seen a day of a shop, up to now.
+// shop is a recorder that has seen a day of a shop, up to now, or a quarter of an hour
+// before, lest the hour, whose keys are shown, has only begun or ends while a test looks.
 func shop() *Recorder {
-	at := time.Now().Truncate(5 * time.Second).Add(-25*time.Hour + time.Second)
+	began := time.Now()
+	end := began
+	if into := end.Sub(end.Truncate(time.Hour)); into < 5*time.Minute || into > 50*time.Minute {
+		end = end.Add(-15 * time.Minute)
+	}
+	at := end.Truncate(5 * time.Second).Add(-25*time.Hour + time.Second)
 	r := NewRecorder(func() time.Time { return at })
 	rng := rand.New(rand.NewPCG(7, 7))
 	z := rand.NewZipf(rng, 1.2, 1, 4000)
@@ -43,7 +49,7 @@ func shop() *Recorder {
 		{"/files/:name", "/files/%d.pdf", 0.7, 310 * time.Millisecond, observe.ReasonTooLarge}, {"/export", "/export?from=%d", 0, 1800 * time.Millisecond, observe.ReasonStream},
 	}
 	weights := []int{0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 4, 5, 6, 7}
-	for ; time.Since(at) > 0; at = at.Add(5 * time.Second) {
+	for ; at.Before(end); at = at.Add(5 * time.Second) {
 		day := 1 + 0.6*math.Sin(float64(at.Unix())/86400*2*math.Pi) + 0.15*rng.Float64()
 		purged := at.Unix()%5400 < 60
 		n := int(9 * day)
@@ -114,14 +120,14 @@ func shop() *Recorder {
 		if at.Unix()%5400 < 5 {
 			r.Observe(&observe.Event{Kind: observe.KindPurge, Purge: observe.PurgeTags, Outcome: observe.OutcomeOK, Soft: at.Unix()%10800 < 5, Time: at, Total: 2 * time.Millisecond})
 		}
-		if ago := time.Since(at); ago > 235*time.Second && ago <= 240*time.Second {
+		if ago := end.Sub(at); ago > 235*time.Second && ago <= 240*time.Second {
 			r.Observe(&observe.Event{Kind: observe.KindPurge, Purge: observe.PurgeAll, Outcome: observe.OutcomeError, Time: at, Err: errStore})
 		}
 		if at.Unix()%17280 < 5 {
 			r.Observe(&observe.Event{Kind: observe.KindRefresh, Trigger: observe.TriggerSWR, Outcome: observe.OutcomeRenewed, Time: at, Total: 40 * time.Millisecond})
 		}
 	}
-	r.now = time.Now
+	r.now = func() time.Time { return end.Add(time.Since(began)) }
 	var g gauges
 	g.Near.On, g.Near.Entries, g.Near.Bytes, g.Near.Hits, g.Near.Admissions, g.Waiting, g.WriteBuffer = true, 3412, 18<<20, 91234, 5120, 2, 81920
 	r.Attach(g)
