@@ -71,12 +71,19 @@ func (v *visit) since(then time.Time) time.Duration {
 	return v.c.cfg.Now().Sub(then)
 }
 
+// furtherIn reports whether a handle further in has dealt with the request, also where the
+// handler has panicked, which nobody has noted then.
+func (v *visit) furtherIn() bool {
+	if v.ran == ranBegun && v.run != nil {
+		return v.run.dealtWith()
+	}
+	return v.inner
+}
+
 // tell tells the observer of the request, when it is over: also when a panic goes
 // through. A handle further out leaves that to the one that has dealt with it.
 func (v *visit) tell() {
-	if v.ran == ranBegun && v.run != nil { // it panicked
-		v.inner = v.run.dealtWith()
-	}
+	v.inner = v.furtherIn()
 	if v.inner || v.explained != nil && !v.explained.send {
 		v.endFill()
 		return

@@ -81,11 +81,7 @@ func (v *visit) accountable() {
 // giveAccount leaves the outcome where it is asked for, when the request is over: also
 // when a panic goes through.
 func (v *visit) giveAccount() {
-	inner := v.inner
-	if v.ran == ranBegun && v.run != nil { // it panicked
-		inner = v.run.dealtWith()
-	}
-	if inner || v.explained != nil && !v.explained.send {
+	if v.furtherIn() || v.explained != nil && !v.explained.send {
 		return
 	}
 	o := v.outcome()

@@ -497,19 +497,14 @@ func (x *warming) meet(v *visit) {
 	if x.cache != v.c.shared {
 		return
 	}
-	if v.warming = x; !v.observed { // then it is not empty
-		v.told = told{}
-	}
+	v.warming = x
+	v.accountable()
 }
 
 // visited takes what v has found out, when it is over. A handle further out leaves that to
 // the one that has dealt with it.
 func (x *warming) visited(v *visit) {
-	inner := v.inner
-	if v.ran == ranBegun && v.run != nil { // it panicked
-		inner = v.run.dealtWith()
-	}
-	if inner {
+	if v.furtherIn() {
 		return
 	}
 	x.mu.Lock()
