@@ -19,7 +19,7 @@ type registry struct {
 	mu    sync.Mutex
 	users map[string]*account
 	log   []denial
-	made  int // rules so far: what was found out before is no longer true
+	may   map[[2]string]bool // what was found out of users and commands since rules have changed
 }
 
 type account struct {
@@ -39,7 +39,7 @@ func newRegistry(b *backend, table commandTable, password string) *registry {
 	if password != "" {
 		first.passwords[password] = true
 	}
-	return &registry{back: b, table: table, users: map[string]*account{"default": first}}
+	return &registry{back: b, table: table, users: map[string]*account{"default": first}, may: map[[2]string]bool{}}
 }
 
 // open reports whether one is in without a password.
@@ -159,7 +159,7 @@ func (r *registry) remove(name string) bool {
 		return false
 	}
 	delete(r.users, name)
-	r.made++
+	clear(r.may)
 	r.back.do("ACL", "DELUSER", name)
 	return true
 }
@@ -273,7 +273,7 @@ func (r *registry) setUser(name string, rules []string) (answer []byte, reset bo
 		return failure(strings.TrimPrefix(v.text, "ERR ")), false
 	}
 	r.users[name] = a
-	r.made++
+	clear(r.may)
 	return simple("OK"), reset && old != nil
 }
 
@@ -368,27 +368,32 @@ var stands = map[string][]string{
 // refuseLocal says that the user may not give a command that is answered here.
 func (c *conn) refuseLocal(name string, args []string) []byte {
 	r, user := c.s.users, c.who()
-	if r.may(user, name, args) {
+	if r.allows(user, name, args) {
 		return nil
 	}
 	r.denied(user, name, "")
 	return noPermission(user)
 }
 
-func (r *registry) may(user, name string, args []string) bool {
+func (r *registry) allows(user, name string, args []string) bool {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	a := r.users[user]
-	all := a != nil && len(a.commands) == 1 && a.commands[0] == "+@all" && a.allKeys
-	r.mu.Unlock()
-	if all {
+	if a != nil && len(a.commands) == 1 && a.commands[0] == "+@all" && a.allKeys {
 		return true
+	}
+	at := [2]string{user, name}
+	if may, ok := r.may[at]; ok {
+		return may
 	}
 	command := stands[name]
 	switch {
 	case name == "STICK":
-		command = append([]string{"TOUCH"}, args[1:]...)
+		return r.back.do(append([]string{"ACL", "DRYRUN", user, "TOUCH"}, args[1:]...)...).text == "OK"
 	case command == nil:
 		command = []string{name}
 	}
-	return r.back.do(append([]string{"ACL", "DRYRUN", user}, command...)...).text == "OK"
+	may := r.back.do(append([]string{"ACL", "DRYRUN", user}, command...)...).text == "OK"
+	r.may[at] = may
+	return may
 }

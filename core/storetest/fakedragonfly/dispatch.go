@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"time"
 )
@@ -9,6 +10,7 @@ import (
 // handle answers a command, or sends it on.
 func (c *conn) handle(args []string) {
 	name := upper(args[0])
+	c.s.called(name)
 	if c.s.monitors.Load() > 0 && name != "AUTH" && name != "HELLO" {
 		c.s.report(c, args)
 	}
@@ -219,11 +221,19 @@ func (s *server) report(c *conn, args []string) {
 	}
 }
 
+// addr is where the client is.
 func (c *conn) addr() string {
-	if addr := c.nc.RemoteAddr().String(); addr != "" && addr != "@" {
-		return addr
+	if c.nc.RemoteAddr().Network() == "unix" {
+		return endpoint(c.nc.LocalAddr()) // a client's end has no name
 	}
-	return "unix:" + c.s.unixsocket
+	return endpoint(c.nc.RemoteAddr())
+}
+
+func endpoint(addr net.Addr) string {
+	if addr.Network() == "unix" {
+		return addr.String() + ":0"
+	}
+	return addr.String()
 }
 
 func (c *conn) who() string {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,12 +23,36 @@ func (c *conn) info(args []string) []byte {
 			all = append(all, c.s.section(name))
 		}
 	}
-	if len(all) == 0 {
+	if section == "COMMANDSTATS" {
+		all = append(all, c.s.commandStats())
+	} else if len(all) == 0 {
 		all = append(all, c.s.behind(section))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return verbatim(c.resp, strings.Join(all, "\r\n"))
+}
+
+// called counts what clients ask for.
+func (s *server) called(name string) {
+	n, ok := s.calls.Load(name)
+	if !ok {
+		if len(name) > 32 { // no command
+			return
+		}
+		n, _ = s.calls.LoadOrStore(name, new(atomic.Int64))
+	}
+	n.(*atomic.Int64).Add(1)
+}
+
+func (s *server) commandStats() string {
+	var pairs []any
+	s.calls.Range(func(name, n any) bool {
+		calls := n.(*atomic.Int64).Load()
+		pairs = append(pairs, "cmdstat_"+strings.ToLower(name.(string)), fmt.Sprintf("calls=%d,usec=%d,usec_per_call=1", calls, calls))
+		return true
+	})
+	return lines("Commandstats", pairs...)
 }
 
 func (s *server) behind(section string) string { return s.back.do("INFO", section).text }

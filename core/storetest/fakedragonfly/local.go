@@ -163,9 +163,9 @@ func (c *conn) client(args []string) []byte {
 		return c.setCaching(rest)
 	case sub == "LIST":
 		c.settle()
-		return verbatim(resp, c.s.list())
+		return bulk(c.s.list())
 	case sub == "INFO":
-		return verbatim(resp, c.describe())
+		return bulk(c.describe())
 	case sub == "KILL":
 		return c.killOthers(rest)
 	case sub == "PAUSE" && len(rest) > 0:
@@ -205,7 +205,7 @@ func (c *conn) killOthers(rest []string) []byte {
 	case len(rest) == 2 && upper(rest[0]) == "ADDR":
 		is = func(o *conn) bool { return o.addr() == rest[1] }
 	case len(rest) == 2 && upper(rest[0]) == "LADDR":
-		is = func(o *conn) bool { return o.nc.LocalAddr().String() == rest[1] }
+		is = func(o *conn) bool { return endpoint(o.nc.LocalAddr()) == rest[1] }
 	case len(rest) == 2 && upper(rest[0]) == "ID":
 		if id, err := strconv.ParseInt(rest[1], 10, 64); err == nil {
 			is = func(o *conn) bool { return o.id == id }
@@ -229,8 +229,8 @@ func (c *conn) describe() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=%d name=%s tid=0 irqmatch=0 pipeline=0 pbuf=0 age=%d idle=%d tot-cmds=%d db=0 flags=N phase=process lib-name=%s lib-ver=%s",
-		c.id, c.addr(), c.nc.LocalAddr(), c.id+10, c.name, int(now.Sub(c.began).Seconds()), int(now.Sub(time.Unix(0, c.last.Load())).Seconds()), c.calls.Load(), c.library[0], c.library[1])
+	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=%d name=%s tid=0 irqmatch=0 pipeline=0 pbuf=0 age=%d idle=%d tot-cmds=%d db=%s flags=N phase=process lib-name=%s lib-ver=%s",
+		c.id, c.addr(), endpoint(c.nc.LocalAddr()), c.id+10, c.name, int(now.Sub(c.began).Seconds()), int(now.Sub(time.Unix(0, c.last.Load())).Seconds()), c.calls.Load(), c.db, c.library[0], c.library[1])
 }
 
 // ask passes an answer of the server behind on. It is for what few need.
@@ -282,6 +282,7 @@ func (c *conn) config(args []string) []byte {
 	case sub == "GET" && len(args) == 3:
 		return c.getConfig(args[2])
 	case sub == "RESETSTAT":
+		c.s.calls.Clear()
 		return c.ask("CONFIG", "RESETSTAT")
 	default:
 		return unknownSub(sub, "CONFIG")
@@ -343,7 +344,7 @@ func (c *conn) clusterCommand(args []string) []byte {
 	}
 	sub := upper(second(args))
 	if sub == "KEYSLOT" && len(args) == 3 {
-		return c.ask(args...)
+		return integer(int64(slotOf(args[2])))
 	}
 	if sub == "MYID" {
 		return bulk(c.s.id)
@@ -424,10 +425,12 @@ func (c *conn) selectDB(args []string) []byte {
 	if n < 0 || n > 15 {
 		return failure("DB index is out of range")
 	}
+	c.mu.Lock()
 	c.db = args[1]
+	c.mu.Unlock()
 	for _, l := range c.links {
 		if l != nil {
-			l.quietly("SELECT", c.db)
+			l.quietly("SELECT", args[1])
 		}
 	}
 	return simple("OK")

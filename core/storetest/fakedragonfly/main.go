@@ -41,13 +41,13 @@ func main() {
 
 // run serves until it is told to stop.
 func run(o *options) error {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	s, err := newServer(o)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	select {
 	case <-stop:
 		return nil

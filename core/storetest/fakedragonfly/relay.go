@@ -27,7 +27,6 @@ type conn struct {
 	watch bool
 	burst burst
 	quits bool
-	db    string // of SELECT
 
 	calls atomic.Int64
 	last  atomic.Int64 // when the last command came, Unix nanoseconds
@@ -42,7 +41,8 @@ type conn struct {
 	authed  bool
 	name    string
 	library [2]string
-	raw     bool // RESP2, after SUBSCRIBE: there is no order of questions and answers
+	db      string // of SELECT
+	raw     bool   // RESP2, after SUBSCRIBE: there is no order of questions and answers
 	monitor bool
 	tracker tracker
 }
@@ -75,7 +75,7 @@ type batch struct {
 func newConn(s *server, nc net.Conn) *conn {
 	c := &conn{
 		s: s, id: s.lastID.Add(1), nc: nc, began: time.Now(), r: bufio.NewReaderSize(nc, 32<<10),
-		w: bufio.NewWriterSize(nc, 32<<10), resp: 2, user: "default", authed: s.users.open(),
+		w: bufio.NewWriterSize(nc, 32<<10), resp: 2, user: "default", db: "0", authed: s.users.open(),
 	}
 	c.free = sync.NewCond(&c.mu)
 	return c
@@ -117,11 +117,21 @@ func (c *conn) leave() {
 	monitors := c.monitor
 	c.tracker.leave(c.s.writes)
 	for _, l := range c.links {
-		if l != nil {
-			_ = l.nc.Close()
+		if l == nil {
+			continue
 		}
+		_ = l.nc.Close()
+		for _, sl := range l.pending { // nobody will answer
+			if sl.marks != nil {
+				c.s.writes.end(sl.marks.writes)
+			}
+		}
+		l.pending = nil
 	}
 	c.mu.Unlock()
+	if c.multi != nil {
+		c.s.writes.end(c.multi.writes)
+	}
 	if monitors {
 		c.s.monitors.Add(-1)
 	}
@@ -212,7 +222,7 @@ func (c *conn) link(i int) *link {
 	l := &link{c: c, nc: nc, r: bufio.NewReaderSize(nc, 32<<10), w: bufio.NewWriterSize(nc, 32<<10)}
 	c.mu.Lock()
 	c.links[i] = l
-	gone, user, resp := c.gone, c.user, c.resp
+	gone, user, resp, db := c.gone, c.user, c.resp, c.db
 	c.mu.Unlock()
 	if gone {
 		_ = nc.Close()
@@ -220,8 +230,8 @@ func (c *conn) link(i int) *link {
 	}
 	go l.read()
 	l.become(user, resp)
-	if c.db != "" {
-		l.quietly("SELECT", c.db)
+	if db != "0" {
+		l.quietly("SELECT", db)
 	}
 	return l
 }
@@ -261,6 +271,8 @@ func (c *conn) answered(l *link, b []byte, flush bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case c.gone:
+		return
 	case b[0] == '>':
 		c.pushed(l, b)
 	case len(l.pending) == 0: // RESP2, subscribed

@@ -158,15 +158,14 @@ func (s *scripts) translate(name string, args []string, refused bool, rand inter
 	if wrapped == "" {
 		return nil, failure("-NOSCRIPT No matching script. Please use EVAL.")
 	}
-	command := "EVALSHA"
-	if strings.HasSuffix(name, "_RO") {
-		command = "EVALSHA_RO"
+	if !strings.HasPrefix(name, "EVALSHA") { // a user may have the right to the one and not to the other
+		wrapped = s.wrap(args[1])
 	}
 	hidden := "0"
 	if refused {
 		hidden = strconv.Itoa(1 + rand.intN(3))
 	}
-	translated = append([]string{command, wrapped}, args[2:]...)
+	translated = append([]string{name, wrapped}, args[2:]...)
 	return append(translated, hidden), nil
 }
 

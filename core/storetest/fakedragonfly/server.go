@@ -41,6 +41,7 @@ type server struct {
 	mu       sync.Mutex
 	conns    map[int64]*conn
 	monitors atomic.Int64
+	calls    sync.Map // by name of a command: *atomic.Int64
 	sticky   map[string]bool
 	closed   bool
 }

@@ -1,6 +1,9 @@
 package main
 
-import "hash/crc32"
+import (
+	"hash/crc32"
+	"strings"
+)
 
 // shardOf returns the shard, from 1, that has all keys, or 0.
 func (s *server) shardOf(keys []string) int {
@@ -35,4 +38,26 @@ func (b *burst) refuses(s *server, write bool) bool {
 	}
 	b.refused--
 	return true
+}
+
+// slotOf is the hash slot of a key in a cluster: CRC-16 of XMODEM, of its hash tag if it
+// has one.
+func slotOf(key string) int {
+	if _, rest, ok := strings.Cut(key, "{"); ok {
+		if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
+			key = tag
+		}
+	}
+	sum := uint16(0)
+	for i := range len(key) {
+		sum ^= uint16(key[i]) << 8
+		for range 8 {
+			if sum&0x8000 != 0 {
+				sum = sum<<1 ^ 0x1021
+			} else {
+				sum <<= 1
+			}
+		}
+	}
+	return int(sum % 16384)
 }
