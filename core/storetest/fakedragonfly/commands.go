@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// absent are commands that a Redis has and Dragonfly v1.40.1 does not.
+var absent = strings.Fields(`
+	OBJECT FUNCTION FCALL FCALL_RO SWAPDB WAITAOF ASKING MSETEX
+	HPEXPIRE HPTTL HPERSIST HEXPIREAT HPEXPIREAT HEXPIRETIME HPEXPIRETIME HGETDEL
+	RESET MIGRATE LOLWUT RESTORE-ASKING PSYNC SYNC FAILOVER LATENCY PFDEBUG PFSELFTEST BGREWRITEAOF`)
+
+// command is what is known of one.
+type command struct {
+	first, last, step     int // where its keys are; first 0: it has none
+	write, denyOOM, admin bool
+	movable               bool
+}
+
+// commandTable is by name, in upper case.
+type commandTable map[string]command
+
+// readCommands asks the server behind. What that does not know is unknown here.
+func readCommands(b *backend) (commandTable, error) {
+	v := b.do("COMMAND")
+	if v.kind != '*' {
+		return nil, fmt.Errorf("COMMAND: %s", v.text)
+	}
+	table := commandTable{}
+	for _, item := range v.items {
+		if len(item.items) < 6 {
+			continue
+		}
+		number := func(i int) int { n, _ := strconv.Atoi(item.items[i].text); return n }
+		c := command{first: number(3), last: number(4), step: number(5)}
+		for _, flag := range item.items[2].items {
+			switch flag.text {
+			case "write":
+				c.write = true
+			case "denyoom":
+				c.denyOOM = true
+			case "movablekeys":
+				c.movable = true
+			}
+		}
+		table[upper(item.items[0].text)] = c
+	}
+	for _, name := range absent {
+		delete(table, name)
+	}
+	table["STICK"] = command{first: 1, last: -1, step: 1}
+	return table, nil
+}
+
+// keys returns those of a command.
+func (t commandTable) keys(args []string) []string {
+	name := upper(args[0])
+	c := t[name]
+	if isEval(name) {
+		if len(args) < 3 {
+			return nil
+		}
+		n, err := strconv.Atoi(args[2])
+		if err != nil || n < 0 || n > len(args)-3 {
+			return nil
+		}
+		return args[3 : 3+n]
+	}
+	if c.first == 0 || c.first >= len(args) {
+		return nil
+	}
+	last := c.last
+	if last < 0 {
+		last += len(args)
+	}
+	if c.first == last {
+		return args[c.first : c.first+1]
+	}
+	var keys []string
+	for i := c.first; i <= last && i < len(args); i += max(c.step, 1) {
+		keys = append(keys, args[i])
+	}
+	return keys
+}
+
+func isEval(name string) bool {
+	switch name {
+	case "EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO":
+		return true
+	}
+	return false
+}
+
+// foreign reports whether Dragonfly answers a syntax error where some Redis does not.
+func foreignSyntax(name string, args []string) bool {
+	if name != "SET" || len(args) < 4 {
+		return false
+	}
+	return slices.ContainsFunc(args[3:], func(arg string) bool {
+		arg = upper(arg)
+		return arg == "IFEQ" || arg == "IFNE" || arg == "IFDEQ" || arg == "IFDNE"
+	})
+}
