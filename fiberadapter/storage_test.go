@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 	"github.com/cacheaside/cacheaside/fiberadapter"
 )
 
@@ -252,17 +252,12 @@ func TestStorageResetOfMany(t *testing.T) {
 }
 
 func TestStorageResetOfCluster(t *testing.T) {
-	if p := storetest.StartServer(t); p.Kind == "dragonfly" {
-		t.Skip("needs a cluster of Redis or Valkey")
-	}
-	bus, err := net.Listen("tcp", "127.0.0.1:0")
+	ctx := context.Background()
+	bus, err := servers.FreePort(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, busPort, _ := net.SplitHostPort(bus.Addr().String())
-	_ = bus.Close()
-	p := storetest.StartServer(t, "--cluster-enabled", "yes", "--cluster-port", busPort)
-	ctx := context.Background()
+	p := storetest.StartServer(t, servers.ClusterNode(bus))
 	setup, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{p.Addr}, ForceSingleClient: true, DisableCache: true})
 	if err != nil {
 		t.Fatal(err)

@@ -29,11 +29,10 @@ import (
 // neither. It reports "floor-ns" and "ours-ns" of CPU in this process for a request,
 // "ratio" as floor/ours, and "both-ratio" with the server's. With -short it only tries.
 func Floor(b *testing.B, server rueidis.Client, clients int, floor, ours BenchApp, miss bool, settle func()) {
-	rounds := 16
+	rounds, calls := 16, 2000+100*clients
 	if testing.Short() {
-		rounds = 2
+		rounds, calls = 2, 4*clients
 	}
-	calls := 2000 + 100*clients
 	listen := func(app BenchApp) (addr string) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

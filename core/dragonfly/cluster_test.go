@@ -35,7 +35,7 @@ func TestCluster(t *testing.T) {
 	t.Parallel()
 	c := storetest.StartCluster(t)
 	for _, p := range c.Nodes {
-		c.Must(p, append([]string{"ACL", "SETUSER", "cacheaside", "on", ">hunter2"}, strings.Fields(rights)...)...)
+		c.Must(p, append([]string{"ACL", "SETUSER", "cacheaside", "on", ">hunter2"}, strings.Fields(rights(p.Kind, "cacheaside"))...)...)
 	}
 	s := open(t, "redis://cacheaside:hunter2@"+c.Nodes[4].Addr, withNear())
 	if mode := s.Client().Mode(); mode != rueidis.ClientModeCluster || !s.Near() {

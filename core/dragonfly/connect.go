@@ -129,8 +129,9 @@ func connect(ctx context.Context, given *rueidis.ClientOption, o options) (rueid
 		option.ForceSingleClient = false
 		*given = option
 		if client, err = dial(ctx, option); err == nil {
-			// The nodes are known by the addresses that they give themselves.
-			if _, err = client.Do(ctx, client.B().Get().Key(startKey).Build()).ToMessage(); rueidis.IsRedisNil(err) || isForeignKey(err) {
+			// The nodes are known by the addresses that they give themselves. One that
+			// answers is there, whatever the user may do.
+			if _, err = client.Do(ctx, client.B().Get().Key(anyKey).Build()).ToMessage(); rueidis.IsRedisNil(err) || isNoPerm(err) {
 				err = nil
 			}
 		}
@@ -145,10 +146,8 @@ func connect(ctx context.Context, given *rueidis.ClientOption, o options) (rueid
 	return client, nil
 }
 
-// startKey is asked for to find out what the user may do. Dragonfly says of a key that is
-// not for a user what it says of a command, so this is one of those that the README's
-// rights are for.
-const startKey = "cacheaside:2:start"
+// anyKey is asked for to find out whether nodes answer. The user need not be allowed it.
+const anyKey = "cacheaside:2:start"
 
 // complete fills in what the user left at zero. It reports whether it was we who
 // chose to talk to a single server.
@@ -469,6 +468,8 @@ func diagnoseAnswer(option rueidis.ClientOption, answer string) (what, fix strin
 		return "it is no part of a cluster", "give a single address, without addr in the URL"
 	case strings.HasPrefix(answer, "MASTERDOWN"):
 		return "it is a replica that has lost its master", "give the address of a master, or start that again"
+	case strings.Contains(answer, "Bad TLS header"):
+		return "it speaks TLS alone", "use rediss:// instead of redis://"
 	case strings.HasPrefix(answer, "DENIED"):
 		return "it is in protected mode", "set a password or bind it to the right interface"
 	}

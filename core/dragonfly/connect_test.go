@@ -24,6 +24,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 func TestMain(m *testing.M) {
@@ -53,12 +54,7 @@ func TestOpenLogsWhatItFound(t *testing.T) {
 }
 
 func TestOpenWarnsWhenNothingEvicts(t *testing.T) {
-	flags := []string{"--maxmemory-policy", "noeviction"}
-	p := storetest.StartServer(t)
-	if p.Kind == "dragonfly" {
-		flags = []string{"--cache_mode=false"}
-	}
-	p = storetest.StartServer(t, flags...)
+	p := storetest.StartServer(t, servers.NoEviction())
 	option, log := logTo()
 	open(t, p.Addr, option)
 	if line := log.String(); strings.Count(line, "\n") != 1 || !strings.Contains(line, "level=WARN") || !strings.Contains(line, "writes are refused") {
@@ -100,7 +96,7 @@ func refused(t *testing.T, url, addr, want string, opts ...dragonfly.Option) err
 
 func TestOpenWithPassword(t *testing.T) {
 	const password = "hunter2/@#?%"
-	p := storetest.StartServer(t, "--requirepass", password)
+	p := storetest.StartServer(t, servers.Password(password))
 	s := open(t, "redis://:hunter2%2F%40%23%3F%25@"+p.Addr)
 	if err := s.Set(context.Background(), "some:key:of:ours", []byte("v"), time.Minute); err != nil {
 		t.Error(err)
@@ -355,10 +351,10 @@ func TestCloseOfSilentServer(t *testing.T) {
 }
 
 func TestSentinel(t *testing.T) {
-	p := storetest.StartServer(t)
-	path, err := exec.LookPath(p.Kind)
-	if err != nil || p.Kind == "dragonfly" {
-		t.Skip("needs the sentinel of Redis or Valkey")
+	p := storetest.StartServer(t, servers.Only("Dragonfly is no sentinel", servers.Valkey, servers.Redis))
+	path, err := exec.LookPath(string(p.Kind))
+	if err != nil {
+		t.Fatal(err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 var (
@@ -182,7 +183,9 @@ func TestConsistency(t *testing.T) {
 				evicted.Add(1)
 			}
 		case k < 190:
-			do("CLIENT", "KILL", "TYPE", "normal")
+			c, cancel := context.WithTimeout(ctx, time.Second)
+			_ = servers.Disconnect(c, chaos)
+			cancel()
 			kills.Add(1)
 		case k < 196:
 			do("FLUSHALL")

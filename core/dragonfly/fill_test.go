@@ -17,6 +17,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 // resource is what a test fills and purges: the keys of one response, and those of a
@@ -503,10 +504,7 @@ func TestScriptsLost(t *testing.T) {
 // TestFullServer: a server without memory refuses what needs some, one call at a time;
 // nothing of that is taken for a failure, and nothing is there that was purged.
 func TestFullServer(t *testing.T) {
-	p := storetest.StartServer(t)
-	if p.Kind == "dragonfly" {
-		t.Skip("Dragonfly has no CONFIG SET maxmemory so small")
-	}
+	p := storetest.StartServer(t, servers.Only("Dragonfly has no CONFIG SET maxmemory-policy", servers.Valkey, servers.Redis))
 	s := openPatiently(t, p.Addr)
 	r := resourceOn(t, s, 2)
 	full := func(yes bool) {
@@ -581,10 +579,7 @@ func TestFullServer(t *testing.T) {
 // TestReplica: what has become a replica writes nothing, and what it says is an error
 // rather than a refusal: it may be behind what was purged.
 func TestReplica(t *testing.T) {
-	p := storetest.StartServer(t)
-	if p.Kind == "dragonfly" {
-		t.Skip("Dragonfly is not made a replica of nobody")
-	}
+	p := storetest.StartServer(t, servers.Only("Dragonfly is not made a replica of nobody", servers.Valkey, servers.Redis))
 	s := openPatiently(t, p.Addr)
 	r := resourceOn(t, s, 2)
 	begun := r.begin(r.fill("a"))

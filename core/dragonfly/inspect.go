@@ -58,13 +58,6 @@ func isNoPerm(err error) bool {
 	return ok && strings.HasPrefix(e.Error(), "NOPERM")
 }
 
-// isForeignKey reports whether the user may give the command, but not for this
-// key. Redis 7.0 and older have other words for it than the newer ones, and
-// Valkey; Dragonfly does not tell.
-func isForeignKey(err error) bool {
-	return isNoPerm(err) && (strings.Contains(err.Error(), "to access one of the keys") || strings.Contains(err.Error(), "to access a key"))
-}
-
 func readInfo(info map[string]string) server {
 	s := server{maxmemory: -1, cluster: info["redis_mode"] == "cluster" || info["server_mode"] == "cluster"}
 	if n, err := strconv.ParseInt(info["maxmemory"], 10, 64); err == nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 const largeKey = "some:{large}:key:of:ours"
@@ -306,11 +307,7 @@ func TestLargePurged(t *testing.T) {
 
 // TestLargeRefused: a write for which there is no memory leaves what was there.
 func TestLargeRefused(t *testing.T) {
-	p := storetest.StartServer(t)
-	if p.Kind == "dragonfly" {
-		t.Skip("Dragonfly evicts, or needs 256 MiB to be filled")
-	}
-	p = storetest.StartServer(t, "--maxmemory", "6mb", "--maxmemory-policy", "noeviction")
+	p := storetest.StartServer(t, servers.Memory(6<<20), servers.NoEviction())
 	s := open(t, p.Addr)
 	ctx := t.Context()
 	old := largeValue(0, 0, 1<<20)

@@ -69,7 +69,8 @@ type NearOptions struct {
 //
 // It needs RESP3 and CLIENT TRACKING: Redis 6, Valkey, or Dragonfly 1.40.1. Where
 // the server has or allows neither, a warning in the log says so, once, and the
-// store works without copies.
+// store works without copies. Whether the user may do with keys what that takes is
+// found out with the first key that is to be copied.
 func WithNear(near NearOptions) Option {
 	return func(o *options) { o.near = &near }
 }
@@ -160,11 +161,12 @@ type near struct {
 	copies *otter.Cache[string, held]
 	hot    *hot
 
-	epoch  atomic.Uint64 // copies of an earlier one are gone
-	mark   atomic.Uint64 // changes after a copy of a stamp is gone
-	off    atomic.Bool
-	probed atomic.Bool
-	resume atomic.Int64 // no tracked reads before, by now()
+	epoch   atomic.Uint64 // copies of an earlier one are gone
+	mark    atomic.Uint64 // changes after a copy of a stamp is gone
+	off     atomic.Bool
+	probed  atomic.Bool  // by probe
+	allowed atomic.Bool  // by probeKey
+	resume  atomic.Int64 // no tracked reads before, by now()
 
 	mu      sync.Mutex // held by all that changes the copies
 	flights map[string]*flight

@@ -20,6 +20,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/internal/entry"
 	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 func withNear() dragonfly.Option {
@@ -399,15 +400,7 @@ func TestNearConnectionLost(t *testing.T) {
 	heat(t, s, key)
 	for i := range 5 {
 		before := s.NearStats().Drops
-		text, err := c.Do(ctx, c.B().ClientList().Build()).ToString()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(text) {
-			if id, rest, _ := strings.Cut(strings.TrimPrefix(line, "id="), " "); strings.Contains(rest, "name=cacheaside-near ") {
-				run(t, c, "CLIENT", "KILL", "ID", id)
-			}
-		}
+		storetest.Disconnect(t, c, "cacheaside-near")
 		start := time.Now()
 		until(t, "the drop", func() bool { return s.NearStats().Drops > before })
 		t.Logf("dropped %v after the connection was killed", time.Since(start))
@@ -493,12 +486,17 @@ func TestNearOff(t *testing.T) {
 		}
 		defer func() { _ = s.Close() }()
 		storeWorks(t, s)
-		for range 5 {
-			tier(t, s, "some:key:of:ours")
+		if err := s.Set(t.Context(), "some:key:of:ours", []byte("v"), time.Hour); err != nil {
+			t.Fatal(err)
 		}
-		if n := s.NearStats(); n.On || n.Hits+n.Admissions != 0 {
+		until(t, "no near tier", func() bool { // some of what it needs is found out with the first key
+			tier(t, s, "some:key:of:ours")
+			return !s.NearStats().On
+		})
+		if n := s.NearStats(); n.Hits+n.Admissions != 0 {
 			t.Errorf("%+v", n)
 		}
+		until(t, "why in the log", func() bool { return log.String() != "" })
 		if text := log.String(); strings.Count(text, "no near tier") != 1 || !strings.Contains(text, why) {
 			t.Errorf("logged, want once %q:\n%s", why, text)
 		}
@@ -508,15 +506,41 @@ func TestNearOff(t *testing.T) {
 		works(t, rueidis.ClientOption{InitAddress: []string{p.Addr}, AlwaysRESP2: true}, "RESP3")
 	})
 	c := other(t, p.Addr)
-	for _, denied := range []string{"client|tracking", "client|caching", "pttl", "multi"} {
+	all := []string{"client|tracking", "client|caching", "client", "pttl", "multi"}
+	if p.Kind == servers.Dragonfly { // which has no rights of subcommands
+		all = all[2:]
+	}
+	for _, denied := range all {
 		t.Run(denied, func(t *testing.T) {
-			if p.Kind == "dragonfly" {
-				t.Skip("has no rules for subcommands")
+			run(t, c, append([]string{"ACL", "SETUSER", "near"}, strings.Fields(nothing+">secret ~* +@all -"+denied)...)...)
+			why := denied
+			if p.Kind == servers.Dragonfly { // it does not say what
+				why = "NOPERM"
 			}
-			run(t, c, "ACL", "SETUSER", "near", "on", "reset", ">secret", "~*", "+@all", "-"+denied)
-			run(t, c, "ACL", "SETUSER", "near", "on")
-			works(t, rueidis.ClientOption{InitAddress: []string{p.Addr}, Username: "near", Password: "secret"}, denied)
+			works(t, rueidis.ClientOption{InitAddress: []string{p.Addr}, Username: "near", Password: "secret"}, why)
 		})
+	}
+}
+
+// TestNearOfAnother: the user of the connection for copies may not read the keys.
+func TestNearOfAnother(t *testing.T) {
+	p := storetest.StartServer(t)
+	run(t, other(t, p.Addr), append([]string{"ACL", "SETUSER", "near"}, strings.Fields(nothing+">secret ~other:* +@all")...)...)
+	logger, log := logTo()
+	s := open(t, p.Addr, logger, dragonfly.WithNear(dragonfly.NearOptions{Bytes: 1 << 20, Connect: &rueidis.ClientOption{
+		InitAddress: []string{p.Addr}, Username: "near", Password: "secret", Dialer: patient,
+	}}))
+	storeWorks(t, s)
+	if err := s.Set(t.Context(), "some:key:of:ours", []byte("v"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "no near tier", func() bool {
+		tier(t, s, "some:key:of:ours")
+		return !s.Near()
+	})
+	until(t, "why in the log", func() bool { return strings.Contains(log.String(), "NOPERM") })
+	if n := s.NearStats(); n.Hits+n.Admissions != 0 {
+		t.Errorf("%+v", n)
 	}
 }
 
@@ -800,7 +824,7 @@ func TestLocalStamps(t *testing.T) {
 		t.Errorf("after a soft purge here to %v: %v", n, got)
 	}
 
-	run(t, there.Client(), "CLIENT", "KILL", "TYPE", "normal")
+	storetest.Disconnect(t, there.Client())
 	changed("the loss of the connection", mark)
 	until(t, "a connection again", func() bool { _, err := here.Stamps(ctx, nil, keys); return err == nil })
 

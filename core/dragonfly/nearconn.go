@@ -58,16 +58,15 @@ func cannotTrack(err error) bool {
 	return errors.Is(err, errUntracked) || errors.Is(err, rueidis.ErrNoCache)
 }
 
-// probe finds out whether we may do what a tracked read does. That CLIENT TRACKING
-// is there is known from the handshake. A read with CLIENT CACHING refused would
-// be answered all the same, and make a copy that nobody keeps true.
+// probe finds out whether we may do what a tracked read does, but for what that does with
+// its key. That CLIENT TRACKING is there is known from the handshake. A read with CLIENT
+// CACHING refused would be answered all the same, and make a copy that nobody keeps true.
 func (n *near) probe(ctx context.Context) error {
 	for _, node := range n.client.Nodes() {
 		b := node.B()
 		answers := node.DoMulti(ctx,
 			b.Info().Section("server").Build(),
 			b.Arbitrary("MULTI").Build(),
-			b.Arbitrary("PTTL", startKey).Build(),
 			b.Arbitrary("EXEC").Build(),
 			b.Arbitrary("CLIENT", "CACHING", "YES").Build(),
 			b.Arbitrary("PING").Build(), // takes up CACHING
@@ -77,10 +76,8 @@ func (n *near) probe(ctx context.Context) error {
 				return err
 			}
 		}
-		for i, answer := range answers[1:5] {
-			// A node of a cluster refuses the key of another one, and the key need
-			// not be one that the user may touch: then at least the command is.
-			if e, ok := rueidis.IsRedisErr(answer.Error()); ok && (i == 3 || strings.Contains(e.Error(), "NOPERM") && !isForeignKey(e)) {
+		for _, answer := range answers[1:4] {
+			if e, ok := rueidis.IsRedisErr(answer.Error()); ok {
 				return fmt.Errorf("%w: %w", errUntracked, e)
 			}
 		}
@@ -93,6 +90,19 @@ func (n *near) probe(ctx context.Context) error {
 	}
 	n.probed.Store(true)
 	return nil
+}
+
+// probeKey finds out whether we may do with the first key that is read what a tracked read
+// does with one. No key that we made up would do: the user may be allowed those of a
+// namespace only, and Dragonfly says of a key that is not for a user what it says of a
+// command.
+func (n *near) probeKey(ctx context.Context, key string) error {
+	err := n.client.Do(ctx, n.client.B().Pttl().Key(key).Build()).Error()
+	if isNoPerm(err) {
+		return fmt.Errorf("%w: PTTL: %w", errUntracked, err)
+	}
+	n.allowed.Store(err == nil)
+	return err
 }
 
 // oldDragonfly knows df-v1.40.0 and what is before. A version without numbers is
@@ -144,14 +154,25 @@ func (n *near) fetch(key string, f *flight) {
 
 func (n *near) read(key string) error {
 	ctx := context.Background()
+	if err := n.probeOnce(ctx, key); err != nil {
+		return err
+	}
+	return n.client.DoCache(ctx, n.client.B().Get().Key(key).Cache(), n.maxAge).Error()
+}
+
+// probeOnce probes until that has succeeded.
+func (n *near) probeOnce(ctx context.Context, key string) error {
+	if n.probed.Load() && n.allowed.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	if !n.probed.Load() {
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
-		defer cancel()
 		if err := n.probe(ctx); err != nil {
 			return err
 		}
 	}
-	return n.client.DoCache(ctx, n.client.B().Get().Key(key).Cache(), n.maxAge).Error()
+	return n.probeKey(ctx, key)
 }
 
 // conn is what rueidis knows as the cache of one connection.

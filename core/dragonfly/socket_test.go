@@ -19,6 +19,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 // socketPath returns a path that is short enough for a socket.
@@ -33,10 +34,10 @@ func socketPath(t *testing.T) string {
 }
 
 // socketServer starts a server that listens at a socket, too.
-func socketServer(t *testing.T, args ...string) (*storetest.Process, string) {
+func socketServer(t *testing.T, opts ...servers.Option) (*storetest.Process, string) {
 	t.Helper()
 	path := socketPath(t)
-	return storetest.StartServer(t, append(args, "--unixsocket", path)...), path
+	return storetest.StartServer(t, append(opts, servers.Socket(path))...), path
 }
 
 func TestSocketStore(t *testing.T) {
@@ -53,7 +54,7 @@ func TestSocketStoreWithNear(t *testing.T) {
 
 // TestSocket: both connections go there, with what the URL says.
 func TestSocket(t *testing.T) {
-	p, path := socketServer(t, "--requirepass", "hunter2/@")
+	p, path := socketServer(t, servers.Password("hunter2/@"))
 	option, log := logTo()
 	s := open(t, "unix://default:hunter2%2F%40@"+path+"?db=3&client_name=shop&dial_timeout=10s&write_timeout=1m", withNear(), option)
 	storeWorks(t, s)
@@ -133,9 +134,11 @@ func TestSocketByOptions(t *testing.T) {
 }
 
 func TestSocketErrors(t *testing.T) {
-	_, path := socketServer(t, "--requirepass", "hunter2")
+	p, path := socketServer(t, servers.Password("hunter2"))
 	refused(t, "unix://:hunter2wrong@"+path, path, "does not accept the user or password")
-	refused(t, "unix://"+path, path, "unix://:password@/path")
+	if p.Kind != servers.Dragonfly { // which asks for none at a socket
+		refused(t, "unix://"+path, path, "unix://:password@/path")
+	}
 	refused(t, "unix://:hunter2@"+path+"?db=9999", path, "no database 9999")
 
 	err := refused(t, "unix://:hunter2@"+path+".other", path+".other", "there is no such socket")
@@ -189,11 +192,11 @@ func TestSocketAway(t *testing.T) {
 // TestSocketOfCluster: the other nodes are elsewhere.
 func TestSocketOfCluster(t *testing.T) {
 	path := socketPath(t)
-	p := storetest.StartServer(t)
-	if p.Kind == "dragonfly" {
-		t.Skip("Dragonfly has other flags")
+	bus, err := servers.FreePort(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	storetest.StartServer(t, "--cluster-enabled", "yes", "--unixsocket", path)
+	storetest.StartServer(t, servers.ClusterNode(bus), servers.Socket(path))
 	refused(t, "unix://"+path, path, "redis://host:port")
 }
 
@@ -218,7 +221,7 @@ func clientFiles(t *testing.T, c tls.Certificate) (cert, key string) {
 // TestURLOfTLS: files and names of the URL are those of the connection.
 func TestURLOfTLS(t *testing.T) {
 	a := storetest.NewAuthority(t)
-	p := storetest.StartTLSServer(t, a, "--requirepass", "hunter2")
+	p := storetest.StartTLSServer(t, a, servers.Password("hunter2"))
 	ca := a.CAFile
 	cert, key := clientFiles(t, a.Client)
 	const late = "&dial_timeout=10s&write_timeout=1m"

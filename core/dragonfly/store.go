@@ -430,7 +430,10 @@ func isRefusal(err error) bool {
 			return true
 		}
 	}
-	for _, part := range []string{"OOM command not allowed", "Out of memory", "-MISCONF", "user executing the script", "ACL failure in script"} {
+	for _, part := range []string{
+		"OOM command not allowed", "Out of memory", "-MISCONF",
+		"user executing the script", "ACL failure in script", "has no ACL permissions", // of Redis, of Redis 7.0, of Dragonfly
+	} {
 		if strings.Contains(text, part) {
 			return true
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 var (
@@ -204,15 +205,11 @@ func TestForeignTypeIsAbsent(t *testing.T) {
 }
 
 func TestRefusedForMemory(t *testing.T) {
-	p := storetest.StartServer(t)
-	if p.Kind == "dragonfly" {
-		t.Skip("Dragonfly evicts, or needs 256 MiB to be filled")
-	}
-	p = storetest.StartServer(t, "--maxmemory", "4mb", "--maxmemory-policy", "noeviction")
+	p := storetest.StartServer(t, servers.Memory(256<<20), servers.NoEviction())
 	s := open(t, p.Addr)
 	ctx := context.Background()
 	var err error
-	for i := range 20 {
+	for i := range 500 {
 		if err = s.Set(ctx, fmt.Sprintf("some:key:of:ours:%d", i), make([]byte, 1<<20), time.Hour); err != nil {
 			break
 		}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 // A node of a [Cluster] that does not answer for so long is given up by the others.
@@ -27,12 +29,9 @@ type Cluster struct {
 }
 
 // StartCluster runs a cluster, with further arguments for each server. It skips
-// the test where there is no server that has clusters.
+// the test where neither redis-server nor valkey-server is on the PATH.
 func StartCluster(tb testing.TB, args ...string) *Cluster {
 	tb.Helper()
-	if kind, _ := needServer(tb); kind == "dragonfly" {
-		tb.Skip("this needs a cluster of redis-server or valkey-server")
-	}
 	c := &Cluster{tb: tb}
 	for i := range 6 {
 		p := c.startNode(args)
@@ -51,7 +50,7 @@ func StartCluster(tb testing.TB, args ...string) *Cluster {
 	for i, p := range c.Nodes {
 		for _, other := range c.Nodes[i+1:] {
 			host, port, _ := net.SplitHostPort(other.Addr)
-			c.Must(p, "CLUSTER", "MEET", host, port, other.busPort())
+			c.Must(p, "CLUSTER", "MEET", host, port, strconv.Itoa(other.bus))
 		}
 		if i < 3 {
 			c.Must(p, "CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(i*16384/3), strconv.Itoa((i+1)*16384/3-1))
@@ -71,19 +70,18 @@ func StartCluster(tb testing.TB, args ...string) *Cluster {
 }
 
 func (c *Cluster) startNode(args []string) *Process {
-	bus, err := freeAddr()
+	c.tb.Helper()
+	bus, err := servers.FreePort(context.Background())
 	if err != nil {
 		c.tb.Fatal(err)
 	}
-	_, busPort, _ := net.SplitHostPort(bus)
-	return StartServer(c.tb, append([]string{
-		"--cluster-enabled", "yes", "--cluster-port", busPort,
+	p := StartServer(c.tb, servers.ClusterNode(bus), servers.RedisArgs("Dragonfly does not form clusters by itself", append([]string{
 		"--cluster-node-timeout", strconv.FormatInt(nodeTimeout.Milliseconds(), 10),
 		"--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0",
-	}, args...)...)
+	}, args...)...))
+	p.bus = bus
+	return p
 }
-
-func (p *Process) busPort() string { return p.args[slices.Index(p.args, "--cluster-port")+1] }
 
 // Do gives one node a command, which may hang.
 func (c *Cluster) Do(p *Process, command ...string) (string, error) {
@@ -140,7 +138,7 @@ func (c *Cluster) Until(what string, ok func() bool) {
 func (c *Cluster) Settled() {
 	c.tb.Helper()
 	for _, p := range c.Nodes {
-		if p.cmd == nil {
+		if !p.Running() {
 			continue
 		}
 		c.Until("the cluster is well", func() bool {
@@ -161,7 +159,7 @@ func (c *Cluster) agreed() {
 	c.Until("the nodes agree on slots and epochs", func() bool {
 		var first []string
 		for _, p := range c.Nodes {
-			if p.cmd == nil {
+			if !p.Running() {
 				continue
 			}
 			nodes, err := c.Do(p, "CLUSTER", "NODES")
@@ -195,7 +193,7 @@ func (c *Cluster) Slot(key string) string {
 
 func (c *Cluster) running() *Process {
 	for _, p := range c.Nodes {
-		if p.cmd != nil && p.answers() {
+		if p.Running() && p.Answers() {
 			return p
 		}
 	}
@@ -209,7 +207,7 @@ func (c *Cluster) Master(key string) *Process {
 	var found *Process
 	c.Until("somebody has the slot of "+key, func() bool {
 		for _, p := range c.Nodes {
-			if p.cmd == nil {
+			if !p.Running() {
 				continue
 			}
 			role, err := c.Do(p, "INFO", "replication")
@@ -240,7 +238,7 @@ func (c *Cluster) Replica(master *Process) *Process {
 	var found *Process
 	c.Until(master.Addr+" has a replica", func() bool {
 		for _, p := range c.Nodes {
-			if p.cmd == nil || p == master {
+			if !p.Running() || p == master {
 				continue
 			}
 			role, err := c.Do(p, "INFO", "replication")

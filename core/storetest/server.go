@@ -1,24 +1,19 @@
 package storetest
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/rueidis"
+
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 // The environment variables that choose the server.
@@ -41,10 +36,8 @@ func Server(tb testing.TB) string {
 	if addr := os.Getenv(addrEnv); addr != "" {
 		return addr
 	}
-	if kind, path := findServer(); path != "" {
-		p := &Process{Kind: kind, path: path, tb: tb}
-		p.must(p.begin())
-		return p.Addr
+	if HasProcess() {
+		return StartServer(tb).Addr
 	}
 	if os.Getenv(requireEnv) == "1" {
 		tb.Fatalf("storetest: %s=1, but there is no server: set %s or install redis-server", requireEnv, addrEnv)
@@ -56,19 +49,7 @@ func Server(tb testing.TB) string {
 }
 
 // HasServer reports whether [Server] gives a real server rather than miniredis.
-func HasServer() bool {
-	_, path := findServer()
-	return os.Getenv(addrEnv) != "" || path != ""
-}
-
-func findServer() (kind, path string) {
-	for _, kind := range []string{"dragonfly", "valkey-server", "redis-server"} {
-		if path, err := exec.LookPath(kind); err == nil {
-			return kind, path
-		}
-	}
-	return "", ""
-}
+func HasServer() bool { return os.Getenv(addrEnv) != "" || HasProcess() }
 
 // Patiently returns what connect gives. While that runs out of time it calls it again, for
 // up to 20 s: the machine is busy.
@@ -116,182 +97,81 @@ func startMini(tb testing.TB) string {
 	return m.Addr()
 }
 
-// Process is a server that a test has for itself.
+// Process is a server that a test has for itself. What fails of it fails the test.
 type Process struct {
-	Addr string // host:port, the same after a restart
-	Kind string // dragonfly, valkey-server or redis-server
-
-	tb   testing.TB
-	path string
-	args []string
-	tls  *tls.Config // of a client; nil without TLS
-	dir  string
-	cmd  *exec.Cmd
-	done chan struct{}
+	*servers.Server
+	tb  testing.TB
+	bus int // port of a node of a cluster
 }
 
-// StartServer runs a server with further arguments, such as "--requirepass",
-// "secret", until the test ends. It skips the test where none is installed, or
-// fails it if CACHEASIDE_REQUIRE_SERVER is 1.
-func StartServer(tb testing.TB, args ...string) *Process {
+// StartServer runs a server of its own with options, such as servers.Password("secret"),
+// until the test ends, whatever $DRAGONFLY_ADDR says. It skips the test where no server is
+// on the PATH that can do what they say, or fails it if CACHEASIDE_REQUIRE_SERVER is 1 and
+// there is none at all.
+func StartServer(tb testing.TB, opts ...servers.Option) *Process {
 	tb.Helper()
-	kind, path := needServer(tb)
-	p := &Process{Kind: kind, path: path, args: args, tb: tb}
-	p.must(p.begin())
+	p, err := begin(tb, opts)
+	p.must(err)
 	return p
 }
 
-func needServer(tb testing.TB) (kind, path string) {
+// begin returns an error of the server that has not started.
+func begin(tb testing.TB, opts []servers.Option) (*Process, error) {
 	tb.Helper()
-	kind, path = findServer()
-	if path == "" {
-		if os.Getenv(requireEnv) == "1" {
-			tb.Fatalf("storetest: %s=1, but no redis-server, valkey-server or dragonfly is on the PATH", requireEnv)
+	p := &Process{tb: tb}
+	var missing *servers.MissingError
+	s, err := servers.Start(context.Background(), tb.TempDir(), opts...)
+	switch {
+	case errors.As(err, &missing):
+		if os.Getenv(requireEnv) == "1" && !HasProcess() {
+			tb.Fatalf("storetest: %s=1, but %v", requireEnv, err)
 		}
-		tb.Skip("this needs a redis-server, valkey-server or dragonfly on the PATH")
+		tb.Skip(err)
+	case err != nil:
+		return p, err
 	}
-	return kind, path
+	p.Server = s
+	tb.Cleanup(s.Kill)
+	return p, nil
 }
 
-func (p *Process) begin() error {
-	p.dir = p.tb.TempDir()
-	p.tb.Cleanup(p.Kill)
-	// A free port may be taken by somebody else before the server has it.
-	var err error
-	for range 3 {
-		if p.Addr, err = freeAddr(); err != nil {
-			break
-		}
-		if err = p.start(); err == nil {
-			return nil
-		}
-		p.Kill()
-	}
-	return err
-}
-
-// freeAddr returns an address that nobody listens at. It is below those that
-// systems give to connections, or one of those would take the port while a server
-// is down.
-func freeAddr() (string, error) {
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(10_000+rand.IntN(20_000)))
-		if err == nil {
-			return l.Addr().String(), l.Close()
-		}
-	}
-	return "", errors.New("no port is free")
+// HasProcess reports whether [StartServer] without options finds a server.
+func HasProcess() bool {
+	_, _, err := servers.Find()
+	return err == nil
 }
 
 func (p *Process) must(err error) {
 	p.tb.Helper()
 	if err != nil {
-		p.tb.Fatalf("storetest: %s does not start: %v\n%s", p.Kind, err, p.log())
+		p.tb.Fatalf("storetest: %v", err)
 	}
 }
 
 // Start runs the server again, at the same address, after Stop or Kill.
 func (p *Process) Start() {
 	p.tb.Helper()
-	err := p.start()
-	for range 20 { // the old one's port may be in use for a moment
-		if err == nil || !strings.Contains(p.log(), "Address already in use") {
-			break
-		}
-		p.Kill()
-		time.Sleep(50 * time.Millisecond)
-		err = p.start()
-	}
-	p.must(err)
+	p.must(p.Server.Start(context.Background()))
 }
 
-func (p *Process) start() error {
-	_, port, _ := net.SplitHostPort(p.Addr)
-	args := []string{"--port", port, "--bind", "127.0.0.1"}
-	if p.tls != nil {
-		args = []string{"--port", "0", "--tls-port", port, "--bind", "127.0.0.1"}
-	}
-	if p.Kind == "dragonfly" {
-		args = append(args, "--dir", p.dir, "--dbfilename", "", "--maxmemory=512mb", "--cache_mode=true", "--proactor_threads=1")
-	} else {
-		args = append(args, "--dir", p.dir, "--save", "", "--appendonly", "no", "--maxmemory", "512mb", "--maxmemory-policy", "allkeys-lru")
-	}
-	log, err := os.OpenFile(filepath.Join(p.dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = log.Close() }()
-	cmd := exec.Command(p.path, append(args, p.args...)...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = dieWithParent()
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	done := make(chan struct{})
-	p.cmd, p.done = cmd, done
-	go func() { _ = cmd.Wait(); close(done) }()
-	return p.wait()
+// Pause stops the server in its tracks: it keeps its connections, takes new
+// ones, and answers nothing until Resume.
+func (p *Process) Pause() {
+	p.tb.Helper()
+	p.must(p.Server.Pause())
 }
 
-// wait returns when the server answers, or an error when it will not.
-func (p *Process) wait() error {
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
-		select {
-		case <-p.done:
-			return errors.New(p.cmd.ProcessState.String())
-		case <-time.After(5 * time.Millisecond):
-		}
-		if p.answers() {
-			return nil
-		}
-	}
-	return errors.New("no answer within 30s")
+// Resume lets a paused server go on.
+func (p *Process) Resume() {
+	p.tb.Helper()
+	p.must(p.Server.Resume())
 }
 
-// answers reports whether the server does. One that asks for a password counts,
-// one that is loading does not.
-func (p *Process) answers() bool {
-	c, err := p.dial()
-	if err != nil {
-		return false
+// Disconnect ends connections of clients to the server of c: all but one of c, or those of
+// clients with these names.
+func Disconnect(tb testing.TB, c rueidis.Client, names ...string) {
+	tb.Helper()
+	if err := servers.Disconnect(context.Background(), c, names...); err != nil {
+		tb.Fatalf("storetest: ending connections: %v", err)
 	}
-	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-	if _, err := c.Write([]byte("PING\r\n")); err != nil {
-		return false
-	}
-	line, err := bufio.NewReader(c).ReadString('\n')
-	return err == nil && (strings.HasPrefix(line, "+PONG") || strings.HasPrefix(line, "-NOAUTH"))
-}
-
-// Stop ends the server in an orderly way and waits for it.
-func (p *Process) Stop() { p.end(syscall.SIGTERM) }
-
-// Kill ends the server at once and waits for it.
-func (p *Process) Kill() { p.end(syscall.SIGKILL) }
-
-func (p *Process) end(sig syscall.Signal) {
-	if p.cmd == nil {
-		return
-	}
-	_ = p.cmd.Process.Signal(sig)
-	select {
-	case <-p.done:
-	case <-time.After(5 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-p.done
-	}
-	p.cmd = nil
-}
-
-// Port is the number in Addr.
-func (p *Process) Port() int {
-	_, port, _ := net.SplitHostPort(p.Addr)
-	n, _ := strconv.Atoi(port)
-	return n
-}
-
-func (p *Process) log() string {
-	b, _ := os.ReadFile(filepath.Join(p.dir, "server.log"))
-	return string(b[max(0, len(b)-2000):])
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 // command sends one command and returns the first line of the answer.
@@ -48,7 +50,7 @@ func TestMini(t *testing.T) {
 
 func TestStartServer(t *testing.T) {
 	t.Cleanup(func() { goleak.VerifyNone(t) })
-	p := StartServer(t, "--requirepass", "secret")
+	p := StartServer(t, servers.Password("secret"))
 	if got := command(t, p.Addr, "PING"); !strings.HasPrefix(got, "-NOAUTH") {
 		t.Errorf("PING without password: %q", got)
 	}

@@ -9,12 +9,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 // Authority is a certificate authority of a test, with what it has signed: a
@@ -90,30 +91,28 @@ func (a *Authority) Config() *tls.Config {
 	}
 }
 
-// StartTLSServer is [StartServer] with a server that speaks nothing but TLS. It
-// wants a certificate of its clients unless args say otherwise
-// ("--tls-auth-clients", "no"). It skips the test where the server cannot do TLS.
-func StartTLSServer(tb testing.TB, a *Authority, args ...string) *Process {
+// StartTLSServer is [StartServer] with a server that speaks nothing but TLS, and wants a
+// certificate of its clients. It skips the test where the server was built without TLS.
+func StartTLSServer(tb testing.TB, a *Authority, opts ...servers.Option) *Process {
 	tb.Helper()
-	kind, path := needServer(tb)
-	if kind == "dragonfly" {
-		tb.Skip("this needs a redis-server or valkey-server, whose TLS is configured in one way")
-	}
-	args = append([]string{"--tls-cert-file", a.server[0], "--tls-key-file", a.server[1], "--tls-ca-cert-file", a.CAFile}, args...)
-	p := &Process{Kind: kind, path: path, args: args, tb: tb, tls: a.Config()}
-	err := p.begin()
-	if err != nil && strings.Contains(p.log(), "Bad directive") {
+	return a.start(tb, a.CAFile, opts)
+}
+
+// StartPasswordTLSServer is [StartTLSServer] with a server that wants a password of its
+// clients, and no certificate.
+func StartPasswordTLSServer(tb testing.TB, a *Authority, password string, opts ...servers.Option) *Process {
+	tb.Helper()
+	return a.start(tb, "", append(opts, servers.Password(password)))
+}
+
+func (a *Authority) start(tb testing.TB, clients string, opts []servers.Option) *Process {
+	tb.Helper()
+	p, err := begin(tb, append(opts, servers.TLS(servers.Certificates{
+		Cert: a.server[0], Key: a.server[1], CA: clients, Client: a.Config(),
+	})))
+	if err != nil && strings.Contains(err.Error(), "Bad directive") {
 		tb.Skip("this needs a server that was built with TLS")
 	}
 	p.must(err)
 	return p
-}
-
-// dial connects to the server as a test may, with TLS where it has that.
-func (p *Process) dial() (net.Conn, error) {
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
-	if p.tls == nil {
-		return dialer.Dial("tcp", p.Addr)
-	}
-	return tls.DialWithDialer(dialer, "tcp", p.Addr, p.tls)
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/cacheaside/cacheaside/core/dragonfly"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 	"github.com/cacheaside/cacheaside/examples/internal/server"
 )
 
@@ -62,10 +63,10 @@ func (c check) run(ctx context.Context) (*result, error) {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	var own *server.StoreProcess
+	var own *servers.Server
 	if c.server == "" {
-		// No script may ask for a time that is perhaps set back.
-		if own, err = server.StartStore(ctx, dir, "--rename-command", "TIME", ""); err != nil {
+		// No script may ask for a time that is perhaps set back. Dragonfly cannot forget a command.
+		if own, err = server.StartStore(ctx, dir, servers.WhereRedis("--rename-command", "TIME", "")); err != nil {
 			return nil, err
 		}
 		defer own.Kill()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 	"github.com/cacheaside/cacheaside/examples/internal/server"
 )
 
@@ -21,7 +22,7 @@ type command func(words ...string) rueidis.RedisResult
 
 // harm does what can happen to a server. One that is started again lives as long
 // as the run.
-func (t traffic) harm(ctx, run context.Context, rng *mathrand.Rand, c rueidis.Client, own *server.StoreProcess) error {
+func (t traffic) harm(ctx, run context.Context, rng *mathrand.Rand, c rueidis.Client, own *servers.Server) error {
 	time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond)
 	do := func(words ...string) rueidis.RedisResult {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -52,7 +53,9 @@ func (t traffic) harm(ctx, run context.Context, rng *mathrand.Rand, c rueidis.Cl
 	case k < 300:
 		t.evict(rng, do)
 	case k < 390:
-		do("CLIENT", "KILL", "TYPE", "normal")
+		cutting, cancel := context.WithTimeout(ctx, 2*time.Second)
+		_ = servers.Disconnect(cutting, c)
+		cancel()
 		t.count[cuts].Add(1)
 	case k < 396 || own == nil:
 		do("FLUSHALL")

@@ -9,7 +9,7 @@
 // acknowledged for. Meanwhile keys of every kind are evicted at random (values,
 // variants and their records, locks, stamps, the clock of purges, its ring and its
 // journal), connections are cut, scripts are forgotten, processes are stopped in the
-// midst of what they do, and the server loses all its data. A server that the program
+// midst of what they do, and the server loses all its data. A Redis that the program
 // has started does not know the command TIME. Of each answer, to GET or HEAD, a 304
 // too, it checks:
 //
@@ -82,6 +82,9 @@ func main() {
 		_, _ = fmt.Fprintln(flag.CommandLine.Output(), "-reads, -processes and -rows must be positive, and there are no arguments")
 		flag.Usage()
 		os.Exit(2)
+	}
+	if c.server == "" && os.Getenv("DRAGONFLY_ADDR") != "" {
+		_, _ = fmt.Fprintln(os.Stderr, "consistency: DRAGONFLY_ADDR is not used by itself, since all data of the server is flushed: -dragonfly says so")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -3,24 +3,30 @@ package main
 import (
 	"context"
 	"os"
-	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 func TestSoak(t *testing.T) {
 	storetest.LongOnly(t)
-	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CACHEASIDE_REQUIRE_SERVER") != "1" {
-		t.Skip("there is no redis-server on the PATH")
-	}
+	needServer(t)
 	var out strings.Builder
 	l := lab{seed: 1, lookup: 300 * time.Millisecond}
 	if err := l.soak(context.Background(), 10*time.Second, 1000, &out); err != nil {
 		t.Errorf("%v\n%s", err, &out)
+	}
+}
+
+// needServer skips a test where there is no server to start.
+func needServer(t *testing.T) {
+	t.Helper()
+	if _, _, err := servers.Find(); err != nil && os.Getenv("CACHEASIDE_REQUIRE_SERVER") != "1" {
+		t.Skip(err)
 	}
 }
 
@@ -41,9 +47,7 @@ func TestFlat(t *testing.T) {
 // TestLink has nothing but the default time-outs.
 func TestLink(t *testing.T) {
 	storetest.LongOnly(t)
-	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CACHEASIDE_REQUIRE_SERVER") != "1" {
-		t.Skip("there is no redis-server on the PATH")
-	}
+	needServer(t)
 	l := lab{length: time.Second, seed: 1}
 	results, err := l.link(t.Context(), t.TempDir())
 	if err != nil {
@@ -65,9 +69,7 @@ func TestFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes ten seconds")
 	}
-	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CACHEASIDE_REQUIRE_SERVER") != "1" {
-		t.Skip("there is no redis-server on the PATH")
-	}
+	needServer(t)
 	l := lab{length: time.Duration(storetest.Rounds(200, 500)) * time.Millisecond, seed: 1, verbose: true, lookup: 300 * time.Millisecond}
 	if !storetest.Long() {
 		l.only = some

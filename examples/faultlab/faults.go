@@ -3,22 +3,42 @@ package main
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 	"github.com/cacheaside/cacheaside/examples/internal/faultproxy"
 	"github.com/cacheaside/cacheaside/examples/internal/server"
 )
 
 // world is what a fault can lay hands on.
 type world struct {
-	server *server.StoreProcess
-	proxy  *faultproxy.Proxy
-	admin  rueidis.Client // to the server itself
-	data   *database
-	rng    *rand.Rand
+	server   *servers.Server
+	proxy    *faultproxy.Proxy
+	admin    rueidis.Client // to the server itself
+	password atomic.Value   // string, the one that the server wants
+	dir      string
+	master   *servers.Server // of the server, while it is a replica of one
+	fillers  int             // keys that take room
+	data     *database
+	rng      *rand.Rand
+}
+
+// connect makes the admin, who always has the right password.
+func (w *world) connect(ctx context.Context) (err error) {
+	w.password.Store("")
+	w.admin, err = server.Patiently(ctx, func() (rueidis.Client, error) {
+		return rueidis.NewClient(rueidis.ClientOption{
+			InitAddress: []string{w.server.Addr}, ForceSingleClient: true, DisableCache: true, DisableRetry: true, ClientName: "faultlab",
+			AuthCredentialsFn: func(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
+				return rueidis.AuthCredentials{Password: w.password.Load().(string)}, nil
+			},
+		})
+	})
+	return err
 }
 
 // fault is something that goes wrong.
@@ -30,6 +50,8 @@ type fault struct {
 	end    func(context.Context, *world) error
 	// handler says that it is the handler that fails.
 	handler bool
+	// opts are what the server must be able to do.
+	opts []servers.Option
 	// stale lets stale responses take the place of what the handler fails to
 	// give; then nobody may see an error at all.
 	stale bool
@@ -51,7 +73,7 @@ func faults() []fault {
 			end:   func(_ context.Context, w *world) error { off(w.proxy); return nil },
 		}
 	}
-	configured := func(name string, on, off [][]string) fault {
+	configured := func(name string, needs servers.Option, on, off [][]string) fault {
 		all := func(commands [][]string) func(context.Context, *world) error {
 			return func(ctx context.Context, w *world) error {
 				for _, c := range commands {
@@ -62,7 +84,7 @@ func faults() []fault {
 				return nil
 			}
 		}
-		return fault{name: name, begin: all(on), end: all(off)}
+		return fault{name: name, opts: []servers.Option{needs}, begin: all(on), end: all(off)}
 	}
 	handler := func(name string, mode int32, stale bool) fault {
 		return fault{
@@ -104,17 +126,27 @@ func faults() []fault {
 				return nil
 			},
 		},
-		configured("server out of memory",
-			[][]string{{"CONFIG", "SET", "maxmemory-policy", "noeviction"}, {"CONFIG", "SET", "maxmemory", "1mb"}},
-			[][]string{{"CONFIG", "SET", "maxmemory", "256mb"}, {"CONFIG", "SET", "maxmemory-policy", "allkeys-lru"}}),
-		configured("server became a read-only replica",
-			[][]string{{"REPLICAOF", "127.0.0.1", "1"}}, [][]string{{"REPLICAOF", "NO", "ONE"}}),
+		outOfMemory("server out of memory", func(*world) {}),
+		outOfMemory("server out of memory, in the words of another kind", otherWords),
+		{
+			name:  "server became a read-only replica",
+			begin: func(ctx context.Context, w *world) error { return w.follow(ctx) },
+			end:   func(ctx context.Context, w *world) error { return w.lead(ctx) },
+		},
 		configured("replica that refuses reads (MASTERDOWN)",
+			servers.Only("Dragonfly has no replica-serve-stale-data", servers.Valkey, servers.Redis),
 			[][]string{{"CONFIG", "SET", "replica-serve-stale-data", "no"}, {"REPLICAOF", "127.0.0.1", "1"}},
 			[][]string{{"REPLICAOF", "NO", "ONE"}, {"CONFIG", "SET", "replica-serve-stale-data", "yes"}}),
-		configured("wrong password after a rotation",
-			[][]string{{"CONFIG", "SET", "requirepass", "another"}, {"CLIENT", "KILL", "TYPE", "normal"}},
-			[][]string{{"CONFIG", "SET", "requirepass", ""}}),
+		{
+			name: "wrong password after a rotation",
+			begin: func(ctx context.Context, w *world) error {
+				if err := w.rotate(ctx, "another"); err != nil {
+					return err
+				}
+				return servers.Disconnect(ctx, w.admin, "cacheaside", "cacheaside-near")
+			},
+			end: func(ctx context.Context, w *world) error { return w.rotate(ctx, "") },
+		},
 		// What looks like the lock of another process is waited for while it lasts.
 		{name: "corrupt values under live keys", begin: nothing, end: nothing, during: corrupt, slow: (3 * time.Second)},
 		handler("handler answers 503", unavailable, false),
@@ -124,6 +156,15 @@ func faults() []fault {
 		hang("handler hangs for 400 ms", false),
 		hang("handler hangs, with stale copies", true),
 	}
+}
+
+// rotate makes the server want another password of new connections. Empty: none.
+func (w *world) rotate(ctx context.Context, password string) error {
+	if err := w.do(ctx, "CONFIG", "SET", "requirepass", password); err != nil {
+		return err
+	}
+	w.password.Store(password)
+	return nil
 }
 
 // corrupt writes what does not belong there under a key that is in use.

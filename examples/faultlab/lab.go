@@ -16,10 +16,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 	"github.com/cacheaside/cacheaside/examples/internal/faultproxy"
 	"github.com/cacheaside/cacheaside/examples/internal/server"
 )
@@ -99,6 +98,11 @@ func (l *lab) run(ctx context.Context, report func([]*result)) (ok bool, err err
 			continue
 		}
 		results, err := l.try(ctx, f, dir, rand.New(rand.NewPCG(l.seed, uint64(i))))
+		var missing *servers.MissingError
+		if _, _, none := servers.Find(); none == nil && errors.As(err, &missing) {
+			_, _ = fmt.Fprintf(os.Stderr, "faultlab: %s: left out: %v\n", f.name, missing)
+			continue
+		}
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", f.name, err)
 		}
@@ -117,8 +121,8 @@ func (l *lab) run(ctx context.Context, report func([]*result)) (ok bool, err err
 func (l *lab) try(ctx context.Context, f fault, dir string, rng *rand.Rand) (results []*result, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w := &world{data: newDatabase(rows), rng: rng}
-	if w.server, err = server.StartStore(ctx, dir); err != nil {
+	w := &world{dir: dir, data: newDatabase(rows), rng: rng}
+	if w.server, err = server.StartStore(ctx, dir, f.opts...); err != nil {
 		return nil, err
 	}
 	defer w.server.Kill()
@@ -126,9 +130,7 @@ func (l *lab) try(ctx context.Context, f fault, dir string, rng *rand.Rand) (res
 		return nil, err
 	}
 	defer w.proxy.Close()
-	quiet := dragonfly.WithLogger(slog.New(slog.DiscardHandler))
-	w.admin, err = server.Patiently(ctx, func() (rueidis.Client, error) { return dragonfly.NewClient(ctx, w.server.Addr, quiet) })
-	if err != nil {
+	if err = w.connect(ctx); err != nil {
 		return nil, err
 	}
 	defer w.admin.Close()

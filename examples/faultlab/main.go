@@ -8,8 +8,9 @@
 //	go run ./examples/faultlab -only 'silent|slow' -v
 //	go run ./examples/faultlab -soak 10m  # no faults, but does it stay as small as it is?
 //
-// It needs a redis-server, valkey-server or dragonfly on the PATH, which it
-// starts, kills and stops. The exit status is 1 if anything was wrong.
+// It needs a dragonfly, valkey-server or redis-server on the PATH, and takes the first of
+// these that can have the fault. It starts, kills and stops it, so it does not use the one
+// that DRAGONFLY_ADDR names. The exit status is 1 if anything was wrong.
 package main
 
 import (
@@ -20,6 +21,8 @@ import (
 	"os/signal"
 	"regexp"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 func main() { os.Exit(run()) }
@@ -43,6 +46,14 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "faultlab: -only:", err)
 		return 2
 	}
+	if os.Getenv("DRAGONFLY_ADDR") != "" {
+		fmt.Fprintln(os.Stderr, "faultlab: DRAGONFLY_ADDR is not used: servers are killed here, so they must be of its own, from the PATH")
+	}
+	kind, _, err := servers.Find()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "faultlab:", err)
+		return 1
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if *soak > 0 {
@@ -54,7 +65,7 @@ func run() int {
 	}
 	t := newTable(os.Stdout, *markdown)
 	if !*markdown {
-		fmt.Printf("seed %d, %v per fault\n", l.seed, l.length)
+		fmt.Printf("seed %d, %v per fault, %s\n", l.seed, l.length, kind)
 	}
 	ok, err := l.run(ctx, t.add)
 	t.end()

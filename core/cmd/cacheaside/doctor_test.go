@@ -9,6 +9,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core/cmd/cacheaside/internal/doctor"
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 // How well a server does depends on the machine that the test is on: these leave out what
@@ -50,7 +51,7 @@ func keysOf(t *testing.T, c rueidis.Client) string {
 }
 
 func TestDoctorStatus(t *testing.T) {
-	p := storetest.StartServer(t, "--requirepass", password)
+	p := storetest.StartServer(t, servers.Password(password), servers.Only("Dragonfly cannot be told to evict nothing while it runs", servers.Valkey, servers.Redis))
 	store := "--store=redis://:" + password + "@" + p.Addr
 	c, err := storetest.Patiently(func() (rueidis.Client, error) {
 		return rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{p.Addr}, Password: password, DisableCache: true})
@@ -59,9 +60,6 @@ func TestDoctorStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if p.Kind == "dragonfly" {
-		t.Skip("Dragonfly cannot be told to evict nothing while it runs")
-	}
 	// What only warns does not fail, unless that is asked for.
 	if err := c.Do(t.Context(), c.B().Arbitrary("CONFIG", "SET", "maxmemory-policy", "noeviction").Build()).Error(); err != nil {
 		t.Fatal(err)

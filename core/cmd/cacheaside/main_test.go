@@ -22,6 +22,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/inspect"
 	"github.com/cacheaside/cacheaside/core/nethttp"
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 // asCommand has the test's own program be the command.
@@ -66,7 +67,7 @@ func newService(t *testing.T) *service {
 
 func newServiceOf(t *testing.T, handler http.Handler, policy cacheaside.Policy) *service {
 	t.Helper()
-	p := storetest.StartServer(t, "--requirepass", password)
+	p := storetest.StartServer(t, servers.Password(password))
 	s := &service{server: p, store: "redis://:" + password + "@" + p.Addr}
 	quiet := slog.New(slog.DiscardHandler)
 	store, err := storetest.Patiently(func() (*dragonfly.Store, error) {

@@ -2,6 +2,7 @@
 package faultproxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -24,8 +25,9 @@ type Proxy struct {
 	refuse atomic.Bool
 	cut    atomic.Int64 // every how many pieces of a reply one is cut in half; 0: never
 	pieces atomic.Int64
-	rate   atomic.Int64 // bytes a second in each direction; 0: no limit
-	links  [2]link      // to the server and back
+	words  atomic.Pointer[[2][]byte] // what replies say, and are to say
+	rate   atomic.Int64              // bytes a second in each direction; 0: no limit
+	links  [2]link                   // to the server and back
 }
 
 // link is what all connections share in one direction.
@@ -72,6 +74,16 @@ func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 // Rate lets so many bytes a second through in each direction, of all connections
 // together. Zero: no limit.
 func (p *Proxy) Rate(n int64) { p.rate.Store(n) }
+
+// Rewrite has replies say other words, which should be those of errors only: the length of
+// a value is not adapted. Words that come in two pieces stay as they are. Empty: none.
+func (p *Proxy) Rewrite(from, to string) {
+	if from == "" {
+		p.words.Store(nil)
+		return
+	}
+	p.words.Store(&[2][]byte{[]byte(from), []byte(to)})
+}
 
 // Drop swallows whatever comes, from either side: connections stay, and new ones
 // are accepted, but nothing is ever heard.
@@ -158,6 +170,9 @@ func (p *Proxy) forward(to net.Conn, b []byte, reply bool) error {
 			way = &p.links[1]
 		}
 		way.carry(len(b), rate)
+	}
+	if words := p.words.Load(); reply && words != nil {
+		b = bytes.ReplaceAll(b, words[0], words[1])
 	}
 	if reply {
 		time.Sleep(time.Duration(p.delay.Load()))

@@ -154,3 +154,16 @@ func TestRate(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }
+
+func TestRewrite(t *testing.T) {
+	p := start(t)
+	c := dial(t, p)
+	p.Rewrite("OOM", "ERR Out of memory")
+	if got, err := ask(c, "-OOM in words of -OOM", time.Minute); got != "-ERR Out of memory in words of -ERR Out of memory" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	p.Rewrite("", "")
+	if got, err := ask(c, "-OOM", time.Minute); got != "-OOM" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}

@@ -10,12 +10,6 @@ import (
 var errNoPause = errors.New("this system cannot stop a process and let it go on")
 
 // Pause is not possible here.
-func (p *StoreProcess) Pause() error { return errNoPause }
-
-// Resume is not possible here.
-func (p *StoreProcess) Resume() error { return errNoPause }
-
-// Pause is not possible here.
 func Pause(*os.Process) error { return errNoPause }
 
 // Resume is not possible here.

@@ -14,6 +14,7 @@ import (
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/cmd/cacheaside/internal/direct"
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 // TestListKinds: each thing says what it is, and nothing of another namespace is listed.
@@ -215,7 +216,7 @@ func TestCluster(t *testing.T) {
 
 // TestPurgeNotAcknowledged: success is never reported where the server has not said so.
 func TestPurgeNotAcknowledged(t *testing.T) {
-	p := storetest.StartServer(t)
+	p := storetest.StartServer(t, servers.Only("Dragonfly has no min-replicas-to-write", servers.Valkey, servers.Redis))
 	w := newSite(t, p.Addr, "", cacheaside.KeyPolicy{})
 	w.get("http://example.com/a")
 	s := open(t, p.Addr, "cacheaside")
@@ -257,9 +258,6 @@ func TestPurgeNotAcknowledged(t *testing.T) {
 // TestRights: a user of the cache may look at single keys, and is told what a list needs.
 func TestRights(t *testing.T) {
 	p := storetest.StartServer(t)
-	if p.Kind == "dragonfly" {
-		t.Skip("Dragonfly has other names for some rights")
-	}
 	w := newSite(t, p.Addr, "", cacheaside.KeyPolicy{})
 	w.get("http://example.com/a")
 	w.do("ACL", "SETUSER", "cacheaside", "on", ">"+secret, "resetkeys", "~cacheaside:2:*", "-@all", "+get", "+ping", "+info")

@@ -22,6 +22,7 @@ import (
 	"github.com/cacheaside/cacheaside/core/cmd/cacheaside/internal/doctor"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 const long = 60 * time.Second // the machine may be slow
@@ -90,13 +91,10 @@ func do(t *testing.T, c rueidis.Client, args ...string) string {
 	return text
 }
 
-func redis(t *testing.T, args ...string) *storetest.Process {
+// redis is a server of that kind, or of Valkey's, whatever else there is.
+func redis(t *testing.T, opts ...servers.Option) *storetest.Process {
 	t.Helper()
-	p := storetest.StartServer(t, args...)
-	if p.Kind == "dragonfly" {
-		t.Skip("this is about Redis")
-	}
-	return p
+	return storetest.StartServer(t, append(opts, servers.Only("this is about Redis", servers.Valkey, servers.Redis))...)
 }
 
 func TestHealthy(t *testing.T) {
@@ -129,7 +127,7 @@ func TestSocket(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	path := filepath.Join(dir, "s")
-	storetest.StartServer(t, "--unixsocket", path)
+	storetest.StartServer(t, servers.Socket(path))
 	all := run(t, "unix://"+path+"?db=1")
 	healthy(t, all)
 	expect(t, all, doctor.Transport, doctor.OK, "does not leave this machine", "")
@@ -221,7 +219,7 @@ func listen(t *testing.T, handle func(net.Conn)) string {
 }
 
 func TestPassword(t *testing.T) {
-	p := storetest.StartServer(t, "--requirepass", "a") // which is in most words
+	p := storetest.StartServer(t, servers.Password("a")) // which is in most words
 	expect(t, run(t, p.Addr), doctor.Connection, doctor.Fail, "it wants a password", "redis://:password@host:port")
 	all := run(t, "redis://:e@"+p.Addr)
 	expect(t, all, doctor.Connection, doctor.Fail, "it does not accept the user or password", "percent-encoded")
@@ -297,7 +295,7 @@ func TestReplica(t *testing.T) {
 	master := redis(t)
 	_, port, _ := net.SplitHostPort(master.Addr)
 	for _, takesWrites := range []string{"yes", "no"} {
-		p := redis(t, "--replicaof", "127.0.0.1", port, "--replica-read-only", takesWrites)
+		p := redis(t, servers.RedisArgs("this is about Redis", "--replicaof", "127.0.0.1", port, "--replica-read-only", takesWrites))
 		all := run(t, p.Addr)
 		expect(t, all, doctor.Role, doctor.Fail, "it is a replica", "the address of the master")
 		if takesWrites == "yes" { // it is the other way round: read-only
@@ -309,7 +307,7 @@ func TestReplica(t *testing.T) {
 }
 
 func TestRefusedWrites(t *testing.T) {
-	p := redis(t, "--maxmemory-policy", "noeviction", "--maxmemory", "100000")
+	p := redis(t, servers.NoEviction(), servers.Memory(100_000))
 	all := run(t, p.Addr)
 	expect(t, all, doctor.Memory, doctor.Fail, "full and does not evict", "allkeys-lru")
 	expect(t, all, doctor.Writes, doctor.Fail, "OOM", "more memory")
@@ -584,7 +582,7 @@ func TestCluster(t *testing.T) {
 
 // TestClusterDown is with a node that has no slots.
 func TestClusterDown(t *testing.T) {
-	p := redis(t, "--cluster-enabled", "yes", "--cluster-port", "0")
+	p := redis(t, servers.ClusterNode(0))
 	all := run(t, p.Addr)
 	if doctor.Worst(all) != doctor.Fail || !strings.Contains(fmt.Sprint(all), "slot") {
 		t.Errorf("%+v", all)
