@@ -37,7 +37,7 @@ func Disconnect(ctx context.Context, c rueidis.Client, names ...string) error {
 
 // connections are those of clients in a CLIENT LIST, not of replicas.
 func connections(list string, names []string) (ids []int64) {
-	for line := range strings.Lines(list) {
+	for line := range strings.Lines(strings.TrimPrefix(list, "txt:")) { // which a verbatim string begins with
 		fields := map[string]string{}
 		for _, f := range strings.Fields(line) {
 			name, value, _ := strings.Cut(f, "=")

@@ -110,7 +110,7 @@ func TestFlags(t *testing.T) {
 }
 
 func TestConnections(t *testing.T) {
-	const list = "id=3 addr=127.0.0.1:1 laddr=127.0.0.1:2 fd=8 name=cacheaside age=1 flags=N db=0\r\n" +
+	const list = "txt:id=3 addr=127.0.0.1:1 laddr=127.0.0.1:2 fd=8 name=cacheaside age=1 flags=N db=0\r\n" +
 		"id=4 addr=/tmp/s:0 name=cacheaside-near flags=N\r\n" +
 		"id=5 name= flags=N\r\nid=6 name=cacheaside flags=S\r\nid=x name=cacheaside flags=N\r\n\r\n"
 	for _, c := range []struct {
