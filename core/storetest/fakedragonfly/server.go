@@ -25,6 +25,7 @@ type server struct {
 	users    *registry
 	scripts  *scripts
 	writes   *writes
+	memory   pressure
 	id       string // in a cluster
 	started  time.Time
 	failed   chan error
