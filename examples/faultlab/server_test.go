@@ -34,7 +34,7 @@ func TestLent(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := lab{length: 200 * time.Millisecond, seed: 1, verbose: true, lookup: 300 * time.Millisecond, only: regexp.MustCompile("^(none|server killed|packets dropped|corrupt)")}
-	if _, err := l.choose(ctx); err == nil || !strings.Contains(err.Error(), "DRAGONFLY_ADDR") || !strings.Contains(err.Error(), "1 keys") {
+	if _, err := l.choose(ctx); err == nil || !strings.Contains(err.Error(), "DRAGONFLY_ADDR") || !strings.Contains(err.Error(), "keys: 1") {
 		t.Fatalf("a server with data: %v", err)
 	}
 	if n := size(t, c); n != 1 {

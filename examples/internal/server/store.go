@@ -61,7 +61,7 @@ func LentStore(ctx context.Context) (addr string, clear func(context.Context) er
 				return fmt.Errorf("DRAGONFLY_ADDR: %w", err)
 			}
 			if n > 0 {
-				return fmt.Errorf("DRAGONFLY_ADDR: the server at %s has %d keys, which would be lost: name one that is empty, or none", addr, n)
+				return fmt.Errorf("DRAGONFLY_ADDR: the server at %s has data (keys: %d), which would be lost: name one that is empty, or none", addr, n)
 			}
 		}
 		return nil
