@@ -20,6 +20,7 @@ type options struct {
 	threads                             int
 	certFile, keyFile, caFile           string
 	cluster                             string // "", emulated or yes
+	announceIP                          string // in a cluster
 }
 
 // flagKinds has the flags that are known: whether each is a Boolean one, which takes no
@@ -73,7 +74,7 @@ func newOptions(given map[string]string) (*options, error) {
 	o := &options{
 		port: "6379", bind: given["bind"], unixsocket: given["unixsocket"], requirepass: given["requirepass"],
 		certFile: given["tls_cert_file"], keyFile: given["tls_key_file"], caFile: given["tls_ca_cert_file"],
-		cluster: given["cluster_mode"], threads: runtime.NumCPU(),
+		cluster: given["cluster_mode"], announceIP: given["cluster_announce_ip"], threads: runtime.NumCPU(),
 	}
 	if port, ok := given["port"]; ok {
 		o.port = port
