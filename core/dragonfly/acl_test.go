@@ -144,6 +144,18 @@ func exercise(t *testing.T, p *storetest.Process, namespace string, journal bool
 	} else if held, err := s.CompareAndSwap(ctx, r.lock, "me", "", 0); !held || err != nil {
 		note("Swap: %v %v", held, err)
 	}
+	// A response with a tag that nobody has used yet is stored although another one is purged.
+	f.Token, f.Adopt = "you", false
+	if begun, err := s.Begin(ctx, f); err != nil {
+		note("Begin: %v", err)
+	} else if _, err := s.Bump(ctx, r.clock, []string{namespace + ":2:{tags}:t:other"}, false, 1, time.Minute); err != nil {
+		note("Bump: %v", err)
+	} else if written, err := s.Write(ctx, store.Write{
+		Lock: r.lock, Token: "you", Since: begun.Mark, Clock: r.clock, Stamps: []string{namespace + ":2:{tags}:t:new"},
+		Values: []store.Value{{Key: r.key, Data: []byte("v"), TTL: time.Minute}},
+	}); err != nil || !written.Stored {
+		note("not stored during a purge: %+v, %v", written, err)
+	}
 	if err := w.Flush(ctx); err != nil { // what was stored last may be on its way
 		note("Flush: %v", err)
 	}
