@@ -218,8 +218,10 @@ func listen(t *testing.T, handle func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-func TestPassword(t *testing.T) {
-	p := storetest.StartServer(t, servers.Password("a")) // which is in most words
+func TestPassword(t *testing.T) { storetest.EachKind(t, testPassword) }
+
+func testPassword(t *testing.T, only servers.Option) {
+	p := storetest.StartServer(t, servers.Password("a"), only) // which is in most words
 	expect(t, run(t, p.Addr), doctor.Connection, doctor.Fail, "it wants a password", "redis://:password@host:port")
 	all := run(t, "redis://:e@"+p.Addr)
 	expect(t, all, doctor.Connection, doctor.Fail, "it does not accept the user or password", "percent-encoded")
@@ -227,9 +229,11 @@ func TestPassword(t *testing.T) {
 	healthy(t, run(t, "redis://:a@"+p.Addr))
 }
 
-func TestTLS(t *testing.T) {
+func TestTLS(t *testing.T) { storetest.EachKind(t, testTLS) }
+
+func testTLS(t *testing.T, only servers.Option) {
 	a := storetest.NewAuthority(t)
-	p := storetest.StartTLSServer(t, a)
+	p := storetest.StartTLSServer(t, a, only)
 	trust := func(o *doctor.Options) { o.TLSConfig = a.Config() }
 	all := run(t, "rediss://"+p.Addr, trust)
 	healthy(t, all, doctor.Transport)
@@ -257,7 +261,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestServers(t *testing.T) {
-	p := redis(t) // which says what the test has it say, and no more
+	p := redis(t)   // which says what the test has it say, and no more
 	const none = "" // the field is left out
 	for _, c := range []struct {
 		name           string
