@@ -21,6 +21,7 @@ type options struct {
 	threads                             int
 	certFile, keyFile, caFile           string
 	cluster                             string // "", emulated or yes
+	announceIP                          string // in a cluster
 }
 
 // flagKinds has the flags that are known: whether each is a Boolean one, which takes no
@@ -97,7 +98,7 @@ func newOptions(given map[string]string) (*options, error) {
 	o := &options{
 		port: "6379", bind: given["bind"], unixsocket: given["unixsocket"], requirepass: given["requirepass"], aclfile: given["aclfile"],
 		certFile: given["tls_cert_file"], keyFile: given["tls_key_file"], caFile: given["tls_ca_cert_file"],
-		cluster: given["cluster_mode"], threads: runtime.NumCPU(),
+		cluster: given["cluster_mode"], announceIP: given["cluster_announce_ip"], threads: runtime.NumCPU(),
 	}
 	if port, ok := given["port"]; ok {
 		o.port = port
@@ -188,9 +189,9 @@ func human(n int64) string { return fmt.Sprintf("%.2fGiB", float64(n)/(1<<30)) }
 
 // tuning is what the environment says of this stand-in alone.
 type tuning struct {
-	refuse      float64 // of the bursts of writes
-	refuseDepth int     // writes before one that may be refused, in one pipeline
-	shards      int     // 0: as many as threads, two at least
+	refuse      *float64 // chance of a write in a burst to begin a run of refused ones; nil: 0 while there is room
+	refuseDepth int      // the write of a pipeline that may be the first of these
+	shards      int      // 0: as many as threads, two at least
 	seed        uint64
 	lingerMS    int // for how long a killed server takes connections
 	backend     string
@@ -211,7 +212,7 @@ func readTuning() (tuning, error) {
 		}
 		set(n)
 	}
-	number("FAKEDRAGONFLY_REFUSE", func(n float64) { t.refuse = n })
+	number("FAKEDRAGONFLY_REFUSE", func(n float64) { t.refuse = &n })
 	number("FAKEDRAGONFLY_REFUSE_DEPTH", func(n float64) { t.refuseDepth = int(n) })
 	number("FAKEDRAGONFLY_SHARDS", func(n float64) { t.shards = int(n) })
 	number("FAKEDRAGONFLY_SEED", func(n float64) { t.seed = uint64(n) })
