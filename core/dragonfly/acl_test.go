@@ -27,13 +27,13 @@ func rights(kind servers.Kind, namespace string) string {
 		" +get +getrange +set +del +unlink +pexpire +pttl +lpush +ltrim +lrange +eval +evalsha +ping +info +multi +exec"
 	ours := "resetkeys ~" + namespace + ":2:*" + both
 	if kind == servers.Dragonfly {
-		return ours + " +client +cluster"
+		return ours + " +client +cluster +readwrite"
 	}
 	return ours + " +client|tracking +client|caching +cluster|slots +cluster|shards +asking"
 }
 
 // forClusters are those that nothing is known of here.
-var forClusters = []string{"+cluster", "+cluster|slots", "+cluster|shards", "+asking"}
+var forClusters = []string{"+cluster", "+cluster|slots", "+cluster|shards", "+asking", "+readwrite"}
 
 // startACL runs a server that lets nobody in but admin, for the test, and whom it adds.
 func startACL(t *testing.T) (*storetest.Process, rueidis.Client) {
