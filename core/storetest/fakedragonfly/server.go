@@ -25,6 +25,7 @@ type server struct {
 	users    *registry
 	scripts  *scripts
 	writes   *writes
+	memory   pressure
 	id       string // in a cluster
 	started  time.Time
 	failed   chan error
@@ -72,6 +73,9 @@ func newServer(o *options) (*server, error) {
 		return nil, err
 	}
 	s.users = newRegistry(s.back, s.commands, o.requirepass)
+	if o.aclfile != "" {
+		s.users.load(o.aclfile)
+	}
 	s.scripts = newScripts(s.back, s.commands)
 	if err := s.serve(listeners); err != nil {
 		s.close()

@@ -79,12 +79,11 @@ func quiet() dragonfly.Option { return dragonfly.WithLogger(slog.New(slog.Discar
 
 // scenario is what is simulated, with the entry's size of the sizing page.
 func (t trial) scenario(rps float64) scenario {
-	z := sizing{body: int64(t.body), load: load{rps: 1, keys: 1, ttl: time.Hour, instances: 1}, cpus: 1, server: 1, threads: 1, perThread: 1, network: 1}
 	return scenario{
 		seed: t.seed, rps: rps, keys: t.keys, zipf: t.zipf, oneOff: t.oneOff,
 		duration:  time.Duration(float64(t.requests) / rps * float64(time.Second)),
 		instances: 1, handler: time.Microsecond, ttl: time.Hour, scope: cacheaside.CoalesceAll,
-		policy: t.policy, memory: t.room, value: int64(t.body), entry: z.figures().entry,
+		policy: t.policy, memory: t.room, value: valueBytes(int64(t.body)), entry: entryBytes(int64(t.body), 0),
 	}
 }
 

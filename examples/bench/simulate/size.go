@@ -94,6 +94,14 @@ const (
 	headerBytes   = 176       // of the entry itself, as it is sent
 )
 
+// valueBytes is what is sent of an entry.
+func valueBytes(body int64) int64 { return body + keyBytes + headerBytes }
+
+// entryBytes is what an entry takes on the server.
+func entryBytes(body int64, tags int) int64 {
+	return body + keyBytes + entryOverhead + int64(tags)*tagBytes
+}
+
 // sizing is what the calculator is given beyond the load.
 type sizing struct {
 	load
@@ -144,8 +152,8 @@ type figures struct {
 }
 
 func (z *sizing) figures() figures {
-	z.value = keyBytes + headerBytes + z.body
-	f := figures{expected: expect(z.load), entry: keyBytes + entryOverhead + z.body + int64(z.tags)*tagBytes}
+	z.value = valueBytes(z.body)
+	f := figures{expected: expect(z.load), entry: entryBytes(z.body, z.tags)}
 	f.near = f.expected.near
 	f.memory = f.entries * float64(f.entry) / (1 - sparedShare)
 	f.dragonfly = float64(z.threads) * threadMemory
