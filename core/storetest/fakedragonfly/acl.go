@@ -414,6 +414,12 @@ func (c *conn) refuseLocal(name string, args []string) []byte {
 	return noPermission(user)
 }
 
+// mayNot reports whether the server behind would refuse a command of the user.
+func (r *registry) mayNot(user string, args []string) bool {
+	v := r.back.do(append([]string{"ACL", "DRYRUN", user}, args...)...)
+	return v.kind != '-' && v.text != "OK"
+}
+
 func (r *registry) allows(user, name string, args []string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
