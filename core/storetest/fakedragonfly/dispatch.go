@@ -83,6 +83,10 @@ func (c *conn) forward(name string, args []string) {
 	case isEval(name):
 		translated, answer := s.scripts.translate(name, args, refused, s)
 		if answer != nil {
+			if s.users.mayNot(c.who(), args) { // which comes before what is wrong with a script
+				s.users.denied(c.who(), name, "")
+				answer = noPermission(c.who())
+			}
 			c.reply(answer)
 			return
 		}

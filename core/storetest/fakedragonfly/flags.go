@@ -15,6 +15,7 @@ const perThread = 256 << 20
 // options is what the flags say.
 type options struct {
 	port, bind, unixsocket, requirepass string
+	aclfile                             string
 	maxmemory                           int64
 	cacheMode, tls, version             bool
 	threads                             int
@@ -35,11 +36,11 @@ var flagKinds = map[string]bool{
 	"default_lua_flags": false, "notify_keyspace_events": false, "hz": false, "oom_deny_ratio": false, "rss_oom_deny_ratio": false,
 	"pipeline_squash": false, "force_epoll": true, "version_check": true, "primary_port_http_enabled": true,
 	"logtostderr": true, "alsologtostderr": true, "log_dir": false, "minloglevel": false, "v": false, "vmodule": false,
-	"slowlog_log_slower_than": false, "slowlog_max_len": false, "version": true,
+	"slowlog_log_slower_than": false, "slowlog_max_len": false, "version": true, "flagfile": false,
 }
 
 // parseFlags reads a command line as Dragonfly does: --name=value, --name value, and
-// --name or --noname of a Boolean flag.
+// --name or --noname of a Boolean flag. A flagfile has one flag a line.
 func parseFlags(args []string) (*options, error) {
 	given := map[string]string{}
 	for len(args) > 0 {
@@ -65,14 +66,37 @@ func parseFlags(args []string) (*options, error) {
 		case !has:
 			value, args = args[0], args[1:]
 		}
+		if name == "flagfile" {
+			more, err := readFlagFile(value)
+			if err != nil {
+				return nil, err
+			}
+			args = append(more, args...)
+		}
 		given[name] = value
 	}
 	return newOptions(given)
 }
 
+// readFlagFile returns the flags in a file, whose empty lines and comments mean nothing.
+func readFlagFile(path string) (args []string, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("ERROR: Can't open flagfile %s", path)
+	}
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "-") {
+			args = append(args, line)
+		} else if line != "" && !strings.HasPrefix(line, "#") {
+			return nil, fmt.Errorf("ERROR: Unexpected line in the flagfile %s: '%s'", path, line)
+		}
+	}
+	return args, nil
+}
+
 func newOptions(given map[string]string) (*options, error) {
 	o := &options{
-		port: "6379", bind: given["bind"], unixsocket: given["unixsocket"], requirepass: given["requirepass"],
+		port: "6379", bind: given["bind"], unixsocket: given["unixsocket"], requirepass: given["requirepass"], aclfile: given["aclfile"],
 		certFile: given["tls_cert_file"], keyFile: given["tls_key_file"], caFile: given["tls_ca_cert_file"],
 		cluster: given["cluster_mode"], announceIP: given["cluster_announce_ip"], threads: runtime.NumCPU(),
 	}

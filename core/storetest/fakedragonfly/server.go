@@ -73,6 +73,9 @@ func newServer(o *options) (*server, error) {
 		return nil, err
 	}
 	s.users = newRegistry(s.back, s.commands, o.requirepass)
+	if o.aclfile != "" {
+		s.users.load(o.aclfile)
+	}
 	s.scripts = newScripts(s.back, s.commands)
 	if err := s.serve(listeners); err != nil {
 		s.close()
