@@ -188,7 +188,7 @@ func (z *sizing) write(w io.Writer) error {
 	t := report.Table{Head: []string{"what", "how much", "why"}}
 	t.Add("entry on the server", report.Bytes(float64(f.entry)), fmt.Sprintf("body %d + key %d + %d + %d tags of %d", z.body, keyBytes, entryOverhead, z.tags, tagBytes))
 	t.Add("entries at a time", report.Count(f.entries), fmt.Sprintf("of %s keys, those asked for within their lifetime, and one-off ones", report.Count(float64(z.keys))))
-	t.Add("maxmemory", report.Bytes(f.memory), "entries x entry / 0.9")
+	t.Add("maxmemory", report.Bytes(f.memory), fmt.Sprintf("entries x entry / 0.9; Dragonfly with %d threads starts with %s at least", z.threads, report.Bytes(f.dragonfly)))
 	t.Add("hit ratio", report.Share(f.hitRatio), "if nothing is evicted")
 	t.Add("handler calls", report.Count(f.calls)+" /s", fmt.Sprintf("%s /s of them misses; without a cache %s /s", report.Count(f.misses), report.Count(z.rps)))
 	t.Add("near hits", report.Share(f.near), fmt.Sprintf("%s in each instance", report.Bytes(float64(z.near))))
