@@ -79,7 +79,7 @@ type lab struct {
 	progress io.Writer
 	begun    time.Time
 	rand     *rand.Rand
-	backend  *backend // nil if there is none
+	backend  *backend
 }
 
 // output is where the results go, besides the standard output.
@@ -180,7 +180,7 @@ func (l *lab) run(ctx context.Context, tables io.Writer, out output) (err error)
 		if !slices.Contains(l.axes, a.name) {
 			continue
 		}
-		l.rand = rand.New(rand.NewPCG(l.seed, 0)) // the same for an axis alone
+		l.rand = random(l.seed) // the same for an axis alone
 		sections, err := a.measure(l, ctx)
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.name, err)
@@ -206,3 +206,5 @@ func (l *lab) facts() []report.Fact {
 		report.Fact{Name: "seed", Value: fmt.Sprint(l.seed)},
 		report.Fact{Name: "rounds", Value: fmt.Sprint(l.rounds)})
 }
+
+func random(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) } //nolint:gosec // it must be the same again

@@ -26,7 +26,7 @@ type point struct {
 
 // round measures one round of so many calls.
 func (l *lab) round(ctx context.Context, t *target, c *cost, calls int, run func() error) error {
-	before, err := l.worked(ctx, t)
+	before, err := l.backend.worked(ctx, t, true)
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (l *lab) round(ctx context.Context, t *target, c *cost, calls int, run func
 		return err
 	}
 	took := time.Since(begun)
-	after, err := l.worked(ctx, t)
+	after, err := l.backend.worked(ctx, t, false)
 	if err != nil {
 		return err
 	}
@@ -49,13 +49,6 @@ func (l *lab) round(ctx context.Context, t *target, c *cost, calls int, run func
 	add(&c.commands, after.commands-before.commands)
 	add(&c.cpu, after.cpu-before.cpu)
 	return ctx.Err()
-}
-
-func (l *lab) worked(ctx context.Context, t *target) (work, error) {
-	if l.backend == nil {
-		return work{math.NaN(), math.NaN(), math.NaN()}, nil
-	}
-	return l.backend.worked(ctx, t)
 }
 
 // measure measures hits, fills and purges of a site with so many entries, and leaves it as
@@ -114,8 +107,9 @@ func (l *lab) someHits(ctx context.Context, c *client, to *cost, next func() int
 	})
 }
 
-// warm reads until the near tier has all of it.
+// warm reads until the near tier takes no more of it.
 func (c *client) warm(ctx context.Context, paths []string) error {
+	last := uint64(0)
 	for range 100 {
 		for _, path := range paths { // twice at once, or others that share its place are in between
 			c.get(path)
@@ -125,15 +119,17 @@ func (c *client) warm(ctx context.Context, paths []string) error {
 		for _, path := range paths {
 			c.get(path)
 		}
-		if c.count(was, len(paths)) == nil {
+		near := c.cache.Stats().Near - was.Near
+		if near == last && c.count(was, len(paths)) == nil {
 			return nil
 		}
+		last = near
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return fmt.Errorf("the near tier does not take %d entries: %+v", len(paths), c.cache.Stats())
+	return fmt.Errorf("the near tier takes %d of %d entries: %+v", last, len(paths), c.cache.Stats())
 }
 
 // purges measures purges of URLs and fills of the entries in some groups, and purges of

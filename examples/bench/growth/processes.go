@@ -163,7 +163,7 @@ func (l *lab) joint(ctx context.Context, all fleet, r *processRow, c *cost, jobs
 	if r.kind == inMemory {
 		t = &target{kind: inMemory}
 	}
-	before, err := l.worked(ctx, t)
+	before, err := l.backend.worked(ctx, t, true)
 	if err != nil {
 		return 0, err
 	}
@@ -171,7 +171,7 @@ func (l *lab) joint(ctx context.Context, all fleet, r *processRow, c *cost, jobs
 	if err != nil {
 		return 0, err
 	}
-	after, err := l.worked(ctx, t)
+	after, err := l.backend.worked(ctx, t, false)
 	if err != nil {
 		return 0, err
 	}

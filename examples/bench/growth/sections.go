@@ -132,7 +132,7 @@ func perTagSections(rows []tagRow) []section {
 	purge, after := map[string]*report.Series{}, &report.Series{Name: "first request after, server"}
 	var all []report.Series
 	for _, r := range rows {
-		times.Add(r.kind, whole(r.n), took(r.tag), worked(r.tag), took(r.hit), took(r.again), report.Bytes(r.before), report.Bytes(r.after))
+		times.Add(r.kind, whole(r.n), took(r.tag), worked(r.tag), took(r.hit), took(r.refill), room(r.n, r.before), room(r.n, r.after))
 		s := purge[r.kind]
 		if s == nil {
 			s = &report.Series{Name: "purge, " + r.kind}
@@ -140,7 +140,7 @@ func perTagSections(rows []tagRow) []section {
 		}
 		s.Points = append(s.Points, r.tag.took.Point(float64(r.n)))
 		if r.kind == onServer {
-			after.Points = append(after.Points, r.again.took.Point(float64(r.n)))
+			after.Points = append(after.Points, r.refill.took.Point(float64(r.n)))
 		}
 	}
 	for _, kind := range []string{inMemory, onServer, nearTier} {
@@ -276,6 +276,14 @@ func worked(c cost) string {
 		return "–"
 	}
 	return fmt.Sprintf("%.1f trips, %.1f commands, %s", c.trips.Median(), c.commands.Median(), report.Took(c.cpu.Median()))
+}
+
+// room is what so many entries take, if that can be told from what else the memory does.
+func room(n int, bytes float64) string {
+	if n < least {
+		return "–"
+	}
+	return report.Bytes(bytes)
 }
 
 func whole(n int) string { return commas(strconv.Itoa(n)) }

@@ -157,13 +157,18 @@ func (s *site) stored(was cacheaside.Stats, n int) error {
 	}
 }
 
+// mostly is how many of the hits the near tier must answer, where there is one. It may
+// never learn that an entry is read often, where two of its many tags share a place in the
+// table of what was read last.
+const mostly = 0.8
+
 // count checks that all of n requests were hits, and near ones where there is a near tier.
 func (s *site) count(was cacheaside.Stats, n int) error {
 	now := s.cache.Stats()
 	if hits := now.Hits - was.Hits; hits != uint64(n) {
 		return fmt.Errorf("%d of %d requests were hits: %+v", hits, n, now)
 	}
-	if near := now.Near - was.Near; s.kind == nearTier && near != uint64(n) {
+	if near := now.Near - was.Near; s.kind == nearTier && float64(near) < mostly*float64(n) {
 		return fmt.Errorf("%d of %d hits were answered by the near tier: %+v", near, n, now)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -196,18 +197,30 @@ type work struct {
 	trips    float64
 }
 
-// worked is what the server and the connections have done.
-func (b *backend) worked(ctx context.Context, t *target) (work, error) {
+// worked is what the server and the connections have done, before something is measured
+// or after it: the processor time is asked for next to that, since to answer takes some.
+func (b *backend) worked(ctx context.Context, t *target, before bool) (w work, err error) {
 	if t != nil && t.kind == inMemory {
 		return work{math.NaN(), math.NaN(), math.NaN()}, nil
 	}
-	w := work{}
 	if t != nil {
 		w.trips = float64(t.trips.Load())
 	}
+	ask := []func() error{
+		func() (err error) { w.cpu, err = b.cpu(ctx); return err },
+		func() (err error) { w.commands, err = b.commands(ctx); return err },
+	}
+	if before {
+		slices.Reverse(ask)
+	}
+	return w, errors.Join(ask[0](), ask[1]())
+}
+
+// commands are those that have run.
+func (b *backend) commands(ctx context.Context) (all float64, err error) {
 	stats, err := b.info(ctx, "commandstats")
 	if err != nil {
-		return w, err
+		return 0, err
 	}
 	for name, value := range stats {
 		if name == "cmdstat_info" { // our own
@@ -216,15 +229,16 @@ func (b *backend) worked(ctx context.Context, t *target) (work, error) {
 		_, rest, _ := strings.Cut(value, "calls=")
 		calls, _, _ := strings.Cut(rest, ",")
 		if n, err := strconv.ParseFloat(calls, 64); err == nil && strings.HasPrefix(name, "cmdstat_") {
-			w.commands += n
+			all += n
 		}
 	}
+	return all, nil
+}
+
+// cpu is the processor time that the server has had, in nanoseconds.
+func (b *backend) cpu(ctx context.Context) (float64, error) {
 	cpu, err := b.info(ctx, "cpu")
-	if err != nil {
-		return w, err
-	}
-	w.cpu = (number(cpu["used_cpu_user"]) + number(cpu["used_cpu_sys"])) * float64(time.Second)
-	return w, nil
+	return (number(cpu["used_cpu_user"]) + number(cpu["used_cpu_sys"])) * float64(time.Second), err
 }
 
 func number(text string) float64 {
