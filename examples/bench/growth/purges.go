@@ -119,8 +119,11 @@ func (l *lab) gone(ctx context.Context, s *site, m *model, what string) error {
 	if now := s.cache.Stats(); err != nil || now.Hits != was.Hits {
 		return fmt.Errorf("%s was purged, and is there: %w", pathOf(0), err)
 	}
-	m.play([]event{{}, e, {}})
-	return nil
+	for i := range shared { // the others under the tag
+		c.get(pathOf(i))
+		m.there[i] = true
+	}
+	return s.cache.Flush(ctx)
 }
 
 // event is a read or a purge.
