@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -240,6 +241,44 @@ func (r *registry) logCommand(rest []string) []byte {
 	return array(entries...)
 }
 
+// load reads the users of an aclfile, each in a line "user name rules". As in Dragonfly, one
+// line that is wrong, or has fewer than four words, spoils the file; the server starts all
+// the same, with the default user that there is without a file.
+func (r *registry) load(path string) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "Dragonfly could not load ACL file %s with error %v\n", path, err)
+		return
+	}
+	var users [][]string
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSuffix(line, "\n"); line == "" {
+			continue
+		}
+		words := strings.Fields(line)
+		if len(words) < 4 || !strings.EqualFold(words[0], "user") {
+			fmt.Fprintln(os.Stderr, "Error materializing acl file")
+			return
+		}
+		users = append(users, words[1:])
+	}
+	before := r.users["default"]
+	for _, user := range users {
+		if user[0] == "default" { // the line has all that it may do
+			user = slices.Insert(slices.Clone(user), 1, "resetpass", "resetkeys", "resetchannels", "-@all")
+		}
+		if answer, _ := r.setUser(user[0], user[1:]); answer[0] == '-' {
+			fmt.Fprintf(os.Stderr, "Error while parsing aclfile: %s", answer[1:])
+			for _, added := range users {
+				r.remove(added[0])
+			}
+			r.setUser("default", []string{"allkeys", "allchannels", "+@all"})
+			r.users["default"] = before
+			return
+		}
+	}
+}
+
 // elsewhere are commands and categories that Dragonfly has and a Redis may not: their
 // rights are accepted, and mean nothing here.
 var elsewhere = strings.Fields(`SADDEX FIELDEXPIRE FIELDTTL HSETEX HGETEX HEXPIRE HTTL DELEX DIGEST CL.THROTTLE STICK DFLY
@@ -373,6 +412,12 @@ func (c *conn) refuseLocal(name string, args []string) []byte {
 	}
 	r.denied(user, name, "")
 	return noPermission(user)
+}
+
+// mayNot reports whether the server behind would refuse a command of the user.
+func (r *registry) mayNot(user string, args []string) bool {
+	v := r.back.do(append([]string{"ACL", "DRYRUN", user}, args...)...)
+	return v.kind != '-' && v.text != "OK"
 }
 
 func (r *registry) allows(user, name string, args []string) bool {
