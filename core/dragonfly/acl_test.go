@@ -116,7 +116,7 @@ func exercise(t *testing.T, p *storetest.Process, namespace string, journal bool
 	})
 	w.get(t, "/a")
 	if _, hit := w.get(t, "/a"); !hit {
-		note("no hit")
+		note("no hit: %s", cacheLog.String())
 	}
 	w.row.Add(1)
 	for name, err := range map[string]error{

@@ -202,7 +202,7 @@ func (s *server) plainError(user, name string, b []byte) []byte {
 	}
 	text := string(b[1:])
 	switch {
-	case strings.HasPrefix(text, "NOPERM"):
+	case strings.HasPrefix(text, "NOPERM"), strings.HasPrefix(text, "EXECABORT") && strings.Contains(text, "NOPERM"):
 		s.users.denied(user, name, text)
 		return noPermission(user)
 	case strings.HasPrefix(text, "OOM "):
