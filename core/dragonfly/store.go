@@ -41,6 +41,7 @@ type Store struct {
 	noSetGet atomic.Bool
 	near     *near // nil without
 	large    large
+	now      func() time.Time
 }
 
 // Open connects to the server at url, looks at what it is, and logs that in one
@@ -114,7 +115,7 @@ func FromClient(client rueidis.Client, opts ...Option) (*Store, error) {
 }
 
 func newStore(ctx context.Context, client rueidis.Client, owned bool, option rueidis.ClientOption, o options) (*Store, error) {
-	s := &Store{client: client, owned: owned, timeout: callTimeout}
+	s := &Store{client: client, owned: owned, timeout: callTimeout, now: time.Now}
 	if o.timeout > 0 {
 		s.timeout = o.timeout
 	}
