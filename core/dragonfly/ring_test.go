@@ -24,12 +24,15 @@ var (
 // ringSize is how many purges the ring has.
 const ringSize = 256
 
-// openTimeless opens a store whose purges have numbers one after the other.
-func openTimeless(t *testing.T) *dragonfly.Store {
-	t.Helper()
-	s := openPatiently(t, storetest.Server(t))
+// timeless lets purges have numbers one after the other.
+func timeless(s *dragonfly.Store) *dragonfly.Store {
 	s.SetNow(func() time.Time { return dragonfly.NumbersBegan })
 	return s
+}
+
+func openTimeless(t *testing.T) *dragonfly.Store {
+	t.Helper()
+	return timeless(openPatiently(t, storetest.Server(t)))
 }
 
 // settled settles a stamp that was lost, and returns its numbers.

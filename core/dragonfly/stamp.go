@@ -41,7 +41,7 @@ func (s *Store) Bump(ctx context.Context, clock string, keys []string, soft bool
 			args = append(args, tagHash(key))
 		}
 		s.near.writingStamps(some)
-		result, err := s.run(ctx, bumpScript, withClock(clock, some), args)
+		result, err := s.insist(ctx, bumpScript, withClock(clock, some), args)
 		s.near.written(some...)
 		if err == nil {
 			mark, err = markOf(result)

@@ -258,7 +258,7 @@ func TestStampsShareOneTag(t *testing.T) {
 // number of its own, and reads are answered in between.
 func TestPurgeOfThousands(t *testing.T) {
 	p := storetest.StartServer(t)
-	r := resourceOn(t, openPatiently(t, p.Addr), 3000)
+	r := resourceOn(t, timeless(openPatiently(t, p.Addr)), 3000)
 	began := r.mark()
 	r.settle(began, r.stamps...)
 	var mark store.Mark

@@ -222,7 +222,7 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	defer s.near.written(keys...)
 	groups := s.byTag(keys)
 	err := s.unlink(ctx, groups)
-	if e, ok := rueidis.IsRedisErr(err); ok && e.IsTryAgain() {
+	if isMoving(err) {
 		// The slot moves, and some of its keys have. They go one by one, and those that
 		// were written before their lock went go the second time.
 		var each [][]string
