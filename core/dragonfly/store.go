@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/cacheaside/cacheaside/core/internal/timely"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -115,7 +116,7 @@ func FromClient(client rueidis.Client, opts ...Option) (*Store, error) {
 }
 
 func newStore(ctx context.Context, client rueidis.Client, owned bool, option rueidis.ClientOption, o options) (*Store, error) {
-	s := &Store{client: client, owned: owned, timeout: callTimeout, now: time.Now}
+	s := &Store{client: client, owned: owned, timeout: callTimeout, now: timely.Now}
 	if o.timeout > 0 {
 		s.timeout = o.timeout
 	}
