@@ -65,9 +65,17 @@ type process struct {
 // start runs an example on a free port until the test ends.
 func start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
+	return startEnv(t, name, nil, args...)
+}
+
+// startEnv is start with variables of the environment.
+func startEnv(t *testing.T, name string, env []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, name: name, tmp: t.TempDir(), host: strings.ToLower(name + "-" + rand.Text() + ".test")}
+	cmd := command(p.tmp, name, append([]string{"-addr", "127.0.0.1:0"}, args...)...)
+	cmd.Env = append(cmd.Env, env...)
 	var err error
-	if p.Process, err = program.Start(command(p.tmp, name, append([]string{"-addr", "127.0.0.1:0"}, args...)...)); err != nil {
+	if p.Process, err = program.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -92,7 +100,8 @@ func command(tmp, name string, args ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), "STORE_TIMEOUT=10s", "TMPDIR="+tmp, // a busy machine is no failure
 		"ADDR=", "DRAGONFLY_ADDR=", "TTL=", "DB_LATENCY=", "FRAMEWORK=", "ORIGIN=",
 		"STALE_WHILE_REVALIDATE=", "STALE_IF_ERROR=", "SOFT_TIMEOUT=", "REFRESH_AHEAD=", "TTL_JITTER=",
-		"NOT_FOUND_TTL=", "COALESCE=", "WAIT_TIMEOUT=", "DB=", "PURGE_TOKEN=", "NEAR=", "COMPRESS=", "ADMIN=", "ADMIN_TOKEN=", "WARM=", "WARM_HOST=")
+		"NOT_FOUND_TTL=", "COALESCE=", "WAIT_TIMEOUT=", "DB=", "PURGE_TOKEN=", "NEAR=", "COMPRESS=", "ADMIN=", "ADMIN_TOKEN=", "WARM=", "WARM_HOST=",
+		"DRAGONFLY_PASSWORD=", "DRAGONFLY_PASSWORD_FILE=", "PURGE_TOKEN_FILE=", "ADMIN_TOKEN_FILE=", "LAZY_CONNECT=", "HEALTH=", "DRAIN=")
 	cmd.SysProcAttr = program.DieWithParent()
 	return cmd
 }

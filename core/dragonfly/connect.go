@@ -118,36 +118,29 @@ func connect(ctx context.Context, given *rueidis.ClientOption, o options) (rueid
 	}
 	found, err := inspect(ctx, client)
 	if err != nil {
+		err = fromElsewhere(client, option, err)
 		go client.Close() // waits a second for a server that is silent
 		return nil, explain(option, started, err)
 	}
 	if found.cluster && guessed {
-		client.Close()
-		if isSocket(option) {
-			return nil, explain(option, started, errSocketOfCluster)
+		if found.emulated, err = emulates(ctx, client, found); err == nil && !found.emulated {
+			client.Close()
+			option.ForceSingleClient = false
+			*given = option
+			client, err = join(ctx, option)
 		}
-		option.ForceSingleClient = false
-		*given = option
-		if client, err = dial(ctx, option); err == nil {
-			// The nodes are known by the addresses that they give themselves. One that
-			// answers is there, whatever the user may do.
-			if _, err = client.Do(ctx, client.B().Get().Key(anyKey).Build()).ToMessage(); rueidis.IsRedisNil(err) || isNoPerm(err) {
-				err = nil
-			}
+	} else if found.cluster {
+		found.emulated, err = agree(ctx, client, option, found)
+	}
+	if err != nil {
+		if client != nil {
+			go client.Close()
 		}
-		if err != nil {
-			if client != nil {
-				go client.Close()
-			}
-			return nil, explain(option, started, fmt.Errorf("the server is part of a cluster, whose nodes cannot be used: %w", err))
-		}
+		return nil, explain(option, started, err)
 	}
 	found.log(ctx, o.logger, option)
 	return client, nil
 }
-
-// anyKey is asked for to find out whether nodes answer. The user need not be allowed it.
-const anyKey = "cacheaside:2:start"
 
 // complete fills in what the user left at zero. It reports whether it was we who
 // chose to talk to a single server.
@@ -367,10 +360,6 @@ func coded(answer string) bool {
 	return len(code) > len("ERR") && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
-// errSocketOfCluster is not of the server: its other nodes are at other addresses, which
-// nobody has said may be used.
-var errSocketOfCluster = errors.New("a socket leads to one node only")
-
 const startOne = "start one with: docker run -p 6379:6379 docker.dragonflydb.io/dragonflydb/dragonfly --cache_mode=true --maxmemory=1gb"
 
 func diagnose(option rueidis.ClientOption, cause error) (what, fix string) {
@@ -383,11 +372,12 @@ func diagnose(option rueidis.ClientOption, cause error) (what, fix string) {
 		hostname x509.HostnameError
 		expired  x509.CertificateInvalidError
 	)
+	if what, fix := diagnoseCluster(cause); what != "" {
+		return what, fix
+	}
 	switch {
 	case errors.As(cause, &answer):
 		return diagnoseAnswer(option, answer.Error())
-	case errors.Is(cause, errSocketOfCluster):
-		return "it is part of a cluster", "give the host and port of a node: redis://host:port"
 	case isSocket(option) && errors.As(cause, &op) && op.Op == "dial":
 		return diagnoseSocket(cause)
 	case errors.As(cause, &noTLS):
@@ -465,7 +455,9 @@ func diagnoseAnswer(option rueidis.ClientOption, answer string) (what, fix strin
 	case strings.HasPrefix(answer, "CLUSTERDOWN"):
 		return "its cluster is down", "see CLUSTER INFO on it: every slot needs a node that is up"
 	case strings.Contains(answer, "cluster support disabled"), strings.Contains(answer, "Cluster is disabled"):
-		return "it is no part of a cluster", "give a single address, without addr in the URL"
+		return "it is no part of a cluster", "give a single address, without addr in the URL or more in InitAddress; several are for nodes of a cluster"
+	case strings.Contains(answer, "Cluster is not yet configured"):
+		return "its cluster has no nodes yet", "give the nodes their slots with DFLYCLUSTER CONFIG, or start one Dragonfly without --cluster_mode=yes"
 	case strings.HasPrefix(answer, "MASTERDOWN"):
 		return "it is a replica that has lost its master", "give the address of a master, or start that again"
 	case strings.Contains(answer, "Bad TLS header"):

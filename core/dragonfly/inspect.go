@@ -15,6 +15,9 @@ import (
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
+// nameDragonfly is what a Dragonfly is called.
+const nameDragonfly = "Dragonfly"
+
 // server is what a server says of itself.
 type server struct {
 	name      string // Dragonfly, Valkey or Redis; empty if it keeps that to itself
@@ -22,6 +25,7 @@ type server struct {
 	eviction  string // cache_mode of Dragonfly, else maxmemory_policy
 	maxmemory int64  // bytes; -1 if unknown, 0 for no limit
 	cluster   bool
+	emulated  bool // it is one Dragonfly, which takes itself for a cluster; only connect finds out
 }
 
 // inspect requires an answer to PING, and reads INFO where that is allowed.
@@ -65,7 +69,7 @@ func readInfo(info map[string]string) server {
 	}
 	switch {
 	case info["dragonfly_version"] != "":
-		s.name, s.version, s.eviction = "Dragonfly", strings.TrimPrefix(info["dragonfly_version"], "df-"), info["cache_mode"]
+		s.name, s.version, s.eviction = nameDragonfly, strings.TrimPrefix(info["dragonfly_version"], "df-"), info["cache_mode"]
 	case info["valkey_version"] != "":
 		s.name, s.version, s.eviction = "Valkey", info["valkey_version"], info["maxmemory_policy"]
 	case info["redis_version"] != "":
@@ -77,9 +81,9 @@ func readInfo(info map[string]string) server {
 // warning says why nothing will be evicted, if that is so.
 func (s server) warning() string {
 	switch {
-	case s.name == "Dragonfly" && s.eviction != "" && s.eviction != "cache":
+	case s.name == nameDragonfly && s.eviction != "" && s.eviction != "cache":
 		return "Dragonfly does not evict: when its memory is full, writes are refused; start it with --cache_mode=true"
-	case s.name == "Dragonfly", s.maxmemory < 0 || s.eviction == "":
+	case s.name == nameDragonfly, s.maxmemory < 0 || s.eviction == "":
 		return ""
 	case s.maxmemory == 0:
 		return "the server has no memory limit, so it never evicts: set maxmemory and maxmemory-policy allkeys-lru"
@@ -95,12 +99,15 @@ func (s server) log(ctx context.Context, logger *slog.Logger, option rueidis.Cli
 		name = "unknown"
 	}
 	eviction := "maxmemory_policy"
-	if s.name == "Dragonfly" {
+	if s.name == nameDragonfly {
 		eviction = "cache_mode"
 	}
 	attrs := []any{
 		"address", strings.Join(option.InitAddress, ","), "server", name, "version", s.version,
 		eviction, s.eviction, "maxmemory", s.maxmemory, "cluster", s.cluster, "tls", option.TLSConfig != nil,
+	}
+	if s.emulated {
+		attrs = append(attrs, "emulated", true)
 	}
 	if w := s.warning(); w != "" {
 		logger.WarnContext(ctx, "dragonfly: connected, but "+w, attrs...)

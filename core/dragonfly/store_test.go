@@ -173,7 +173,7 @@ func TestOneCommandPerCall(t *testing.T) {
 			}
 		})
 		delete(got, "ping")
-		delete(got, "hello") // of a connection that comes late
+		delete(got, "hello")     // of a connection that comes late
 		if want["evalsha"] > 0 { // what scripts run is theirs
 			maps.DeleteFunc(got, func(name string, _ int) bool { return name != "evalsha" })
 		}

@@ -135,6 +135,22 @@ func begin(tb testing.TB, opts []servers.Option) (*Process, error) {
 	return p, nil
 }
 
+// EachKind runs a test, named after the kind, on each kind of server that is on the PATH:
+// only is to be given to [StartServer]. Where there is none, StartServer says so.
+func EachKind(t *testing.T, test func(t *testing.T, only servers.Option)) {
+	t.Helper()
+	if !HasProcess() {
+		test(t, servers.WhereRedis())
+		return
+	}
+	for _, kind := range servers.Kinds() {
+		only := servers.Only("the test is on "+string(kind), kind)
+		if _, _, err := servers.Find(only); err == nil {
+			t.Run(string(kind), func(t *testing.T) { test(t, only) })
+		}
+	}
+}
+
 // HasProcess reports whether [StartServer] without options finds a server.
 func HasProcess() bool {
 	_, _, err := servers.Find()

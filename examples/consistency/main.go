@@ -38,11 +38,14 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/cacheaside/cacheaside/examples/internal/server"
 )
 
 // asWorker names the variable that makes this program a worker; it holds its
@@ -59,7 +62,7 @@ func main() {
 		exit(err)
 	}
 	var c check
-	flag.StringVar(&c.server, "dragonfly", "", "Dragonfly or Redis `address`, host:port; its data is flushed again and again (empty: start one that is on the PATH, which is killed as well)")
+	flag.StringVar(&c.server, "dragonfly", "", "Dragonfly or Redis `address`, host:port; its data is flushed again and again (empty: the one that DRAGONFLY_ADDR names, if it has no data; without that start one that is on the PATH, which is killed as well)")
 	flag.Uint64Var(&c.seed, "seed", 1, "seed of what happens to the server, and of who does what")
 	flag.IntVar(&c.reads, "reads", 200_000, "how many reads")
 	flag.IntVar(&c.processes, "processes", 4, "how many processes, of fiber, gin, echo and chi in turn")
@@ -83,17 +86,32 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if c.server == "" && os.Getenv("DRAGONFLY_ADDR") != "" {
-		_, _ = fmt.Fprintln(os.Stderr, "consistency: DRAGONFLY_ADDR is not used by itself, since all data of the server is flushed: -dragonfly says so")
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	r, err := c.run(ctx)
+	r, err := c.runSomewhere(ctx)
 	if err == nil {
 		fmt.Print(r.table(c))
 		err = r.broken(c)
 	}
 	exit(err)
+}
+
+// runSomewhere runs on the server that is named, by the flag or by DRAGONFLY_ADDR, else on one
+// of its own.
+func (c check) runSomewhere(ctx context.Context) (r *result, err error) {
+	if c.server != "" {
+		return c.run(ctx)
+	}
+	lent, clear, err := server.LentStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if lent == "" {
+		return c.run(ctx)
+	}
+	c.server = lent
+	defer func() { err = errors.Join(err, clear(context.WithoutCancel(ctx))) }()
+	return c.run(ctx)
 }
 
 func exit(err error) {

@@ -18,7 +18,7 @@ import (
 func main() { blog.Main(run) }
 
 func run(ctx context.Context, opt blog.Options) error {
-	store, err := server.OpenStore(ctx, opt.Dragonfly, opt.Near)
+	store, err := opt.OpenStore(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func run(ctx context.Context, opt blog.Options) error {
 		return send(c, db.Stats(cache.Stats()))
 	})
 	srv := &http.Server{Handler: e, ReadHeaderTimeout: 10 * time.Second}
-	return server.Serve(ctx, opt.Addr, srv.Serve, srv.Shutdown, opt.WarmUp(cache, echoadapter.Entry(e)))
+	return opt.Serve(ctx, srv.Serve, srv.Shutdown, opt.WarmUp(cache, echoadapter.Entry(e)))
 }
 
 func send(c echo.Context, a blog.Answer) error {

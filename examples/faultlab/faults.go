@@ -50,7 +50,9 @@ type fault struct {
 	end    func(context.Context, *world) error
 	// handler says that it is the handler that fails.
 	handler bool
-	// opts are what the server must be able to do.
+	// breaks says that it is done to the server itself, which must be the lab's own then.
+	breaks bool
+	// opts are what that must be able to do.
 	opts []servers.Option
 	// stale lets stale responses take the place of what the handler fails to
 	// give; then nobody may see an error at all.
@@ -84,7 +86,7 @@ func faults() []fault {
 				return nil
 			}
 		}
-		return fault{name: name, opts: []servers.Option{needs}, begin: all(on), end: all(off)}
+		return fault{name: name, breaks: true, opts: []servers.Option{needs}, begin: all(on), end: all(off)}
 	}
 	handler := func(name string, mode int32, stale bool) fault {
 		return fault{
@@ -102,12 +104,12 @@ func faults() []fault {
 	return []fault{
 		{name: "none", begin: nothing, end: nothing},
 		{
-			name:  "server killed",
+			name: "server killed", breaks: true,
 			begin: func(_ context.Context, w *world) error { w.server.Kill(); return nil },
 			end:   func(ctx context.Context, w *world) error { return w.server.Start(ctx) },
 		},
 		{
-			name:  "server stopped (SIGSTOP)",
+			name: "server stopped (SIGSTOP)", breaks: true,
 			begin: func(_ context.Context, w *world) error { return w.server.Pause() },
 			end:   func(_ context.Context, w *world) error { return w.server.Resume() },
 		},
@@ -116,7 +118,7 @@ func faults() []fault {
 		proxied("packets dropped", func(p *faultproxy.Proxy) { p.Drop(true) }, func(p *faultproxy.Proxy) { p.Drop(false); p.Refuse(true); p.Refuse(false) }),
 		proxied("connections refused", func(p *faultproxy.Proxy) { p.Refuse(true) }, func(p *faultproxy.Proxy) { p.Refuse(false) }),
 		{
-			name: "server restarted empty, again and again", begin: nothing, end: nothing,
+			name: "server restarted empty, again and again", breaks: true, begin: nothing, end: nothing,
 			during: func(ctx context.Context, w *world) error {
 				w.server.Kill()
 				if err := w.server.Start(ctx); err != nil {
@@ -129,7 +131,7 @@ func faults() []fault {
 		outOfMemory("server out of memory", func(*world) {}),
 		outOfMemory("server out of memory, in the words of another kind", otherWords),
 		{
-			name:  "server became a read-only replica",
+			name: "server became a read-only replica", breaks: true,
 			begin: func(ctx context.Context, w *world) error { return w.follow(ctx) },
 			end:   func(ctx context.Context, w *world) error { return w.lead(ctx) },
 		},
@@ -138,7 +140,7 @@ func faults() []fault {
 			[][]string{{"CONFIG", "SET", "replica-serve-stale-data", "no"}, {"REPLICAOF", "127.0.0.1", "1"}},
 			[][]string{{"REPLICAOF", "NO", "ONE"}, {"CONFIG", "SET", "replica-serve-stale-data", "yes"}}),
 		{
-			name: "wrong password after a rotation",
+			name: "wrong password after a rotation", breaks: true,
 			begin: func(ctx context.Context, w *world) error {
 				if err := w.rotate(ctx, "another"); err != nil {
 					return err

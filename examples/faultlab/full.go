@@ -21,7 +21,7 @@ const (
 // stays full: what expires is taken up at once.
 func outOfMemory(name string, prepare func(*world)) fault {
 	return fault{
-		name: name, opts: []servers.Option{servers.NoEviction()},
+		name: name, breaks: true, opts: []servers.Option{servers.NoEviction()},
 		begin: func(ctx context.Context, w *world) error {
 			prepare(w)
 			for _, size := range []int{1 << 20, 64 << 10, 1 << 10} {

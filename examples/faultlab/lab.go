@@ -45,6 +45,7 @@ type lab struct {
 	// lookup is Timeouts.Lookup; zero: the default. A busy machine needs more,
 	// or it is never seen what happens when all is well.
 	lookup time.Duration
+	lent   *lent // nil: every server is the lab's own
 }
 
 // patience is what a request may take beyond its handler: it may wait for a few
@@ -99,7 +100,7 @@ func (l *lab) run(ctx context.Context, report func([]*result)) (ok bool, err err
 		}
 		results, err := l.try(ctx, f, dir, rand.New(rand.NewPCG(l.seed, uint64(i))))
 		var missing *servers.MissingError
-		if _, _, none := servers.Find(); none == nil && errors.As(err, &missing) {
+		if l.hasServer() && errors.As(err, &missing) {
 			_, _ = fmt.Fprintf(os.Stderr, "faultlab: %s: left out: %v\n", f.name, missing)
 			continue
 		}
@@ -122,7 +123,7 @@ func (l *lab) try(ctx context.Context, f fault, dir string, rng *rand.Rand) (res
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w := &world{dir: dir, data: newDatabase(rows), rng: rng}
-	if w.server, err = server.StartStore(ctx, dir, f.opts...); err != nil {
+	if w.server, err = l.store(ctx, dir, f.breaks, f.opts...); err != nil {
 		return nil, err
 	}
 	defer w.server.Kill()

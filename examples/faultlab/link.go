@@ -28,7 +28,7 @@ const (
 // default time-outs. It is wrong for the circuit breaker to open, for the large page
 // not to be served once it is stored, and for small ones not to be.
 func (l *lab) link(ctx context.Context, dir string) (results []*result, err error) {
-	process, err := server.StartStore(ctx, dir)
+	process, err := l.store(ctx, dir, false)
 	if err != nil {
 		return nil, err
 	}

@@ -8,9 +8,10 @@
 //	go run ./examples/faultlab -only 'silent|slow' -v
 //	go run ./examples/faultlab -soak 10m  # no faults, but does it stay as small as it is?
 //
-// It needs a dragonfly, valkey-server or redis-server on the PATH, and takes the first of
-// these that can have the fault. It starts, kills and stops it, so it does not use the one
-// that DRAGONFLY_ADDR names. The exit status is 1 if anything was wrong.
+// It takes the server that DRAGONFLY_ADDR names, if that has no data, for what does not break
+// the server itself; for what does, or where none is named, the first of dragonfly,
+// valkey-server and redis-server on the PATH that can have the fault, which it starts, kills
+// and stops. The exit status is 1 if anything was wrong.
 package main
 
 import (
@@ -21,8 +22,6 @@ import (
 	"os/signal"
 	"regexp"
 	"time"
-
-	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 func main() { os.Exit(run()) }
@@ -46,16 +45,18 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "faultlab: -only:", err)
 		return 2
 	}
-	if os.Getenv("DRAGONFLY_ADDR") != "" {
-		fmt.Fprintln(os.Stderr, "faultlab: DRAGONFLY_ADDR is not used: servers are killed here, so they must be of its own, from the PATH")
-	}
-	kind, _, err := servers.Find()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	on, err := l.choose(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faultlab:", err)
 		return 1
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+	defer func() {
+		if err := l.giveBack(context.WithoutCancel(ctx)); err != nil {
+			fmt.Fprintln(os.Stderr, "faultlab: the server is left with what was stored:", err)
+		}
+	}()
 	if *soak > 0 {
 		if err := l.soak(ctx, *soak, 100_000, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "faultlab:", err)
@@ -65,7 +66,7 @@ func run() int {
 	}
 	t := newTable(os.Stdout, *markdown)
 	if !*markdown {
-		fmt.Printf("seed %d, %v per fault, %s\n", l.seed, l.length, kind)
+		fmt.Printf("seed %d, %v per fault, %s\n", l.seed, l.length, on)
 	}
 	ok, err := l.run(ctx, t.add)
 	t.end()

@@ -14,8 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/cacheaside/cacheaside/examples/internal/server"
 )
 
 // frameworksKeep is how many goroutines Fiber's server leaves behind for good: for
@@ -39,7 +37,7 @@ func (l *lab) soak(ctx context.Context, d time.Duration, rows int, w io.Writer) 
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	own, err := server.StartStore(ctx, dir)
+	own, err := l.store(ctx, dir, false)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 func main() { blog.Main(run) }
 
 func run(ctx context.Context, opt blog.Options) error {
-	store, err := server.OpenStore(ctx, opt.Dragonfly, opt.Near)
+	store, err := opt.OpenStore(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func run(ctx context.Context, opt blog.Options) error {
 		c.Set("Cache-Control", "no-store")
 		return send(c, db.Stats(cache.Stats()))
 	})
-	return server.Serve(ctx, opt.Addr, app.Listener, app.ShutdownWithContext, opt.WarmUp(cache, fiberadapter.Entry(app)))
+	return opt.Serve(ctx, app.Listener, app.ShutdownWithContext, opt.WarmUp(cache, fiberadapter.Entry(app)))
 }
 
 func send(c *fiber.Ctx, a blog.Answer) error {

@@ -17,7 +17,7 @@ import (
 func main() { blog.Main(run) }
 
 func run(ctx context.Context, opt blog.Options) error {
-	store, err := server.OpenStore(ctx, opt.Dragonfly, opt.Near)
+	store, err := opt.OpenStore(ctx)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func run(ctx context.Context, opt blog.Options) error {
 		send(c, db.Stats(cache.Stats()))
 	})
 	srv := &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
-	return server.Serve(ctx, opt.Addr, srv.Serve, srv.Shutdown, opt.WarmUp(cache, ginadapter.Entry(r)))
+	return opt.Serve(ctx, srv.Serve, srv.Shutdown, opt.WarmUp(cache, ginadapter.Entry(r)))
 }
 
 func send(c *gin.Context, a blog.Answer) {

@@ -21,7 +21,7 @@ func main() {
 }
 
 func run(ctx context.Context, o server.Options) error {
-	store, err := server.OpenStore(ctx, o.Dragonfly, o.Near)
+	store, err := o.OpenStore(ctx)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func run(ctx context.Context, o server.Options) error {
 		return err
 	}
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
-	return server.Serve(ctx, o.Addr, srv.Serve, srv.Shutdown)
+	return o.Serve(ctx, srv.Serve, srv.Shutdown)
 }
 
 // policy answers POST and QUERY from the cache, with what their content asks for in the key.

@@ -41,7 +41,7 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	store, err := server.OpenStore(ctx, o.Dragonfly, o.Near)
+	store, err := o.OpenStore(ctx)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	return server.Serve(ctx, o.Addr, s.Serve, s.Shutdown)
+	return o.Serve(ctx, s.Serve, s.Shutdown)
 }
 
 func framework(s string) (string, error) {

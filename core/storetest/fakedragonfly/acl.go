@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,21 +82,22 @@ func (r *registry) denied(user, name, why string) {
 
 func (r *registry) deniedAuth(user string) { r.note(denial{"AUTH", "AUTH", user, time.Now()}) }
 
-// deniedInScript asks the server behind what it was that the script may not do.
-func (r *registry) deniedInScript(user string) {
-	d := denial{"COMMAND", "EVAL", user, time.Now()}
-	if v := r.back.do("ACL", "LOG", "1"); len(v.items) == 1 {
-		entry := v.items[0].items
-		for i := 0; i+1 < len(entry); i += 2 {
-			switch text := entry[i+1].text; entry[i].text {
-			case "reason":
-				d.reason = upper(text)
-			case "object":
-				d.object, _, _ = strings.Cut(upper(text), "|")
-			}
+// inScripts are the entries of the log of the server behind that are about scripts: those
+// may go on after a command that their user may not give, and nobody is told.
+func (r *registry) inScripts() (log []denial) {
+	for _, item := range r.back.do("ACL", "LOG", "128").items {
+		entry := map[string]string{}
+		for i := 0; i+1 < len(item.items); i += 2 {
+			entry[item.items[i].text] = item.items[i+1].text
 		}
+		if entry["context"] != "lua" {
+			continue
+		}
+		object, _, _ := strings.Cut(upper(entry["object"]), "|")
+		age, _ := strconv.ParseFloat(entry["age-seconds"], 64)
+		log = append(log, denial{upper(entry["reason"]), object, entry["username"], time.Now().Add(-time.Duration(age * float64(time.Second)))})
 	}
-	r.note(d)
+	return log
 }
 
 func (r *registry) note(d denial) {
@@ -232,12 +234,52 @@ func (r *registry) logCommand(rest []string) []byte {
 		most = n
 	}
 	var entries [][]byte
-	for _, d := range r.log[:min(len(r.log), most)] {
+	log := append(r.inScripts(), r.log...)
+	slices.SortStableFunc(log, func(a, b denial) int { return b.at.Compare(a.at) })
+	for _, d := range log[:min(len(log), max(most, 0))] {
 		entries = append(entries, array(simple("reason"), simple(d.reason), simple("object"), simple(d.object), simple("username"), simple(d.user),
 			simple("age-seconds"), simple(fmt.Sprintf("%.6f", time.Since(d.at).Seconds())), simple("client-info"), simple(""),
 			simple("timestamp-created"), integer(d.at.UnixNano())))
 	}
 	return array(entries...)
+}
+
+// load reads the users of an aclfile, each in a line "user name rules". As in Dragonfly, one
+// line that is wrong, or has fewer than four words, spoils the file; the server starts all
+// the same, with the default user that there is without a file.
+func (r *registry) load(path string) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "Dragonfly could not load ACL file %s with error %v\n", path, err)
+		return
+	}
+	var users [][]string
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSuffix(line, "\n"); line == "" {
+			continue
+		}
+		words := strings.Fields(line)
+		if len(words) < 4 || !strings.EqualFold(words[0], "user") {
+			fmt.Fprintln(os.Stderr, "Error materializing acl file")
+			return
+		}
+		users = append(users, words[1:])
+	}
+	before := r.users["default"]
+	for _, user := range users {
+		if user[0] == "default" { // the line has all that it may do
+			user = slices.Insert(slices.Clone(user), 1, "resetpass", "resetkeys", "resetchannels", "-@all")
+		}
+		if answer, _ := r.setUser(user[0], user[1:]); answer[0] == '-' {
+			fmt.Fprintf(os.Stderr, "Error while parsing aclfile: %s", answer[1:])
+			for _, added := range users {
+				r.remove(added[0])
+			}
+			r.setUser("default", []string{"allkeys", "allchannels", "+@all"})
+			r.users["default"] = before
+			return
+		}
+	}
 }
 
 // elsewhere are commands and categories that Dragonfly has and a Redis may not: their
@@ -373,6 +415,12 @@ func (c *conn) refuseLocal(name string, args []string) []byte {
 	}
 	r.denied(user, name, "")
 	return noPermission(user)
+}
+
+// mayNot reports whether the server behind would refuse a command of the user.
+func (r *registry) mayNot(user string, args []string) bool {
+	v := r.back.do(append([]string{"ACL", "DRYRUN", user}, args...)...)
+	return v.kind != '-' && v.text != "OK"
 }
 
 func (r *registry) allows(user, name string, args []string) bool {

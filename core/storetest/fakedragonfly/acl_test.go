@@ -37,6 +37,42 @@ func TestPasswords(t *testing.T) {
 	f.dial(t).want("GET a", "b")
 }
 
+// TestFiles: users come from an aclfile, flags from a flagfile. An aclfile that is wrong means
+// nothing at all: then the password of the default user is what keeps others out.
+func TestFiles(t *testing.T) {
+	file := func(text string) string {
+		path := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	flags := "--flagfile=" + file("# of the server\n\n--requirepass=secret\n")
+	const ours = "user joe on >pw resetkeys ~a:* resetchannels -@all +get +set\n"
+	c := start(t, nil, flags, "--aclfile="+file("user default off resetkeys -@all\n"+ours)).dial(t)
+	const wrong = "-WRONGPASS invalid username-password pair or user is disabled."
+	c.want("GET a:1", "-NOAUTH Authentication required.")
+	c.want("AUTH secret", wrong)
+	c.want("AUTH joe pw", "OK")
+	c.want("SET a:1 x", "OK")
+	if got := c.do("GET b:1").String(); !strings.HasPrefix(got, "-NOPERM") {
+		t.Error(got)
+	}
+	for _, text := range []string{"user default off\n" + ours, "# a comment\n" + ours, ours + "user default on nopass +nosuch\n", ours + "user default off -@all +client|id\n"} {
+		c := start(t, nil, flags, "--aclfile="+file(text)).dial(t)
+		c.want("AUTH joe pw", wrong)
+		c.want("GET a:1", "-NOAUTH Authentication required.")
+		c.want("AUTH secret", "OK")
+		c.want("SET b:1 x", "OK")
+		c.want("ACL USERS", "[default]")
+	}
+	for _, bad := range []string{"/nowhere/flags", file("requirepass=secret\n"), file("--nosuch=1\n")} {
+		if _, err := tryStart(t, nil, "--flagfile="+bad); err == nil {
+			t.Errorf("started with the flagfile %s", bad)
+		}
+	}
+}
+
 // TestRules: Dragonfly has no subcommands in rules, no reset, and only commands that it
 // has.
 func TestRules(t *testing.T) {

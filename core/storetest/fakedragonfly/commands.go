@@ -94,7 +94,37 @@ func isEval(name string) bool {
 	return false
 }
 
-// foreign reports whether Dragonfly answers a syntax error where some Redis does not.
+// cursorBit makes the cursors of SCAN as large as Dragonfly's are: they do not fit into 32
+// bits, and say nothing of how far it has come.
+const cursorBit = 1 << 48
+
+// withCursor returns a SCAN with another cursor.
+func withCursor(args []string, change func(uint64) uint64) []string {
+	if len(args) < 2 {
+		return args
+	}
+	n, err := strconv.ParseUint(args[1], 10, 64)
+	if err != nil {
+		return args
+	}
+	return append([]string{args[0], strconv.FormatUint(change(n), 10)}, args[2:]...)
+}
+
+// largeCursor changes the answer of a SCAN.
+func largeCursor(b []byte) []byte {
+	v, err := parseReply(b)
+	if err != nil || len(v.items) != 2 || v.items[0].text == "0" {
+		return b
+	}
+	n, err := strconv.ParseUint(v.items[0].text, 10, 64)
+	if err != nil {
+		return b
+	}
+	rest := b[len("*2\r\n")+len(bulk(v.items[0].text)):]
+	return append(append([]byte("*2\r\n"), bulk(strconv.FormatUint(n|cursorBit, 10))...), rest...)
+}
+
+// foreignSyntax reports whether Dragonfly answers a syntax error where some Redis does not.
 func foreignSyntax(name string, args []string) bool {
 	if name != "SET" || len(args) < 4 {
 		return false

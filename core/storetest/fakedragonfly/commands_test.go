@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -224,4 +225,30 @@ func TestCluster(t *testing.T) {
 	}
 	real := start(t, nil, "--cluster_mode=yes").dial(t)
 	real.want("CLUSTER SLOTS", "-ERR Cluster is not yet configured")
+}
+
+// TestScan: cursors are large, and lead to all keys.
+func TestScan(t *testing.T) {
+	c := start(t, nil).dial(t)
+	for i := range 300 {
+		c.want(fmt.Sprint("SET k", i, " v"), "OK")
+	}
+	found, large := map[string]bool{}, 0
+	for cursor := "0"; ; {
+		v := c.do("SCAN " + cursor + " MATCH k* TYPE string COUNT 20")
+		for _, key := range v.items[1].items {
+			found[key.text] = true
+		}
+		if cursor = v.items[0].text; cursor == "0" {
+			break
+		}
+		if n, err := strconv.ParseUint(cursor, 10, 64); err == nil && n > 1<<32 {
+			large++
+		}
+	}
+	if len(found) != 300 || large < 5 {
+		t.Errorf("%d keys, %d large cursors", len(found), large)
+	}
+	c.want("SCAN x", "-ERR invalid cursor")
+	c.want("SCAN", "-ERR wrong number of arguments for 'scan' command")
 }

@@ -83,6 +83,10 @@ func (c *conn) forward(name string, args []string) {
 	case isEval(name):
 		translated, answer := s.scripts.translate(name, args, refused, s)
 		if answer != nil {
+			if s.users.mayNot(c.who(), args) { // which comes before what is wrong with a script
+				s.users.denied(c.who(), name, "")
+				answer = noPermission(c.who())
+			}
 			c.reply(answer)
 			return
 		}
@@ -95,6 +99,10 @@ func (c *conn) forward(name string, args []string) {
 	default:
 		user := c.who()
 		sl.edit = func(b []byte) []byte { return s.plainError(user, name, b) }
+		if name == "SCAN" {
+			args = withCursor(args, func(n uint64) uint64 { return n &^ cursorBit })
+			sl.edit = func(b []byte) []byte { return s.plainError(user, name, largeCursor(b)) }
+		}
 	}
 	c.mark(sl, name, info, keys)
 	switch name {
@@ -131,8 +139,9 @@ func (c *conn) mark(sl *slot, name string, info command, keys []string) {
 			marks.writes = append(marks.writes, c.s.writes.begin(keys)...)
 		}
 		if !info.write {
+			endless := c.endless(keys)
 			c.mu.Lock()
-			marks.reads = append(marks.reads, c.tracker.reading(c.s.writes, keys)...)
+			marks.reads = append(marks.reads, c.tracker.reading(c.s.writes, keys, endless)...)
 			c.mu.Unlock()
 		}
 	}
@@ -193,7 +202,7 @@ func (s *server) plainError(user, name string, b []byte) []byte {
 	}
 	text := string(b[1:])
 	switch {
-	case strings.HasPrefix(text, "NOPERM"):
+	case strings.HasPrefix(text, "NOPERM"), strings.HasPrefix(text, "EXECABORT") && strings.Contains(text, "NOPERM"):
 		s.users.denied(user, name, text)
 		return noPermission(user)
 	case strings.HasPrefix(text, "OOM "):

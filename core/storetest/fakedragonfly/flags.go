@@ -15,11 +15,13 @@ const perThread = 256 << 20
 // options is what the flags say.
 type options struct {
 	port, bind, unixsocket, requirepass string
+	aclfile                             string
 	maxmemory                           int64
 	cacheMode, tls, version             bool
 	threads                             int
 	certFile, keyFile, caFile           string
 	cluster                             string // "", emulated or yes
+	announceIP                          string // in a cluster
 }
 
 // flagKinds has the flags that are known: whether each is a Boolean one, which takes no
@@ -34,11 +36,11 @@ var flagKinds = map[string]bool{
 	"default_lua_flags": false, "notify_keyspace_events": false, "hz": false, "oom_deny_ratio": false, "rss_oom_deny_ratio": false,
 	"pipeline_squash": false, "force_epoll": true, "version_check": true, "primary_port_http_enabled": true,
 	"logtostderr": true, "alsologtostderr": true, "log_dir": false, "minloglevel": false, "v": false, "vmodule": false,
-	"slowlog_log_slower_than": false, "slowlog_max_len": false, "version": true,
+	"slowlog_log_slower_than": false, "slowlog_max_len": false, "version": true, "flagfile": false,
 }
 
 // parseFlags reads a command line as Dragonfly does: --name=value, --name value, and
-// --name or --noname of a Boolean flag.
+// --name or --noname of a Boolean flag. A flagfile has one flag a line.
 func parseFlags(args []string) (*options, error) {
 	given := map[string]string{}
 	for len(args) > 0 {
@@ -64,16 +66,39 @@ func parseFlags(args []string) (*options, error) {
 		case !has:
 			value, args = args[0], args[1:]
 		}
+		if name == "flagfile" {
+			more, err := readFlagFile(value)
+			if err != nil {
+				return nil, err
+			}
+			args = append(more, args...)
+		}
 		given[name] = value
 	}
 	return newOptions(given)
 }
 
+// readFlagFile returns the flags in a file, whose empty lines and comments mean nothing.
+func readFlagFile(path string) (args []string, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("ERROR: Can't open flagfile %s", path)
+	}
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "-") {
+			args = append(args, line)
+		} else if line != "" && !strings.HasPrefix(line, "#") {
+			return nil, fmt.Errorf("ERROR: Unexpected line in the flagfile %s: '%s'", path, line)
+		}
+	}
+	return args, nil
+}
+
 func newOptions(given map[string]string) (*options, error) {
 	o := &options{
-		port: "6379", bind: given["bind"], unixsocket: given["unixsocket"], requirepass: given["requirepass"],
+		port: "6379", bind: given["bind"], unixsocket: given["unixsocket"], requirepass: given["requirepass"], aclfile: given["aclfile"],
 		certFile: given["tls_cert_file"], keyFile: given["tls_key_file"], caFile: given["tls_ca_cert_file"],
-		cluster: given["cluster_mode"], threads: runtime.NumCPU(),
+		cluster: given["cluster_mode"], announceIP: given["cluster_announce_ip"], threads: runtime.NumCPU(),
 	}
 	if port, ok := given["port"]; ok {
 		o.port = port
@@ -164,9 +189,9 @@ func human(n int64) string { return fmt.Sprintf("%.2fGiB", float64(n)/(1<<30)) }
 
 // tuning is what the environment says of this stand-in alone.
 type tuning struct {
-	refuse      float64 // of the bursts of writes
-	refuseDepth int     // writes before one that may be refused, in one pipeline
-	shards      int     // 0: as many as threads, two at least
+	refuse      *float64 // chance of a write in a burst to begin a run of refused ones; nil: 0 while there is room
+	refuseDepth int      // the write of a pipeline that may be the first of these
+	shards      int      // 0: as many as threads, two at least
 	seed        uint64
 	lingerMS    int // for how long a killed server takes connections
 	backend     string
@@ -187,7 +212,7 @@ func readTuning() (tuning, error) {
 		}
 		set(n)
 	}
-	number("FAKEDRAGONFLY_REFUSE", func(n float64) { t.refuse = n })
+	number("FAKEDRAGONFLY_REFUSE", func(n float64) { t.refuse = &n })
 	number("FAKEDRAGONFLY_REFUSE_DEPTH", func(n float64) { t.refuseDepth = int(n) })
 	number("FAKEDRAGONFLY_SHARDS", func(n float64) { t.shards = int(n) })
 	number("FAKEDRAGONFLY_SEED", func(n float64) { t.seed = uint64(n) })

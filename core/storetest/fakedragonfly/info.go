@@ -79,11 +79,7 @@ func (s *server) section(name string) string {
 }
 
 func (s *server) memorySection() string {
-	values := map[string]string{}
-	for line := range strings.Lines(s.behind("memory")) {
-		name, text, _ := strings.Cut(strings.TrimSpace(line), ":")
-		values[name] = text
-	}
+	values := infoOf(s.behind("memory"))
 	mode, policy := "store", "noeviction"
 	if s.cacheMode {
 		mode, policy = "cache", "eviction"

@@ -356,6 +356,9 @@ func (c *conn) clusterCommand(args []string) []byte {
 	if err != nil {
 		host, portText = "127.0.0.1", c.s.port
 	}
+	if c.s.announceIP != "" {
+		host = c.s.announceIP
+	}
 	n, _ := strconv.ParseInt(portText, 10, 64)
 	port := integer(n)
 	c.mu.Lock()

@@ -25,6 +25,7 @@ type server struct {
 	users    *registry
 	scripts  *scripts
 	writes   *writes
+	memory   pressure
 	id       string // in a cluster
 	started  time.Time
 	failed   chan error
@@ -56,7 +57,7 @@ func newServer(o *options) (*server, error) {
 	}
 	s := &server{
 		options: o, tuning: t, started: time.Now(), failed: make(chan error, 2), conns: map[int64]*conn{},
-		sticky: map[string]bool{}, writes: newWrites(), id: fmt.Sprintf("%040x", t.seed),
+		sticky: map[string]bool{}, writes: newWrites(), id: fmt.Sprintf("%020x%020x", rand.Uint64(), rand.Uint64()), // as Dragonfly, it has another one each time
 	}
 	s.random.Rand = rand.New(rand.NewPCG(t.seed, 0))
 	listeners, err := s.listen()
@@ -72,6 +73,9 @@ func newServer(o *options) (*server, error) {
 		return nil, err
 	}
 	s.users = newRegistry(s.back, s.commands, o.requirepass)
+	if o.aclfile != "" {
+		s.users.load(o.aclfile)
+	}
 	s.scripts = newScripts(s.back, s.commands)
 	if err := s.serve(listeners); err != nil {
 		s.close()

@@ -18,28 +18,6 @@ func (s *server) shardOf(keys []string) int {
 	return shard
 }
 
-// burst is what a client has sent at once. In a bad one some writes are refused, as they
-// are where eviction does not keep up.
-type burst struct {
-	writes  int
-	refused int // how many are still to be refused
-}
-
-func (b *burst) refuses(s *server, write bool) bool {
-	if !write || s.refuse <= 0 {
-		return false
-	}
-	b.writes++
-	if b.refused == 0 && b.writes >= s.refuseDepth && s.chance(s.refuse) {
-		b.refused = 1 + s.intN(4)
-	}
-	if b.refused == 0 {
-		return false
-	}
-	b.refused--
-	return true
-}
-
 // slotOf is the hash slot of a key in a cluster: CRC-16 of XMODEM, of its hash tag if it
 // has one.
 func slotOf(key string) int {

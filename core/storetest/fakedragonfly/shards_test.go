@@ -2,15 +2,11 @@ package main
 
 import (
 	"fmt"
-	"net"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // TestOrder: answers come in the order of the questions, and a key has one order, however
@@ -149,6 +145,55 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestBursts: a cache that is full refuses some writes of bursts, without a word about it
+// in the environment, and none that come one by one. One with room refuses nothing.
+func TestBursts(t *testing.T) {
+	c := start(t, nil).dial(t)
+	value := strings.Repeat("v", 1000)
+	n := 0
+	bad := func(bursts int) (bad int) {
+		for range bursts {
+			var commands [][]string
+			for range 30 {
+				n++
+				commands = append(commands, []string{"SET", fmt.Sprint("key:", n), value, "PX", "600000"})
+			}
+			c.send(commands...)
+			refused := 0
+			for range commands {
+				switch got := c.next().String(); got {
+				case "OK":
+				case "-ERR Out of memory":
+					refused++
+				default:
+					t.Fatal(got)
+				}
+			}
+			if refused > 0 {
+				bad++
+			}
+		}
+		return bad
+	}
+	if got := bad(300); got > 0 {
+		t.Errorf("%d bursts were refused where there was room", got)
+	}
+	c.want("CONFIG SET maxmemory 8mb", "OK")
+	for ; infoOf(c.do("INFO stats").text)["evicted_keys"] == "0"; n++ {
+		if got := c.do("SET", fmt.Sprint("key:", n), value).String(); got != "OK" {
+			t.Fatal(got)
+		}
+	}
+	if got := bad(300); got < 15 || got > 150 {
+		t.Errorf("of 300 bursts at a full server %d were refused", got)
+	}
+	for i := range 300 {
+		if got := c.do("SET", fmt.Sprint("one:", i), value).String(); got != "OK" {
+			t.Fatal(got)
+		}
+	}
+}
+
 // TestFull: where there is no room and no eviction, writes are refused in the same words.
 func TestFull(t *testing.T) {
 	c := start(t, nil, "--cache_mode=false").dial(t)
@@ -160,77 +205,4 @@ func TestFull(t *testing.T) {
 	c.want("GET a", "null")
 	c.want("CONFIG SET maxmemory 512mb", "OK")
 	c.want("SET a b", "OK")
-}
-
-// TestKilled: a killed server takes connections for a moment and its port is free after
-// that. What is behind it is gone.
-func TestKilled(t *testing.T) {
-	f := start(t, []string{"FAKEDRAGONFLY_LINGER_MS=300"})
-	c := f.dial(t)
-	c.want("SET a b", "OK")
-	behind := children(t, f.cmd.Process.Pid)
-	if len(behind) != 2 {
-		t.Skipf("the children are not known: %v", behind)
-	}
-	if err := f.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := parse(c.r); err == nil {
-		t.Error("an answer of a killed server")
-	}
-	if nc, err := net.Dial("tcp", f.addr); err != nil {
-		t.Errorf("at once: %v", err)
-	} else {
-		_ = nc.Close()
-	}
-	gone := func() bool {
-		if nc, err := net.Dial("tcp", f.addr); err == nil {
-			_ = nc.Close()
-			return false
-		}
-		for _, pid := range behind {
-			if syscall.Kill(pid, 0) == nil {
-				return false
-			}
-		}
-		return true
-	}
-	for end := time.Now().Add(10 * time.Second); !gone(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("something is left of a killed server")
-		}
-	}
-	if err := f.start(nil); err != nil {
-		t.Fatal(err)
-	}
-	f.dial(t).want("GET a", "null")
-
-	// In good order the port is free when the program has ended.
-	if err := f.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(10 * time.Second); syscall.Kill(f.cmd.Process.Pid, 0) == nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it does not stop")
-		}
-	}
-	if nc, err := net.Dial("tcp", f.addr); err == nil {
-		_ = nc.Close()
-		t.Error("a server that has stopped takes connections")
-	}
-}
-
-// children are the processes of a parent, where /proc tells.
-func children(t *testing.T, parent int) (pids []int) {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", parent, parent))
-	if err != nil {
-		return nil
-	}
-	for _, field := range strings.Fields(string(text)) {
-		if pid, err := strconv.Atoi(field); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
 }

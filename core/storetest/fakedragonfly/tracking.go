@@ -21,8 +21,9 @@ type written struct {
 // reading is a read under way by somebody who wants to be told of writes: what was
 // written before it began.
 type reading struct {
-	key  string
-	seen uint64
+	key     string
+	seen    uint64
+	endless bool
 }
 
 // tracker is what one connection is told of. Guarded by the mutex of the connection.
@@ -34,7 +35,8 @@ type tracker struct {
 
 type tracked struct {
 	*written
-	seen uint64 // writes that had ended before the last read was sent
+	seen    uint64 // writes that had ended before the last read was sent
+	endless bool   // it had no TTL then
 }
 
 func newWrites() *writes { return &writes{keys: map[string]*written{}} }
@@ -77,9 +79,12 @@ func (w *writes) end(begun []*written) {
 	}
 }
 
-// reading notes that keys are about to be read.
-func (t *tracker) reading(w *writes, keys []string) []reading {
-	if !t.on || t.deaf {
+// listens reports whether the client wants to be told, and will be.
+func (t *tracker) listens() bool { return t.on && !t.deaf }
+
+// reading notes that keys are about to be read. Those in endless have no TTL.
+func (t *tracker) reading(w *writes, keys []string, endless map[string]bool) []reading {
+	if !t.listens() {
 		return nil
 	}
 	w.mu.Lock()
@@ -91,7 +96,7 @@ func (t *tracker) reading(w *writes, keys []string) []reading {
 			e.readers++
 			t.keys[key] = &tracked{written: e}
 		}
-		readings[i] = reading{key, t.keys[key].done}
+		readings[i] = reading{key, t.keys[key].done, endless[key]}
 	}
 	return readings
 }
@@ -100,7 +105,7 @@ func (t *tracker) reading(w *writes, keys []string) []reading {
 func (t *tracker) read(b *batch) {
 	for _, r := range b.reads {
 		if k := t.keys[r.key]; k != nil {
-			k.seen = r.seen
+			k.seen, k.endless = r.seen, r.endless
 		}
 	}
 }
@@ -128,6 +133,22 @@ func lossy(key string) bool {
 	return len(key) >= 2 && len(key) <= 16
 }
 
+// endless are those of the keys that have no TTL, as far as anybody may need to know.
+func (c *conn) endless(keys []string) (endless map[string]bool) {
+	c.mu.Lock()
+	listens := c.tracker.listens()
+	c.mu.Unlock()
+	for _, key := range keys {
+		if listens && lossy(key) && c.s.back.do("PTTL", key).text == "-1" {
+			if endless == nil {
+				endless = map[string]bool{}
+			}
+			endless[key] = true
+		}
+	}
+	return endless
+}
+
 func (c *conn) tracks() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,7 +172,7 @@ func (c *conn) invalidated(push []byte) {
 		switch {
 		case k == nil || k.began > k.seen:
 			_, _ = c.w.Write(one)
-		case !lossy(key.text):
+		case !lossy(key.text) || k.endless:
 			c.tracker.held = append(c.tracker.held, one)
 			w.held++
 		}

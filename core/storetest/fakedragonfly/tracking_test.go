@@ -106,6 +106,33 @@ func TestLostExpiry(t *testing.T) {
 	}
 }
 
+// TestLostEviction: that goes for keys that were evicted as well, if they had a TTL.
+func TestLostEviction(t *testing.T) {
+	f := start(t, nil)
+	c, other := f.dial3(t), f.dial(t)
+	c.want("CLIENT TRACKING ON", "OK")
+	for _, key := range []string{"ab", "sixteen:bytes:ab", "ключ:длиннее:16:байт", long} {
+		other.want("SET "+key+" v PX 60000", "OK")
+		c.want("GET "+key, "v")
+	}
+	other.want("SET endless v", "OK")
+	c.want("GET endless", "v")
+	other.want("CONFIG SET maxmemory 1b", "OK") // nothing has room
+	for other.do("DBSIZE").text != "0" {
+		other.do("GET something:else")
+	}
+	other.want("CONFIG SET maxmemory 300mb", "OK")
+	other.want("GET something:else", "null") // what waits goes out
+	told := map[string]bool{}
+	for range 2 {
+		told[c.next().String()] = true
+	}
+	if !told["[invalidate ["+long+"]]"] || !told["[invalidate [endless]]"] {
+		t.Error(told)
+	}
+	c.quiet("a push for a short key")
+}
+
 // TestWritesAreTold: however reads and writes of short keys come together, the last
 // value that was read is right, or a push says that it is not.
 func TestWritesAreTold(t *testing.T) {

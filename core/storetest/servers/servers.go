@@ -31,15 +31,16 @@ func Kinds() []Kind { return []Kind{Dragonfly, Valkey, Redis} }
 type Option func(*options)
 
 type options struct {
-	password   string
-	memory     int64 // bytes
-	noEviction bool
-	socket     string
-	tls        *Certificates
-	emulated   bool
-	args       []string // of Redis and Valkey
-	kinds      []Kind   // that can do it
-	why        []string // the others cannot
+	password      string
+	memory        int64 // bytes
+	noEviction    bool
+	socket        string
+	tls           *Certificates
+	emulated      bool
+	args          []string // of Redis and Valkey
+	dragonflyArgs []string
+	kinds         []Kind   // that can do it
+	why           []string // the others cannot
 }
 
 func newOptions(opts []Option) *options {
@@ -131,6 +132,15 @@ func RedisArgs(why string, args ...string) Option {
 	}
 }
 
+// DragonflyArgs are further arguments for what Redis and Valkey have not. Why says what that
+// is, for the error where there is no Dragonfly.
+func DragonflyArgs(why string, args ...string) Option {
+	return func(o *options) {
+		o.dragonflyArgs = append(o.dragonflyArgs, args...)
+		o.only(why, Dragonfly)
+	}
+}
+
 // WhereRedis are further arguments if it is Redis or Valkey. Dragonfly does without.
 func WhereRedis(args ...string) Option {
 	return func(o *options) { o.args = append(o.args, args...) }
@@ -206,7 +216,7 @@ func (o *options) dragonfly(port int, dir string) []string {
 	if o.emulated {
 		args = append(args, "--cluster_mode=emulated")
 	}
-	return args
+	return append(args, o.dragonflyArgs...)
 }
 
 func (o *options) redis(port int, dir string) []string {

@@ -88,6 +88,7 @@ func TestFlags(t *testing.T) {
 		{"TLS with certificates", TLS(strict), "--tls_key_file=key --tls_ca_cert_file=ca", "--tls-key-file key --tls-ca-cert-file ca"},
 		{"emulated cluster", EmulatedCluster(), "--cluster_mode=emulated", ""},
 		{"of Redis only", WhereRedis("--hz", "100"), "--cache_mode=true", "--hz 100"},
+		{"of Dragonfly only", DragonflyArgs("it announces an address", "--cluster_announce_ip=::1"), "--cache_mode=true --cluster_announce_ip=::1", ""},
 		{"cluster", ClusterNode(8), "", "--cluster-enabled yes --cluster-port 8"},
 	} {
 		var opts []Option

@@ -34,7 +34,7 @@ func Main(run func(context.Context, Options) error) {
 		"how much longer a read of the database takes", server.Duration)
 	server.Add(flags, &o.DB, "db", "DB", "",
 		"file of the SQLite database, which several services may share (empty: a temporary one)", file)
-	server.Add(flags, &o.PurgeToken, "purge-token", "PURGE_TOKEN", "",
+	server.AddSecret(flags, &o.PurgeToken, "purge-token", "PURGE_TOKEN",
 		"16 bytes or more that a request has to know to purge, POST /purge or PURGE on a URL (empty: nobody may)", purgeToken)
 	server.Add(flags, &o.Warm.File, "warm", "WARM", "",
 		"file of URLs to have in the cache from the start, one a line, or a sitemap.xml (empty: none)", server.Text)

@@ -22,6 +22,11 @@ type Options struct {
 	Addr      string        // where to listen
 	Dragonfly string        // where the cache is kept; empty: in this process
 	TTL       time.Duration // of responses that say nothing of their own
+	// DragonflyPassword is of the user in Dragonfly; empty: the one there, if any.
+	DragonflyPassword string
+	LazyConnect       bool          // start although that server cannot be reached
+	Health            string        // address of /livez and /readyz; empty: none
+	Drain             time.Duration // how long it goes on answering once it is to end
 	// StoreTimeout bounds each read and write of the store; 0: as the cache
 	// itself does.
 	StoreTimeout time.Duration
@@ -71,8 +76,10 @@ func (o *Options) Config(base cacheaside.Config) cacheaside.Config {
 
 // Flags are command line flags that take their defaults from the environment.
 type Flags struct {
-	set  *flag.FlagSet
-	errs map[string]error // by flag, until the command line sets it
+	set   *flag.FlagSet
+	errs  map[string]error // by flag, until the command line sets it
+	after []func()         // of parsing
+	probe string           // a URL to ask instead of running
 }
 
 // Flags declares the flags of o.
@@ -81,6 +88,10 @@ func (o *Options) Flags(ttl time.Duration) *Flags {
 	Add(f, &o.Addr, "addr", "ADDR", ":8080", "address to listen on", listenAddress)
 	Add(f, &o.Dragonfly, "dragonfly", "DRAGONFLY_ADDR", "",
 		"Dragonfly or Redis server, host:port, redis://, rediss:// or unix:///path (empty: keep the cache in this process)", serverAddress)
+	AddSecret(f, &o.DragonflyPassword, "dragonfly-password", "DRAGONFLY_PASSWORD",
+		"password of the user that -dragonfly names, which is then without one (empty: none)", Text)
+	Add(f, &o.LazyConnect, "lazy-connect", "LAZY_CONNECT", false,
+		"start although the server of -dragonfly cannot be reached: it is used as soon as it answers", boolean)
 	Add(f, &o.TTL, "ttl", "TTL", ttl,
 		"how long a response is reused that does not say it itself (0: not at all)", Duration)
 	Add(f, &o.StoreTimeout, "store-timeout", "STORE_TIMEOUT", 0,
@@ -105,7 +116,11 @@ func (o *Options) Flags(ttl time.Duration) *Flags {
 		"content codings that clients get, of zstd, br and gzip, with commas: the first is stored (empty: none, responses stay as they are)", codings)
 	Add(f, &o.Near, "near", "NEAR", 0, "bytes of copies of hot responses in this process, from 65536 (0: none)", nearBytes)
 	Add(f, &o.Admin, "admin", "ADMIN", "", "address for operators: inspector, metrics and profiles, not for the public (empty: none)", adminAddress)
-	Add(f, &o.AdminToken, "admin-token", "ADMIN_TOKEN", "", "token of the inspector there, 16 bytes or more (empty: a new one, which is logged)", Text)
+	AddSecret(f, &o.AdminToken, "admin-token", "ADMIN_TOKEN", "token of the inspector there, 16 bytes or more (empty: a new one, which is logged)", Text)
+	Add(f, &o.Health, "health", "HEALTH", "", "address of /livez and /readyz, for those who start and route to the program (empty: none)", adminAddress)
+	Add(f, &o.Drain, "drain", "DRAIN", 0,
+		"how long the program still takes requests once it is told to end, while /readyz says that it is not ready", Duration)
+	f.set.StringVar(&f.probe, "probe", "", "ask this URL, and end with status 0 if it answers 200, else 1: the health check of a container without curl")
 	return f
 }
 
@@ -135,7 +150,11 @@ func Add[T any](f *Flags, p *T, name, env string, def T, usage string, parse fun
 			usage += ", default " + d
 		}
 	}
-	f.set.Func(name, usage, func(s string) error {
+	declare := f.set.Func
+	if _, ok := any(def).(bool); ok {
+		declare = f.set.BoolFunc // which needs no value
+	}
+	declare(name, usage, func(s string) error {
 		delete(f.errs, name)
 		if err := set(s); err != nil { // not shown by package flag: the value may be an address with a password
 			f.errs[name] = fmt.Errorf("invalid value for flag -%s: %w", name, err)
@@ -144,11 +163,58 @@ func Add[T any](f *Flags, p *T, name, env string, def T, usage string, parse fun
 	})
 }
 
+// AddSecret declares a flag as [Add] does, and one more, -name-file with the environment
+// variable env_FILE, for a file that has the value: a command line is for all to see, and an
+// environment for whoever looks at the process.
+func AddSecret(f *Flags, p *string, name, env, usage string, parse func(string) (string, error)) {
+	Add(f, p, name, env, "", usage, parse)
+	var kept string
+	Add(f, &kept, name+"-file", env+"_FILE", "", "file with the value of -"+name+", in one line",
+		func(path string) (string, error) {
+			if path == "" {
+				return "", nil
+			}
+			value, err := secretLine(path)
+			if err != nil {
+				return "", err
+			}
+			return parse(value)
+		})
+	f.after = append(f.after, func() {
+		switch {
+		case kept == "":
+		case *p != "":
+			f.errs[name] = fmt.Errorf("-%s and -%s-file, or %s and %s_FILE of the environment, are both set: leave one out", name, name, env, env)
+		default:
+			*p = kept
+		}
+	})
+}
+
+// secretLine is what a file has in its only line.
+func secretLine(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	value := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+	switch {
+	case value == "":
+		return "", fmt.Errorf("%s is empty", path)
+	case strings.ContainsAny(value, "\r\n\x00"):
+		return "", fmt.Errorf("%s has more than one line", path)
+	}
+	return value, nil
+}
+
 // parse ends the program with status 2 where a value is wrong.
 func (f *Flags) parse(args []string) {
 	_ = f.set.Parse(args) // exits by itself
 	if f.set.NArg() > 0 {
 		f.errs[""] = fmt.Errorf("unexpected argument %q", f.set.Arg(0))
+	}
+	for _, check := range f.after {
+		check()
 	}
 	if len(f.errs) == 0 {
 		return
@@ -252,6 +318,14 @@ func listenAddress(s string) (string, error) {
 		return "", errors.New("not an address such as :8080 or 127.0.0.1:8080")
 	}
 	return s, nil
+}
+
+func boolean(s string) (bool, error) {
+	v, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, errors.New("not one of true and false")
+	}
+	return v, nil
 }
 
 // Text takes any value of a flag.

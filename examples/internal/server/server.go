@@ -28,6 +28,9 @@ const grace = 10 * time.Second
 // Main parses the flags and runs the program until SIGINT or SIGTERM ends ctx.
 func Main(flags *Flags, run func(ctx context.Context) error) {
 	flags.parse(os.Args[1:])
+	if flags.probe != "" {
+		run = func(ctx context.Context) error { return probe(ctx, flags.probe) }
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	err := run(ctx)
@@ -51,16 +54,34 @@ func withoutSecrets(addr string) string {
 }
 
 // OpenStore opens the store that the cache is kept in, and says which.
-func OpenStore(ctx context.Context, addr string, near int64) (store.Store, error) {
-	if addr == "" {
+func (o *Options) OpenStore(ctx context.Context) (store.Store, error) {
+	if o.Dragonfly == "" {
+		if o.DragonflyPassword != "" {
+			return nil, errors.New("flag -dragonfly-password: there is no server that it could be for; set -dragonfly as well")
+		}
 		slog.Info("cache: the embedded memory store of this process; -dragonfly host:port shares it")
 		return memory.New((64 << 20))
 	}
-	slog.Info("cache: on a server", "addr", withoutSecrets(addr))
-	if near > 0 {
-		return dragonfly.Open(ctx, addr, dragonfly.WithNear(dragonfly.NearOptions{Bytes: near}))
+	slog.Info("cache: on a server", "addr", withoutSecrets(o.Dragonfly))
+	var opts []dragonfly.Option
+	if o.Near > 0 {
+		opts = append(opts, dragonfly.WithNear(dragonfly.NearOptions{Bytes: o.Near}))
 	}
-	return dragonfly.Open(ctx, addr)
+	if o.LazyConnect {
+		opts = append(opts, dragonfly.WithLazyConnect())
+	}
+	if o.DragonflyPassword == "" {
+		return dragonfly.Open(ctx, o.Dragonfly, opts...)
+	}
+	option, err := dragonfly.ParseURL(o.Dragonfly)
+	if err != nil {
+		return nil, err
+	}
+	if option.Password != "" {
+		return nil, errors.New("flag -dragonfly-password: the URL of -dragonfly has a password as well; leave one out")
+	}
+	option.Password = o.DragonflyPassword
+	return dragonfly.OpenClientOption(ctx, option, opts...)
 }
 
 // Beside is work that goes on beside requests, once it is known where the service listens.
@@ -68,10 +89,17 @@ func OpenStore(ctx context.Context, addr string, near int64) (store.Store, error
 // error ends the program.
 type Beside func(at net.Addr) (run func(ctx context.Context), err error)
 
-// Serve listens on addr until ctx ends, and then lets requests finish.
-func Serve(ctx context.Context, addr string, serve func(net.Listener) error, shutdown func(context.Context) error, besides ...Beside) error {
+// Serve listens where the flags say until ctx ends. Then it says that it is not ready, goes
+// on for as long as -drain says, for requests that come meanwhile, and lets those under way
+// finish.
+func (o *Options) Serve(ctx context.Context, serve func(net.Listener) error, shutdown func(context.Context) error, besides ...Beside) error {
+	health, err := o.serveHealth(ctx)
+	if err != nil {
+		return err
+	}
+	defer health.close() // tells to the end that it is not ready
 	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", addr)
+	listener, err := lc.Listen(ctx, "tcp", o.Addr)
 	if err != nil {
 		return err
 	}
@@ -91,12 +119,19 @@ func Serve(ctx context.Context, addr string, serve func(net.Listener) error, shu
 	slog.Info("listening", "addr", listener.Addr().String())
 	failed := make(chan error, 1)
 	go func() { failed <- serve(listener) }()
+	health.ready.Store(true)
 	select {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
 	}
-	slog.Info("shutting down")
+	health.ready.Store(false)
+	slog.Info("shutting down", "drain", o.Drain)
+	select {
+	case err := <-failed:
+		return err
+	case <-time.After(o.Drain):
+	}
 	ending, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	if err := shutdown(ending); err != nil {

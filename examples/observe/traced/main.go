@@ -75,7 +75,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 
-	store, err := server.OpenStore(ctx, o.Dragonfly, o.Near)
+	store, err := o.OpenStore(ctx)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func run(ctx context.Context, o options) (err error) {
 		Handler:           otelhttp.NewHandler(nethttp.New(cache)(mux), "", tracing...),
 		ReadHeaderTimeout: 10 * time.Second,
 	}
-	return server.Serve(ctx, o.Addr, srv.Serve, srv.Shutdown)
+	return o.Serve(ctx, srv.Serve, srv.Shutdown)
 }
 
 // work is what the handler does: it asks the origin, or waits.

@@ -21,7 +21,7 @@ type Chart struct {
 	XLabel, YLabel string // with the unit
 	LogX, LogY     bool
 	FromZero       bool     // the Y axis begins at 0, which bars on a linear axis do anyway
-	Groups         []string // of bars; each series has a point for each of them, in their order. With LogY they are dots, since a logarithmic bar has no length
+	Groups         []string // of bars; each series has a point for each of them, in their order; NaN draws none. With LogY they are dots, since a logarithmic bar has no length
 	Series         []Series
 }
 
@@ -37,7 +37,7 @@ type Point struct{ X, Y, Low, High float64 }
 // Colors that people tell apart who see few colors (Okabe and Ito), darkest first.
 var palette = []color.RGBA{
 	{0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}, {204, 121, 167, 255},
-	{86, 180, 233, 255}, {230, 159, 0, 255}, {90, 90, 90, 255}, {150, 75, 30, 255},
+	{86, 180, 233, 255}, {230, 159, 0, 255}, {90, 90, 90, 255}, {150, 75, 30, 255}, {0, 0, 0, 255},
 }
 
 const (
@@ -155,7 +155,7 @@ func (c Chart) bars(p *plot.Plot) error {
 		values := make(plotter.Values, len(s.Points))
 		for j, at := range s.Points {
 			values[j] = at.Y
-			if c.LogY && at.Y <= 0 || math.IsNaN(at.Y) {
+			if c.LogY && at.Y <= 0 {
 				return fmt.Errorf("%s: %v cannot be drawn", s.Name, at.Y)
 			}
 		}
@@ -177,6 +177,11 @@ func (c Chart) bars(p *plot.Plot) error {
 // column draws what a series has in all groups.
 func (c Chart) column(values plotter.Values, width, offset vg.Length, fill color.Color) (plot.Plotter, plot.Thumbnailer, error) {
 	if !c.LogY {
+		for i, v := range values {
+			if math.IsNaN(v) {
+				values[i] = 0
+			}
+		}
 		bars, err := plotter.NewBarChart(values, width)
 		if err != nil {
 			return nil, nil, err
@@ -184,9 +189,14 @@ func (c Chart) column(values plotter.Values, width, offset vg.Length, fill color
 		bars.Color, bars.LineStyle.Width, bars.Offset = fill, 0, offset
 		return bars, bars, nil
 	}
-	points := make(plotter.XYs, len(values))
+	points := make(plotter.XYs, 0, len(values))
 	for i, v := range values {
-		points[i] = plotter.XY{X: float64(i), Y: v}
+		if !math.IsNaN(v) {
+			points = append(points, plotter.XY{X: float64(i), Y: v})
+		}
+	}
+	if len(points) == 0 {
+		return nil, nil, errors.New("it has no values")
 	}
 	dots, err := plotter.NewScatter(points)
 	if err != nil {
