@@ -23,8 +23,8 @@ import (
 // A replica that takes over may have an older clock than entries that are stored, and
 // would give numbers again that they know: so what is purged then would be there still,
 // and after a purge of everything, too. Therefore numbers also keep up with the time, as
-// the process knows it who purges: they are a second behind at most, and with luck the
-// nodes take longer than that. Where a purge leaves numbers out, the ring has an element
+// the process knows it who purges: they are a second behind at most, and nodes take longer than
+// that to agree on another master. Where a purge leaves numbers out, the ring has an element
 // 'j' with the last one before them.
 const (
 	clockLen = 16 + 1 + seqLen + sumLen
