@@ -117,26 +117,19 @@ type came struct {
 	errors int
 }
 
-// run sends for a time. Answers to what was sent in it count, also those that come later.
+// run sends for a time, and one request of each client at least. Answers to what was sent in
+// it count, also those that come later.
 func (l *load) run(ctx context.Context, d time.Duration) (came, error) {
 	begin := time.Now()
-	return l.each(func(*client) bool { return time.Since(begin) < d && ctx.Err() == nil })
+	return l.each(func(sent int) bool { return (sent == 0 || time.Since(begin) < d) && ctx.Err() == nil })
 }
 
 // once has each client send one request, all at the same time.
 func (l *load) once() (came, error) {
-	sent := make(map[*client]bool, len(l.clients))
-	var mu sync.Mutex
-	return l.each(func(c *client) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		first := !sent[c]
-		sent[c] = true
-		return first
-	})
+	return l.each(func(sent int) bool { return sent == 0 })
 }
 
-func (l *load) each(more func(*client) bool) (all came, err error) {
+func (l *load) each(more func(sent int) bool) (all came, err error) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	gate := make(chan struct{})
@@ -145,7 +138,7 @@ func (l *load) each(more func(*client) bool) (all came, err error) {
 			var own came
 			var failed error
 			<-gate
-			for failed == nil && more(c) {
+			for failed == nil && more(len(own.each)) {
 				sent := time.Now()
 				e := c.get(l.path())
 				own.each = append(own.each, time.Since(sent))

@@ -137,15 +137,15 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	tell, finish := progress(log)
 	r, err := m.run(ctx, tell)
 	finish()
-	interrupted := ctx.Err() != nil
 	err = errors.Join(err, end())
-	if err != nil && !interrupted {
-		return err
-	}
-	if interrupted {
+	switch {
+	case ctx.Err() != nil:
 		fmt.Fprintln(log, "interrupted: this is what there is")
+		return m.tellAll(r, out, log, true)
+	case err != nil: // what took minutes is not lost
+		return errors.Join(err, m.tellAll(r, out, log, true))
 	}
-	return m.tellAll(r, out, log, interrupted)
+	return m.tellAll(r, out, log, false)
 }
 
 // connect starts a server, or takes the one that DRAGONFLY_ADDR names. End ends or empties it.
