@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -85,7 +86,7 @@ var policyNames = map[string]string{lru: "LRU", lfu: "LFU", dash: "2Q"}
 // memoryPart is hit ratio over memory, by policy, without and with one-off requests.
 func memoryPart(ctx context.Context, seed uint64) (part, error) {
 	shares := []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1}
-	var jobs []*job
+	jobs := make([]*job, 0, len(shares)*len(policies)*2)
 	for _, oneOff := range []float64{0, 0.2} {
 		for _, policy := range policies {
 			for _, share := range shares {
@@ -131,7 +132,7 @@ func memoryChart(name, title string, jobs []*job) report.Chart {
 
 // instancesPart is what each switch does, over the number of instances.
 func instancesPart(ctx context.Context, seed uint64) (part, error) {
-	var jobs []*job
+	jobs := make([]*job, 0, 35)
 	for _, c := range []struct {
 		name string
 		set  func(*scenario)
@@ -176,7 +177,7 @@ func instancesPart(ctx context.Context, seed uint64) (part, error) {
 
 // jitterPart is the handler's load after everything was stored at once.
 func jitterPart(ctx context.Context, seed uint64) (part, error) {
-	var jobs []*job
+	jobs := make([]*job, 0, 4)
 	for _, jitter := range []float64{0, 0.1, 0.3, 0.5} {
 		sc := base(seed)
 		sc.jitter, sc.prefill, sc.warmup = jitter, true, 0
@@ -256,7 +257,7 @@ var heldOnServers = map[string]int64{lru: 290_000, lfu: 290_000, dash: 375_000}
 // requests there were was not noted: the number is the one with which LRU, without one-off
 // requests, comes nearest to what was measured. The other five are not fitted.
 func serversPart(ctx context.Context, seed uint64) (part, error) {
-	var jobs []*job
+	jobs := make([]*job, 0, 2*len(policies))
 	for _, policy := range policies {
 		for i, oneOff := range []float64{0, 0.2} {
 			sc := base(seed)
@@ -286,8 +287,8 @@ const requestsOnServers = 2_100_000
 func (o *options) publish(ctx context.Context, progress io.Writer) error {
 	began := time.Now()
 	var parts []part
-	for _, make := range []func(context.Context, uint64) (part, error){memoryPart, instancesPart, jitterPart, aheadPart, serversPart} {
-		p, err := make(ctx, o.seed)
+	for _, simulated := range []func(context.Context, uint64) (part, error){memoryPart, instancesPart, jitterPart, aheadPart, serversPart} {
+		p, err := simulated(ctx, o.seed)
 		if err != nil {
 			return err
 		}
@@ -299,7 +300,7 @@ func (o *options) publish(ctx context.Context, progress io.Writer) error {
 		return err
 	}
 	parts = append(parts, part{"check", report.Section{Title: "Beside a small redis-server", Table: table, Text: "40,000 requests for 20,000 keys by Zipf 1.02 through the engine to a redis-server, and the same requests simulated."}})
-	facts := append(report.Machine(), report.Today(), report.Fact{Name: "seed", Value: fmt.Sprint(o.seed)})
+	facts := append(report.Machine(), report.Today(), report.Fact{Name: "seed", Value: strconv.FormatUint(o.seed, 10)})
 	if o.mode.out != "" {
 		page := report.Page{
 			Title: "What a cache is good for", Facts: facts,
