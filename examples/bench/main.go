@@ -78,7 +78,13 @@ func parse(args []string, out io.Writer) (o options, err error) {
 		return o, fmt.Errorf("%q is no flag: see -help", f.Arg(0))
 	}
 	if *short {
-		o.rounds, o.time, o.lost = 1, 30*time.Millisecond, 200*time.Millisecond
+		given := map[string]bool{}
+		f.Visit(func(f *flag.Flag) { given[f.Name] = true })
+		for name, value := range map[string]string{"rounds": "1", "time": "30ms", "lost": "200ms"} {
+			if !given[name] {
+				err = errors.Join(err, f.Set(name, value))
+			}
+		}
 	}
 	if o.docs && *only+*cases+*in != "" {
 		return o, errors.New("-docs: the documents have everything: leave out -only, -cases and -frameworks")
@@ -93,7 +99,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	o.situations, e2 = picked("cases", *cases, situations, func(s situation) string { return s.id })
 	o.frameworks, e3 = picked("frameworks", *in, frameworks, func(s string) string { return s })
 	o.choices = choices(some, o.frameworks)
-	return o, errors.Join(e1, e2, e3, o.validate())
+	return o, errors.Join(err, e1, e2, e3, o.validate())
 }
 
 func (o options) validate() error {

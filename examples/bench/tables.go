@@ -164,14 +164,14 @@ func (r *results) herd() *report.Table {
 // costChart is what a request takes in one framework, in all situations.
 func (r *results) costChart(framework string) report.Chart {
 	chart := report.Chart{
-		Name: "cost", Title: "CPU of a request in " + framework + ", process and server together",
-		YLabel: "µs", LogY: true,
+		Name: "cost", Title: "CPU of a request in " + framework + ": hits and a miss",
+		YLabel: "µs, process and server together", LogY: true,
 	}
 	var some []situation
 	for _, at := range r.situations {
 		if (at.how == hit || at.how == miss) && r.has(at.id) {
 			some = append(some, at)
-			chart.Groups = append(chart.Groups, at.name)
+			chart.Groups = append(chart.Groups, at.short)
 		}
 	}
 	for _, c := range r.choices {
