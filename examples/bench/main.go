@@ -146,7 +146,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	err = errors.Join(err, end())
 	switch {
 	case ctx.Err() != nil:
-		fmt.Fprintln(log, "interrupted: this is what there is")
+		_, _ = fmt.Fprintln(log, "interrupted: this is what there is")
 		return m.tellAll(r, out, log, true)
 	case err != nil: // what took minutes is not lost
 		return errors.Join(err, m.tellAll(r, out, log, true))
@@ -156,7 +156,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 
 // connect starts a server, or takes the one that DRAGONFLY_ADDR names. End ends or empties it.
 func (m *measuring) connect(ctx context.Context, dir string) (end func() error, err error) {
-	addr, clear, err := programs.LentStore(ctx)
+	addr, empty, err := programs.LentStore(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +175,7 @@ func (m *measuring) connect(ctx context.Context, dir string) (end func() error, 
 			m.store.Stop()
 			return nil
 		}
-		return clear(context.WithoutCancel(ctx))
+		return empty(context.WithoutCancel(ctx))
 	}, nil
 }
 
@@ -186,7 +186,7 @@ func progress(w io.Writer) (tell func(done, of int, what string), finish func())
 		last := ""
 		return func(done, of int, what string) {
 			if what != last {
-				fmt.Fprintf(w, "%3d %%  %s\n", 100*done/of, what)
+				_, _ = fmt.Fprintf(w, "%3d %%  %s\n", 100*done/of, what)
 			}
 			last = what
 		}, func() {}
