@@ -114,7 +114,9 @@ func (l *lab) together(ctx context.Context, all fleet, r *processRow) (err error
 // processRound measures hits of what all share, fills of what nobody has, and purges.
 func (l *lab) processRound(ctx context.Context, all fleet, r *processRow, key string) error {
 	jobs := func(do string) func(int) job {
-		return func(i int) job { return job{Do: do, From: 0, To: least, For: l.time / 2, Key: key, Seed: l.rand.Uint64() + uint64(i)} } //nolint:gosec // a few
+		return func(i int) job {
+			return job{Do: do, From: 0, To: least, For: l.time / 2, Key: key, Seed: l.rand.Uint64() + uint64(i)}
+		} //nolint:gosec // a few
 	}
 	if r.kind == nearTier {
 		if _, err := all.do(jobs("warm")); err != nil {

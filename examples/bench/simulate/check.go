@@ -105,7 +105,7 @@ func (t trial) measure(ctx context.Context, url string, client rueidis.Client, c
 	defer func() { err = errors.Join(err, cache.Close(context.WithoutCancel(ctx))) }()
 	body := make([]byte, t.body)
 	for i := range body { // incompressible
-		body[i] = byte(rand.Uint32()) //nolint:gosec // any
+		body[i] = byte(rand.Uint32())
 	}
 	handler := nethttp.New(cache)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/octet-stream")
@@ -120,7 +120,7 @@ func (t trial) measure(ctx context.Context, url string, client rueidis.Client, c
 			return fmt.Errorf("CONFIG SET %s: %w", name, err)
 		}
 	}
-	rng := rand.New(rand.NewPCG(t.seed, 2)) //nolint:gosec // the stream that simulate takes for it
+	rng := rand.New(rand.NewPCG(t.seed, 2))
 	requests := newTraffic(rng, 1, t.keys, t.zipf, t.oneOff)
 	began := time.Now()
 	for range t.requests {
@@ -138,7 +138,7 @@ func (t trial) measure(ctx context.Context, url string, client rueidis.Client, c
 	}
 	c.rps = float64(t.requests) / time.Since(began).Seconds()
 	stats := cache.Stats()
-	if n := stats.Hits + stats.Misses; n != uint64(t.requests) || stats.StoreErrors > 0 { //nolint:gosec // positive
+	if n := stats.Hits + stats.Misses; n != uint64(t.requests) || stats.StoreErrors > 0 {
 		return fmt.Errorf("of %d requests %d were hits or misses, with %d errors of the store", t.requests, n, stats.StoreErrors)
 	}
 	c.measured = float64(stats.Hits) / float64(t.requests)

@@ -173,7 +173,7 @@ func (s *sampler) touch(it *item, now time.Duration) {
 }
 
 func (s *sampler) decayed(it *item, now time.Duration) uint8 {
-	return uint8(max(0, int64(it.counter)-(s.clock(now)-it.used))) //nolint:gosec // 255 at most
+	return uint8(max(0, int64(it.counter)-(s.clock(now)-it.used)))
 }
 
 // remove implements [policy].
@@ -283,13 +283,13 @@ func (d *dashTable) segmentOf(h uint64) *segment { return d.directory[h&(1<<d.de
 
 // homesOf are neighbours.
 func homesOf(h uint64) (int, int) {
-	b := int(h >> 40 % homes) //nolint:gosec // less than homes
+	b := int(h >> 40 % homes)
 	return b, (b + 1) % homes
 }
 
 func (s *segment) put(it *item, bucket, slot int) {
 	s.buckets[bucket][slot] = it
-	it.segment, it.bucket, it.slot = s, uint8(bucket), uint8(slot) //nolint:gosec // less than 60, 14
+	it.segment, it.bucket, it.slot = s, uint8(bucket), uint8(slot)
 }
 
 // free puts an item into the first free slot of a bucket.
@@ -373,7 +373,7 @@ func (d *dashTable) split(s *segment) {
 	s.depth++
 	other := &segment{depth: s.depth}
 	for i := range d.directory {
-		if d.directory[i] == s && uint64(i)&bit != 0 { //nolint:gosec // not negative
+		if d.directory[i] == s && uint64(i)&bit != 0 {
 			d.directory[i] = other
 		}
 	}

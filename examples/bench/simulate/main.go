@@ -20,6 +20,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -169,7 +170,7 @@ func (r *result) table() *report.Table {
 	t.Add("  in the background", report.Count(r.rate(r.background))+" /s")
 	t.Add("  peak", report.Count(r.peak())+" in a second")
 	t.Add("server commands", report.Count(r.rate(r.commands))+" /s")
-	t.Add("entries in the end", fmt.Sprint(r.entries))
+	t.Add("entries in the end", strconv.Itoa(r.entries))
 	t.Add("bytes at most", report.Bytes(float64(r.mostBytes)))
 	t.Add("evictions", report.Count(float64(r.evicted)))
 	return t

@@ -46,7 +46,7 @@ func (n *near) get(key uint64, current *item, now time.Duration) *item {
 	if e == nil {
 		return nil
 	}
-	c := e.Value.(*copied) //nolint:errcheck // nothing else is in it
+	c := e.Value.(*copied)
 	if c.it != current || c.until <= now {
 		n.drop(e)
 		return nil
@@ -86,7 +86,7 @@ func (n *near) again(key uint64, now time.Duration) bool {
 }
 
 func (n *near) drop(e *list.Element) {
-	c := n.order.Remove(e).(*copied) //nolint:errcheck // nothing else is in it
+	c := n.order.Remove(e).(*copied)
 	delete(n.copies, c.it.key)
 	n.bytes -= c.bytes
 }

@@ -189,7 +189,7 @@ func simulate(sc scenario) (*result, error) {
 	if err := sc.check(); err != nil {
 		return nil, err
 	}
-	stream := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(sc.seed, n)) } //nolint:gosec // no secret
+	stream := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(sc.seed, n)) }
 	s := &simulation{
 		scenario: sc, rng: stream(1), traffic: newTraffic(stream(2), sc.rps, sc.keys, sc.zipf, sc.oneOff),
 		flights: map[flightKey]*flight{}, running: map[uint64]map[*flight]struct{}{}, refreshes: map[refreshKey]time.Duration{},
@@ -212,7 +212,7 @@ func simulate(sc scenario) (*result, error) {
 func (s *simulation) run() {
 	if s.prefill {
 		for k := s.keys - 1; k >= 0; k-- { // the most popular ones last, so that they stay
-			s.store(uint64(k), s.handler) //nolint:gosec // not negative
+			s.store(uint64(k), s.handler)
 		}
 	}
 	s.nextPurge()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/cacheaside/cacheaside/examples/bench/internal/report"
@@ -61,7 +62,7 @@ func expect(l load) expected {
 		if cost := l.value + copyOverhead; k == 0 || room >= cost {
 			room -= cost
 			if l.near >= maxShare*cost {
-				e.near += share * (1 - l.oneOff) * nearShare(rate/float64(l.instances), l.nearAge.Seconds())
+				e.near += share * (1 - l.oneOff) * nearShare(rate/float64(l.instances), min(lifetime, l.nearAge.Seconds()))
 			}
 		}
 	}
@@ -181,23 +182,23 @@ const half = 0.5
 // write prints the figures, each with how it comes about.
 func (z *sizing) write(w io.Writer) error {
 	f := z.figures()
-	cluster := "no: one server will do"
+	cluster := "no"
 	if f.nodes > 1 {
-		cluster = fmt.Sprintf("yes: %d nodes, each with replicas if an outage must not empty the cache", f.nodes)
+		cluster = fmt.Sprintf("%d nodes", f.nodes)
 	}
 	t := report.Table{Head: []string{"what", "how much", "why"}}
 	t.Add("entry on the server", report.Bytes(float64(f.entry)), fmt.Sprintf("body %d + key %d + %d + %d tags of %d", z.body, keyBytes, entryOverhead, z.tags, tagBytes))
 	t.Add("entries at a time", report.Count(f.entries), fmt.Sprintf("of %s keys, those asked for within their lifetime, and one-off ones", report.Count(float64(z.keys))))
-	t.Add("maxmemory", report.Bytes(f.memory), "entries x entry / 0.9")
+	t.Add("maxmemory", report.Bytes(f.memory), fmt.Sprintf("entries x entry / 0.9; Dragonfly with %d threads starts with %s at least", z.threads, report.Bytes(f.dragonfly)))
 	t.Add("hit ratio", report.Share(f.hitRatio), "if nothing is evicted")
 	t.Add("handler calls", report.Count(f.calls)+" /s", fmt.Sprintf("%s /s of them misses; without a cache %s /s", report.Count(f.misses), report.Count(z.rps)))
-	t.Add("near hits", report.Share(f.near), fmt.Sprintf("%s in each instance", report.Bytes(float64(z.near))))
+	t.Add("near hits", report.Share(f.near), report.Bytes(float64(z.near))+" in each instance")
 	t.Add("server commands", report.Count(f.commands)+" /s", report.Share(f.used[1])+" of what it can do")
 	t.Add("server network", report.Bytes(f.bytes)+"/s", report.Share(f.used[2])+" of what it has")
 	t.Add("server memory", report.Share(f.used[0]), "of "+report.Bytes(float64(z.server)))
-	t.Add("connections", fmt.Sprint(f.all), fmt.Sprintf("%d per instance and server", f.connections))
+	t.Add("connections", strconv.Itoa(f.all), fmt.Sprintf("%d per instance and server", f.connections))
 	t.Add("heap per instance", report.Bytes(f.heap), "2 x (copies + 64 MiB captured + 32 MiB to be written), at most")
-	t.Add("cluster", cluster, "memory, or more than half of commands or network, exceed one server")
+	t.Add("cluster", cluster, "where memory, or twice the commands or the network, exceed one server")
 	_, err := io.WriteString(w, t.Text())
 	return err
 }

@@ -32,7 +32,7 @@ type traffic struct {
 }
 
 func newTraffic(rng *rand.Rand, rps float64, keys int, s, oneOff float64) *traffic {
-	t := &traffic{rng: rng, gap: float64(time.Second) / rps, upTo: zipf(keys, s), oneOff: oneOff, next: uint64(keys)} //nolint:gosec // checked
+	t := &traffic{rng: rng, gap: float64(time.Second) / rps, upTo: zipf(keys, s), oneOff: oneOff, next: uint64(keys)}
 	for k := 1; k < keys; k++ {
 		t.upTo[k] += t.upTo[k-1]
 	}
@@ -51,5 +51,5 @@ func (t *traffic) request() (at time.Duration, key uint64) {
 
 // known is a key by its share.
 func (t *traffic) known() uint64 {
-	return uint64(min(sort.SearchFloat64s(t.upTo, t.rng.Float64()), len(t.upTo)-1)) //nolint:gosec // not negative
+	return uint64(min(sort.SearchFloat64s(t.upTo, t.rng.Float64()), len(t.upTo)-1))
 }

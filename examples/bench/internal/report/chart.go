@@ -109,7 +109,12 @@ func (c Chart) axes(p *plot.Plot) error {
 			return errors.New("a logarithmic axis needs values above 0")
 		}
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, readable{plot.LogTicks{Prec: -1}}
-		p.Y.Min, p.Y.Max = math.Pow(10, math.Floor(math.Log10(p.Y.Min))), math.Pow(10, math.Ceil(math.Log10(p.Y.Max)))
+		low, high := math.Floor(math.Log10(p.Y.Min)), math.Ceil(math.Log10(p.Y.Max))
+		if c.Groups == nil { // lines run below the legend
+			legend := 0.05 * float64(len(c.Series)) // of the height
+			high += math.Round((high - low) * legend / (1 - legend))
+		}
+		p.Y.Min, p.Y.Max = math.Pow(10, low), math.Pow(10, high)
 		return nil
 	}
 	return nil
