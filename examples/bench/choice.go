@@ -103,6 +103,7 @@ const (
 // situation is what is measured of each choice.
 type situation struct {
 	id, name string
+	short    string // in a chart
 	how      how
 	path     string // of the response that is asked for
 	gzip     bool   // clients accept it
@@ -110,11 +111,11 @@ type situation struct {
 }
 
 var situations = []situation{
-	{id: "hit-1", name: "hit, 1 KiB", path: "/plain/1/hot"},
-	{id: "hit-16", name: "hit, 16 KiB", path: "/plain/16/hot"},
-	{id: "hit-256", name: "hit, 256 KiB", path: "/plain/256/hot"},
-	{id: "gzip", name: "hit, 16 KiB, compressed", path: "/gzip/hot", gzip: true},
-	{id: "miss", name: "miss and store, 1 KiB", how: miss, path: "/plain/1/"},
+	{id: "hit-1", short: "1 KiB", name: "hit, 1 KiB", path: "/plain/1/hot"},
+	{id: "hit-16", short: "16 KiB", name: "hit, 16 KiB", path: "/plain/16/hot"},
+	{id: "hit-256", short: "256 KiB", name: "hit, 256 KiB", path: "/plain/256/hot"},
+	{id: "gzip", short: "16 KiB, gzip", name: "hit, 16 KiB, compressed", path: "/gzip/hot", gzip: true},
+	{id: "miss", short: "miss, 1 KiB", name: "miss and store, 1 KiB", how: miss, path: "/plain/1/"},
 	{id: "cold", name: "cold key", how: cold, path: "/slow/"},
 	{id: "paused", name: "server hangs", how: lost, path: "/plain/1/hot", pause: true},
 	{id: "ended", name: "server ended", how: lost, path: "/plain/1/hot"},

@@ -78,7 +78,13 @@ func parse(args []string, out io.Writer) (o options, err error) {
 		return o, fmt.Errorf("%q is no flag: see -help", f.Arg(0))
 	}
 	if *short {
-		o.rounds, o.time, o.lost = 1, 30*time.Millisecond, 200*time.Millisecond
+		given := map[string]bool{}
+		f.Visit(func(f *flag.Flag) { given[f.Name] = true })
+		for name, value := range map[string]string{"rounds": "1", "time": "30ms", "lost": "200ms"} {
+			if !given[name] {
+				err = errors.Join(err, f.Set(name, value))
+			}
+		}
 	}
 	if o.docs && *only+*cases+*in != "" {
 		return o, errors.New("-docs: the documents have everything: leave out -only, -cases and -frameworks")
@@ -93,7 +99,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	o.situations, e2 = picked("cases", *cases, situations, func(s situation) string { return s.id })
 	o.frameworks, e3 = picked("frameworks", *in, frameworks, func(s string) string { return s })
 	o.choices = choices(some, o.frameworks)
-	return o, errors.Join(e1, e2, e3, o.validate())
+	return o, errors.Join(err, e1, e2, e3, o.validate())
 }
 
 func (o options) validate() error {
@@ -140,7 +146,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	err = errors.Join(err, end())
 	switch {
 	case ctx.Err() != nil:
-		fmt.Fprintln(log, "interrupted: this is what there is")
+		_, _ = fmt.Fprintln(log, "interrupted: this is what there is")
 		return m.tellAll(r, out, log, true)
 	case err != nil: // what took minutes is not lost
 		return errors.Join(err, m.tellAll(r, out, log, true))
@@ -150,7 +156,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 
 // connect starts a server, or takes the one that DRAGONFLY_ADDR names. End ends or empties it.
 func (m *measuring) connect(ctx context.Context, dir string) (end func() error, err error) {
-	addr, clear, err := programs.LentStore(ctx)
+	addr, empty, err := programs.LentStore(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +175,7 @@ func (m *measuring) connect(ctx context.Context, dir string) (end func() error, 
 			m.store.Stop()
 			return nil
 		}
-		return clear(context.WithoutCancel(ctx))
+		return empty(context.WithoutCancel(ctx))
 	}, nil
 }
 
@@ -180,7 +186,7 @@ func progress(w io.Writer) (tell func(done, of int, what string), finish func())
 		last := ""
 		return func(done, of int, what string) {
 			if what != last {
-				fmt.Fprintf(w, "%3d %%  %s\n", 100*done/of, what)
+				_, _ = fmt.Fprintf(w, "%3d %%  %s\n", 100*done/of, what)
 			}
 			last = what
 		}, func() {}

@@ -278,7 +278,7 @@ func (m *measuring) lose(ctx context.Context, pause bool) (back func() error, er
 	m.store.Kill()
 	return func() error {
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // an interrupted program needs no server any more
 		}
 		return errors.Join(m.store.Start(ctx), answers())
 	}, nil

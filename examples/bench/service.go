@@ -181,7 +181,7 @@ func start(ctx context.Context, o order) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, path) //nolint:gosec // this program
+	cmd := exec.CommandContext(ctx, path)
 	s := &service{choice: o.Choice, cmd: cmd, stderr: &tail{}}
 	cmd.Env = append(os.Environ(), serviceVariable+"="+string(text))
 	cmd.Stderr = s.stderr

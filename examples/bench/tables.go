@@ -164,14 +164,14 @@ func (r *results) herd() *report.Table {
 // costChart is what a request takes in one framework, in all situations.
 func (r *results) costChart(framework string) report.Chart {
 	chart := report.Chart{
-		Name: "cost", Title: "CPU of a request in " + framework + ", process and server together",
-		YLabel: "µs", LogY: true,
+		Name: "cost", Title: "CPU of a request in " + framework + ": hits and a miss",
+		YLabel: "µs, process and server together", LogY: true,
 	}
 	var some []situation
 	for _, at := range r.situations {
 		if (at.how == hit || at.how == miss) && r.has(at.id) {
 			some = append(some, at)
-			chart.Groups = append(chart.Groups, at.name)
+			chart.Groups = append(chart.Groups, at.short)
 		}
 	}
 	for _, c := range r.choices {
@@ -259,7 +259,7 @@ func (m *measuring) facts(r *results, interrupted bool) []report.Fact {
 
 // line is the facts in one line of a document.
 func line(facts []report.Fact) string {
-	var said []string
+	said := make([]string, 0, len(facts))
 	for _, f := range facts {
 		said = append(said, f.Name+" "+f.Value)
 	}
@@ -342,15 +342,15 @@ func (m *measuring) tellAll(r *results, out, log io.Writer, interrupted bool) er
 	if len(p.Sections) == 0 {
 		return nil
 	}
-	fmt.Fprint(out, line(p.Facts))
+	_, _ = fmt.Fprint(out, line(p.Facts))
 	for _, s := range p.Sections {
-		fmt.Fprintf(out, "\n%s\n\n%s", s.Title, s.Table.Text())
+		_, _ = fmt.Fprintf(out, "\n%s\n\n%s", s.Title, s.Table.Text())
 	}
 	if m.opt.out != "" {
 		if err := p.Write(m.opt.out); err != nil {
 			return err
 		}
-		fmt.Fprintln(log, "written:", filepath.Join(m.opt.out, "report.html"))
+		_, _ = fmt.Fprintln(log, "written:", filepath.Join(m.opt.out, "report.html"))
 	}
 	if m.opt.docs && !interrupted {
 		return m.document(r, filepath.Join("examples", "bench"))

@@ -41,7 +41,8 @@ var palette = []color.RGBA{
 }
 
 const (
-	chartWidth  = 17 * vg.Centimeter
+	chartWidth  = 21 * vg.Centimeter
+	legendWidth = 5.6 * vg.Centimeter // beside the plot
 	chartHeight = 10 * vg.Centimeter
 	margin      = 0.4 * vg.Centimeter
 )
@@ -53,7 +54,11 @@ func (c Chart) SVG() ([]byte, error) {
 		return nil, fmt.Errorf("chart %s: %w", c.Name, err)
 	}
 	canvas := vgsvg.New(chartWidth, chartHeight)
-	p.Draw(draw.Crop(draw.New(canvas), margin, -margin, margin, -margin))
+	whole := draw.Crop(draw.New(canvas), margin, -margin, margin, -margin)
+	legend := p.Legend
+	p.Legend = plot.NewLegend()
+	p.Draw(draw.Crop(whole, 0, -legendWidth, 0, 0))
+	legend.Draw(draw.Crop(whole, chartWidth-2*margin-legendWidth+margin, 0, 0, -vg.Centimeter))
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("chart %s: %w", c.Name, err)
@@ -69,7 +74,7 @@ func (c Chart) plot() (*plot.Plot, error) {
 	p.BackgroundColor = color.White
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = c.Title, c.XLabel, c.YLabel
 	p.Title.Padding, p.X.Padding = vg.Points(6), vg.Points(4)
-	p.Legend.Top, p.Legend.Padding, p.Legend.XOffs = true, vg.Points(2), -vg.Points(6)
+	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(3) // left: browsers have wider letters, which then have room
 	grid := plotter.NewGrid()
 	grid.Horizontal.Color, grid.Vertical.Color = color.Gray{225}, color.Gray{240}
 	if c.Groups != nil {
@@ -112,7 +117,6 @@ func (c Chart) axes(p *plot.Plot) error {
 		p.Y.Min, p.Y.Max = math.Pow(10, low), math.Pow(10, high)
 		return nil
 	}
-	p.Y.Max += (p.Y.Max - p.Y.Min) * float64(len(c.Series)) / 18 // room for the legend
 	return nil
 }
 
@@ -151,7 +155,7 @@ func (c Chart) lines(p *plot.Plot) error {
 }
 
 func (c Chart) bars(p *plot.Plot) error {
-	room := (chartWidth - 3*vg.Centimeter) / vg.Length(len(c.Groups))
+	room := (chartWidth - legendWidth - 3*vg.Centimeter) / vg.Length(len(c.Groups))
 	width := min(room*0.8/vg.Length(len(c.Series)), vg.Points(28))
 	for i, s := range c.Series {
 		if len(s.Points) != len(c.Groups) {
