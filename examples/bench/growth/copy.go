@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha1"
+	"crypto/sha1" //nolint:gosec // that of stamps
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -68,7 +68,7 @@ func (c *copier) fill(ctx context.Context, first, last int) error {
 		})
 	}
 	all.Wait()
-	return errors.Join(append(errs, ctx.Err())...)
+	return errors.Join(errors.Join(errs...), ctx.Err())
 }
 
 func (c *copier) read(ctx context.Context) ([]stored, error) {

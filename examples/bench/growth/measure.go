@@ -135,7 +135,7 @@ func (c *client) warm(ctx context.Context, paths []string) error {
 // purges measures purges of URLs and fills of the entries in some groups, and purges of
 // their tags.
 func (l *lab) purges(ctx context.Context, c *client, p *point, groups []int, sh shape) error {
-	var entries []int
+	entries := make([]int, 0, len(groups)*shared)
 	for _, g := range groups {
 		entries = append(entries, upTo(g*shared, (g+1)*shared)...)
 	}

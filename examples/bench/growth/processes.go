@@ -13,14 +13,14 @@ import (
 // processRow is what so many processes measure, which share a server or have a memory of
 // their own each.
 type processRow struct {
-	n                  int
-	kind               string
-	hit, fill, url     cost          // took is the time in a process; the others are per call of any
-	floor              report.Sample // a bare GET of the same value, in nanoseconds
-	rate, floorRate    report.Sample // of all processes, in a second
-	runs               report.Sample // of the handler, for a key that all ask for at once
-	ratio              report.Sample // of hits, from cold
-	coldEntry, nextNew int
+	n               int
+	kind            string
+	hit, fill, url  cost          // took is the time in a process; the others are per call of any
+	floor           report.Sample // a bare GET of the same value, in nanoseconds
+	rate, floorRate report.Sample // of all processes, in a second
+	runs            report.Sample // of the handler, for a key that all ask for at once
+	ratio           report.Sample // of hits, from cold
+	nextNew         int
 }
 
 const (
@@ -116,7 +116,7 @@ func (l *lab) processRound(ctx context.Context, all fleet, r *processRow, key st
 	jobs := func(do string) func(int) job {
 		return func(i int) job {
 			return job{Do: do, From: 0, To: least, For: l.time / 2, Key: key, Seed: l.rand.Uint64() + uint64(i)}
-		} //nolint:gosec // a few
+		}
 	}
 	if r.kind == nearTier {
 		if _, err := all.do(jobs("warm")); err != nil {
@@ -220,7 +220,7 @@ func (l *lab) trafficRound(all fleet, r *processRow, round uint64) error {
 	from := r.nextNew
 	r.nextNew += urls
 	answers, err := all.do(func(i int) job {
-		seed := l.seed<<32 + round<<16 + uint64(i) //nolint:gosec // a few
+		seed := l.seed<<32 + round<<16 + uint64(i)
 		return job{Do: "traffic", From: from, To: from + urls, Requests: traffic / len(all), Seed: seed}
 	})
 	if err != nil {

@@ -137,7 +137,7 @@ type event struct {
 func (l *lab) events(rate int, what string) []event {
 	r := rand.New(rand.NewPCG(l.rand.Uint64(), 0))
 	popular := newZipf(r, pages)
-	var all []event
+	all := make([]event, 0, count(reads+rate, l.time)+2)
 	for i := range count(reads, l.time) {
 		all = append(all, event{at: time.Duration(i) * time.Second / reads, entry: popular()})
 	}

@@ -212,13 +212,14 @@ func purgeSections(rows []*purgeRow) []section {
 	}
 	ratio := func(r *purgeRow) report.Sample { return r.ratio }
 	hit := func(r *purgeRow) report.Sample { return r.hit }
-	var ratios, hits []report.Series
-	ratios = append(ratios,
+	var hits []report.Series
+	ratios := []report.Series{
 		line("not read, server", onServer, tagUnread, ratio),
 		line("URL, read, server", onServer, urlRead, ratio),
 		line("URL, read, expected", onServer, urlRead, func(r *purgeRow) report.Sample { return report.Sample{r.expect.Median()} }),
 		line("tag of ten, read, server", onServer, tagRead, ratio),
-		line("tag of ten, read, expected", onServer, tagRead, func(r *purgeRow) report.Sample { return report.Sample{r.expect.Median()} }))
+		line("tag of ten, read, expected", onServer, tagRead, func(r *purgeRow) report.Sample { return report.Sample{r.expect.Median()} }),
+	}
 	for _, kind := range []string{inMemory, nearTier, onServer} {
 		hits = append(hits, line(kind+", purges of what is not read", kind, tagUnread, hit), line(kind+", purges of what is read", kind, tagRead, hit))
 	}

@@ -143,7 +143,7 @@ func (b *backend) close() (err error) {
 	}
 	if b.own != nil {
 		b.own.Kill()
-		err = os.RemoveAll(b.dir)
+		err = os.RemoveAll(b.dir) //nolint:gosec // made by us
 	}
 	return err
 }

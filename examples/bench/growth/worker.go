@@ -182,8 +182,8 @@ func until(begun time.Time, long time.Duration, op func()) (n int) {
 
 // newZipf gives numbers below n, of which the low ones are popular.
 func newZipf(r *rand.Rand, n int) func() int {
-	z := rand.NewZipf(r, 1.1, 1, uint64(n-1))    //nolint:gosec // n is positive
-	return func() int { return int(z.Uint64()) } //nolint:gosec // below n
+	z := rand.NewZipf(r, 1.1, 1, uint64(n-1))
+	return func() int { return int(z.Uint64()) }
 }
 
 // lostSince is an error if the store has failed: then figures mean nothing.
