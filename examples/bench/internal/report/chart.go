@@ -41,8 +41,8 @@ var palette = []color.RGBA{
 }
 
 const (
-	chartWidth  = 21 * vg.Centimeter
-	legendWidth = 5.6 * vg.Centimeter // beside the plot
+	chartWidth  = 22.5 * vg.Centimeter
+	legendWidth = 7.1 * vg.Centimeter // beside the plot
 	chartHeight = 10 * vg.Centimeter
 	margin      = 0.4 * vg.Centimeter
 )
