@@ -102,7 +102,7 @@ func (c check) runSomewhere(ctx context.Context) (r *result, err error) {
 	if c.server != "" {
 		return c.run(ctx)
 	}
-	lent, clear, err := server.LentStore(ctx)
+	lent, empty, err := server.LentStore(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func (c check) runSomewhere(ctx context.Context) (r *result, err error) {
 		return c.run(ctx)
 	}
 	c.server = lent
-	defer func() { err = errors.Join(err, clear(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, empty(context.WithoutCancel(ctx))) }()
 	return c.run(ctx)
 }
 

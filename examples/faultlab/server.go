@@ -17,7 +17,7 @@ type lent struct {
 // choose finds out which servers there are, and says what the faults are tried on.
 func (l *lab) choose(ctx context.Context) (string, error) {
 	kind, _, missing := servers.Find()
-	addr, clear, err := server.LentStore(ctx)
+	addr, empty, err := server.LentStore(ctx)
 	switch {
 	case err != nil:
 		return "", err
@@ -26,9 +26,9 @@ func (l *lab) choose(ctx context.Context) (string, error) {
 	case addr == "":
 		return string(kind), nil
 	}
-	l.lent = &lent{addr, clear}
+	l.lent = &lent{addr, empty}
 	if missing != nil {
-		return addr, nil
+		return addr, nil //nolint:nilerr // it is enough for some of the faults
 	}
 	return fmt.Sprintf("%s, and %s for what breaks a server", addr, kind), nil
 }

@@ -15,9 +15,9 @@ var absent = strings.Fields(`
 
 // command is what is known of one.
 type command struct {
-	first, last, step     int // where its keys are; first 0: it has none
-	write, denyOOM, admin bool
-	movable               bool
+	first, last, step int // where its keys are; first 0: it has none
+	write, denyOOM    bool
+	movable           bool
 }
 
 // commandTable is by name, in upper case.

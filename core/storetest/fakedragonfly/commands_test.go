@@ -223,8 +223,8 @@ func TestCluster(t *testing.T) {
 	if text := c.do("INFO server").text; !strings.Contains(text, "redis_mode:cluster") {
 		t.Error(text)
 	}
-	real := start(t, nil, "--cluster_mode=yes").dial(t)
-	real.want("CLUSTER SLOTS", "-ERR Cluster is not yet configured")
+	whole := start(t, nil, "--cluster_mode=yes").dial(t)
+	whole.want("CLUSTER SLOTS", "-ERR Cluster is not yet configured")
 }
 
 // TestScan: cursors are large, and lead to all keys.

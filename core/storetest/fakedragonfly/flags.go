@@ -130,7 +130,7 @@ func newOptions(given map[string]string) (*options, error) {
 		o.maxmemory = n
 	}
 	if o.cluster != "" && o.cluster != "emulated" && o.cluster != "yes" {
-		problems = append(problems, fmt.Errorf("Invalid value for flag --cluster_mode: %q", o.cluster)) //nolint:staticcheck // as Dragonfly says it
+		problems = append(problems, fmt.Errorf("Invalid value for flag --cluster_mode: %q", o.cluster)) //nolint:staticcheck,revive // as Dragonfly says it
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
@@ -141,7 +141,7 @@ func newOptions(given map[string]string) (*options, error) {
 // check refuses what Dragonfly does not start with.
 func (o *options) check() error {
 	if least := int64(o.threads) * perThread; o.maxmemory > 0 && o.maxmemory < least {
-		return fmt.Errorf("There are %d threads, so %s are required. Exiting...", o.threads, human(least)) //nolint:staticcheck // as Dragonfly says it
+		return fmt.Errorf("There are %d threads, so %s are required. Exiting...", o.threads, human(least)) //nolint:staticcheck,revive // as Dragonfly says it
 	}
 	if o.maxmemory == 0 {
 		o.maxmemory = int64(o.threads) * perThread * 4 // Dragonfly takes most of the machine's
@@ -153,7 +153,7 @@ func (o *options) check() error {
 		return errors.New("To use TLS, a server certificate and key must be given by tls_cert_file and tls_key_file") //nolint:staticcheck // see above
 	}
 	if o.requirepass == "" && o.caFile == "" {
-		return errors.New("TLS configured but no authentication method is used!") //nolint:staticcheck // see above
+		return errors.New("TLS configured but no authentication method is used!") //nolint:staticcheck,revive // see above
 	}
 	return nil
 }

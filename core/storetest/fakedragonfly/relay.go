@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"net"
 	"strconv"
 	"strings"
@@ -86,7 +87,7 @@ func (c *conn) serve() {
 	for !c.quits {
 		args, err := readCommand(c.r)
 		if err != nil {
-			if err == errProtocol {
+			if errors.Is(err, errProtocol) {
 				c.reply(failure("Protocol error"))
 				c.flush()
 			}

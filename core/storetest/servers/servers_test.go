@@ -18,7 +18,7 @@ func path(t *testing.T, names ...Kind) {
 	}
 	dir := t.TempDir()
 	for _, name := range names {
-		if err := os.WriteFile(filepath.Join(dir, string(name)), []byte("#!/bin/sh\n"), 0o700); err != nil { //nolint:gosec // to be run
+		if err := os.WriteFile(filepath.Join(dir, string(name)), []byte("#!/bin/sh\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}

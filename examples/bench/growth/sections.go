@@ -212,7 +212,7 @@ func purgeSections(rows []*purgeRow) []section {
 	}
 	ratio := func(r *purgeRow) report.Sample { return r.ratio }
 	hit := func(r *purgeRow) report.Sample { return r.hit }
-	var hits []report.Series
+	hits := make([]report.Series, 0, 6)
 	ratios := []report.Series{
 		line("not read, server", onServer, tagUnread, ratio),
 		line("URL, read, server", onServer, urlRead, ratio),

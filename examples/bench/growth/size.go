@@ -59,7 +59,7 @@ func (l *lab) grown(ctx context.Context, sh shape, kinds []string, sizes []int) 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.done(ctx, sites, space)) }()
-	first := sites[0] //nolint:gosec // there is one for each kind
+	first := sites[0]
 	before, err := l.used(ctx, first)
 	if err != nil {
 		return nil, err

@@ -30,7 +30,7 @@ func StartStore(ctx context.Context, dir string, opts ...servers.Option) (*serve
 // DRAGONFLY_ADDR, empty where that is not set, and what empties the server there. It is an
 // error if the server has data at first: nobody is to lose any by a variable that is set for
 // something else.
-func LentStore(ctx context.Context) (addr string, clear func(context.Context) error, err error) {
+func LentStore(ctx context.Context) (addr string, empty func(context.Context) error, err error) {
 	if addr = os.Getenv("DRAGONFLY_ADDR"); addr == "" {
 		return "", nil, nil
 	}
@@ -44,7 +44,7 @@ func LentStore(ctx context.Context) (addr string, clear func(context.Context) er
 		defer c.Close()
 		return f(c)
 	}
-	clear = func(ctx context.Context) error {
+	empty = func(ctx context.Context) error {
 		return with(ctx, func(c rueidis.Client) error {
 			for _, node := range c.Nodes() {
 				if err := node.Do(ctx, node.B().Flushall().Build()).Error(); err != nil {
@@ -66,7 +66,7 @@ func LentStore(ctx context.Context) (addr string, clear func(context.Context) er
 		}
 		return nil
 	})
-	return addr, clear, err
+	return addr, empty, err
 }
 
 // Patiently returns what connect gives. While that runs out of time it calls it again, for

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 )
 
@@ -14,7 +15,7 @@ func Machine() []Fact {
 	if cpu := field("/proc/cpuinfo", "model name"); cpu != "" {
 		facts = append(facts, Fact{"processor", cpu})
 	}
-	facts = append(facts, Fact{"cores", fmt.Sprint(runtime.NumCPU())})
+	facts = append(facts, Fact{"cores", strconv.Itoa(runtime.NumCPU())})
 	var kib float64
 	if n, _ := fmt.Sscanf(field("/proc/meminfo", "MemTotal"), "%f kB", &kib); n == 1 {
 		facts = append(facts, Fact{"memory", Bytes(kib * 1024)})

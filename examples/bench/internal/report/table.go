@@ -43,11 +43,11 @@ func (t *Table) Text() string {
 	}
 	var b strings.Builder
 	for _, row := range all {
-		line := ""
+		var line strings.Builder
 		for i, cell := range row {
-			line += cell + strings.Repeat(" ", wide[i]-len([]rune(cell))+2)
+			line.WriteString(cell + strings.Repeat(" ", wide[i]-len([]rune(cell))+2))
 		}
-		fmt.Fprintln(&b, strings.TrimRight(line, " "))
+		fmt.Fprintln(&b, strings.TrimRight(line.String(), " "))
 	}
 	return b.String()
 }
