@@ -130,7 +130,7 @@ func newOptions(given map[string]string) (*options, error) {
 		o.maxmemory = n
 	}
 	if o.cluster != "" && o.cluster != "emulated" && o.cluster != "yes" {
-		problems = append(problems, fmt.Errorf("Invalid value for flag --cluster_mode: %q", o.cluster)) //nolint:staticcheck,revive // as Dragonfly says it
+		problems = append(problems, fmt.Errorf("Invalid value for flag --cluster_mode: %q", o.cluster)) //nolint:staticcheck // as Dragonfly says it
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)

@@ -65,11 +65,8 @@ func (l *lab) grown(ctx context.Context, sh shape, kinds []string, sizes []int) 
 		return nil, err
 	}
 	var copies *copier
-	for i, size := range sizes {
-		from := 0
-		if i > 0 {
-			from = sizes[i-1]
-		}
+	from := 0
+	for _, size := range sizes {
 		l.say("%s, %d tags: %d entries", kinds[0], sh.Tags, size)
 		if err := l.grow(ctx, first, space, &copies, from, size); err != nil {
 			return nil, fmt.Errorf("filling to %d entries: %w", size, err)
