@@ -36,14 +36,21 @@ import (
 	"github.com/cacheaside/cacheaside/core/otel"
 	"github.com/cacheaside/cacheaside/core/prom"
 	"github.com/cacheaside/cacheaside/core/storetest"
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 // TestSecrets puts secrets into every place where a request, a response, a key, the store
 // or the configuration may have one, and looks for them in all that anybody is shown: the
 // page's data, metrics, traces, logs, statistics, Cache-Status, and what the command says.
 func TestSecrets(t *testing.T) {
-	t.Parallel()
-	s := startSecretive(t)
+	storetest.EachKind(t, func(t *testing.T, only servers.Option) {
+		t.Parallel()
+		testSecrets(t, only)
+	})
+}
+
+func testSecrets(t *testing.T, only servers.Option) {
+	s := startSecretive(t, only)
 	s.ask()
 	s.watch("while all is well")
 	s.command(false)
@@ -135,8 +142,8 @@ type secretive struct {
 	prefix  string // the namespace
 }
 
-func startSecretive(t *testing.T) *secretive {
-	s := &secretive{t: t, seen: &shown{texts: map[string]*bytes.Buffer{}}, server: storetest.StartServer(t), token: secret("token-of-the-inspector"), prefix: "secrets-" + rand.Text()}
+func startSecretive(t *testing.T, only servers.Option) *secretive {
+	s := &secretive{t: t, seen: &shown{texts: map[string]*bytes.Buffer{}}, server: storetest.StartServer(t, only), token: secret("token-of-the-inspector"), prefix: "secrets-" + rand.Text()}
 	var err error
 	if s.client, err = rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.server.Addr}}); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"strconv"
+	"time"
 
 	"github.com/cacheaside/cacheaside/core/store"
 )
@@ -18,6 +19,13 @@ import (
 // of the stamp's key, 'h' or 's' for hard or soft, and the number. Each tag of a purge
 // has a number of its own, so that one sees how far back the ring reaches: of what was
 // purged before its oldest element nothing is known.
+//
+// A replica that takes over may have an older clock than entries that are stored, and
+// would give numbers again that they know: so what is purged then would be there still,
+// and after a purge of everything, too. Therefore numbers also keep up with the time, as
+// the process knows it who purges: they are a second behind at most, and nodes take longer than
+// that to agree on another master. Where a purge leaves numbers out, the ring has an element
+// 'j' with the last one before them.
 const (
 	clockLen = 16 + 1 + seqLen + sumLen
 	seqLen   = 14
@@ -27,7 +35,20 @@ const (
 	hashLen  = 11
 	// maxSeq is as far as scripts can count, which is for ever.
 	maxSeq = 1 << 44
+	// perMS is how many tags are purged in a millisecond at most, for hours on end.
+	perMS = 8
+	// mayLag is how far numbers may be behind the time.
+	mayLag = 1000 * perMS
 )
+
+// numbersBegan is when the time was 0: numbers keep up until 2059.
+var numbersBegan = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// timely is the number that the next purge has if the last one's is far behind.
+func (s *Store) timely() string {
+	n := s.now().Sub(numbersBegan).Milliseconds() * perMS
+	return strconv.FormatInt(max(0, min(n, maxSeq/2)), 10)
+}
 
 func ringKey(clock string) string    { return clock + ":ring" }
 func journalKey(clock string) string { return clock + ":journal" }
@@ -35,7 +56,7 @@ func journalKey(clock string) string { return clock + ":journal" }
 // prelude is what all scripts of a clock share. KEYS[1] and KEYS[2] are clock and ring,
 // ARGV[1] is the epoch of a clock that has to be made: then nothing is known of what
 // was before.
-const prelude = `
+var prelude = `
 local function sum(key, v)
 	return string.sub(redis.sha1hex(key .. v), 1, 8)
 end
@@ -63,6 +84,13 @@ local function clock(ttl)
 	redis.call('DEL', KEYS[2])
 	put(ARGV[1], 1, ttl)
 	return ARGV[1], 1
+end
+-- What the ring gets, and the number after which the next one comes.
+local function keepUp(seq, timely)
+	if tonumber(timely) - seq < ` + strconv.Itoa(mayLag) + ` then
+		return {}, seq
+	end
+	return {'...........j' .. string.format('%011x', seq)}, tonumber(timely)
 end
 `
 
@@ -92,7 +120,7 @@ var (
 local epoch, seq = clock(ARGV[2])
 return string.format('%s %014x', epoch, seq)`)
 
-	// bumpScript purges the tags of KEYS[3] and up, whose hashes are ARGV[5] and up. A
+	// bumpScript purges the tags of KEYS[3] and up, whose hashes are ARGV[6] and up. A
 	// stamp that is not there stays so: whoever makes it looks at the ring.
 	bumpScript = newScript(prelude + stampLua + `
 local epoch, seq = clock(ARGV[2])
@@ -101,14 +129,15 @@ if seq + #KEYS >= 17592186044416 then
 end
 -- The order is such that a script which ends in its midst, for lack of memory, has
 -- purged too much.
-local flag, elements = 'h', {}
+local flag, elements = 'h', nil
 if ARGV[3] == 'soft' then
 	flag = 's'
 end
+elements, seq = keepUp(seq, ARGV[5])
 for i = 3, #KEYS do
-	elements[i - 2] = ARGV[i + 2] .. flag .. string.format('%011x', seq + i - 2)
+	elements[#elements + 1] = ARGV[i + 3] .. flag .. string.format('%011x', seq + i - 2)
 end
-local mark = put(epoch, seq + #elements, ARGV[2])
+local mark = put(epoch, seq + #KEYS - 2, ARGV[2])
 if #elements > 0 then
 	if type(redis.pcall('LPUSH', KEYS[2], unpack(elements))) ~= 'number' then
 		redis.call('DEL', KEYS[2])
@@ -134,23 +163,31 @@ return mark`)
 	// live for ARGV[3] ms at least: those that it has to touch for ARGV[4] ms, which is
 	// longer, so that the next fills need not. A tag of whose purges the ring does not
 	// know was purged by its base at the latest, whatever the number of who asks. A ring
-	// that lacks a number, up to the newest, goes. Hashes as for bumpScript.
+	// that lacks a number, up to the newest, goes. The hashes are ARGV[5] and up.
 	settleScript = newScript(prelude + stampLua + `
 local epoch, seq = clock(ARGV[2])
 local all, base
 local function ring()
 	all, base = '', seq
 	local list = redis.pcall('LRANGE', KEYS[2], 0, -1)
-	local sound = type(list) == 'table' and not list.err and #list < seq
+	local sound = type(list) == 'table' and not list.err
+	local next = seq
 	for i = 1, sound and #list or 0 do
 		local e = list[i]
-		sound = sound and #e == 23 and tonumber(string.sub(e, 13), 16) == seq - i + 1
+		local n = #e == 23 and tonumber(string.sub(e, 13), 16) or -1
+		if string.sub(e, 12, 12) == 'j' then
+			sound = sound and n >= 0 and n <= next
+			next = n
+		else
+			sound = sound and n == next
+			next = next - 1
+		end
 	end
-	if not sound then
+	if not sound or next < 1 then
 		redis.call('DEL', KEYS[2])
 		return
 	end
-	all, base = table.concat(list), seq - #list
+	all, base = table.concat(list), next
 end
 local function last(hash)
 	local hard, soft, at = base, base, 1

@@ -94,9 +94,11 @@ func refused(t *testing.T, url, addr, want string, opts ...dragonfly.Option) err
 	return err
 }
 
-func TestOpenWithPassword(t *testing.T) {
+func TestOpenWithPassword(t *testing.T) { storetest.EachKind(t, testOpenWithPassword) }
+
+func testOpenWithPassword(t *testing.T, only servers.Option) {
 	const password = "hunter2/@#?%"
-	p := storetest.StartServer(t, servers.Password(password))
+	p := storetest.StartServer(t, servers.Password(password), only)
 	s := open(t, "redis://:hunter2%2F%40%23%3F%25@"+p.Addr)
 	if err := s.Set(context.Background(), "some:key:of:ours", []byte("v"), time.Minute); err != nil {
 		t.Error(err)
@@ -202,8 +204,10 @@ func TestOpenNoRedis(t *testing.T) {
 	refused(t, closes, closes, "closed the connection")
 }
 
-func TestOpenTLS(t *testing.T) {
-	p := storetest.StartServer(t)
+func TestOpenTLS(t *testing.T) { storetest.EachKind(t, testOpenTLS) }
+
+func testOpenTLS(t *testing.T, only servers.Option) {
+	p := storetest.StartServer(t, only)
 	refused(t, "rediss://:hunter2@"+p.Addr, p.Addr, "use redis://")
 
 	web := httptest.NewUnstartedServer(nil)

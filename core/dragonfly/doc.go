@@ -42,7 +42,7 @@
 //
 // A fill without tags leaves nothing but its value on the server. A new tag adds a stamp,
 // which lasts an eighth longer than what it can purge. Besides these, a namespace has a
-// clock, the ring of the last 256 purges, and the journal.
+// clock, the ring of the last purges, some 250 of them, and the journal.
 //
 // Any of these may be lost, damaged, or a value of another type or format. Such a token
 // or entry is treated as absent; what the ring does not know counts as purged; and

@@ -43,9 +43,12 @@ local mark = string.format('%s %014x', epoch, seq)
 if h ~= ARGV[3] then
 	return {mark, h, 0}
 end
+local elements
+elements, seq = keepUp(seq, ARGV[5])
 mark = put(epoch, seq + 1, ARGV[2])
 -- No tag's number, but in its place, so that the ring still reaches back beyond it.
-if type(redis.pcall('LPUSH', KEYS[2], '...........h' .. string.format('%011x', seq + 1))) == 'number' then
+elements[#elements + 1] = '...........h' .. string.format('%011x', seq + 1)
+if type(redis.pcall('LPUSH', KEYS[2], unpack(elements))) == 'number' then
 	redis.call('LTRIM', KEYS[2], 0, ` + strconv.Itoa(ringSize-1) + `)
 	redis.call('PEXPIRE', KEYS[2], ARGV[2])
 else
@@ -61,13 +64,19 @@ func withJournal(clock string) []string {
 }
 
 // ReadJournal returns the journal, and the moment of the clock: in one script, which
-// makes both where they are lost.
+// makes both where they are lost. While their slot moves to another node they are read
+// without it.
 func (s *Store) ReadJournal(ctx context.Context, clock string) (store.Journal, error) {
 	result, err := s.run(ctx, readJournalScript, withJournal(clock), []string{newEpoch(), clockMS})
 	if err != nil {
 		return store.Journal{}, failure("journal", err)
 	}
 	answer, err := result.ToArray()
+	if isMoving(err) {
+		if j, found, err := s.PeekJournal(ctx, clock); found || err != nil {
+			return j, err
+		}
+	}
 	if err == nil && len(answer) != 2 {
 		err = errNoJournal
 	}
@@ -105,7 +114,7 @@ func (s *Store) PeekJournal(ctx context.Context, clock string) (j store.Journal,
 // WriteJournal puts text, with the number of the purge for each [store.Number], in the place of
 // old: see [store.Coordinator].
 func (s *Store) WriteJournal(ctx context.Context, clock string, old store.Journal, text string) (store.Journal, bool, error) {
-	result, err := s.run(ctx, writeJournalScript, withJournal(clock), []string{newEpoch(), clockMS, formatJournal(old), text})
+	result, err := s.insist(ctx, writeJournalScript, withJournal(clock), []string{newEpoch(), clockMS, formatJournal(old), text, s.timely()})
 	if err != nil {
 		return store.Journal{}, false, failure("journal", err)
 	}

@@ -6,9 +6,12 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	cacheaside "github.com/cacheaside/cacheaside/core"
+	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/store"
 	"github.com/cacheaside/cacheaside/core/storetest"
 )
@@ -21,6 +24,17 @@ var (
 // ringSize is how many purges the ring has.
 const ringSize = 256
 
+// timeless lets purges have numbers one after the other.
+func timeless(s *dragonfly.Store) *dragonfly.Store {
+	s.SetNow(func() time.Time { return dragonfly.NumbersBegan })
+	return s
+}
+
+func openTimeless(t *testing.T) *dragonfly.Store {
+	t.Helper()
+	return timeless(openPatiently(t, storetest.Server(t)))
+}
+
 // settled settles a stamp that was lost, and returns its numbers.
 func (r *resource) settled(key string) (hard, soft uint64) {
 	r.t.Helper()
@@ -32,7 +46,7 @@ func (r *resource) settled(key string) (hard, soft uint64) {
 // TestRingOverflows: purges are known as far as the ring reaches; what was before its
 // oldest counts as purged by then, which is no reason to refuse what began later.
 func TestRingOverflows(t *testing.T) {
-	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 3)
+	r := resourceOn(t, openTimeless(t), 3)
 	a, b, c := r.stamps[0], r.stamps[1], r.stamps[2]
 	start := r.mark()
 	n := r.purge(false, a).Seq
@@ -86,7 +100,7 @@ func TestRingOverflows(t *testing.T) {
 // TestRingSpoiled: a ring that is lost, or not what was pushed, says nothing: all counts
 // as purged by then. What is purged later is exact again.
 func TestRingSpoiled(t *testing.T) {
-	s := openPatiently(t, storetest.Server(t))
+	s := openTimeless(t)
 	element := func(text string, n uint64) string { return fmt.Sprintf("%-11.11s", text) + fmt.Sprintf("h%011x", n) }
 	for name, spoil := range map[string]func(r *resource, ring string, last uint64){
 		"evicted":        func(r *resource, ring string, _ uint64) { r.must("DEL", ring) },
@@ -158,7 +172,7 @@ func TestRingSpoiled(t *testing.T) {
 // TestRingCollisions: a hash that only seems to be in the ring, across the borders of
 // elements, is not, and who has the same hash is purged as well.
 func TestRingCollisions(t *testing.T) {
-	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 2)
+	r := resourceOn(t, openTimeless(t), 2)
 	a, ring := r.stamps[0], r.clock+":ring"
 	start := r.mark()
 	r.purge(false, a)
@@ -252,7 +266,7 @@ func TestRingAgainstModel(t *testing.T) {
 	}
 	t.Logf("-ring.seed=%d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
-	s := openPatiently(t, storetest.Server(t))
+	s := openTimeless(t)
 	for round := range storetest.Rounds(2, 4) {
 		r := resourceOn(t, s, 4+20*round)
 		m := &history{marks: map[uint64]bool{}, hard: map[string]uint64{}, soft: map[string]uint64{}, stamps: map[string]store.Stamp{}}
@@ -359,5 +373,58 @@ func TestRingAgainstModel(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestClockGoesBack: where a replica takes over that lacks the last purges, these are lost.
+// What it acknowledges itself is not, though entries are stored with later numbers.
+func TestClockGoesBack(t *testing.T) {
+	for name, purge := range map[string]cacheaside.Purge{
+		"a tag":      {Tags: []string{"/a"}},
+		"a prefix":   {Prefixes: []string{"http://example.com/"}},
+		"everything": {All: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // a purge of a prefix waits
+			s := open(t, storetest.StartServer(t).Addr, dragonfly.WithCallTimeout(time.Minute))
+			var now atomic.Int64
+			now.Store(time.Now().UnixMilli())
+			s.SetNow(func() time.Time { return time.UnixMilli(now.Load()) })
+			w := newSite(t, s, unhurried)
+			r := &resource{t: t, s: s}
+			purged := func(tag string) {
+				if err := w.PurgeTags(t.Context(), tag); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.hits(t, "/a")
+			purged("/b")
+			replica := map[string]string{}
+			c := s.Client()
+			keys, err := c.Do(t.Context(), c.B().Keys().Pattern("*{tags}*").Build()).AsStrSlice()
+			if err != nil || len(keys) < 4 { // clock, ring, journal, a stamp
+				t.Fatal(keys, err)
+			}
+			for _, key := range keys {
+				replica[key] = r.must("DUMP", key)
+			}
+			purged("/b")
+			purged("/b")
+			purged("/b")
+			r.must("DEL", entryKey("/a"))
+			w.hits(t, "/a")
+			for key, value := range replica {
+				r.must("RESTORE", key, "3600000", value, "REPLACE")
+			}
+			now.Add(1100) // as long as that takes at least
+			w.row.Add(1)
+			if err := w.Purge(t.Context(), purge); err != nil {
+				t.Fatal(err)
+			}
+			if body, _ := w.get(t, "/a"); body != "1" {
+				t.Errorf("%q after it was purged, want 1", body)
+			}
+			w.hits(t, "/a")
+		})
 	}
 }

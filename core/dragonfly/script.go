@@ -6,6 +6,7 @@ import (
 	"crypto/sha1" //nolint:gosec // it is how servers name scripts
 	"encoding/hex"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -50,6 +51,37 @@ func (s *Store) run(ctx context.Context, sc *script, keys, args []string) (rueid
 		result, err = s.do(ctx, call.long(s.client.B()))
 	}
 	return result, err
+}
+
+// movePause is how soon a script is sent again whose keys are moving to another node, the
+// first time.
+const movePause = 2 * time.Millisecond
+
+// insist is run for a purge: while the slot of its keys moves, and some of them have, so
+// that nobody could run the script, it is sent again as long as ctx allows.
+func (s *Store) insist(ctx context.Context, sc *script, keys, args []string) (rueidis.RedisResult, error) {
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	for pause := movePause; ; pause = min(2*pause, 16*movePause) {
+		result, err := s.run(ctx, sc, keys, args)
+		if err != nil || !isMoving(result.Error()) {
+			return result, err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done(): // the server's answer says more than the deadline
+			timer.Stop()
+			return result, nil
+		case <-timer.C:
+		}
+	}
+}
+
+// isMoving reports whether a node did nothing, since it has some of the keys of a command
+// and not all.
+func isMoving(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	return ok && e.IsTryAgain()
 }
 
 // runAll runs scripts in one round trip, those that the server does not know yet in

@@ -133,8 +133,10 @@ func TestSocketByOptions(t *testing.T) {
 	storeWorks(t, s)
 }
 
-func TestSocketErrors(t *testing.T) {
-	p, path := socketServer(t, servers.Password("hunter2"))
+func TestSocketErrors(t *testing.T) { storetest.EachKind(t, testSocketErrors) }
+
+func testSocketErrors(t *testing.T, only servers.Option) {
+	p, path := socketServer(t, servers.Password("hunter2"), only)
 	refused(t, "unix://:hunter2wrong@"+path, path, "does not accept the user or password")
 	if p.Kind != servers.Dragonfly { // which asks for none at a socket
 		refused(t, "unix://"+path, path, "unix://:password@/path")
@@ -219,9 +221,11 @@ func clientFiles(t *testing.T, c tls.Certificate) (cert, key string) {
 }
 
 // TestURLOfTLS: files and names of the URL are those of the connection.
-func TestURLOfTLS(t *testing.T) {
+func TestURLOfTLS(t *testing.T) { storetest.EachKind(t, testURLOfTLS) }
+
+func testURLOfTLS(t *testing.T, only servers.Option) {
 	a := storetest.NewAuthority(t)
-	p := storetest.StartTLSServer(t, a, servers.Password("hunter2"))
+	p := storetest.StartTLSServer(t, a, servers.Password("hunter2"), only)
 	ca := a.CAFile
 	cert, key := clientFiles(t, a.Client)
 	const late = "&dial_timeout=10s&write_timeout=1m"

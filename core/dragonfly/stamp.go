@@ -36,12 +36,12 @@ func (s *Store) Bump(ctx context.Context, clock string, keys []string, soft bool
 	for first := true; first || len(keys) > 0; first = false {
 		some := keys[:min(len(keys), maxKeys)]
 		keys = keys[len(some):]
-		args := append(make([]string, 0, 4+len(some)), newEpoch(), strconv.FormatInt(ms, 10), kind, strconv.FormatUint(at, 16))
+		args := append(make([]string, 0, 5+len(some)), newEpoch(), strconv.FormatInt(ms, 10), kind, strconv.FormatUint(at, 16), s.timely())
 		for _, key := range some {
 			args = append(args, tagHash(key))
 		}
 		s.near.writingStamps(some)
-		result, err := s.run(ctx, bumpScript, withClock(clock, some), args)
+		result, err := s.insist(ctx, bumpScript, withClock(clock, some), args)
 		s.near.written(some...)
 		if err == nil {
 			mark, err = markOf(result)

@@ -30,7 +30,7 @@ func hard(epoch uint64, numbers ...uint64) []store.Stamp {
 // TestPurgeWritesNoStamps: a purge of what nobody has stored leaves the clock and its
 // ring, and no more; and a stamp lasts as long as what it may purge.
 func TestPurgeWritesNoStamps(t *testing.T) {
-	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 3)
+	r := resourceOn(t, openTimeless(t), 3)
 	before := r.mark()
 	if mark := r.purge(false, r.stamps...); mark != (store.Mark{Epoch: before.Epoch, Seq: before.Seq + 3}) {
 		t.Errorf("%v after %v and three purges", mark, before)
@@ -85,7 +85,7 @@ func TestPurgeWritesNoStamps(t *testing.T) {
 // TestSoft: a soft purge makes stale what was made before, and removes nothing that a
 // hard one has not.
 func TestSoft(t *testing.T) {
-	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 2)
+	r := resourceOn(t, openTimeless(t), 2)
 	a, b := r.stamps[0], r.stamps[1]
 	m := r.mark()
 	e := m.Epoch
@@ -126,7 +126,7 @@ func TestSoft(t *testing.T) {
 
 // TestStampOfAnotherEpoch is settled anew, from the ring.
 func TestStampOfAnotherEpoch(t *testing.T) {
-	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 2)
+	r := resourceOn(t, openTimeless(t), 2)
 	first := r.mark()
 	r.settle(first, r.stamps...)
 	n := r.purge(false, r.stamps[0]).Seq
@@ -152,7 +152,7 @@ func TestStampOfAnotherEpoch(t *testing.T) {
 // journal is no purge of anything, and hides none: at worst all before counts as purged.
 func TestForeignClock(t *testing.T) {
 	t.Parallel()
-	s := openPatiently(t, storetest.Server(t))
+	s := openTimeless(t)
 	const clock, ring, stamp, journal = 1, 2, 4, 8
 	for _, text := range foreign() {
 		for which := 1; which < 16; which++ {
@@ -207,7 +207,7 @@ func TestForeignClock(t *testing.T) {
 
 // TestStampOnTheWire is what other versions and people with redis-cli rely on.
 func TestStampOnTheWire(t *testing.T) {
-	r := resourceOn(t, openPatiently(t, storetest.Server(t)), 2)
+	r := resourceOn(t, openTimeless(t), 2)
 	a, b := r.stamps[0], r.stamps[1]
 	content := func(key, want string) {
 		t.Helper()
@@ -243,7 +243,7 @@ func TestStampOnTheWire(t *testing.T) {
 }
 
 func TestStampsShareOneTag(t *testing.T) {
-	s := openPatiently(t, storetest.Server(t))
+	s := openTimeless(t)
 	for _, key := range []string{"some:key:of:ours", "some:key:of:{others}", "some:key:of:{}{ours}", "some:key:of:{ours"} {
 		if _, err := s.Bump(t.Context(), "some:clock:of:{ours}", []string{"some:key:of:{ours}", key}, false, 0, time.Hour); err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("Bump of %s: %v", key, err)
@@ -258,7 +258,7 @@ func TestStampsShareOneTag(t *testing.T) {
 // number of its own, and reads are answered in between.
 func TestPurgeOfThousands(t *testing.T) {
 	p := storetest.StartServer(t)
-	r := resourceOn(t, openPatiently(t, p.Addr), 3000)
+	r := resourceOn(t, timeless(openPatiently(t, p.Addr)), 3000)
 	began := r.mark()
 	r.settle(began, r.stamps...)
 	var mark store.Mark

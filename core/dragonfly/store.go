@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/cacheaside/cacheaside/core/internal/timely"
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
@@ -41,6 +42,7 @@ type Store struct {
 	noSetGet atomic.Bool
 	near     *near // nil without
 	large    large
+	now      func() time.Time
 }
 
 // Open connects to the server at url, looks at what it is, and logs that in one
@@ -114,7 +116,7 @@ func FromClient(client rueidis.Client, opts ...Option) (*Store, error) {
 }
 
 func newStore(ctx context.Context, client rueidis.Client, owned bool, option rueidis.ClientOption, o options) (*Store, error) {
-	s := &Store{client: client, owned: owned, timeout: callTimeout}
+	s := &Store{client: client, owned: owned, timeout: callTimeout, now: timely.Now}
 	if o.timeout > 0 {
 		s.timeout = o.timeout
 	}
@@ -221,7 +223,7 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	defer s.near.written(keys...)
 	groups := s.byTag(keys)
 	err := s.unlink(ctx, groups)
-	if e, ok := rueidis.IsRedisErr(err); ok && e.IsTryAgain() {
+	if isMoving(err) {
 		// The slot moves, and some of its keys have. They go one by one, and those that
 		// were written before their lock went go the second time.
 		var each [][]string

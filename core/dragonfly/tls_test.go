@@ -30,9 +30,11 @@ func openTLS(t *testing.T, addr string, config *tls.Config, opts ...dragonfly.Op
 	return s, err
 }
 
-func TestTLS(t *testing.T) {
+func TestTLS(t *testing.T) { storetest.EachKind(t, testTLS) }
+
+func testTLS(t *testing.T, only servers.Option) {
 	a := storetest.NewAuthority(t)
-	p := storetest.StartPasswordTLSServer(t, a, "hunter2")
+	p := storetest.StartPasswordTLSServer(t, a, "hunter2", only)
 	option, log := logTo()
 	s, err := openTLS(t, p.Addr, a.Config(), withNear(), option)
 	if err != nil {
@@ -58,9 +60,11 @@ func TestTLS(t *testing.T) {
 	storeWorks(t, s)
 }
 
-func TestTLSErrors(t *testing.T) {
+func TestTLSErrors(t *testing.T) { storetest.EachKind(t, testTLSErrors) }
+
+func testTLSErrors(t *testing.T, only servers.Option) {
 	a := storetest.NewAuthority(t)
-	p := storetest.StartPasswordTLSServer(t, a, "hunter2")
+	p := storetest.StartPasswordTLSServer(t, a, "hunter2", only)
 	with := func(change func(*tls.Config)) *tls.Config {
 		config := a.Config()
 		change(config)
@@ -94,9 +98,11 @@ func TestTLSErrors(t *testing.T) {
 	refused(t, "rediss://:hunter2@"+p.Addr, p.Addr, "certificate is not trusted")
 }
 
-func TestTLSClientCertificate(t *testing.T) {
+func TestTLSClientCertificate(t *testing.T) { storetest.EachKind(t, testTLSClientCertificate) }
+
+func testTLSClientCertificate(t *testing.T, only servers.Option) {
 	a := storetest.NewAuthority(t)
-	p := storetest.StartTLSServer(t, a, servers.Password("hunter2"))
+	p := storetest.StartTLSServer(t, a, servers.Password("hunter2"), only)
 	s, err := openTLS(t, p.Addr, a.Config(), withNear())
 	if err != nil {
 		t.Fatal(err)

@@ -201,6 +201,34 @@ func (c *Cluster) running() *Process {
 	return nil
 }
 
+// Has returns a function that reports whether p had the slot of a key when Has was
+// called, by its own account.
+func (c *Cluster) Has(p *Process) func(key string) bool {
+	c.tb.Helper()
+	var ranges [][2]int
+	for line := range strings.Lines(strings.TrimPrefix(c.Must(p, "CLUSTER", "NODES"), "txt:")) {
+		f := strings.Fields(line)
+		if len(f) < 8 || !strings.Contains(f[2], "myself") {
+			continue
+		}
+		for _, text := range f[8:] {
+			first, last, several := strings.Cut(text, "-")
+			a, err := strconv.Atoi(first)
+			b := a
+			if several && err == nil {
+				b, err = strconv.Atoi(last)
+			}
+			if err == nil { // else it is one that moves
+				ranges = append(ranges, [2]int{a, b})
+			}
+		}
+	}
+	return func(key string) bool {
+		slot, _ := strconv.Atoi(c.Slot(key))
+		return slices.ContainsFunc(ranges, func(r [2]int) bool { return r[0] <= slot && slot <= r[1] })
+	}
+}
+
 // Master is the node that has the slot of key, by its own account.
 func (c *Cluster) Master(key string) *Process {
 	c.tb.Helper()
@@ -224,12 +252,32 @@ func (c *Cluster) Master(key string) *Process {
 	return found
 }
 
-// OtherMaster is one of the nodes that began as masters, but not p.
+// OtherMaster is a node that is a master by its own account, but not p.
 func (c *Cluster) OtherMaster(p *Process) *Process {
-	if p == c.Nodes[0] {
-		return c.Nodes[1]
-	}
-	return c.Nodes[0]
+	c.tb.Helper()
+	var found *Process
+	c.Until("there is another master than "+p.Addr, func() bool {
+		for _, other := range c.Nodes {
+			if other != p && other.Running() && c.IsMaster(other) {
+				found = other
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// IsMaster reports whether p is a master, by its own account.
+func (c *Cluster) IsMaster(p *Process) bool {
+	role, err := c.Do(p, "INFO", "replication")
+	return err == nil && strings.Contains(role, "role:master")
+}
+
+// IsReplica reports whether p follows another node, by its own account.
+func (c *Cluster) IsReplica(p *Process) bool {
+	role, err := c.Do(p, "INFO", "replication")
+	return err == nil && strings.Contains(role, "role:slave")
 }
 
 // Replica is the node that follows master and has what that has.
@@ -252,10 +300,73 @@ func (c *Cluster) Replica(master *Process) *Process {
 	return found
 }
 
+// CaughtUp waits until a replica has all that master has acknowledged by now. WAIT does
+// not: it knows only of what was written over its own connection.
+func (c *Cluster) CaughtUp(master *Process) {
+	c.tb.Helper()
+	want := c.offset(master, "master_repl_offset:")
+	replica := c.Replica(master)
+	c.Until(replica.Addr+" has caught up", func() bool { return c.offset(replica, "slave_repl_offset:") >= want })
+}
+
+// offset is how much of the stream of writes a node has.
+func (c *Cluster) offset(p *Process, field string) int64 {
+	c.tb.Helper()
+	_, text, _ := strings.Cut(c.Must(p, "INFO", "replication"), field)
+	text, _, _ = strings.Cut(text, "\r\n")
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		c.tb.Fatalf("storetest: %s of %s: %v", field, p.Addr, err)
+	}
+	return n
+}
+
+// Failover hands what a master has to its replica, as an operator does who wants to
+// restart it: nothing is lost.
+func (c *Cluster) Failover(replica *Process) {
+	c.tb.Helper()
+	c.Until("the replica is the master", func() bool {
+		if c.IsMaster(replica) {
+			return true
+		}
+		// It gives up after five seconds, if the machine is too busy.
+		_, _ = c.Do(replica, "CLUSTER", "FAILOVER")
+		for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if c.IsMaster(replica) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // Migrate moves a slot to another master, with its keys, as "redis-cli --cluster
 // reshard" does. Between is called when half of it is done: the slot belongs to
 // one node, and its keys are on both.
 func (c *Cluster) Migrate(slot string, from, to *Process, between func()) {
+	c.tb.Helper()
+	first := true
+	c.migrate(slot, from, to, func() int {
+		if first {
+			return max(1, c.count(from, slot)/2)
+		}
+		return 100
+	}, func() {
+		if first {
+			first = false
+			between()
+		}
+	})
+}
+
+// MigrateByKey is Migrate, one key at a time. Between is called after each.
+func (c *Cluster) MigrateByKey(slot string, from, to *Process, between func()) {
+	c.tb.Helper()
+	c.migrate(slot, from, to, func() int { return 1 }, between)
+}
+
+// migrate moves as many keys at a time as next says, and calls after when they have.
+func (c *Cluster) migrate(slot string, from, to *Process, next func() int, after func()) {
 	c.tb.Helper()
 	// A node takes a slot with the next epoch that it knows of. If that is one which
 	// another node has by now, since its last slot came a moment ago, neither believes
@@ -264,18 +375,13 @@ func (c *Cluster) Migrate(slot string, from, to *Process, between func()) {
 	c.Must(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", c.ID(from))
 	c.Must(from, "CLUSTER", "SETSLOT", slot, "MIGRATING", c.ID(to))
 	host, port, _ := net.SplitHostPort(to.Addr)
-	for first := true; ; first = false {
-		n := "100"
-		if first {
-			n = fmt.Sprint(max(1, c.count(from, slot)/2))
-		}
-		keys := strings.Fields(c.Must(from, "CLUSTER", "GETKEYSINSLOT", slot, n))
+	for {
+		keys := strings.Fields(c.Must(from, "CLUSTER", "GETKEYSINSLOT", slot, strconv.Itoa(next())))
 		if len(keys) > 0 {
 			c.Must(from, append([]string{"MIGRATE", host, port, "", "0", "2000", "KEYS"}, keys...)...)
 		}
-		if first {
-			between()
-		} else if len(keys) == 0 {
+		after()
+		if len(keys) == 0 {
 			break
 		}
 	}

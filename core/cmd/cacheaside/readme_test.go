@@ -20,15 +20,17 @@ var block = regexp.MustCompile("(?s)```text\n\\$ cacheaside ([^\n]*)\n(.*?)```\n
 
 // What differs from one run to the next.
 var (
-	aNumber = regexp.MustCompile(`\d[\d.,:-]*((µs|ms|[smhd])(\d+[smh])?)?`)
-	aUnit   = regexp.MustCompile(`N ([KMGT]i)?B`)
-	spaces  = regexp.MustCompile(` +`)
-	aDate   = regexp.MustCompile(`[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4}`)
-	name    = regexp.MustCompile(`Redis|Valkey|Dragonfly|redis`)
+	aNumber  = regexp.MustCompile(`\d[\d.,:-]*((µs|ms|[smhd])(\d+[smh])?)?`)
+	aUnit    = regexp.MustCompile(`N ([KMGT]i)?B`)
+	aVersion = regexp.MustCompile(`\bv(\d)`)
+	spaces   = regexp.MustCompile(` +`)
+	aDate    = regexp.MustCompile(`[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4}`)
+	name     = regexp.MustCompile(`Redis|Valkey|Dragonfly|redis`)
 )
 
 func normal(s string) []string {
 	s = aDate.ReplaceAllString(s, "a date")
+	s = aVersion.ReplaceAllString(s, "$1") // of Dragonfly's
 	s = name.ReplaceAllString(s, "Server")
 	s = spaces.ReplaceAllString(aUnit.ReplaceAllString(aNumber.ReplaceAllString(s, "N"), "N B"), " ")
 	lines := strings.Split(strings.TrimSpace(s), "\n")

@@ -82,21 +82,22 @@ func (r *registry) denied(user, name, why string) {
 
 func (r *registry) deniedAuth(user string) { r.note(denial{"AUTH", "AUTH", user, time.Now()}) }
 
-// deniedInScript asks the server behind what it was that the script may not do.
-func (r *registry) deniedInScript(user string) {
-	d := denial{"COMMAND", "EVAL", user, time.Now()}
-	if v := r.back.do("ACL", "LOG", "1"); len(v.items) == 1 {
-		entry := v.items[0].items
-		for i := 0; i+1 < len(entry); i += 2 {
-			switch text := entry[i+1].text; entry[i].text {
-			case "reason":
-				d.reason = upper(text)
-			case "object":
-				d.object, _, _ = strings.Cut(upper(text), "|")
-			}
+// inScripts are the entries of the log of the server behind that are about scripts: those
+// may go on after a command that their user may not give, and nobody is told.
+func (r *registry) inScripts() (log []denial) {
+	for _, item := range r.back.do("ACL", "LOG", "128").items {
+		entry := map[string]string{}
+		for i := 0; i+1 < len(item.items); i += 2 {
+			entry[item.items[i].text] = item.items[i+1].text
 		}
+		if entry["context"] != "lua" {
+			continue
+		}
+		object, _, _ := strings.Cut(upper(entry["object"]), "|")
+		age, _ := strconv.ParseFloat(entry["age-seconds"], 64)
+		log = append(log, denial{upper(entry["reason"]), object, entry["username"], time.Now().Add(-time.Duration(age * float64(time.Second)))})
 	}
-	r.note(d)
+	return log
 }
 
 func (r *registry) note(d denial) {
@@ -233,7 +234,9 @@ func (r *registry) logCommand(rest []string) []byte {
 		most = n
 	}
 	var entries [][]byte
-	for _, d := range r.log[:min(len(r.log), most)] {
+	log := append(r.inScripts(), r.log...)
+	slices.SortStableFunc(log, func(a, b denial) int { return b.at.Compare(a.at) })
+	for _, d := range log[:min(len(log), max(most, 0))] {
 		entries = append(entries, array(simple("reason"), simple(d.reason), simple("object"), simple(d.object), simple("username"), simple(d.user),
 			simple("age-seconds"), simple(fmt.Sprintf("%.6f", time.Since(d.at).Seconds())), simple("client-info"), simple(""),
 			simple("timestamp-created"), integer(d.at.UnixNano())))
@@ -412,6 +415,12 @@ func (c *conn) refuseLocal(name string, args []string) []byte {
 	}
 	r.denied(user, name, "")
 	return noPermission(user)
+}
+
+// mayNot reports whether the server behind would refuse a command of the user.
+func (r *registry) mayNot(user string, args []string) bool {
+	v := r.back.do(append([]string{"ACL", "DRYRUN", user}, args...)...)
+	return v.kind != '-' && v.text != "OK"
 }
 
 func (r *registry) allows(user, name string, args []string) bool {

@@ -83,6 +83,10 @@ func (c *conn) forward(name string, args []string) {
 	case isEval(name):
 		translated, answer := s.scripts.translate(name, args, refused, s)
 		if answer != nil {
+			if s.users.mayNot(c.who(), args) { // which comes before what is wrong with a script
+				s.users.denied(c.who(), name, "")
+				answer = noPermission(c.who())
+			}
 			c.reply(answer)
 			return
 		}
@@ -198,7 +202,7 @@ func (s *server) plainError(user, name string, b []byte) []byte {
 	}
 	text := string(b[1:])
 	switch {
-	case strings.HasPrefix(text, "NOPERM"):
+	case strings.HasPrefix(text, "NOPERM"), strings.HasPrefix(text, "EXECABORT") && strings.Contains(text, "NOPERM"):
 		s.users.denied(user, name, text)
 		return noPermission(user)
 	case strings.HasPrefix(text, "OOM "):

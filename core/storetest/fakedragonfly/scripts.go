@@ -218,7 +218,6 @@ func (s *server) scriptError(c *conn, id string, b []byte) []byte {
 	case strings.HasPrefix(what, "OOM "):
 		what = outOfMemory
 	case strings.Contains(what, "user executing the script"), strings.Contains(what, "ACL failure in script"):
-		s.users.deniedInScript(c.user)
 		what = "-NOPERM " + c.user + " has no ACL permissions"
 	}
 	_, place, _ := cutLast(where, ", on ")

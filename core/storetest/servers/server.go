@@ -126,13 +126,15 @@ func (s *Server) wait() error {
 
 // Answers reports whether the server does. One that asks for a password counts, one that is
 // loading does not.
-func (s *Server) Answers() bool {
-	c, err := s.dial()
+func (s *Server) Answers() bool { return s.answersWithin(pingTimeout) }
+
+func (s *Server) answersWithin(timeout time.Duration) bool {
+	c, err := s.dial(timeout)
 	if err != nil {
 		return false
 	}
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(pingTimeout))
+	_ = c.SetDeadline(time.Now().Add(timeout))
 	if _, err := c.Write([]byte("PING\r\n")); err != nil {
 		return false
 	}
@@ -140,8 +142,8 @@ func (s *Server) Answers() bool {
 	return err == nil && (strings.HasPrefix(line, "+PONG") || strings.HasPrefix(line, "-NOAUTH"))
 }
 
-func (s *Server) dial() (net.Conn, error) {
-	dialer := &net.Dialer{Timeout: pingTimeout}
+func (s *Server) dial(timeout time.Duration) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: timeout}
 	if s.options.tls == nil {
 		return dialer.Dial("tcp", s.Addr)
 	}

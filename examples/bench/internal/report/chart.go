@@ -21,7 +21,7 @@ type Chart struct {
 	XLabel, YLabel string // with the unit
 	LogX, LogY     bool
 	FromZero       bool     // the Y axis begins at 0, which bars on a linear axis do anyway
-	Groups         []string // of bars; each series has a point for each of them, in their order. With LogY they are dots, since a logarithmic bar has no length
+	Groups         []string // of bars; each series has a point for each of them, in their order; NaN draws none. With LogY they are dots, since a logarithmic bar has no length
 	Series         []Series
 }
 
@@ -37,11 +37,12 @@ type Point struct{ X, Y, Low, High float64 }
 // Colors that people tell apart who see few colors (Okabe and Ito), darkest first.
 var palette = []color.RGBA{
 	{0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}, {204, 121, 167, 255},
-	{86, 180, 233, 255}, {230, 159, 0, 255}, {90, 90, 90, 255}, {150, 75, 30, 255},
+	{86, 180, 233, 255}, {230, 159, 0, 255}, {90, 90, 90, 255}, {150, 75, 30, 255}, {0, 0, 0, 255},
 }
 
 const (
-	chartWidth  = 17 * vg.Centimeter
+	chartWidth  = 22.5 * vg.Centimeter
+	legendWidth = 7.1 * vg.Centimeter // beside the plot
 	chartHeight = 10 * vg.Centimeter
 	margin      = 0.4 * vg.Centimeter
 )
@@ -53,7 +54,11 @@ func (c Chart) SVG() ([]byte, error) {
 		return nil, fmt.Errorf("chart %s: %w", c.Name, err)
 	}
 	canvas := vgsvg.New(chartWidth, chartHeight)
-	p.Draw(draw.Crop(draw.New(canvas), margin, -margin, margin, -margin))
+	whole := draw.Crop(draw.New(canvas), margin, -margin, margin, -margin)
+	legend := p.Legend
+	p.Legend = plot.NewLegend()
+	p.Draw(draw.Crop(whole, 0, -legendWidth, 0, 0))
+	legend.Draw(draw.Crop(whole, chartWidth-2*margin-legendWidth+margin, 0, 0, -vg.Centimeter))
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("chart %s: %w", c.Name, err)
@@ -69,7 +74,7 @@ func (c Chart) plot() (*plot.Plot, error) {
 	p.BackgroundColor = color.White
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = c.Title, c.XLabel, c.YLabel
 	p.Title.Padding, p.X.Padding = vg.Points(6), vg.Points(4)
-	p.Legend.Top, p.Legend.Padding, p.Legend.XOffs = true, vg.Points(2), -vg.Points(6)
+	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(3) // left: browsers have wider letters, which then have room
 	grid := plotter.NewGrid()
 	grid.Horizontal.Color, grid.Vertical.Color = color.Gray{225}, color.Gray{240}
 	if c.Groups != nil {
@@ -104,10 +109,14 @@ func (c Chart) axes(p *plot.Plot) error {
 			return errors.New("a logarithmic axis needs values above 0")
 		}
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, readable{plot.LogTicks{Prec: -1}}
-		p.Y.Min, p.Y.Max = math.Pow(10, math.Floor(math.Log10(p.Y.Min))), math.Pow(10, math.Ceil(math.Log10(p.Y.Max)))
+		low, high := math.Floor(math.Log10(p.Y.Min)), math.Ceil(math.Log10(p.Y.Max))
+		if c.Groups == nil { // lines run below the legend
+			legend := 0.05 * float64(len(c.Series)) // of the height
+			high += math.Round((high - low) * legend / (1 - legend))
+		}
+		p.Y.Min, p.Y.Max = math.Pow(10, low), math.Pow(10, high)
 		return nil
 	}
-	p.Y.Max += (p.Y.Max - p.Y.Min) * float64(len(c.Series)) / 18 // room for the legend
 	return nil
 }
 
@@ -146,7 +155,7 @@ func (c Chart) lines(p *plot.Plot) error {
 }
 
 func (c Chart) bars(p *plot.Plot) error {
-	room := (chartWidth - 3*vg.Centimeter) / vg.Length(len(c.Groups))
+	room := (chartWidth - legendWidth - 3*vg.Centimeter) / vg.Length(len(c.Groups))
 	width := min(room*0.8/vg.Length(len(c.Series)), vg.Points(28))
 	for i, s := range c.Series {
 		if len(s.Points) != len(c.Groups) {
@@ -155,7 +164,7 @@ func (c Chart) bars(p *plot.Plot) error {
 		values := make(plotter.Values, len(s.Points))
 		for j, at := range s.Points {
 			values[j] = at.Y
-			if c.LogY && at.Y <= 0 || math.IsNaN(at.Y) {
+			if c.LogY && at.Y <= 0 {
 				return fmt.Errorf("%s: %v cannot be drawn", s.Name, at.Y)
 			}
 		}
@@ -177,6 +186,11 @@ func (c Chart) bars(p *plot.Plot) error {
 // column draws what a series has in all groups.
 func (c Chart) column(values plotter.Values, width, offset vg.Length, fill color.Color) (plot.Plotter, plot.Thumbnailer, error) {
 	if !c.LogY {
+		for i, v := range values {
+			if math.IsNaN(v) {
+				values[i] = 0
+			}
+		}
 		bars, err := plotter.NewBarChart(values, width)
 		if err != nil {
 			return nil, nil, err
@@ -184,9 +198,14 @@ func (c Chart) column(values plotter.Values, width, offset vg.Length, fill color
 		bars.Color, bars.LineStyle.Width, bars.Offset = fill, 0, offset
 		return bars, bars, nil
 	}
-	points := make(plotter.XYs, len(values))
+	points := make(plotter.XYs, 0, len(values))
 	for i, v := range values {
-		points[i] = plotter.XY{X: float64(i), Y: v}
+		if !math.IsNaN(v) {
+			points = append(points, plotter.XY{X: float64(i), Y: v})
+		}
+	}
+	if len(points) == 0 {
+		return nil, nil, errors.New("it has no values")
 	}
 	dots, err := plotter.NewScatter(points)
 	if err != nil {

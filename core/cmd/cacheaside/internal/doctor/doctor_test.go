@@ -218,8 +218,10 @@ func listen(t *testing.T, handle func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-func TestPassword(t *testing.T) {
-	p := storetest.StartServer(t, servers.Password("a")) // which is in most words
+func TestPassword(t *testing.T) { storetest.EachKind(t, testPassword) }
+
+func testPassword(t *testing.T, only servers.Option) {
+	p := storetest.StartServer(t, servers.Password("a"), only) // which is in most words
 	expect(t, run(t, p.Addr), doctor.Connection, doctor.Fail, "it wants a password", "redis://:password@host:port")
 	all := run(t, "redis://:e@"+p.Addr)
 	expect(t, all, doctor.Connection, doctor.Fail, "it does not accept the user or password", "percent-encoded")
@@ -227,9 +229,11 @@ func TestPassword(t *testing.T) {
 	healthy(t, run(t, "redis://:a@"+p.Addr))
 }
 
-func TestTLS(t *testing.T) {
+func TestTLS(t *testing.T) { storetest.EachKind(t, testTLS) }
+
+func testTLS(t *testing.T, only servers.Option) {
 	a := storetest.NewAuthority(t)
-	p := storetest.StartTLSServer(t, a)
+	p := storetest.StartTLSServer(t, a, only)
 	trust := func(o *doctor.Options) { o.TLSConfig = a.Config() }
 	all := run(t, "rediss://"+p.Addr, trust)
 	healthy(t, all, doctor.Transport)
@@ -257,7 +261,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestServers(t *testing.T) {
-	p := storetest.StartServer(t)
+	p := redis(t)   // which says what the test has it say, and no more
 	const none = "" // the field is left out
 	for _, c := range []struct {
 		name           string
@@ -399,9 +403,9 @@ func TestTracking(t *testing.T) {
 	expect(t, all, doctor.Tracking, doctor.Warn, "there can be no near tier", "leave WithNear out")
 	healthy(t, all, doctor.Tracking)
 
-	all = run(t, proxy(t, p.Addr, true, refuse("NOPERM this user has no permissions to run the 'ptt' command", "PTTL", "cacheaside:2:start")))
-	expect(t, all, doctor.Tracking, doctor.Warn, "the cache would not use it", "~cacheaside:2:start")
-	healthy(t, all, doctor.Tracking)
+	all = run(t, proxy(t, p.Addr, true, info("dragonfly_version:df-v1.40.0", "cache_mode:cache")))
+	expect(t, all, doctor.Tracking, doctor.Warn, "the cache would not use it: tracking is not available: it needs Dragonfly 1.40.1", "Dragonfly v1.40.1")
+	healthy(t, all, doctor.Tracking, doctor.Server)
 }
 
 // TestNoWord is with a server that says it tracks and never tells, as Dragonfly does with
@@ -427,6 +431,9 @@ func TestClock(t *testing.T) {
 	} {
 		for _, noTime := range []bool{false, true} {
 			addr := p.Addr
+			if noTime && p.Kind == servers.Dragonfly { // whose INFO has none
+				continue
+			}
 			if noTime { // which INFO then tells
 				addr = proxy(t, p.Addr, true, refuse("NOPERM this user has no permissions to run the 'time' command", "TIME"))
 			}
@@ -496,39 +503,62 @@ func TestLatency(t *testing.T) {
 	expect(t, all, doctor.Latency, doctor.Fail, "ping: gone", "overloaded")
 }
 
-// TestRights: with the rights of the README all is well, and without any one of them that
-// is said, and what it costs.
-func TestRights(t *testing.T) {
+// listed are the rights that the README has for a kind of server.
+func listed(t *testing.T, kind servers.Kind) []string {
+	t.Helper()
 	readme, err := os.ReadFile("../../../../dragonfly/README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(readme), "redis-cli ACL SETUSER cacheaside on")
+	heading := "\nOn Redis 7 and Valkey:\n"
+	if kind == servers.Dragonfly {
+		heading = "\nOn Dragonfly:\n"
+	}
+	_, section, _ := strings.Cut(string(readme), heading)
+	_, section, _ = strings.Cut(section, "redis-cli ACL SETUSER cacheaside on")
 	section, _, _ = strings.Cut(section, "```")
 	rights := strings.Fields(strings.NewReplacer("'", "", "\\\n", "", ">secret", "").Replace(section))
 	if len(rights) < 20 {
 		t.Fatalf("the README has %q", rights)
 	}
-	p := redis(t)
+	return rights
+}
+
+// without is all that one right is not.
+func without(rights []string, right string) []string {
+	return slices.DeleteFunc(slices.Clone(rights), func(r string) bool { return r == right })
+}
+
+// TestRights: with the rights of the README all is well, and without any one of them that
+// is said, and what it costs.
+func TestRights(t *testing.T) { storetest.EachKind(t, testRights) }
+
+func testRights(t *testing.T, only servers.Option) {
+	p := storetest.StartServer(t, only)
+	rights := listed(t, p.Kind)
 	admin := client(t, p.Addr)
 	set := func(rules ...string) {
 		t.Helper()
-		do(t, admin, append([]string{"ACL", "SETUSER", "cacheaside", "reset", "on", ">" + secret}, rules...)...)
+		do(t, admin, append([]string{"ACL", "SETUSER", "cacheaside", "on", "resetpass", "resetkeys", "resetchannels", "-@all", ">" + secret}, rules...)...)
 		do(t, admin, "SCRIPT", "FLUSH")
 	}
 	url := "redis://cacheaside:" + secret + "@" + p.Addr
 	set(rights...)
 	healthy(t, run(t, url))
 	for _, r := range rights {
-		cluster := slices.Contains([]string{"+cluster|slots", "+cluster|shards", "+asking"}, r) // of which nothing is known here
+		cluster := slices.Contains([]string{"+cluster", "+cluster|slots", "+cluster|shards", "+asking", "+readwrite"}, r) // of which nothing is known here
 		if !strings.HasPrefix(r, "+") || cluster {
 			continue
 		}
-		set(slices.DeleteFunc(slices.Clone(rights), func(other string) bool { return other == r })...)
+		set(without(rights, r)...)
 		all := run(t, url)
 		status := doctor.Fail
-		if slices.Contains([]string{"+lrange", "+ping", "+info", "+client|tracking", "+client|caching", "+multi", "+exec"}, r) {
+		if slices.Contains([]string{"+lrange", "+ping", "+info", "+client", "+client|tracking", "+client|caching", "+multi", "+exec"}, r) {
 			status = doctor.Warn
+		}
+		if r == "+info" && p.Kind == servers.Dragonfly { // then it is not known that it is one
+			expect(t, all, "right +info", doctor.Warn, "the user lacks it: ", "ACL SETUSER … +info")
+			continue
 		}
 		expect(t, all, "right "+r, status, "the user lacks it: ", "ACL SETUSER … "+r)
 		var others []string
@@ -540,24 +570,49 @@ func TestRights(t *testing.T) {
 		if len(others) > 0 || doctor.Worst(all) != status {
 			t.Errorf("without %s: %+v", r, all)
 		}
-		if left := do(t, admin, "EVAL", "return tostring(redis.call('DBSIZE'))", "0"); left != "0" {
-			t.Errorf("without %s, %s keys are left", r, left)
+		if left, err := admin.Do(t.Context(), admin.B().Dbsize().Build()).AsInt64(); left != 0 || err != nil {
+			t.Errorf("without %s, %d keys are left, %v", r, left, err)
 		}
 	}
-	set(slices.Replace(slices.Clone(rights), slices.Index(rights, "~cacheaside:2:*"), slices.Index(rights, "~cacheaside:2:*")+1, "~other:*")...)
-	expect(t, run(t, url), "right ~cacheaside:2:*", doctor.Fail, "may not touch the keys", "ACL SETUSER … ~cacheaside:2:*")
-	set("resetkeys", "~cacheaside:2:*", "-@all")
+	set(append(without(rights, "~cacheaside:2:*"), "~other:*")...)
 	all := run(t, url)
+	expect(t, all, "right ~cacheaside:2:*", doctor.Fail, "may not touch the keys", "ACL SETUSER … ~cacheaside:2:*")
+	for _, f := range all {
+		if strings.HasPrefix(f.Name, "right +") {
+			t.Errorf("of a user of other keys: %+v", f)
+		}
+	}
+	set("~cacheaside:2:*")
+	all = run(t, url)
 	if doctor.Worst(all) != doctor.Fail || len(all) < 15 {
 		t.Errorf("without any right: %+v", all)
 	}
 	if strings.Contains(fmt.Sprint(all), secret) {
 		t.Errorf("%+v", all)
 	}
-	// Dragonfly has the rights of subcommands as a whole.
-	set(slices.DeleteFunc(slices.Clone(rights), func(r string) bool { return r == "+client|caching" })...)
-	_, port, _ := strings.Cut(proxy(t, p.Addr, true, info("dragonfly_version:df-v1.40.1", "cache_mode:cache")), ":")
-	expect(t, run(t, "redis://cacheaside:"+secret+"@127.0.0.1:"+port), "right +client|caching", doctor.Warn, "", "ACL SETUSER … +client")
+}
+
+// TestEmulatedCluster: a Dragonfly that takes itself for a cluster is a single server, unless
+// the user may not find that out.
+func TestEmulatedCluster(t *testing.T) {
+	p := storetest.StartServer(t, servers.EmulatedCluster())
+	all := run(t, p.Addr)
+	healthy(t, all)
+	expect(t, all, doctor.Cluster, doctor.OK, "--cluster_mode=emulated", "")
+
+	rights := listed(t, p.Kind)
+	admin := client(t, p.Addr)
+	url := "redis://cacheaside:" + secret + "@" + p.Addr
+	do(t, admin, append([]string{"ACL", "SETUSER", "cacheaside", "on", ">" + secret}, rights...)...)
+	all = run(t, url)
+	healthy(t, all)
+	expect(t, all, doctor.Cluster, doctor.OK, "--cluster_mode=emulated", "")
+
+	do(t, admin, "ACL", "SETUSER", "cacheaside", "-readwrite")
+	all = run(t, url)
+	healthy(t, all, "right +readwrite")
+	expect(t, all, "right +readwrite", doctor.Warn, "the address that it gives of itself", "ACL SETUSER … +readwrite")
+	expect(t, all, doctor.Cluster, doctor.OK, "a cluster with one master", "")
 }
 
 // TestCluster: each node is asked, and one that is down is told of.

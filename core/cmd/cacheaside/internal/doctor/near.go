@@ -21,7 +21,7 @@ func (p *patient) tracking(ctx context.Context) {
 		case f.Name == Protocol && f.Status != OK:
 			p.find(Tracking, Warn, "none: it needs RESP3", f.Remedy)
 			return
-		case slices.ContainsFunc(nearRights, func(r right) bool { return f.Name == "right +"+r.name }):
+		case slices.ContainsFunc(nearRights, func(r right) bool { return f.Name == "right +"+p.nodes[0].spelled(r.name) }):
 			p.find(Tracking, Warn, "not tried: the user lacks a right that it needs", "see the rights above, or leave WithNear out")
 			return
 		}
@@ -50,8 +50,7 @@ func (p *patient) tracking(ctx context.Context) {
 	}
 	defer func() { _ = near.Close() }()
 	if !near.Near() {
-		p.find(Tracking, Warn, "it works, but the cache would not use it: "+why.text,
-			"the cache looks at the key cacheaside:2:start when it begins: allow that as well: ACL SETUSER … ~cacheaside:2:start")
+		p.find(Tracking, Warn, "it works, but the cache would not use it: "+why.text, remedy)
 		return
 	}
 	p.find(Tracking, OK, "it tells of changes, so there can be copies in processes (WithNear)", "")

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -62,6 +63,11 @@ var rights = []right{
 	{"asking", "calls fail while slots move", Warn, true, plain("ASKING")},
 }
 
+// dragonflyRights are those that matter on Dragonfly alone.
+var dragonflyRights = []right{
+	{"readwrite", "a Dragonfly that emulates a cluster is only used at the address that it gives of itself", Warn, true, plain("READWRITE")},
+}
+
 var nearRights = []right{
 	{"client|tracking", noNear, Warn, false, plain("CLIENT", "TRACKING", "ON", "OPTIN")},
 	{"client|caching", noNear, Warn, false, plain("CLIENT", "CACHING", "YES")},
@@ -76,28 +82,27 @@ func (p *patient) rights(ctx context.Context) bool {
 	defer cancel()
 	tried, good := 0, true
 	missing := map[string]bool{}
-	for _, n := range p.nodes {
-		lacks := func(r right, err error) bool {
-			switch {
-			case isForeignKey(err):
-				pattern := "~" + p.Namespace + ":" + keys.Format + ":*"
-				p.find("right "+pattern, Fail, n.on()+"the user may not touch the keys of the namespace", "give it its keys: ACL SETUSER … "+pattern)
-				good = false
-				return false
-			case isNoPerm(err) && !missing[r.name]:
-				missing[r.name] = true
-				p.find("right +"+r.name, r.status, n.on()+"the user lacks it: "+r.without, "give it to the user: ACL SETUSER … +"+p.spelled(&n, r.name))
-				good = good && r.status != Fail
-			case err != nil && !isAnswer(err):
-				p.find(Rights, Fail, n.on()+"trying "+r.name+": "+err.Error(), remedyOf(err))
-				good = false
-				return false
-			}
-			tried++
-			return true
-		}
-		if !p.try(ctx, &n, lacks) {
+	for i := range p.nodes {
+		n := &p.nodes[i]
+		t, err := p.try(ctx, n)
+		switch {
+		case err != nil:
+			p.find(Rights, Fail, n.on()+err.Error(), remedyOf(cause(err)))
 			return false
+		case t.foreignKey:
+			pattern := "~" + p.Namespace + ":" + keys.Format + ":*"
+			p.find("right "+pattern, Fail, n.on()+"the user may not touch the keys of the namespace", "give it its keys: ACL SETUSER … "+pattern)
+			return false
+		}
+		tried += t.tried
+		for _, r := range t.lacks {
+			name := n.spelled(r.name)
+			if missing[name] {
+				continue
+			}
+			missing[name] = true
+			p.find("right +"+name, r.status, n.on()+"the user lacks it: "+r.without, "give it to the user: ACL SETUSER … +"+name)
+			good = good && r.status != Fail
 		}
 	}
 	if len(missing) == 0 {
@@ -106,15 +111,26 @@ func (p *patient) rights(ctx context.Context) bool {
 	return good
 }
 
-// try tries all rights on a node, until lacks, which is given the answer, is false.
-func (p *patient) try(ctx context.Context, n *node, lacks func(right, error) bool) bool {
+// trial is what has become of trying all rights on a node.
+type trial struct {
+	tried      int
+	lacks      []right
+	foreignKey bool // the user may give the commands, but not for keys of the namespace
+}
+
+// try tries all rights on a node. An error is no answer of the server's.
+func (p *patient) try(ctx context.Context, n *node) (t trial, err error) {
+	all := rights
+	if n.dragonfly() {
+		all = slices.Concat(rights, dragonflyRights)
+	}
 	cluster := p.client.Mode() == rueidis.ClientModeCluster
-	for _, r := range rights {
+	for _, r := range all {
 		if r.cluster && !cluster {
 			continue
 		}
-		if !lacks(r, n.client.Do(ctx, n.client.B().Arbitrary(r.command(n.tag)...).Build()).Error()) {
-			return false
+		if err := t.take(r, n.client.Do(ctx, n.client.B().Arbitrary(r.command(n.tag)...).Build()).Error()); err != nil || t.foreignKey {
+			return t, err
 		}
 	}
 	c, end := n.client.Dedicate()
@@ -122,16 +138,54 @@ func (p *patient) try(ctx context.Context, n *node, lacks func(right, error) boo
 	defer c.Close() // nobody else is to have a connection that is in a transaction, or tracks
 	for _, r := range nearRights {
 		// That the server cannot do it is another finding.
-		if !lacks(r, c.Do(ctx, c.B().Arbitrary(r.command(n.tag)...).Build()).Error()) {
-			return false
+		if err := t.take(r, c.Do(ctx, c.B().Arbitrary(r.command(n.tag)...).Build()).Error()); err != nil {
+			return t, err
 		}
 	}
-	return true
+	t.foreignKey = n.dragonfly() && t.noKeys()
+	return t, nil
 }
 
+// take notes what trying a right was answered.
+func (t *trial) take(r right, err error) error {
+	switch {
+	case isForeignKey(err):
+		t.foreignKey = true
+	case isNoPerm(err):
+		t.lacks = append(t.lacks, r)
+	case err != nil && !isAnswer(err):
+		return fmt.Errorf("trying %s: %w", r.name, err)
+	}
+	t.tried++
+	return nil
+}
+
+// noKeys reports whether everything is refused that has a key, and not what has none:
+// Dragonfly says of a key that is not for the user what it says of a command.
+func (t *trial) noKeys() bool {
+	const tag = "{doctor}"
+	keyed, plain := 0, 0
+	for _, r := range t.lacks {
+		if strings.Contains(strings.Join(r.command(tag), " "), tag) {
+			keyed++
+		} else {
+			plain++
+		}
+	}
+	all := 0
+	for _, r := range rights {
+		if strings.Contains(strings.Join(r.command(tag), " "), tag) {
+			all++
+		}
+	}
+	return keyed == all && plain < t.tried-all
+}
+
+func (n *node) dragonfly() bool { return n.info["dragonfly_version"] != "" }
+
 // spelled is a right as the server has it: Dragonfly has those of subcommands as a whole.
-func (p *patient) spelled(n *node, name string) string {
-	if n.info["dragonfly_version"] != "" {
+func (n *node) spelled(name string) string {
+	if n.dragonfly() {
 		name, _, _ = strings.Cut(name, "|")
 	}
 	return name

@@ -73,7 +73,7 @@ func (p *patient) memory(n *node) (status Status, detail, remedy string) {
 	used, _ := strconv.ParseInt(i["used_memory"], 10, 64)
 	evicts, policy := i["maxmemory_policy"] != "noeviction", "maxmemory-policy "+i["maxmemory_policy"]
 	howTo := "CONFIG SET maxmemory-policy allkeys-lru, and the same in its configuration"
-	if i["dragonfly_version"] != "" {
+	if n.dragonfly() {
 		evicts, policy = i["cache_mode"] == "cache", "cache_mode "+i["cache_mode"]
 		howTo = "start it with --cache_mode=true"
 	}
@@ -87,7 +87,7 @@ func (p *patient) memory(n *node) (status Status, detail, remedy string) {
 		return Fail, detail + ": it is full and does not evict, so writes are refused", howTo + ", or give it more memory"
 	case !evicts:
 		return Warn, detail + ": once it is full, writes are refused", howTo
-	case full && i["dragonfly_version"] == "":
+	case full && !n.dragonfly():
 		return OK, detail + ", as is right for a cache that evicts", ""
 	case full:
 		return Warn, detail + ": eviction may not keep up with bursts, which then are not stored", "give it more memory"
@@ -125,6 +125,8 @@ func (p *patient) cluster(ctx context.Context) {
 		}
 	}
 	switch {
+	case says && !client && !moved && n.dragonfly():
+		p.find(Cluster, OK, "a single server, which only takes itself for a cluster (--cluster_mode=emulated)", "")
 	case moved || says && !client:
 		p.find(Cluster, Fail, "it is part of a cluster, but is taken for a single server, since INFO does not say so",
 			"allow INFO (+info in ACL SETUSER), or give several nodes: redis://a:6379?addr=b:6379")
@@ -136,7 +138,11 @@ func (p *patient) cluster(ctx context.Context) {
 			p.find(Cluster, Fail, "the cluster is down: slots lack a node", "see CLUSTER INFO and CLUSTER NODES on one of them, and bring back the nodes")
 			return
 		}
-		p.find(Cluster, OK, fmt.Sprintf("a cluster with %d masters", len(p.nodes)), "")
+		masters := "one master"
+		if len(p.nodes) > 1 {
+			masters = fmt.Sprintf("%d masters", len(p.nodes))
+		}
+		p.find(Cluster, OK, "a cluster with "+masters, "")
 	}
 }
 
