@@ -57,6 +57,7 @@ func TestBrokenManifests(t *testing.T) {
 		{"blog.yaml", "replicas: 2", "replicas: two", "replicas"},
 		{"blog.yaml", "httpGet: {path: /readyz, port: health}", "httpGet: {path: /readyz}", "port"},
 		{"dragonfly.yaml", "fsGroup: 999", "fsGroup: dfly", "fsGroup"},
+		{"dragonfly.yaml", "      containers:", "      container:", "container"},
 		{"network.yaml", "podSelector:\n    matchLabels", "podSelector:\n    matchLabel", "matchLabel"},
 		{"namespace.yaml", "kind: Namespace", "kind: Namespaces", "Namespaces"},
 	} {

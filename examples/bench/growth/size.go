@@ -83,6 +83,7 @@ func (l *lab) grown(ctx context.Context, sh shape, kinds []string, sizes []int) 
 			p.bytes = (after - before) / float64(size)
 			rows = append(rows, row{size, s.kind, p})
 		}
+		from = size
 	}
 	slices.SortStableFunc(rows, func(a, b row) int { return order(a.kind) - order(b.kind) })
 	return rows, nil

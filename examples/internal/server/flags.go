@@ -193,7 +193,7 @@ func AddSecret(f *Flags, p *string, name, env, usage string, parse func(string) 
 
 // secretLine is what a file has in its only line.
 func secretLine(path string) (string, error) {
-	b, err := os.ReadFile(path) //nolint:gosec // who starts the service says which
+	b, err := os.ReadFile(path) //nolint:gosec // the caller names it
 	if err != nil {
 		return "", err
 	}
