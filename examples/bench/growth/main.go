@@ -41,7 +41,7 @@ func main() {
 	}
 	l, out, err := parse(os.Args[1:], os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
-		os.Exit(2)
+		os.Exit(0)
 	}
 	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "growth:", err)
