@@ -6,7 +6,7 @@ require (
 	github.com/cacheaside/cacheaside/chiadapter v0.1.0
 	github.com/cacheaside/cacheaside/core v0.1.0
 	github.com/cacheaside/cacheaside/echoadapter v0.1.0
-	github.com/cacheaside/cacheaside/examples v0.0.0-00010101000000-000000000000
+	github.com/cacheaside/cacheaside/examples v0.1.0
 	github.com/cacheaside/cacheaside/fiberadapter v0.1.0
 	github.com/cacheaside/cacheaside/ginadapter v0.1.0
 	github.com/gin-gonic/gin v1.12.0
