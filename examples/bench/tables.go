@@ -68,15 +68,22 @@ func (r *results) gone(at situation) *report.Table {
 	return t
 }
 
-// across are the kinds in one framework, by situation.
-func (r *results) across(framework string, cell func(at situation, c choice) string) *report.Table {
-	t := &report.Table{Head: []string{"in " + framework}}
-	var some []situation
+// lasting are the situations that go on as long as one likes, of which there are results.
+func (r *results) lasting() (some []situation) {
 	for _, at := range r.situations {
 		if (at.how == hit || at.how == miss) && r.has(at.id) {
 			some = append(some, at)
-			t.Head = append(t.Head, at.name)
 		}
+	}
+	return some
+}
+
+// across are the kinds in one framework, by situation.
+func (r *results) across(framework string, cell func(at situation, c choice) string) *report.Table {
+	t := &report.Table{Head: []string{"in " + framework}}
+	some := r.lasting()
+	for _, at := range some {
+		t.Head = append(t.Head, at.name)
 	}
 	for _, c := range r.choices {
 		if c.Framework != framework {
@@ -167,12 +174,9 @@ func (r *results) costChart(framework string) report.Chart {
 		Name: "cost", Title: "CPU of a request in " + framework + ": hits and a miss",
 		YLabel: "µs, process and server together", LogY: true,
 	}
-	var some []situation
-	for _, at := range r.situations {
-		if (at.how == hit || at.how == miss) && r.has(at.id) {
-			some = append(some, at)
-			chart.Groups = append(chart.Groups, at.short)
-		}
+	some := r.lasting()
+	for _, at := range some {
+		chart.Groups = append(chart.Groups, at.short)
 	}
 	for _, c := range r.choices {
 		if c.Framework != framework {
