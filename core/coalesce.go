@@ -26,14 +26,14 @@ func (v *visit) coalesce() error {
 		return v.fetch()
 	}
 	deadline := time.Now().Add(v.c.policy.Coalescing.Wait)
-	for look := range maxLooks {
+	for look, again := 0, false; look < maxLooks; again = true {
 		key := v.flightKey()
 		if v.alone(key) {
 			return v.fetch()
 		}
 		f, leads, ticket := v.c.join(key)
 		if leads {
-			if look > 0 {
+			if again {
 				time.Sleep(time.Millisecond) // those who waited as well join this flight
 			}
 			v.lead = f
@@ -63,6 +63,9 @@ func (v *visit) coalesce() error {
 		}
 		if d, ok := v.landed(outcome, &e); ok {
 			return v.collapsed(d)
+		}
+		if outcome != flight.Late { // whose next flight is for all who came late
+			look++
 		}
 	}
 	return v.fetch()

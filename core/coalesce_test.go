@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -772,6 +773,50 @@ func TestStoreThatCannotWrite(t *testing.T) {
 			t.Errorf("the handler ran %d times", n)
 		}
 	})
+}
+
+// drowning is a store whose answers take longer than anybody waits, each as long as it likes.
+type drowning struct{ *remote }
+
+func (drowning) late(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, rand.N(50*time.Millisecond))
+	defer cancel()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (d drowning) Get(ctx context.Context, _ string) ([]byte, bool, error) {
+	return nil, false, d.late(ctx)
+}
+
+func (d drowning) GetStamped(ctx context.Context, _ string, _ []store.Stamp, _ []string) ([]byte, bool, []store.Stamp, error) {
+	return nil, false, nil, d.late(ctx)
+}
+
+func (d drowning) Begin(ctx context.Context, _ store.Fill) (store.Begun, error) {
+	return store.Begun{}, d.late(ctx)
+}
+
+// TestHerdOnADrowningStore: that nothing can be locked, looked up or stored is no reason to
+// run the handler for several at once, though each look at the store takes another time, so
+// that many join when the handler runs already.
+func TestHerdOnADrowningStore(t *testing.T) {
+	for name, failures := range map[string]int{"breaker": 0, "no breaker": -1} {
+		inBubble(t, name, func(t *testing.T) {
+			var most atomic.Int64
+			var f *fleet
+			f = newFleet(t, 1, func(w http.ResponseWriter, r *http.Request) {
+				most.Store(max(most.Load(), f.active.Load()))
+				slow(10*time.Millisecond)(w, r)
+			}, func(c *cacheaside.Config) { c.Store, c.Breaker.Failures = drowning{c.Store.(*remote)}, failures })
+			for _, a := range f.herd(500, "/") {
+				a.is(t, 200, "/", "fwd=miss")
+			}
+			if n := most.Load(); n > 1 {
+				t.Errorf("the handler ran for %d at once, %d times in all", n, f.calls.Load())
+			}
+		})
+	}
 }
 
 func TestHerdOverProcesses(t *testing.T) {

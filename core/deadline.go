@@ -20,19 +20,24 @@ type deadlines struct{ pool sync.Pool }
 // unless it would keep the memory for long. One that goes off early is set again, or has
 // nothing to do.
 type deadline struct {
-	context.Context //nolint:containedctx // it is a context
-	done            chan struct{}
-	timer           *time.Timer
-	expired         atomic.Bool
+	done    chan struct{}
+	timer   *time.Timer
+	expired atomic.Bool
 
 	mu    sync.Mutex
-	at    time.Time // zero: it has ended
-	rings time.Time // when the timer goes off; zero: it does not
-	long  bool      // until then
+	of    context.Context //nolint:containedctx // whose values it has; nil: it has ended
+	at    time.Time       // zero likewise
+	rings time.Time       // when the timer goes off; zero: it does not
+	long  bool            // until then
 }
 
-func (d *deadline) Deadline() (time.Time, bool) { return d.at, true }
-func (d *deadline) Done() <-chan struct{}       { return d.done }
+func (d *deadline) Deadline() (time.Time, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.at, true
+}
+
+func (d *deadline) Done() <-chan struct{} { return d.done }
 
 func (d *deadline) Err() error {
 	if d.expired.Load() {
@@ -44,11 +49,19 @@ func (d *deadline) Err() error {
 // outlives is how long a timer may go on after its call.
 const outlives = time.Second
 
+// Value is asked once more after d has ended, and perhaps begun anew, where a store has
+// derived a context whose own timer goes off just then.
 func (d *deadline) Value(key any) any {
 	if key == (store.ExtenderKey{}) {
 		return d
 	}
-	return d.Context.Value(key)
+	d.mu.Lock()
+	of := d.of
+	d.mu.Unlock()
+	if of == nil {
+		return nil
+	}
+	return of.Value(key)
 }
 
 // Extend implements [store.Extender].
@@ -65,9 +78,9 @@ func (p *deadlines) begin(ctx context.Context, timeout time.Duration) *deadline 
 	if d == nil {
 		d = &deadline{done: make(chan struct{})}
 	}
-	d.Context = ctx
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.of = ctx
 	d.at = time.Now().Add(timeout)
 	if d.rings.IsZero() || d.rings.After(d.at) {
 		d.arm(timeout)
@@ -103,7 +116,7 @@ func (d *deadline) ring() {
 // end releases d, which nobody may use any more.
 func (p *deadlines) end(d *deadline) {
 	d.mu.Lock()
-	d.at = time.Time{}
+	d.of, d.at = nil, time.Time{}
 	if d.long {
 		d.timer.Stop()
 		d.rings, d.long = time.Time{}, false
@@ -111,7 +124,6 @@ func (p *deadlines) end(d *deadline) {
 	reuse := !d.expired.Load()
 	d.mu.Unlock()
 	if reuse { // its channel is open
-		d.Context = nil
 		p.pool.Put(d)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,4 +88,23 @@ func TestDeadlinesAtOnce(t *testing.T) {
 	for range 4 {
 		<-done
 	}
+}
+
+// TestDeadlineOfAStoreOfOnesOwn: a store may derive a context, and cancel it, while the
+// timer of that goes off, which still looks at its parent afterwards.
+func TestDeadlineOfAStoreOfOnesOwn(t *testing.T) {
+	var p deadlines
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for i := range 2000 {
+				l := p.begin(t.Context(), time.Minute)
+				own, cancel := context.WithTimeout(l, time.Duration(i%50)*time.Microsecond)
+				<-own.Done()
+				cancel()
+				p.end(l)
+			}
+		})
+	}
+	all.Wait()
 }

@@ -19,7 +19,7 @@ func (v *visit) softens() bool {
 // is stale; what the handler gives later replaces that.
 func (v *visit) coalesceSoftly() error {
 	deadline := time.Now().Add(v.c.policy.Stale.SoftTimeout)
-	for range maxLooks {
+	for look := 0; look < maxLooks; {
 		key := v.flightKey()
 		if _, pass := v.c.passes.Get(key, v.now.UnixNano(), passAge); pass {
 			return v.fetch()
@@ -53,6 +53,9 @@ func (v *visit) coalesceSoftly() error {
 		}
 		if d, ok := v.landed(outcome, &e); ok {
 			return v.collapsed(d)
+		}
+		if outcome != flight.Late {
+			look++
 		}
 	}
 	return v.coalesce()

@@ -29,6 +29,9 @@ const (
 	TimedOut
 	// Cancelled: the waiter's context ended first.
 	Cancelled
+	// Late: what would be Shared is for those who joined earlier. Look again, and
+	// join the next flight: the leader has not failed.
+	Late
 )
 
 const (
@@ -117,7 +120,7 @@ func (f *Flight[T, L]) Advance() int {
 }
 
 // ValidBefore says that the value is good for those who joined before phase; for the
-// others Shared is a Retry.
+// others Shared is Late.
 func (f *Flight[T, L]) ValidBefore(phase int) {
 	s := &f.group.shards[f.hash%shards]
 	s.mu.Lock()
@@ -202,7 +205,7 @@ func (f *Flight[T, L]) Wait(ctx context.Context, ticket int, timeout time.Durati
 	select {
 	case <-f.done:
 		if f.outcome == Shared && ticket >= f.before {
-			return Retry, none
+			return Late, none
 		}
 		return f.outcome, f.value
 	case <-ctx.Done():
