@@ -288,7 +288,7 @@ func TestDocument(t *testing.T) {
 		}
 		r.add(turn.at, taken)
 	}
-	if err := m.document(r, dir); err != nil {
+	if err := m.document(r).Write(dir); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(filepath.Join(dir, "README.md"))

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cacheaside/cacheaside/core/dragonfly"
 	"github.com/cacheaside/cacheaside/core/storetest/servers"
+	"github.com/cacheaside/cacheaside/examples/bench/internal/report"
 	programs "github.com/cacheaside/cacheaside/examples/internal/server"
 )
 
@@ -27,7 +28,7 @@ type options struct {
 	time, lost, wait, slow time.Duration
 	seed                   uint64
 	out                    string
-	docs                   bool
+	docs                   string // the folder of the README
 
 	choices    []choice
 	situations []situation
@@ -66,7 +67,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	f.DurationVar(&o.slow, "slow", 50*time.Millisecond, "wait of the handler of a cold key")
 	f.Uint64Var(&o.seed, "seed", 1, "of the order in which things are measured")
 	f.StringVar(&o.out, "out", "", "directory for report.html and its plots; empty: none")
-	f.BoolVar(&o.docs, "docs", false, "write the tables and plots of examples/bench/README.md; run it from the top folder of a clone")
+	docs := f.Bool("docs", false, "renew the tables and plots of this program's README")
 	only := f.String("only", "", "choices, by commas; empty: all of none,memory,near,server,fiber-memory,fiber-redis,fiber-rueidis,floor-memory,floor-server")
 	cases := f.String("cases", "", "situations, by commas; empty: all of hit-1,hit-16,hit-256,gzip,miss,cold,paused,ended")
 	in := f.String("frameworks", "", "by commas; empty: all of fiber,gin,echo,chi. The first stands for all where the server goes")
@@ -86,8 +87,13 @@ func parse(args []string, out io.Writer) (o options, err error) {
 			}
 		}
 	}
-	if o.docs && *only+*cases+*in != "" {
+	if *docs && *only+*cases+*in != "" {
 		return o, errors.New("-docs: the documents have everything: leave out -only, -cases and -frameworks")
+	}
+	if *docs {
+		if o.docs, err = report.SourceDir(); err != nil {
+			return o, err
+		}
 	}
 	var some []kind
 	var all []kind

@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -356,47 +354,27 @@ func (m *measuring) tellAll(r *results, out, log io.Writer, interrupted bool) er
 		}
 		_, _ = fmt.Fprintln(log, "written:", filepath.Join(m.opt.out, "report.html"))
 	}
-	if m.opt.docs && !interrupted {
-		return m.document(r, filepath.Join("examples", "bench"))
+	if m.opt.docs != "" && !interrupted {
+		return m.document(r).Write(m.opt.docs)
 	}
 	return nil
 }
 
-// document writes the tables and plots of the README in a folder.
-func (m *measuring) document(r *results, dir string) error {
-	path := filepath.Join(dir, "README.md")
-	text, err := os.ReadFile(path) //nolint:gosec // ours
-	if err != nil {
-		return fmt.Errorf("-docs: %w: run the program from the top folder of a clone", err)
-	}
-	doc := string(text)
-	if runtime.GOOS == "windows" {
-		doc = strings.ReplaceAll(doc, "\r\n", "\n")
-	}
+// document is the README with its tables and plots.
+func (m *measuring) document(r *results) report.Document {
 	first := m.opt.frameworks[0]
-	parts := []struct{ name, text string }{
-		{"machine", line(m.facts(r, false))},
-		{"speed", r.speed(first).Markdown()}, {"gain", r.gain(first).Markdown()}, {"cost", r.cost(first).Markdown()},
-		{"frameworks", r.hits().Markdown()}, {"cold", r.herd().Markdown()},
-	}
+	d := report.Document{Charts: []report.Chart{r.costChart(first), r.hitChart()}, Places: []report.Place{
+		{Name: "machine", Text: line(m.facts(r, false))},
+		{Name: "speed", Text: r.speed(first).Markdown()},
+		{Name: "gain", Text: r.gain(first).Markdown()},
+		{Name: "cost", Text: r.cost(first).Markdown()},
+		{Name: "frameworks", Text: r.hits().Markdown()},
+		{Name: "cold", Text: r.herd().Markdown()},
+	}}
 	for _, at := range r.situations {
 		if at.how == lost && r.has(at.id) {
-			parts = append(parts, struct{ name, text string }{at.id, r.gone(at).Markdown()})
+			d.Places = append(d.Places, report.Place{Name: at.id, Text: r.gone(at).Markdown()})
 		}
 	}
-	for _, part := range parts {
-		if doc, err = report.Insert(doc, part.name, part.text); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	for _, c := range []report.Chart{r.costChart(first), r.hitChart()} {
-		drawn, err := c.SVG()
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dir, c.Name+".svg"), drawn, 0o644); err != nil { //nolint:gosec // others may look at it
-			return err
-		}
-	}
-	return os.WriteFile(path, []byte(doc), 0o644) //nolint:gosec // others may read it
+	return d
 }

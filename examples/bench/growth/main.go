@@ -112,7 +112,7 @@ func parse(args []string, messages io.Writer) (*lab, output, error) {
 		l.axes = strings.Split(*only, ",")
 	}
 	if *docs {
-		dir, err := own()
+		dir, err := report.SourceDir()
 		if err != nil {
 			return nil, out, err
 		}

@@ -1,11 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,16 +14,6 @@ import (
 type section struct {
 	report.Section
 	place string
-}
-
-// own is the directory of this program's source.
-func own() (string, error) {
-	_, file, _, ok := runtime.Caller(0)
-	dir := filepath.Dir(file)
-	if _, err := os.Stat(filepath.Join(dir, "README.md")); !ok || err != nil {
-		return "", errors.New("-docs: the program's README is not found: use `go run` in a checkout")
-	}
-	return dir, nil
 }
 
 // write writes the report and the documents.
@@ -45,31 +31,17 @@ func (l *lab) write(all []section, out output) error {
 	if out.docs == "" {
 		return nil
 	}
-	return l.writeDocs(all, out.docs)
+	return l.document(all).Write(out.docs)
 }
 
-func (l *lab) writeDocs(all []section, dir string) error {
-	path := filepath.Join(dir, "README.md")
-	text, err := os.ReadFile(path) //nolint:gosec // our own
-	if err != nil {
-		return err
-	}
-	readme := string(text)
+// document is the README with its tables and charts.
+func (l *lab) document(all []section) report.Document {
+	var d report.Document
 	for _, s := range all {
-		for _, c := range s.Charts {
-			drawn, err := c.SVG()
-			if err != nil {
-				return err
-			}
-			if err := os.WriteFile(filepath.Join(dir, c.Name+".svg"), drawn, 0o644); err != nil { //nolint:gosec // a document
-				return err
-			}
-		}
-		if readme, err = report.Insert(readme, s.place, s.Table.Markdown()+"\n"+l.where()); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
+		d.Charts = append(d.Charts, s.Charts...)
+		d.Places = append(d.Places, report.Place{Name: s.place, Text: s.Table.Markdown() + "\n" + l.where()})
 	}
-	return os.WriteFile(path, []byte(readme), 0o644) //nolint:gosec // a document
+	return d
 }
 
 // where is a line that says on what and when it was measured.

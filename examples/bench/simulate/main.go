@@ -61,7 +61,7 @@ func parse(args []string, errs io.Writer) (*options, error) {
 	f.BoolVar(&o.mode.size, "size", false, "do not simulate: reckon what is needed, as core/SIZING.md says")
 	f.BoolVar(&o.mode.check, "check", false, "compare with a real redis-server")
 	f.StringVar(&o.mode.out, "out", "", "run all scenarios of the README, and write report.html and the charts to a `directory`")
-	f.StringVar(&o.mode.docs, "docs", "", "run all scenarios, and put tables and charts into a `README`")
+	docs := f.Bool("docs", false, "run all scenarios, and renew the tables and charts of this program's README")
 
 	f.Uint64Var(&o.seed, "seed", 1, "of chance: the same one gives the same result")
 	f.Float64Var(&o.rps, "rps", 5000, "requests per second of all instances together")
@@ -100,10 +100,13 @@ func parse(args []string, errs io.Writer) (*options, error) {
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("%q: there are no arguments, only flags", f.Arg(0))
 	}
-	if err := o.complete(); err != nil {
-		return nil, err
+	if *docs {
+		var err error
+		if o.mode.docs, err = report.SourceDir(); err != nil {
+			return nil, err
+		}
 	}
-	return o, nil
+	return o, o.complete()
 }
 
 func (o *options) complete() error {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -314,37 +312,21 @@ func (o *options) publish(ctx context.Context, progress io.Writer) error {
 		}
 	}
 	if o.mode.docs != "" {
-		return document(o.mode.docs, parts, facts)
+		return document(parts, facts).Write(o.mode.docs)
 	}
 	return nil
 }
 
-// document rewrites the tables of a README, and the charts beside it.
-func document(readme string, parts []part, facts []report.Fact) error {
-	b, err := os.ReadFile(readme) //nolint:gosec // the user's
-	if err != nil {
-		return err
-	}
-	text, lines := string(b), []string{}
+// document is the README with its tables and charts.
+func document(parts []part, facts []report.Fact) report.Document {
+	lines := make([]string, 0, len(facts))
 	for _, f := range facts {
 		lines = append(lines, f.Name+" "+f.Value)
 	}
-	if text, err = report.Insert(text, "facts", "_"+strings.Join(lines, "; ")+"_"); err != nil {
-		return err
-	}
+	d := report.Document{Places: []report.Place{{Name: "facts", Text: "_" + strings.Join(lines, "; ") + "_"}}}
 	for _, p := range parts {
-		if text, err = report.Insert(text, p.name, p.Table.Markdown()); err != nil {
-			return err
-		}
-		for _, c := range p.Charts {
-			drawn, err := c.SVG()
-			if err != nil {
-				return err
-			}
-			if err := os.WriteFile(filepath.Join(filepath.Dir(readme), c.Name+".svg"), drawn, 0o644); err != nil { //nolint:gosec // others may look at it
-				return err
-			}
-		}
+		d.Places = append(d.Places, report.Place{Name: p.name, Text: p.Table.Markdown()})
+		d.Charts = append(d.Charts, p.Charts...)
 	}
-	return os.WriteFile(readme, []byte(text), 0o644) //nolint:gosec // as it was
+	return d
 }

@@ -51,15 +51,3 @@ func (t *Table) Text() string {
 	}
 	return b.String()
 }
-
-// Insert puts text between the lines "<!-- name: begin -->" and "<!-- name: end -->" of a
-// document, so that a program keeps the tables of its README.
-func Insert(document, name, text string) (string, error) {
-	begin, end := "<!-- "+name+": begin -->\n", "<!-- "+name+": end -->"
-	before, rest, found := strings.Cut(document, begin)
-	_, after, ended := strings.Cut(rest, end)
-	if !found || !ended {
-		return "", fmt.Errorf("there are no lines %q and %q", strings.TrimSpace(begin), end)
-	}
-	return before + begin + strings.TrimRight(text, "\n") + "\n" + end + after, nil
-}
