@@ -496,7 +496,7 @@ func TestNearOff(t *testing.T) {
 		if n := s.NearStats(); n.Hits+n.Admissions != 0 {
 			t.Errorf("%+v", n)
 		}
-		until(t, "why in the log", func() bool { return log.String() != "" })
+		until(t, "why in the log", func() bool { return strings.Contains(log.String(), "no near tier") })
 		if text := log.String(); strings.Count(text, "no near tier") != 1 || !strings.Contains(text, why) {
 			t.Errorf("logged, want once %q:\n%s", why, text)
 		}

@@ -34,7 +34,7 @@ func TestEmptyStore(t *testing.T) {
 // and of their own, and with purges and journals beside: what they hold never exceeds
 // their bound, whatever they held before, and is most of it.
 func TestBound(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		t.Skip("measures the heap")
 	}
 	const maxBytes = 4 << 20
@@ -136,7 +136,7 @@ func TestBoundedAtOnce(t *testing.T) {
 
 // TestOverhead compares the weight given to small entries with what they cost.
 func TestOverhead(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		t.Skip("measures the heap")
 	}
 	for _, of := range []struct{ n, tags int }{{50_000, 0}, {100_000, 0}, {40_000, 1}, {20_000, 5}, {5_000, 50}} {
