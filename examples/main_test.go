@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
+
 	"github.com/cacheaside/cacheaside/core/storetest"
 	"github.com/cacheaside/cacheaside/examples/internal/program"
 )
@@ -102,7 +104,7 @@ func command(tmp, name string, args ...string) *exec.Cmd {
 		"STALE_WHILE_REVALIDATE=", "STALE_IF_ERROR=", "SOFT_TIMEOUT=", "REFRESH_AHEAD=", "TTL_JITTER=",
 		"NOT_FOUND_TTL=", "COALESCE=", "WAIT_TIMEOUT=", "DB=", "PURGE_TOKEN=", "NEAR=", "COMPRESS=", "ADMIN=", "ADMIN_TOKEN=", "WARM=", "WARM_HOST=",
 		"DRAGONFLY_PASSWORD=", "DRAGONFLY_PASSWORD_FILE=", "PURGE_TOKEN_FILE=", "ADMIN_TOKEN_FILE=", "LAZY_CONNECT=", "HEALTH=", "DRAIN=")
-	cmd.SysProcAttr = program.DieWithParent()
+	cmd.SysProcAttr = servers.DieWithParent()
 	return cmd
 }
 

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 // adminName is the user of the connections that this program has for itself.
@@ -61,7 +63,7 @@ func startBackend(o *options, given string) (*backend, error) {
 	}
 	b.cmd = exec.Command(path, "--port", "0", "--unixsocket", b.path, "--dir", dir, "--save", "", "--appendonly", "no",
 		"--maxmemory", strconv.FormatInt(o.maxmemory, 10), "--maxmemory-policy", policy, "--maxclients", "10000", "--loglevel", "warning")
-	b.cmd.SysProcAttr = dieWithParent()
+	b.cmd.SysProcAttr = servers.DieWithParent()
 	b.cmd.Stdout, b.cmd.Stderr = os.Stdout, os.Stderr
 	if err := b.cmd.Start(); err != nil {
 		_ = os.RemoveAll(dir)

@@ -2,7 +2,7 @@ package servers
 
 import "syscall"
 
-// dieWithParent lets the kernel kill the server when a test run is killed.
-func dieWithParent() *syscall.SysProcAttr {
+// DieWithParent has the kernel kill a process when the one that has started it is killed.
+func DieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

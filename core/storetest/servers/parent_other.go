@@ -4,4 +4,5 @@ package servers
 
 import "syscall"
 
-func dieWithParent() *syscall.SysProcAttr { return nil }
+// DieWithParent is for Linux.
+func DieWithParent() *syscall.SysProcAttr { return nil }

@@ -96,7 +96,7 @@ func (s *Server) run(ctx context.Context) error {
 	defer func() { _ = log.Close() }()
 	cmd := exec.CommandContext(ctx, s.path, s.options.flags(s.Kind, s.Port(), s.dir)...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = dieWithParent()
+	cmd.SysProcAttr = DieWithParent()
 	if err := cmd.Start(); err != nil {
 		return err
 	}

@@ -11,11 +11,12 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
+
 	"github.com/redis/rueidis"
 
 	cacheaside "github.com/cacheaside/cacheaside/core"
 	"github.com/cacheaside/cacheaside/core/dragonfly"
-	"github.com/cacheaside/cacheaside/examples/internal/program"
 )
 
 // workerEnv makes this program a worker: a process of a service, which does what it is
@@ -210,7 +211,7 @@ func spawn(ctx context.Context, addr string) (*process, error) {
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), workerEnv+"="+addr)
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = program.DieWithParent()
+	cmd.SysProcAttr = servers.DieWithParent()
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"sync"
 	"time"
+
+	"github.com/cacheaside/cacheaside/core/storetest/servers"
 )
 
 // Process is a program that runs. Its methods may be called concurrently.
@@ -23,7 +25,7 @@ type Process struct {
 // Start starts a program, whose standard error is kept. It ends with the caller, should
 // that be killed.
 func Start(cmd *exec.Cmd) (*Process, error) {
-	cmd.SysProcAttr = DieWithParent()
+	cmd.SysProcAttr = servers.DieWithParent()
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err
