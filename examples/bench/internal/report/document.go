@@ -42,11 +42,7 @@ func (d Document) Write(dir string) error {
 		}
 	}
 	for _, c := range d.Charts {
-		drawn, err := c.SVG()
-		if err != nil {
-			return err
-		}
-		if err := write(filepath.Join(dir, c.Name+".svg"), drawn); err != nil {
+		if err := c.write(dir); err != nil {
 			return err
 		}
 	}

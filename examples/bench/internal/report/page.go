@@ -51,11 +51,7 @@ func (p Page) Write(dir string) error {
 	}
 	for _, s := range p.Sections {
 		for _, c := range s.Charts {
-			drawn, err := c.SVG()
-			if err != nil {
-				return err
-			}
-			if err := write(filepath.Join(dir, c.Name+".svg"), drawn); err != nil {
+			if err := c.write(dir); err != nil {
 				return err
 			}
 		}
@@ -65,6 +61,15 @@ func (p Page) Write(dir string) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	return write(filepath.Join(dir, "report.html"), []byte(html.String()))
+}
+
+// write writes the chart as an SVG file to a directory.
+func (c Chart) write(dir string) error {
+	drawn, err := c.SVG()
+	if err != nil {
+		return err
+	}
+	return write(filepath.Join(dir, c.Name+".svg"), drawn)
 }
 
 func write(path string, data []byte) error {
