@@ -455,6 +455,32 @@ func TestLostStamps(t *testing.T) {
 	two.want(t, "/a", "1", "fwd=")
 }
 
+// TestLostClock: the first fill after the clock was lost is stored, though the copy of the
+// journal from before is still good. Of what was stored before, nothing is used.
+func TestLostClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, rows := newServer(t), &rows{}
+		one, two := newInstance(t, store, rows), newInstance(t, store, rows)
+		for _, i := range []*instance{one, two} {
+			i.want(t, "/a", "0", "")
+		}
+		store.loseClock()
+		one.want(t, "/b", "0", "stored")
+		for _, i := range []*instance{one, one, two, two} {
+			i.want(t, "/b", "0", "")
+		}
+		for _, i := range []*instance{one, two} {
+			i.want(t, "/b", "0", "hit")
+		}
+		one.want(t, "/a", "0", "fwd=")
+		if n := one.Stats().Overtaken + two.Stats().Overtaken; n > 0 {
+			t.Errorf("%d fills refused", n)
+		}
+		must(t, one.Close(t.Context()))
+		must(t, two.Close(t.Context()))
+	})
+}
+
 // TestSoftPurge: stale responses answer while they are renewed.
 func TestSoftPurge(t *testing.T) {
 	for name, purge := range map[string]way{

@@ -234,7 +234,7 @@ func (w *write) put(ctx context.Context) error {
 		}
 		return nil
 	}
-	wide, err := c.ledger.JournalStamp(ctx, w.primary, w.tags)
+	wide, err := c.ledger.JournalStamp(ctx, w.primary, w.tags, w.claim.since.Epoch)
 	if err != nil {
 		return err
 	}

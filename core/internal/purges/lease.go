@@ -47,7 +47,7 @@ func (l *lease) good(now time.Time, age time.Duration) bool {
 type leases struct {
 	*Dependencies
 	clock    string                // its key
-	last     atomic.Pointer[lease] // changed with mu
+	last     atomic.Pointer[lease] // set with mu
 	renewing atomic.Bool
 	failedAt atomic.Int64 // when the journal could not be read, Unix nanoseconds
 	mu       sync.Mutex
@@ -108,6 +108,16 @@ func (l *leases) at(ctx context.Context, now time.Time) (*lease, bool) {
 	}()
 	fresh, err := l.renew(ctx)
 	return fresh, err == nil
+}
+
+// of is at for what has begun in that epoch, 0 for any: a copy of another one may be from
+// before the clock was lost, and is read again.
+func (l *leases) of(ctx context.Context, now time.Time, epoch uint64) (*lease, bool) {
+	at, ok := l.at(ctx, now)
+	if !ok || epoch == 0 || at.epoch == epoch || !l.last.CompareAndSwap(at, nil) {
+		return at, ok
+	}
+	return l.at(ctx, l.Now())
 }
 
 // renew reads the journal.

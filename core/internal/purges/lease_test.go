@@ -117,6 +117,37 @@ func TestLease(t *testing.T) {
 	})
 }
 
+// TestLeaseOfAnotherEpoch: who has begun after the clock was lost does not take a copy
+// from before that; who has begun before it reads the journal once more.
+func TestLeaseOfAnotherEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &replaced{newMemory(t)}
+		l := newLedger(t, s, false)
+		stamp := func(epoch uint64) uint64 {
+			t.Helper()
+			got, err := l.JournalStamp(t.Context(), "", nil, epoch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got.Epoch
+		}
+		before := stamp(0)
+		s.Coordinator = newMemory(t)
+		now, err := s.ReadJournal(t.Context(), l.leases.clock)
+		if err != nil || now.Mark.Epoch == before {
+			t.Fatal(now, err)
+		}
+		if got := stamp(before); got != before {
+			t.Errorf("epoch %x, want that of the copy, %x", got, before)
+		}
+		for _, epoch := range []uint64{now.Mark.Epoch, 0, before} {
+			if got := stamp(epoch); got != now.Mark.Epoch {
+				t.Errorf("epoch %x for who has begun in %x, want %x", got, epoch, now.Mark.Epoch)
+			}
+		}
+	})
+}
+
 // TestLeaseHolds: a copy is good for requests that came a little earlier, and not
 // for ever where the clock is set back.
 func TestLeaseHolds(t *testing.T) {

@@ -161,9 +161,9 @@ func (l *Ledger) outlivesJournal(c *Check, e *entry.Entry, at *lease, way *Way) 
 }
 
 // JournalStamp returns when the journal says that what has this primary key and tags was
-// purged last.
-func (l *Ledger) JournalStamp(ctx context.Context, primary string, tags []string) (store.Stamp, error) {
-	at, ok := l.leases.at(ctx, l.Now())
+// purged last, for a fill that began in that epoch, 0 for any.
+func (l *Ledger) JournalStamp(ctx context.Context, primary string, tags []string, epoch uint64) (store.Stamp, error) {
+	at, ok := l.leases.of(ctx, l.Now(), epoch)
 	if !ok {
 		return store.Stamp{}, ErrNoJournal
 	}

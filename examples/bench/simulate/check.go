@@ -34,6 +34,7 @@ type trial struct {
 	body     int
 	room     int64 // bytes beyond what the empty server uses
 	policy   string
+	pace     time.Duration // from request to request at least
 }
 
 func newTrial() trial {
@@ -123,7 +124,8 @@ func (t trial) measure(ctx context.Context, url string, client rueidis.Client, c
 	rng := rand.New(rand.NewPCG(t.seed, 2))
 	requests := newTraffic(rng, 1, t.keys, t.zipf, t.oneOff)
 	began := time.Now()
-	for range t.requests {
+	for i := range t.requests {
+		time.Sleep(time.Until(began.Add(time.Duration(i) * t.pace)))
 		_, key := requests.request()
 		if err := ctx.Err(); err != nil {
 			return err
