@@ -37,9 +37,31 @@ func TestHot(t *testing.T) {
 		}
 	})
 	h := newHot(time.Hour)
-	for i := range 10 * hotSlots {
+	for i := range 2 * hotSlots {
 		if h.again(fmt.Sprint(i)) {
 			t.Errorf("%d, read once, is hot", i)
+		}
+	}
+}
+
+// TestHotTogether: keys that are read one after the other, again and again, do not keep one
+// another from being noticed, whichever slots they share.
+func TestHotTogether(t *testing.T) {
+	h := newHot(time.Hour)
+	for group := range 200 { // of as many keys as an entry has tags
+		missed := map[string]bool{}
+		for i := range 50 {
+			missed[fmt.Sprint(group, "-", i)] = true
+		}
+		for range 8 {
+			for i := range 50 {
+				if key := fmt.Sprint(group, "-", i); missed[key] && h.again(key) {
+					delete(missed, key)
+				}
+			}
+		}
+		if len(missed) > 0 {
+			t.Errorf("never hot: %v", missed)
 		}
 	}
 }

@@ -4,7 +4,6 @@ package memory
 const (
 	EntryOverhead = entryOverhead
 	StampOverhead = stampOverhead
-	TableSlots    = shards * maxSlots
 )
 
 // Stamped counts the stamps that are kept.

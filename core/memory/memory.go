@@ -36,7 +36,7 @@ type Store struct {
 	cache     *otter.Cache[string, item]
 	maxWeight uint64 // of entries
 	epoch     uint64 // of its clock
-	slots     int    // of a table
+	sets      int    // of a table
 	nanos     func() int64
 	tick      atomic.Int64 // of the timer wheel, that was maintained last
 
@@ -81,8 +81,8 @@ func New(maxBytes int64, opts ...Option) (*Store, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	tables := min(uint64(maxBytes)/64, maxSlots*slotBytes)
-	s := &Store{maxWeight: uint64(maxBytes) - tables, epoch: rand.Uint64() | 1, slots: int(max(tables/slotBytes, 1))}
+	tables := min(uint64(maxBytes)/64, maxSets*setBytes)
+	s := &Store{maxWeight: uint64(maxBytes) - tables, epoch: rand.Uint64() | 1, sets: int(max(tables/setBytes, 1))}
 	s.seq.Store(first)
 	cfg := &otter.Options[string, item]{
 		Executor:      s.maintain,

@@ -26,9 +26,9 @@ import (
 
 const (
 	shards = 64 // of what is found by the hash of a key
-	// maxSlots bounds a table. There are two for each shard.
-	maxSlots  = 64
-	slotBytes = 2 * shards * 40
+	// maxSets bounds a table. There are two for each shard.
+	maxSets  = 32
+	setBytes = 2 * shards * 72
 	// first is the number that the clock begins with.
 	first = 1
 	// stampOverhead is what a stamp costs, in bytes: itself, its place in the index and in
@@ -36,42 +36,53 @@ const (
 	stampOverhead = 96
 )
 
-// table remembers the last purges of keys that share it; nil: there was none. Of those
-// that are pushed out of their slot it knows a number that they are not newer than.
-type table []purge
+// table remembers the last purges of keys that share it; nil: there was none.
+type table []set
 
-type purge struct {
-	hash               uint64
-	hard, soft, softAt uint64
-	base               uint64 // of others in the slot
+// set is the last purges of keys that have a part of their hashes in common. Of those that
+// are pushed out of it, it knows a number that they are not newer than: so of the purges
+// while a handler runs, only a third one in its set can refuse what it gives.
+type set struct {
+	purges [2]purge
+	base   uint64
 }
+
+type purge struct{ hash, hard, soft, softAt uint64 }
+
+func (t table) of(hash uint64) *set { return &t[hash/shards%uint64(len(t))] }
 
 // last is the stamp of a key, as far as it is known: never an older one.
 func (t table) last(hash uint64) store.Stamp {
 	if t == nil {
 		return store.Stamp{Hard: first, Soft: first}
 	}
-	r := &t[hash/shards%uint64(len(t))]
+	r := t.of(hash)
 	base := max(r.base, first)
-	st := store.Stamp{Hard: base, Soft: base}
-	if r.hash == hash {
-		st.Hard, st.Soft, st.SoftAt = max(base, r.hard), max(base, r.soft), r.softAt
+	for i := range r.purges {
+		if p := &r.purges[i]; p.hash == hash {
+			return store.Stamp{Hard: max(base, p.hard), Soft: max(base, p.soft), SoftAt: p.softAt}
+		}
 	}
-	return st
+	return store.Stamp{Hard: base, Soft: base}
 }
 
 // note enters a purge, which is newer than all that were entered.
-func (t *table) note(slots int, hash, n uint64, soft bool, at uint64) {
+func (t *table) note(sets int, hash, n uint64, soft bool, at uint64) {
 	if *t == nil {
-		*t = make(table, slots)
+		*t = make(table, sets)
 	}
-	r := &(*t)[hash/shards%uint64(slots)]
-	if r.hash != hash {
-		*r = purge{hash: hash, base: max(r.base, r.soft)}
+	r := t.of(hash)
+	p := &r.purges[0]
+	if other := &r.purges[1]; p.hash != hash && (other.hash == hash || other.soft < p.soft) {
+		p = other
 	}
-	r.soft, r.softAt = n, at
+	if p.hash != hash {
+		r.base = max(r.base, p.soft)
+		*p = purge{hash: hash}
+	}
+	p.soft, p.softAt = n, at
 	if !soft {
-		r.hard = n
+		p.hard = n
 	}
 }
 
@@ -195,7 +206,7 @@ func (s *Store) Bump(ctx context.Context, _ string, keys []string, soft bool, at
 		sh, hash := s.shard(key)
 		sh.mu.Lock()
 		n := s.seq.Add(1)
-		sh.purged.note(s.slots, hash, n, soft, at)
+		sh.purged.note(s.sets, hash, n, soft, at)
 		if st := sh.stamps.find(hash); st != nil {
 			st.bump(n, soft, at)
 		}
@@ -334,7 +345,7 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	for _, key := range keys {
 		f, hash := s.fence(key)
 		f.mu.Lock()
-		f.deleted.note(s.slots, hash, s.seq.Add(1), false, 0)
+		f.deleted.note(s.sets, hash, s.seq.Add(1), false, 0)
 		f.mu.Unlock()
 	}
 	for _, key := range keys { // also what was written under one of them meanwhile

@@ -118,7 +118,7 @@ func (b *backend) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	option.DisableCache = true
+	option.DisableCache, option.ConnWriteTimeout = true, 10*time.Minute // to flush ten million keys takes its time
 	if b.client, err = rueidis.NewClient(option); err != nil {
 		return err
 	}

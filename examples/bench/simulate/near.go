@@ -73,15 +73,21 @@ func (n *near) admit(it *item, value int64, now time.Duration) bool {
 	return true
 }
 
-// again is what core/dragonfly does to find out what is hot: keys that share a slot push
-// each other out.
+// again is what core/dragonfly does to find out what is hot: a key takes the one of its two
+// slots that was written first.
 func (n *near) again(key uint64, now time.Duration) bool {
-	slot := &n.hot[mix(key)%hotSlots]
-	if slot.at > 0 && slot.key == key && now-slot.at <= n.within {
-		*slot = seen{}
-		return true
+	h := mix(key)
+	a, b := &n.hot[h%hotSlots], &n.hot[h>>14%hotSlots]
+	for _, slot := range [2]*seen{a, b} {
+		if slot.at > 0 && slot.key == key && now-slot.at <= n.within {
+			*slot = seen{}
+			return true
+		}
 	}
-	*slot = seen{key, now}
+	if b.at < a.at {
+		a = b
+	}
+	*a = seen{key, now}
 	return false
 }
 
