@@ -169,20 +169,14 @@ func axisNames() (names []string) {
 	return names
 }
 
-func (l *lab) run(ctx context.Context, tables io.Writer, out output) (err error) {
+func (l *lab) run(ctx context.Context, tables io.Writer, out output) error {
 	l.begun = time.Now()
-	entry := int64(2*l.bytes + 1024) // more than one takes
-	if l.backend, err = start(ctx, l.addr, 512<<20+int64(l.max)*entry); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, l.backend.close()) }()
 	var all []section
 	for _, a := range axes() {
 		if !slices.Contains(l.axes, a.name) {
 			continue
 		}
-		l.rand = random(l.seed) // the same for an axis alone
-		sections, err := a.measure(l, ctx)
+		sections, err := l.along(ctx, a)
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.name, err)
 		}
@@ -193,6 +187,31 @@ func (l *lab) run(ctx context.Context, tables io.Writer, out output) (err error)
 	}
 	l.say("done")
 	return l.write(all, out)
+}
+
+// along measures an axis, as if it were the only one: a server that has held ten million
+// keys is busy with that for a while.
+func (l *lab) along(ctx context.Context, a axis) (sections []section, err error) {
+	l.rand = random(l.seed)
+	entry := int64(2*l.bytes + 1024) // more than one takes
+	if l.backend, err = start(ctx, l.addr, 512<<20+int64(l.max)*entry); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.backend.close()) }()
+	if err := l.warm(ctx); err != nil {
+		return nil, err
+	}
+	return a.measure(l, ctx)
+}
+
+// warm has a server make, once, what it keeps besides entries: scripts and buffers.
+func (l *lab) warm(ctx context.Context) (err error) {
+	sites, space, err := l.sites(ctx, shape{Bytes: l.bytes, Tags: 1}, []string{onServer})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.done(ctx, sites, space)) }()
+	return sites[0].load(ctx, upTo(0, least))
 }
 
 // say tells how far it is.

@@ -250,7 +250,7 @@ func number(text string) float64 {
 }
 
 // used waits until the server's memory changes no more and its processor rests, and returns
-// the memory: it removes aside, and gives back what millions of keys took for seconds.
+// the memory: it removes aside, and tidies up after many writes.
 func (b *backend) used(ctx context.Context) (last float64, err error) {
 	const pause = 50 * time.Millisecond
 	var busy float64
