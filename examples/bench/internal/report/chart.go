@@ -42,7 +42,7 @@ var palette = []color.RGBA{
 
 const (
 	chartWidth  = 22.5 * vg.Centimeter
-	legendWidth = 7.1 * vg.Centimeter // beside the plot
+	legendWidth = 7.1 * vg.Centimeter // beside the plot, at least
 	chartHeight = 10 * vg.Centimeter
 	margin      = 0.4 * vg.Centimeter
 )
@@ -55,15 +55,24 @@ func (c Chart) SVG() ([]byte, error) {
 	}
 	canvas := vgsvg.New(chartWidth, chartHeight)
 	whole := draw.Crop(draw.New(canvas), margin, -margin, margin, -margin)
-	legend := p.Legend
+	legend, beside := p.Legend, c.legendWidth(p)
 	p.Legend = plot.NewLegend()
-	p.Draw(draw.Crop(whole, 0, -legendWidth, 0, 0))
-	legend.Draw(draw.Crop(whole, chartWidth-2*margin-legendWidth+margin, 0, 0, -vg.Centimeter))
+	p.Draw(draw.Crop(whole, 0, -beside, 0, 0))
+	legend.Draw(draw.Crop(whole, chartWidth-2*margin-beside+margin, 0, 0, -vg.Centimeter))
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("chart %s: %w", c.Name, err)
 	}
 	return b.Bytes(), nil
+}
+
+// legendWidth has room for the longest name, in letters of browsers, which are wider.
+func (c Chart) legendWidth(p *plot.Plot) vg.Length {
+	width := legendWidth
+	for _, s := range c.Series {
+		width = max(width, p.Legend.TextStyle.Width(s.Name)*1.3+p.Legend.ThumbnailWidth+vg.Centimeter)
+	}
+	return width
 }
 
 func (c Chart) plot() (*plot.Plot, error) {
@@ -74,7 +83,7 @@ func (c Chart) plot() (*plot.Plot, error) {
 	p.BackgroundColor = color.White
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = c.Title, c.XLabel, c.YLabel
 	p.Title.Padding, p.X.Padding = vg.Points(6), vg.Points(4)
-	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(3) // left: browsers have wider letters, which then have room
+	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(3)
 	grid := plotter.NewGrid()
 	grid.Horizontal.Color, grid.Vertical.Color = color.Gray{225}, color.Gray{240}
 	if c.Groups != nil {
@@ -109,13 +118,8 @@ func (c Chart) axes(p *plot.Plot) error {
 			return errors.New("a logarithmic axis needs values above 0")
 		}
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, readable{plot.LogTicks{Prec: -1}}
-		low, high := math.Floor(math.Log10(p.Y.Min)), math.Ceil(math.Log10(p.Y.Max))
-		if c.Groups == nil { // lines run below the legend
-			legend := 0.05 * float64(len(c.Series)) // of the height
-			high += math.Round((high - low) * legend / (1 - legend))
-		}
-		p.Y.Min, p.Y.Max = math.Pow(10, low), math.Pow(10, high)
-		return nil
+		p.Y.Min = math.Pow(10, math.Floor(math.Log10(p.Y.Min)))
+		p.Y.Max = math.Pow(10, math.Ceil(math.Log10(p.Y.Max)))
 	}
 	return nil
 }
@@ -155,7 +159,7 @@ func (c Chart) lines(p *plot.Plot) error {
 }
 
 func (c Chart) bars(p *plot.Plot) error {
-	room := (chartWidth - legendWidth - 3*vg.Centimeter) / vg.Length(len(c.Groups))
+	room := (chartWidth - c.legendWidth(p) - 3*vg.Centimeter) / vg.Length(len(c.Groups))
 	width := min(room*0.8/vg.Length(len(c.Series)), vg.Points(28))
 	for i, s := range c.Series {
 		if len(s.Points) != len(c.Groups) {
