@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gonum.org/v1/plot/vg"
 )
 
 func TestSample(t *testing.T) {
@@ -106,6 +108,25 @@ func TestPage(t *testing.T) {
 	}
 	if got := table.Text(); got != "store         hit\nmemory | <b>  1.3 µs\n" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestLegendWidth: a name that is longer than others gets more room, and takes it from the
+// plot.
+func TestLegendWidth(t *testing.T) {
+	for _, c := range []Chart{chart(), bars()} {
+		width := func() vg.Length {
+			p, err := c.plot()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c.legendWidth(p)
+		}
+		usual := width()
+		c.Series[0].Name = strings.Repeat("long ", 9)
+		if got := width(); usual != legendWidth || got < 1.3*usual || got > chartWidth*0.6 {
+			t.Errorf("%v with short names, %v with a long one", usual, got)
+		}
 	}
 }
 
