@@ -217,10 +217,11 @@ func TestPurgedIsNotStored(t *testing.T) {
 
 func TestNearTakesLoadOffTheServer(t *testing.T) {
 	sc := small()
+	sc.instances = 1 // with more of them, each sees a key too seldom
 	without := ran(t, sc)
 	sc.near = 1 << 20
 	with := ran(t, sc)
-	if with.commands >= without.commands || with.near == 0 {
+	if with.commands >= without.commands*95/100 || with.near == 0 {
 		t.Errorf("%d commands with a near tier, %d without; %d near hits", with.commands, without.commands, with.near)
 	}
 }
