@@ -31,6 +31,8 @@ func TestFullCostsTheStoreAlone(t *testing.T) {
 				size /= 16
 			}
 		}
+		// Buffers of connections shrink in time: it stays full.
+		run(t, other(t, p.Addr), "CONFIG", "SET", "maxmemory", fmt.Sprint(128<<20))
 		const clients, rounds = int64(50), int64(3)
 		before, began := w.Stats(), w.calls.Load()
 		for round := range rounds {
