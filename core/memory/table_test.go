@@ -7,8 +7,8 @@ import (
 	"github.com/cacheaside/cacheaside/core/store"
 )
 
-// TestTable: a table never forgets a purge, and does not take one of other keys for one of
-// a key, as long as there were two of them in its set.
+// TestTable: a table never forgets a purge, and takes those of other keys for one of a key
+// only once there were three of them in its set.
 func TestTable(t *testing.T) {
 	const sets, keys = 2, 12
 	hash := func(key int) uint64 { return uint64(key+1) * shards } // its set is (key+1) % sets

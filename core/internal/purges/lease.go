@@ -47,7 +47,7 @@ func (l *lease) good(now time.Time, age time.Duration) bool {
 type leases struct {
 	*Dependencies
 	clock    string                // its key
-	last     atomic.Pointer[lease] // set with mu
+	last     atomic.Pointer[lease] // set with mu, and dropped without
 	renewing atomic.Bool
 	failedAt atomic.Int64 // when the journal could not be read, Unix nanoseconds
 	mu       sync.Mutex
@@ -114,9 +114,10 @@ func (l *leases) at(ctx context.Context, now time.Time) (*lease, bool) {
 // before the clock was lost, and is read again.
 func (l *leases) of(ctx context.Context, now time.Time, epoch uint64) (*lease, bool) {
 	at, ok := l.at(ctx, now)
-	if !ok || epoch == 0 || at.epoch == epoch || !l.last.CompareAndSwap(at, nil) {
+	if !ok || epoch == 0 || at.epoch == epoch {
 		return at, ok
 	}
+	l.last.CompareAndSwap(at, nil) // unless somebody has read it meanwhile
 	return l.at(ctx, l.Now())
 }
 
