@@ -88,7 +88,7 @@ func (v *visit) posts() bool {
 // what was purged before.
 func (c *Cache) claimPost(ctx context.Context, key keys.Key) *claim {
 	at := c.deadlines.begin(ctx, c.cfg.Timeouts.Lookup)
-	_, err := c.ledger.JournalStamp(at, key.Primary, nil, 0)
+	err := c.ledger.BeginJournal(at)
 	c.deadlines.end(at)
 	if err != nil {
 		return nil

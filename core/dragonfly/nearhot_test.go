@@ -37,7 +37,7 @@ func TestHot(t *testing.T) {
 		}
 	})
 	h := newHot(time.Hour)
-	for i := range 2 * hotSlots {
+	for i := range 10 * hotSlots {
 		if h.again(fmt.Sprint(i)) {
 			t.Errorf("%d, read once, is hot", i)
 		}

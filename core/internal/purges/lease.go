@@ -110,11 +110,11 @@ func (l *leases) at(ctx context.Context, now time.Time) (*lease, bool) {
 	return fresh, err == nil
 }
 
-// of is at for what has begun in that epoch, 0 for any: a copy of another one may be from
-// before the clock was lost, and is read again.
+// of is at for what has begun in that epoch: a copy of another one may be from before the
+// clock was lost, and is read again.
 func (l *leases) of(ctx context.Context, now time.Time, epoch uint64) (*lease, bool) {
 	at, ok := l.at(ctx, now)
-	if !ok || epoch == 0 || at.epoch == epoch {
+	if !ok || at.epoch == epoch {
 		return at, ok
 	}
 	l.last.CompareAndSwap(at, nil) // unless somebody has read it meanwhile

@@ -131,7 +131,10 @@ func TestLeaseOfAnotherEpoch(t *testing.T) {
 			}
 			return got.Epoch
 		}
-		before := stamp(0)
+		if err := l.BeginJournal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before := l.leases.last.Load().epoch
 		s.Coordinator = newMemory(t)
 		now, err := s.ReadJournal(t.Context(), l.leases.clock)
 		if err != nil || now.Mark.Epoch == before {
@@ -140,7 +143,7 @@ func TestLeaseOfAnotherEpoch(t *testing.T) {
 		if got := stamp(before); got != before {
 			t.Errorf("epoch %x, want that of the copy, %x", got, before)
 		}
-		for _, epoch := range []uint64{now.Mark.Epoch, 0, before} {
+		for _, epoch := range []uint64{now.Mark.Epoch, before, now.Mark.Epoch} {
 			if got := stamp(epoch); got != now.Mark.Epoch {
 				t.Errorf("epoch %x for who has begun in %x, want %x", got, epoch, now.Mark.Epoch)
 			}

@@ -160,8 +160,16 @@ func (l *Ledger) outlivesJournal(c *Check, e *entry.Entry, at *lease, way *Way) 
 	return true
 }
 
+// BeginJournal returns once there is a journal, which says what is purged from then on.
+func (l *Ledger) BeginJournal(ctx context.Context) error {
+	if _, ok := l.leases.at(ctx, l.Now()); !ok {
+		return ErrNoJournal
+	}
+	return nil
+}
+
 // JournalStamp returns when the journal says that what has this primary key and tags was
-// purged last, for a fill that began in that epoch, 0 for any.
+// purged last, for a fill that began in that epoch.
 func (l *Ledger) JournalStamp(ctx context.Context, primary string, tags []string, epoch uint64) (store.Stamp, error) {
 	at, ok := l.leases.of(ctx, l.Now(), epoch)
 	if !ok {
